@@ -1,0 +1,1 @@
+//! Window, model, regions and tracks as one `push`; no threads.

@@ -1,0 +1,1 @@
+//! Cameras, microphones and recorded media as timed frames and samples.

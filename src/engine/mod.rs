@@ -1,0 +1,1 @@
+//! Runs tensors through graphs: the only place that knows a runtime.

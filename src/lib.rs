@@ -1,0 +1,14 @@
+//! `tvsl` hears and sees: it names the classes that are both sounding and visible, says where in the
+//! picture each one is, and publishes that over MQTT.
+//!
+//! The modules stand in data order, and a module uses only what stands above it (`tests/layers.rs`
+//! holds the code to it). Everything down to [`analysis`] is values and mathematics that take time
+//! as an argument; devices, network and clock are reached behind narrow traits; [`pipeline`] is the
+//! one shell that owns threads and queues.
+#![warn(missing_docs)]
+
+pub mod clock;
+
+pub mod geometry;
+
+pub mod frame;

@@ -1,0 +1,3 @@
+//! `tvsl`: arguments in, exit code out.
+
+fn main() {}

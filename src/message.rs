@@ -1,0 +1,1 @@
+//! The message subscribers read, in one place.

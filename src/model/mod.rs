@@ -1,0 +1,1 @@
+//! T-VSL in terms of graphs: pure mathematics on tensors.

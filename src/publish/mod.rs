@@ -1,0 +1,1 @@
+//! Messages out to the broker; never in the way of analysis.

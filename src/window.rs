@@ -1,0 +1,1 @@
+//! A frame with the sound up to it, on one clock.
