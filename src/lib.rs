@@ -12,3 +12,35 @@ pub mod clock;
 pub mod geometry;
 
 pub mod frame;
+
+pub mod queue;
+
+pub mod config;
+
+pub mod capture;
+
+pub mod engine;
+
+pub mod model;
+
+pub mod regions;
+
+pub mod track;
+
+pub mod window;
+
+pub mod analysis;
+
+pub mod message;
+
+pub mod publish;
+
+pub mod evaluate;
+
+pub mod picture;
+
+pub mod notify;
+
+pub mod pipeline;
+
+pub mod cli;

@@ -1,0 +1,1 @@
+//! Tells systemd: ready, alive, stopping.

@@ -1,0 +1,1 @@
+//! Threads, queues and supervision: the only shell.
