@@ -1,0 +1,115 @@
+"""Write ONNX graphs node by node, their weights in shared external files; same input, same bytes."""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper, save
+
+from network import Conv
+
+OPSET, IR = 17, 9
+_ALIGN = 64  # bytes
+_KINDS = {np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.float32): TensorProto.FLOAT,
+          np.dtype(np.int64): TensorProto.INT64}
+
+
+class Weights:
+    """One external-data file, shared by any number of graphs."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.bytes = bytearray()
+
+    def add(self, name: str, array: np.ndarray) -> TensorProto:
+        """Append an array; returns the initializer that points at it."""
+        self.bytes.extend(bytes(-len(self.bytes) % _ALIGN))
+        raw = np.ascontiguousarray(array).tobytes()
+        tensor = TensorProto(name=name, data_type=_KINDS[array.dtype], dims=array.shape,
+                             data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", self.name), ("offset", len(self.bytes)), ("length", len(raw))):
+            tensor.external_data.add(key=key, value=str(value))
+        self.bytes.extend(raw)
+        return tensor
+
+    def write(self, directory: Path) -> None:
+        """Write the file, unless it already holds these bytes."""
+        path = directory / self.name
+        if not path.is_file() or path.read_bytes() != self.bytes:
+            path.write_bytes(self.bytes)
+
+
+class Graph:
+    """A graph under construction. Values are named by strings; every operation returns its output's name."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
+        self._constants = {}
+
+    def input(self, name: str, shape) -> str:
+        """Declare a float input; strings in `shape` are free dimensions."""
+        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
+
+    def output(self, value: str, name: str, shape) -> None:
+        """Declare `value` as the float output `name`."""
+        self.nodes.append(helper.make_node("Identity", [value], [name]))
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def op(self, kind: str, *inputs: str, **attributes) -> str:
+        """Add one operation with one output."""
+        result = f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [result], **attributes))
+        return result
+
+    def constant(self, value, kind=np.float32) -> str:
+        """A small constant inside the graph file."""
+        array = np.asarray(value, kind)
+        key = (array.tobytes(), array.shape, array.dtype.str)
+        if key not in self._constants:
+            self._constants[key] = f"constant_{len(self._constants)}"
+            self.initializers.append(numpy_helper.from_array(array, self._constants[key]))
+        return self._constants[key]
+
+    def weight(self, file: Weights, name: str, array: np.ndarray) -> str:
+        """A weight in an external file: floats stored as FP16 and cast, unless already FP32-exact integers."""
+        if array.dtype == np.int64:
+            self.initializers.append(file.add(name, array))
+            return name
+        self.initializers.append(file.add(name + ".half", array.astype(np.float16)))
+        return self.op("Cast", name + ".half", to=TensorProto.FLOAT)
+
+    def exact(self, file: Weights, name: str, array: np.ndarray) -> str:
+        """A small weight in an external file, kept in FP32."""
+        self.initializers.append(file.add(name, array.astype(np.float32)))
+        return name
+
+    def convolutions(self, file: Weights, prefix: str, layers: list[Conv], value: str) -> str:
+        """Apply `layers` one after the other."""
+        values = [value]
+        for layer in layers:
+            values.append(self._convolution(file, prefix + layer.name, layer, values))
+        return values[-1]
+
+    def _convolution(self, file: Weights, name: str, layer: Conv, values: list[str]) -> str:
+        before, after = layer.padding
+        kernel = layer.weight.shape[-1]
+        value = self.op("Conv", values[-1], self.weight(file, name + ".weight", layer.weight),
+                        self.weight(file, name + ".bias", layer.bias), group=layer.groups,
+                        kernel_shape=[kernel, kernel], pads=[before, before, after, after],
+                        strides=[layer.stride, layer.stride])
+        if layer.skip:
+            value = self.op("Add", value, values[-layer.skip])
+        if layer.activation == "relu":
+            value = self.op("Relu", value)
+        elif layer.activation == "relu6":
+            value = self.op("Clip", value, self.constant(0.0), self.constant(6.0))
+        return value
+
+    def save(self, path: Path) -> None:
+        """Check the graph and write it; its external files must lie beside it already."""
+        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
+        model = helper.make_model(graph, ir_version=IR, opset_imports=[helper.make_opsetid("", OPSET)],
+                                  producer_name="tvsl")
+        save(model, path)
+        checker.check_model(str(path), full_check=True)
