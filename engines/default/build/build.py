@@ -1,0 +1,126 @@
+"""Build the default model folder, or check the one that is there.
+
+    python build.py            fetch, build, write goldens, check
+    python build.py --check    compare ONNX Runtime with the goldens, and FP16 storage with the published weights
+"""
+
+import hashlib
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file, save
+
+import encoders
+import fetch
+import graphs
+import heads
+import manifest
+import reference
+import text
+import yamnet
+from features import HOP_FRAMES, letterbox, read_sound, session
+from network import rounded
+
+HERE = Path(__file__).resolve().parent
+FOLDER = HERE.parent
+TOLERANCE = 1e-3  # relative L2
+GOLDEN_CROP = (0, 20, 451, 274)  # 16:9, so 7 by 12 cells
+GOLDEN_ROWS, GOLDEN_SAMPLES = 6, 20000
+GOLDEN_KEYS = ("cat", "dog", "person")
+
+
+def main(arguments: list[str]) -> None:
+    """Build unless asked only to check; always check."""
+    cache = fetch.fetch()
+    published = encoders.load(cache)
+    encoder = text.TextEncoder(cache / "minilm.safetensors", cache / "minilm_vocab.txt")
+    text.self_check(encoder)
+    fitted = heads.load(HERE, encoder)
+    if "--check" not in arguments:
+        build(cache, published, fitted)
+    check_files()
+    check_outputs()
+    compare_with_published(published, fitted)
+
+
+def build(cache: Path, published: encoders.Encoders, fitted: heads.Heads) -> None:
+    """Write every file of the folder; the same inputs give the same bytes."""
+    graphs.write(FOLDER, published, fitted)
+    _save(FOLDER / "text.safetensors", {"t": fitted.text})
+    inputs = golden_inputs(cache, fitted)
+    _save(FOLDER / "golden.safetensors", inputs | reference.golden(stored(published), fitted, inputs))
+    manifest.write(FOLDER, fitted)
+
+
+def golden_inputs(cache: Path, fitted: heads.Heads) -> dict[str, np.ndarray]:
+    """A cat's photo and a cat's voice."""
+    waveform = read_sound(cache / "cat.mp3")
+    frames = yamnet.log_mel(waveform)[:yamnet.PATCH + (GOLDEN_ROWS - 1) * HOP_FRAMES]
+    names = [entry["name"] for entry in fitted.classes]
+    picture, _ = letterbox(Image.open(cache / "chelsea.png").crop(GOLDEN_CROP))
+    return {"image": picture, "waveform": waveform[:GOLDEN_SAMPLES],
+            "sound": yamnet.patches(frames, HOP_FRAMES), "keys": np.array([names.index(k) for k in GOLDEN_KEYS])}
+
+
+def stored(published: encoders.Encoders) -> encoders.Encoders:
+    """The encoders with the weights that FP16 storage leaves."""
+    def halved(network):
+        return replace(network, layers=rounded(network.layers), classifier=rounded([network.classifier])[0])
+
+    return encoders.Encoders(halved(published.image), halved(published.audio))
+
+
+def run_folder(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every output of the folder's graphs, through ONNX Runtime."""
+    run = {name: session(FOLDER / f"{name}.onnx").run for name in ("image", "audio", "stage1", "stage2")}
+    (v,), (a,) = run["image"](None, {"image": inputs["image"]}), run["audio"](None, {"sound": inputs["sound"]})
+    t = load_file(FOLDER / "text.safetensors")["t"]
+    window = a.transpose(1, 0, 2)
+    p, p_v, p_a = run["stage1"](["p", "p_v", "p_a"], {"V": v, "A": window, "t": t})
+    (h,) = run["stage2"](None, {"V": v, "A": window, "t": t[inputs["keys"]]})
+    return {"V": v, "A": a, "p": p, "p_v": p_v, "p_a": p_a, "H": h}
+
+
+def check_files() -> None:
+    """Every file has the SHA-256 that the manifest gives."""
+    files = tomllib.loads((FOLDER / "manifest.toml").read_text(encoding="utf-8"))["files"]
+    for entry in files:
+        if hashlib.sha256((FOLDER / entry["path"]).read_bytes()).hexdigest() != entry["sha256"]:
+            raise SystemExit(f"{entry['path']}: altered since the manifest was written; run `make model`")
+    total = sum((FOLDER / entry["path"]).stat().st_size for entry in files)
+    print(f"{len(files)} files, {total / 1e6:.2f} MB, SHA-256 as in the manifest")
+
+
+def check_outputs() -> None:
+    """ONNX Runtime agrees with the NumPy reference."""
+    golden = load_file(FOLDER / "golden.safetensors")
+    for name, value in run_folder(golden).items():
+        error = relative(value, golden[name])
+        print(f"{name:4} {str(value.shape):14} ONNX Runtime against the NumPy reference: relative L2 {error:.1e}")
+        if not error <= TOLERANCE:
+            raise SystemExit(f"{name}: relative L2 {error:.1e}, expected at most {TOLERANCE:.0e}")
+
+
+def compare_with_published(published: encoders.Encoders, fitted: heads.Heads) -> None:
+    """Print what rounding the weights to FP16 costs."""
+    golden = load_file(FOLDER / "golden.safetensors")
+    exact = reference.golden(published, fitted, golden)
+    print("FP16-rounded against published FP32 weights, relative L2:",
+          ", ".join(f"{name} {relative(golden[name], exact[name]):.1e}" for name in ("V", "A", "p", "p_v", "p_a", "H")))
+
+
+def relative(value: np.ndarray, expected: np.ndarray) -> float:
+    """Relative L2 error."""
+    return float(np.linalg.norm(value - expected) / np.linalg.norm(expected))
+
+
+def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    path.write_bytes(save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,129 @@
+"""T-VSL's four graphs in ONNX: image, audio, stage1, stage2 (see ../README.md for the equations)."""
+
+from pathlib import Path
+
+import numpy as np
+
+import encoders
+from heads import Heads
+from onnx_writer import Graph, Weights
+
+HOP = 0.24  # seconds between audio rows
+CERTAIN = 1e-6  # probabilities are kept this far from 0 and 1
+TINY = 1e-12  # norms are at least this
+
+
+def write(directory: Path, networks: encoders.Encoders, heads: Heads) -> None:
+    """Write the graphs and their two weight files."""
+    frozen, fitted = Weights("encoders.bin"), Weights("heads.bin")
+    graphs = {"image": image(networks, heads, frozen, fitted), "audio": audio(networks, heads, frozen, fitted),
+              "stage1": stage1(heads), "stage2": stage2(heads, fitted)}
+    for file in (frozen, fitted):
+        file.write(directory)
+    for name, graph in graphs.items():
+        graph.save(directory / f"{name}.onnx")
+
+
+def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
+    """`image` [B,3,H,W] -> `V` [B,P,D]."""
+    g = Graph("image")
+    features, logits = encoders.add_image(g, frozen, networks.image)
+    share = g.op("Softmax", logits, axis=1)
+    share = g.op("Conv", share, g.weight(fitted, "image.labels", heads.labels[:, :, None, None]), kernel_shape=[1, 1])
+    if heads.settings["smooth"]:
+        share = g.op("AveragePool", share, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
+    counted = len(heads.labels)
+    named = _log_odds(g, fitted, "image.named", share, heads.visual[:counted, :, None, None], heads.settings["epsilon"])
+    gain, bias = heads.visual[counted:].T
+    linear = g.op("Conv", features,
+                  g.exact(fitted, "image.linear.weight", (heads.linear_weight * gain[:, None])[:, :, None, None]),
+                  g.exact(fitted, "image.linear.bias", heads.linear_bias * gain + bias), kernel_shape=[1, 1])
+    odds = g.op("Concat", named, linear, axis=1)
+    cells = g.op("Reshape", g.op("Sigmoid", odds), g.constant([0, len(heads.classes), -1], np.int64))
+    v = _into_text_space(g, fitted, "image", g.op("Transpose", cells, perm=[0, 2, 1]), heads)
+    g.output(v, "V", ["B", "P", heads.text.shape[1]])
+    return g
+
+
+def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
+    """`sound` [B,96,64] -> `A` [B,1,D]."""
+    g = Graph("audio")
+    _, logits = encoders.add_audio(g, frozen, networks.audio)
+    scores = g.op("Sigmoid", g.op("Flatten", logits))
+    scores = g.op("Gather", scores, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
+    scores = g.op("Reshape", scores, g.constant([0, *heads.heard.shape], np.int64))
+    scores = g.op("ReduceMax", scores, axes=[2], keepdims=0)
+    odds = _log_odds(g, fitted, "audio.named", scores, heads.audio, heads.settings["epsilon"])
+    a = _into_text_space(g, fitted, "audio", g.op("Sigmoid", odds), heads)
+    g.output(g.op("Unsqueeze", a, g.constant([1], np.int64)), "A", ["B", 1, heads.text.shape[1]])
+    return g
+
+
+def stage1(heads: Heads) -> Graph:
+    """`V`, `A`, `t` -> `p`, `p_v`, `p_a` [B,N]."""
+    g = Graph("stage1")
+    v, a, t = _embeddings(g, heads, "N")
+    words = g.op("Transpose", t, perm=[1, 0])
+    seen = _logit(g, g.op("ReduceMax", g.op("MatMul", v, words), axes=[1], keepdims=0))
+    heard = g.op("Sub", _logit(g, g.op("MatMul", a, words)), _age_penalty(g, a, heads.settings["age"]))
+    heard = g.op("ReduceMax", heard, axes=[1], keepdims=0)
+    joint = heads.settings["joint"]
+    both = g.op("Add", g.op("Mul", seen, g.constant(joint["visual"])), g.op("Mul", heard, g.constant(joint["audio"])))
+    both = g.op("Add", both, g.constant(joint["bias"]))
+    for name, odds in (("p", both), ("p_v", seen), ("p_a", heard)):
+        g.output(g.op("Sigmoid", odds), name, ["B", "N"])
+    return g
+
+
+def stage2(heads: Heads, fitted: Weights) -> Graph:
+    """`V`, `A`, `t` -> `H` [B,K,P]."""
+    g = Graph("stage2")
+    v, a, t = _embeddings(g, heads, "K")
+    v, a = _norm(g, v, 2), _norm(g, a, 2)
+    m = _norm(g, g.op("MatMul", t, g.op("Transpose", v, perm=[0, 2, 1])), 2)  # [B,K,P]
+    weight = _norm(g, g.op("MatMul", t, g.op("Transpose", a, perm=[0, 2, 1])), 2)  # [B,K,T]
+    query = _norm(g, g.op("MatMul", weight, a), 2)  # [B,K,D]; a sum points where the mean points
+    basis = np.vstack([heads.text, heads.nothing])
+    down = g.exact(fitted, "stage2.basis", basis)
+    u = g.op("MatMul", g.op("MatMul", v, g.op("Transpose", down, perm=[1, 0])), down)
+    agree = g.op("MatMul", query, g.op("Transpose", _norm(g, u, 2), perm=[0, 2, 1]))
+    h = g.op("Mul", g.op("Relu", m), g.op("Relu", agree))
+    g.output(g.op("Pow", h, g.constant(heads.settings["map"]["power"])), "H", ["B", "K", "P"])
+    return g
+
+
+def _embeddings(g: Graph, heads: Heads, classes: str) -> tuple[str, str, str]:
+    size = heads.text.shape[1]
+    return g.input("V", ["B", "P", size]), g.input("A", ["B", "T", size]), g.input("t", [classes, size])
+
+
+def _log_odds(g: Graph, file: Weights, name: str, share: str, calibration: np.ndarray, epsilon: float) -> str:
+    """gain · ln(share + epsilon) + bias, class by class."""
+    log = g.op("Log", g.op("Add", share, g.constant(epsilon)))
+    return g.op("Add", g.op("Mul", log, g.exact(file, name + ".gain", calibration[:, 0])),
+                g.exact(file, name + ".bias", calibration[:, 1]))
+
+
+def _into_text_space(g: Graph, file: Weights, name: str, evidence: str, heads: Heads) -> str:
+    """evidence [..., N] -> Σ evidence_n d_n + b, [..., D]."""
+    projected = g.op("MatMul", evidence, g.exact(file, name + ".dual", heads.dual))
+    return g.op("Add", projected, g.exact(file, name + ".nothing", heads.nothing))
+
+
+def _logit(g: Graph, p: str) -> str:
+    p = g.op("Clip", p, g.constant(CERTAIN), g.constant(1.0 - CERTAIN))
+    return g.op("Log", g.op("Div", p, g.op("Sub", g.constant(1.0), p)))
+
+
+def _age_penalty(g: Graph, a: str, age: dict) -> str:
+    """[T,1]: log-odds taken off a row for its age; row T-1 is the newest."""
+    count = g.op("Gather", g.op("Shape", a), g.constant(1, np.int64))
+    one = g.constant(-1, np.int64)
+    hops = g.op("Cast", g.op("Range", g.op("Add", count, one), one, one), to=1)
+    late = g.op("Relu", g.op("Sub", g.op("Mul", hops, g.constant(HOP)), g.constant(age["grace"])))
+    return g.op("Unsqueeze", g.op("Mul", late, g.constant(age["penalty"])), g.constant([1], np.int64))
+
+
+def _norm(g: Graph, value: str, axis: int) -> str:
+    length = g.op("ReduceL2", value, axes=[axis], keepdims=1)
+    return g.op("Div", value, g.op("Max", length, g.constant(TINY)))

