@@ -1,1 +1,7 @@
-//! Scores a model on labelled scenes.
+//! How good a model is: labelled scenes in, measures with intervals out.
+
+pub mod metrics;
+
+pub mod bootstrap;
+
+pub mod scenes;

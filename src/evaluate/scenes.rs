@@ -1,0 +1,319 @@
+//! Labelled scenes: a picture, a sound, what is truly sounding and visible, and where.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::geometry::Rect;
+
+/// What a scene is made to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One class is seen and heard.
+    Single,
+    /// Two or more classes are seen and heard.
+    Duet,
+    /// One class is seen and heard, others are only seen.
+    SilentObject,
+    /// What sounds is not in the picture.
+    OffScreen,
+    /// Nothing sounds: digital silence, noise, hum.
+    Silence,
+}
+
+impl Kind {
+    /// Every kind, in the order reports use.
+    pub const ALL: [Kind; 5] =
+        [Kind::Single, Kind::Duet, Kind::SilentObject, Kind::OffScreen, Kind::Silence];
+
+    /// The name used in scene files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Single => "single",
+            Kind::Duet => "duet",
+            Kind::SilentObject => "silent_object",
+            Kind::OffScreen => "off_screen",
+            Kind::Silence => "silence",
+        }
+    }
+
+    /// Whether the scene's sources are both heard and seen, hence to be reported.
+    pub fn sources_are_true(self) -> bool {
+        !matches!(self, Kind::OffScreen | Kind::Silence)
+    }
+}
+
+/// Half of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Half {
+    /// x below 0.5.
+    Left,
+    /// x of 0.5 and above.
+    Right,
+}
+
+impl Half {
+    /// The half in which `x`, 0–1, lies.
+    pub fn of(x: f32) -> Self {
+        if x < 0.5 { Half::Left } else { Half::Right }
+    }
+}
+
+/// Something that sounds in a scene.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Name of its class.
+    pub class: String,
+    /// Where it is, normalised; empty when unknown.
+    pub boxes: Vec<Rect>,
+    /// The half of the picture it is in, as stated or by the middle of its boxes.
+    pub half: Option<Half>,
+}
+
+/// One labelled scene.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scene {
+    /// The picture's file.
+    pub image: PathBuf,
+    /// The sound's file; none is digital silence.
+    pub audio: Option<PathBuf>,
+    /// What the scene tries.
+    pub kind: Kind,
+    /// What sounds.
+    pub sources: Vec<Source>,
+    /// Classes that are seen but do not sound.
+    pub silent: Vec<String>,
+}
+
+/// A scene file that cannot be used; each says where and what would cure it.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenesError {
+    /// The file cannot be read.
+    #[error("cannot read scenes file {path}: {error}; give the path of a JSON file with the key `scenes`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Not JSON, or not the JSON of scenes.
+    #[error("{path}: {place}: {error}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Key path such as `scenes[3].sources[0].boxes[1]`.
+        place: String,
+        /// What was found and expected, with line and column.
+        error: String,
+    },
+    /// The JSON is well formed, but a value in it is impossible.
+    #[error("{path}: scenes[{scene}].{key}: {problem}; {cure}")]
+    Value {
+        /// The scenes file.
+        path: PathBuf,
+        /// Index of the scene, from 0.
+        scene: usize,
+        /// Key inside the scene.
+        key: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        cure: &'static str,
+    },
+}
+
+/// Scenes as read, with what was odd but harmless in the file.
+#[derive(Debug)]
+pub struct Scenes {
+    /// The scenes, in the order of the file.
+    pub scenes: Vec<Scene>,
+    /// Keys that were ignored, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks a scenes file; paths in it are relative to its folder.
+///
+/// # Errors
+/// A missing file, JSON of another form, an empty list, a box outside 0–1, a missing picture or sound.
+pub fn read(path: &Path) -> Result<Scenes, ScenesError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ScenesError::Read { path: path.into(), error })?;
+    parse(&text, path)
+}
+
+#[derive(Deserialize)]
+struct RawFile {
+    scenes: Vec<RawScene>,
+}
+
+#[derive(Deserialize)]
+struct RawScene {
+    image: PathBuf,
+    #[serde(default)]
+    audio: Option<PathBuf>,
+    kind: Kind,
+    #[serde(default)]
+    sources: Vec<RawSource>,
+    #[serde(default)]
+    silent: Vec<String>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct RawSource {
+    class: String,
+    #[serde(default)]
+    boxes: Vec<[f32; 4]>,
+    #[serde(default)]
+    half: Option<Half>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
+}
+
+fn parse(text: &str, path: &Path) -> Result<Scenes, ScenesError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let raw: RawFile = serde_path_to_error::deserialize(&mut reader).map_err(|error| ScenesError::Format {
+        path: path.into(),
+        place: error.path().to_string(),
+        error: error.inner().to_string(),
+    })?;
+    if raw.scenes.is_empty() {
+        return Err(ScenesError::Format {
+            path: path.into(),
+            place: "scenes".into(),
+            error: "the list is empty; list at least one scene".into(),
+        });
+    }
+    let warnings = warnings(&raw);
+    let checked = raw.scenes.into_iter().enumerate().map(|(index, scene)| check(index, scene, path));
+    Ok(Scenes { scenes: checked.collect::<Result<_, _>>()?, warnings })
+}
+
+fn warnings(raw: &RawFile) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (index, scene) in raw.scenes.iter().enumerate() {
+        let keys = scene.unknown.keys().map(|key| format!("scenes[{index}].{key}"));
+        let inner = scene.sources.iter().enumerate().flat_map(|(number, source)| {
+            source.unknown.keys().map(move |key| format!("scenes[{index}].sources[{number}].{key}"))
+        });
+        lines.extend(keys.chain(inner).map(|key| format!("{key}: unknown key, ignored")));
+    }
+    lines
+}
+
+fn check(index: usize, raw: RawScene, path: &Path) -> Result<Scene, ScenesError> {
+    let wrong = |key: String, problem: String, cure| ScenesError::Value {
+        path: path.into(),
+        scene: index,
+        key,
+        problem,
+        cure,
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let (image, audio) = (folder.join(&raw.image), raw.audio.as_ref().map(|audio| folder.join(audio)));
+    for (key, file) in [("image", Some(&image)), ("audio", audio.as_ref())] {
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            let problem = format!("no such file: {}", file.display());
+            return Err(wrong(key.into(), problem, "paths are relative to the folder of the scenes file"));
+        }
+    }
+    for (number, source) in raw.sources.iter().enumerate() {
+        if let Some(at) = source.boxes.iter().position(|corners| !is_box(corners)) {
+            let problem = format!("{:?} is no box", source.boxes[at]);
+            let cure = "give [x0, y0, x1, y1] as shares of the picture, 0 to 1, with x0 < x1 and y0 < y1";
+            return Err(wrong(format!("sources[{number}].boxes[{at}]"), problem, cure));
+        }
+    }
+    if raw.kind.sources_are_true() && raw.sources.is_empty() {
+        let problem = format!("a scene of kind `{}` has no source", raw.kind.name());
+        return Err(wrong("sources".into(), problem, "name what sounds, or use the kind `silence`"));
+    }
+    let sources = raw.sources.into_iter().map(source).collect();
+    Ok(Scene { image, audio, kind: raw.kind, sources, silent: raw.silent })
+}
+
+fn is_box(&[x0, y0, x1, y1]: &[f32; 4]) -> bool {
+    let inside = |v: f32| (0.0..=1.0).contains(&v);
+    [x0, y0, x1, y1].into_iter().all(inside) && x0 < x1 && y0 < y1
+}
+
+fn source(raw: RawSource) -> Source {
+    let boxes: Vec<_> = raw.boxes.iter().map(|&[x0, y0, x1, y1]| Rect { x0, y0, x1, y1 }).collect();
+    let area: f32 = boxes.iter().map(Rect::area).sum();
+    let middle = boxes.iter().map(|b| b.centre().0 * b.area()).sum::<f32>() / area;
+    let half = raw.half.or((area > 0.0).then(|| Half::of(middle)));
+    Source { class: raw.class, boxes, half }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `scene` as the second of two scenes whose files exist.
+    fn second(scene: &str) -> Result<Scenes, String> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let text = format!(r#"{{"scenes":[{{"image":"Cargo.toml","kind":"silence"}},{scene}]}}"#);
+        parse(&text, Path::new(file)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_duet_is_read_with_its_halves() {
+        let scenes = second(
+            r#"{"image":"Cargo.toml","audio":"Cargo.lock","kind":"duet","silent":["cat"],"sources":[
+            {"class":"dog","boxes":[[0.1,0.1,0.4,0.4],[0.2,0.5,0.3,0.6]]},{"class":"bell","half":"right"}]}"#,
+        );
+        let scene = &scenes.unwrap().scenes[1];
+        assert_eq!(scene.sources[0].boxes.len(), 2);
+        assert_eq!(scene.sources[0].half, Some(Half::Left));
+        assert_eq!(scene.sources[1].half, Some(Half::Right));
+        assert_eq!(scene.silent, ["cat"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_named_and_ignored() {
+        let read = second(r#"{"image":"Cargo.toml","kind":"silence","sauces":[],"sources":[{"class":"a","x":1}]}"#);
+        let warnings = read.unwrap().warnings;
+        assert_eq!(
+            warnings,
+            ["scenes[1].sauces: unknown key, ignored", "scenes[1].sources[0].x: unknown key, ignored"]
+        );
+    }
+
+    #[test]
+    fn each_error_names_the_scene_the_key_and_the_cure() {
+        let cases = [
+            (r#"{"image":"Cargo.toml","kind":"trio"}"#, "scenes[1].kind: unknown variant `trio`, expected one of"),
+            (r#"{"kind":"single"}"#, "scenes[1]: missing field `image`"),
+            (r#"{"image":"no.jpg","kind":"silence"}"#, "scenes[1].image: no such file"),
+            (r#"{"image":"Cargo.toml","audio":"no.wav","kind":"silence"}"#, "scenes[1].audio: no such file"),
+            (r#"{"image":"Cargo.toml","kind":"single"}"#, "scenes[1].sources: a scene of kind `single` has no source"),
+            (
+                r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0,0,1.2,1]]}]}"#,
+                "scenes[1].sources[0].boxes[0]: [0.0, 0.0, 1.2, 1.0] is no box; give [x0, y0, x1, y1]",
+            ),
+            (
+                r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0.5,0,0.5,1]]}]}"#,
+                "is no box",
+            ),
+            (r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":7}]}"#, "scenes[1].sources[0].class"),
+        ];
+        for (scene, expected) in cases {
+            let error = second(scene).expect_err(scene);
+            assert!(error.contains(expected), "{error}\ndoes not contain {expected}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_no_json_says_so() {
+        let missing = read(Path::new("no/such.json")).unwrap_err().to_string();
+        assert!(missing.contains("no/such.json") && missing.contains("give the path"), "{missing}");
+        let broken = parse("{\"scenes\":[", Path::new("s.json")).unwrap_err().to_string();
+        assert!(broken.contains("s.json") && broken.contains("line 1"), "{broken}");
+        let empty = parse("{\"scenes\":[]}", Path::new("s.json")).unwrap_err().to_string();
+        assert!(empty.contains("list at least one scene"), "{empty}");
+    }
+}

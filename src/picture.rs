@@ -1,1 +1,0 @@
-//! Draws what was found over the picture.
