@@ -26,8 +26,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order reports use.
-    pub const ALL: [Kind; 5] =
-        [Kind::Single, Kind::Duet, Kind::SilentObject, Kind::OffScreen, Kind::Silence];
+    pub const ALL: [Kind; 5] = [Kind::Single, Kind::Duet, Kind::SilentObject, Kind::OffScreen, Kind::Silence];
 
     /// The name used in scene files and reports.
     pub fn name(self) -> &'static str {
@@ -140,7 +139,8 @@ pub struct Scenes {
 /// # Errors
 /// A missing file, JSON of another form, an empty list, a box outside 0–1, a missing picture or sound.
 pub fn read(path: &Path) -> Result<Scenes, ScenesError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ScenesError::Read { path: path.into(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ScenesError::Read { path: path.into(), error })?;
     parse(&text, path)
 }
 
@@ -176,11 +176,12 @@ struct RawSource {
 
 fn parse(text: &str, path: &Path) -> Result<Scenes, ScenesError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let raw: RawFile = serde_path_to_error::deserialize(&mut reader).map_err(|error| ScenesError::Format {
-        path: path.into(),
-        place: error.path().to_string(),
-        error: error.inner().to_string(),
-    })?;
+    let raw: RawFile =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| ScenesError::Format {
+            path: path.into(),
+            place: error.path().to_string(),
+            error: error.inner().to_string(),
+        })?;
     if raw.scenes.is_empty() {
         return Err(ScenesError::Format {
             path: path.into(),
@@ -275,7 +276,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_and_ignored() {
-        let read = second(r#"{"image":"Cargo.toml","kind":"silence","sauces":[],"sources":[{"class":"a","x":1}]}"#);
+        let read =
+            second(r#"{"image":"Cargo.toml","kind":"silence","sauces":[],"sources":[{"class":"a","x":1}]}"#);
         let warnings = read.unwrap().warnings;
         assert_eq!(
             warnings,
@@ -286,11 +288,17 @@ mod tests {
     #[test]
     fn each_error_names_the_scene_the_key_and_the_cure() {
         let cases = [
-            (r#"{"image":"Cargo.toml","kind":"trio"}"#, "scenes[1].kind: unknown variant `trio`, expected one of"),
+            (
+                r#"{"image":"Cargo.toml","kind":"trio"}"#,
+                "scenes[1].kind: unknown variant `trio`, expected one of",
+            ),
             (r#"{"kind":"single"}"#, "scenes[1]: missing field `image`"),
             (r#"{"image":"no.jpg","kind":"silence"}"#, "scenes[1].image: no such file"),
             (r#"{"image":"Cargo.toml","audio":"no.wav","kind":"silence"}"#, "scenes[1].audio: no such file"),
-            (r#"{"image":"Cargo.toml","kind":"single"}"#, "scenes[1].sources: a scene of kind `single` has no source"),
+            (
+                r#"{"image":"Cargo.toml","kind":"single"}"#,
+                "scenes[1].sources: a scene of kind `single` has no source",
+            ),
             (
                 r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0,0,1.2,1]]}]}"#,
                 "scenes[1].sources[0].boxes[0]: [0.0, 0.0, 1.2, 1.0] is no box; give [x0, y0, x1, y1]",
@@ -299,7 +307,10 @@ mod tests {
                 r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0.5,0,0.5,1]]}]}"#,
                 "is no box",
             ),
-            (r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":7}]}"#, "scenes[1].sources[0].class"),
+            (
+                r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":7}]}"#,
+                "scenes[1].sources[0].class",
+            ),
         ];
         for (scene, expected) in cases {
             let error = second(scene).expect_err(scene);

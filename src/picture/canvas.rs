@@ -94,9 +94,7 @@ impl Canvas {
 
     /// Fills an area with rounded corners; `opacity` 0–1.
     pub(super) fn fill(&mut self, area: Area, colour: Rgb, opacity: f32, radius: f32) {
-        self.paint(area, 1.0, |a, x, y| {
-            (colour, opacity * (0.5 - a.distance(x, y, radius)).clamp(0.0, 1.0))
-        });
+        self.paint(area, 1.0, |a, x, y| (colour, opacity * (0.5 - a.distance(x, y, radius)).clamp(0.0, 1.0)));
     }
 
     /// Mixes `share` of a colour into one pixel; outside the picture nothing happens.

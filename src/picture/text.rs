@@ -46,7 +46,12 @@ fn draw(canvas: &mut Canvas, text: &str, size: f32, (x, y): (f32, f32), colour: 
         let Some(outline) = FONT.outline_glyph(glyph) else { continue };
         let corner = outline.px_bounds().min;
         outline.draw(|dx, dy, cover| {
-            canvas.blend(corner.x as i64 + i64::from(dx), corner.y as i64 + i64::from(dy), colour, cover.min(1.0));
+            canvas.blend(
+                corner.x as i64 + i64::from(dx),
+                corner.y as i64 + i64::from(dy),
+                colour,
+                cover.min(1.0),
+            );
         });
     }
 }
