@@ -1,1 +1,119 @@
-//! Every setting and its default; opens no device.
+//! Every setting: typed, strict, with `config/tvsl.toml` as the one source of defaults. Opens no device.
+//!
+//! A user's file is laid over the built-in one key by key, so it need hold only what differs. What is
+//! wrong with it is told all at once, each fault with its line, its key, what was expected and the
+//! nearest thing that would be right ([`ConfigError`]).
+
+mod devices;
+mod error;
+mod judgement;
+mod layer;
+mod rules;
+mod search;
+mod service;
+mod value;
+
+pub use devices::{
+    Alsa, Camera, CameraSource, Channel, Csi, Device, MediaFile, Microphone, MicrophoneSource, Pipeline,
+    Rtsp, TestPicture, Transport, V4l2,
+};
+pub use error::{ConfigError, Fault};
+pub use judgement::{Detection, Engine, EngineKind, Model, Thresholds, Tracking, Window};
+pub use search::{ModelNotFound, Origin};
+pub use service::{Log, LogFormat, LogLevel, Mqtt};
+
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Every setting of the program.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this device is.
+    pub device: Device,
+    /// Where pictures come from.
+    pub camera: Camera,
+    /// Where sound comes from.
+    pub microphone: Microphone,
+    /// Which model judges.
+    pub model: Model,
+    /// What runs the model.
+    pub engine: Engine,
+    /// How pictures and sound are paired.
+    pub window: Window,
+    /// What is reported.
+    pub detection: Detection,
+    /// How detections become lasting identities.
+    pub tracking: Tracking,
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// What is logged.
+    pub log: Log,
+    /// Folder of the file this came from, where relative paths are looked for first.
+    #[serde(skip)]
+    pub base: Option<PathBuf>,
+}
+
+impl Config {
+    /// The shipped file, which is the default of every key.
+    pub const BUILT_IN: &str = include_str!("../../config/tvsl.toml");
+
+    /// Reads `file` over the defaults.
+    ///
+    /// # Errors
+    /// The file cannot be read or is wrong; every fault found is in the error.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = search::read(file)?;
+        let base = file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        Ok(Config { base: base.map(Path::to_path_buf), ..Config::parse(&text, file)? })
+    }
+
+    /// Reads `text` over the defaults; faults name it `file`.
+    ///
+    /// # Errors
+    /// The text is no TOML, or has unknown keys, wrong types or impossible values.
+    pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
+        layer::read(text).map(Config::named).map_err(|faults| ConfigError::invalid(file, text, faults))
+    }
+
+    /// The topic `name` of this device, such as `tvsl/hall/detections`.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}/{name}", self.mqtt.prefix.replace("{device}", &self.device.name))
+    }
+
+    /// Where the file `path` of the configuration lies: beside the configuration file if it is there, else
+    /// as it stands, relative to the working directory.
+    pub fn file(&self, path: &Path) -> PathBuf {
+        let beside = self.base.as_ref().map(|base| base.join(path));
+        beside.filter(|p| p.exists()).unwrap_or_else(|| path.to_path_buf())
+    }
+
+    /// The folder of the model: `model.path` as it stands if absolute; otherwise the first that holds a
+    /// `manifest.toml` of: beside the configuration file, in the working directory, in `/usr/share/tvsl`,
+    /// in the folders above the program.
+    ///
+    /// # Errors
+    /// None of them does; the error lists them.
+    pub fn model_dir(&self) -> Result<PathBuf, ModelNotFound> {
+        search::model_dir(&self.model.path, self.base.as_deref())
+    }
+
+    /// Fills in the names that depend on the machine.
+    fn named(mut self) -> Config {
+        if self.device.name.is_empty() {
+            self.device.name = search::host_name();
+        }
+        if self.mqtt.client_id.is_empty() {
+            self.mqtt.client_id = "tvsl-{device}".into();
+        }
+        self.mqtt.client_id = self.mqtt.client_id.replace("{device}", &self.device.name);
+        self
+    }
+}
+
+impl Default for Config {
+    /// The built-in configuration.
+    fn default() -> Self {
+        Config::parse("", Path::new("built-in")).expect("the shipped file is valid: tests/config.rs")
+    }
+}

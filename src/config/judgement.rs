@@ -1,0 +1,96 @@
+//! The sections `[model]`, `[engine]`, `[window]`, `[detection]` and `[tracking]`: how it judges.
+
+use super::value;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[model]`: which model judges.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Folder with a `manifest.toml`; see [`super::Config::model_dir`] for where a relative path is looked for.
+    #[serde(deserialize_with = "value::path")]
+    pub path: PathBuf,
+}
+
+/// `[engine]`: what runs the model.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// The back end.
+    pub kind: EngineKind,
+    /// Threads of the CPU back end, 1–64.
+    #[serde(deserialize_with = "value::threads")]
+    pub threads: usize,
+    /// The file of ONNX Runtime's library; empty: looked for in the usual places.
+    pub library: PathBuf,
+}
+
+/// The back ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The best that the machine has.
+    Auto,
+    /// ONNX Runtime on the processor.
+    Cpu,
+}
+
+/// `[window]`: how pictures and sound are paired.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Longest time that a live picture waits for the sound of its moment.
+    #[serde(deserialize_with = "value::seconds")]
+    pub wait: Duration,
+}
+
+/// `[detection]`: what is reported.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detection {
+    /// Added to the log-odds of every class, −10 to 10.
+    #[serde(deserialize_with = "value::log_odds")]
+    pub sensitivity: f32,
+    /// The only classes reported; empty: all.
+    pub classes: Vec<String>,
+    /// File of a learned background profile; empty: none.
+    pub background: PathBuf,
+    /// Audio probability that a class must exceed here.
+    #[serde(deserialize_with = "value::probabilities")]
+    pub audio_floor: BTreeMap<String, f32>,
+    /// Thresholds in place of the model's own.
+    pub thresholds: BTreeMap<String, Thresholds>,
+}
+
+/// `[detection.thresholds.CLASS]`: probabilities from which a class counts; `None`: the model's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// Of the class being both seen and heard.
+    #[serde(deserialize_with = "value::some_probability")]
+    pub p: Option<f32>,
+    /// Of the class being seen.
+    #[serde(deserialize_with = "value::some_probability")]
+    pub p_v: Option<f32>,
+    /// Of the class being heard.
+    #[serde(deserialize_with = "value::some_probability")]
+    pub p_a: Option<f32>,
+}
+
+/// `[tracking]`: how detections become lasting identities.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tracking {
+    /// How long a class must stay before its event starts.
+    #[serde(deserialize_with = "value::seconds")]
+    pub start_after: Duration,
+    /// How long a class must be gone before its event ends.
+    #[serde(deserialize_with = "value::seconds")]
+    pub hold: Duration,
+    /// Overlap (intersection over union, 0–1) from which two regions are the same object.
+    #[serde(deserialize_with = "value::probability")]
+    pub iou: f32,
+}

@@ -1,0 +1,60 @@
+//! What must hold between settings, beyond each value by itself.
+
+use super::error::Fault;
+use super::{CameraSource, Config, MicrophoneSource};
+
+/// Every rule that `config` breaks.
+pub(super) fn faults(config: &Config) -> Vec<Fault> {
+    [camera(config), sound_track(config), rtsp(config), classes(config)].into_iter().flatten().collect()
+}
+
+/// The chosen camera must say what to open.
+fn camera(config: &Config) -> Option<Fault> {
+    let camera = &config.camera;
+    let (key, empty, expected) = match camera.source {
+        CameraSource::V4l2 => {
+            ("camera.v4l2.device", camera.v4l2.device.as_os_str().is_empty(), "/dev/video0")
+        }
+        CameraSource::Rtsp => {
+            ("camera.rtsp.url", camera.rtsp.url.is_empty(), "rtsp://192.168.1.20:554/stream")
+        }
+        CameraSource::File => ("camera.file.path", camera.file.path.as_os_str().is_empty(), "clip.mp4"),
+        CameraSource::Pipeline => {
+            ("camera.pipeline.launch", camera.pipeline.launch.trim().is_empty(), "v4l2src ! videoconvert")
+        }
+        CameraSource::Csi | CameraSource::Test => return None,
+    };
+    let source = camera.source.name();
+    empty.then(|| {
+        Fault::rule(key, format!("is empty, but camera.source is \"{source}\""))
+            .help(format!("for example \"{expected}\""))
+    })
+}
+
+/// A camera device has no sound track.
+fn sound_track(config: &Config) -> Option<Fault> {
+    let source = config.camera.source;
+    (config.microphone.source == MicrophoneSource::Media && !source.has_sound()).then(|| {
+        Fault::rule(
+            "microphone.source",
+            format!("\"media\" takes the camera's sound track, and a \"{}\" camera has none", source.name()),
+        )
+        .help("expected \"alsa\" or \"none\", or camera.source \"file\", \"rtsp\" or \"test\"")
+    })
+}
+
+fn rtsp(config: &Config) -> Option<Fault> {
+    let url = &config.camera.rtsp.url;
+    let fine = ["rtsp://", "rtsps://", "rtspt://"].iter().any(|scheme| url.starts_with(scheme));
+    (!url.is_empty() && !fine).then(|| {
+        Fault::rule("camera.rtsp.url", "is no RTSP address".into()).help("expected rtsp://HOST:PORT/PATH")
+    })
+}
+
+fn classes(config: &Config) -> Option<Fault> {
+    let empty = config.detection.classes.iter().any(|class| class.trim().is_empty());
+    empty.then(|| {
+        Fault::rule("detection.classes", "holds an empty name".into())
+            .help("expected names of classes, such as [\"dog\"], or [] for every class")
+    })
+}

@@ -1,0 +1,112 @@
+//! Where files are looked for: the configuration, the model, and what the configuration names.
+
+use super::{Config, ConfigError};
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// No configuration is nearly this large.
+const LARGEST: u64 = 1 << 20;
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The file of `--config`.
+    Argument(PathBuf),
+    /// The file of `$TVSL_CONFIG`.
+    Environment(PathBuf),
+    /// The first of the usual places that has one.
+    Found(PathBuf),
+    /// No file: the built-in defaults.
+    BuiltIn,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Argument(file) | Self::Found(file) => write!(f, "{}", file.display()),
+            Self::Environment(file) => write!(f, "{} (from TVSL_CONFIG)", file.display()),
+            Self::BuiltIn => f.write_str("built-in defaults (there is no tvsl.toml here or in /etc/tvsl)"),
+        }
+    }
+}
+
+impl Config {
+    /// The usual places of a configuration file, in the order they are tried.
+    pub const PLACES: [&str; 2] = ["tvsl.toml", "/etc/tvsl/tvsl.toml"];
+
+    /// Reads the first configuration there is of: `argument`, `environment` (the value of `TVSL_CONFIG`),
+    /// [`Config::PLACES`], the built-in defaults.
+    ///
+    /// # Errors
+    /// That file cannot be read or is wrong; a later place never hides a fault in an earlier one.
+    pub fn find(
+        argument: Option<&Path>,
+        environment: Option<&Path>,
+    ) -> Result<(Config, Origin), ConfigError> {
+        let origin = if let Some(file) = argument {
+            Origin::Argument(file.into())
+        } else if let Some(file) = environment.filter(|file| !file.as_os_str().is_empty()) {
+            Origin::Environment(file.into())
+        } else if let Some(file) = Self::PLACES.iter().find(|file| Path::new(file).symlink_metadata().is_ok())
+        {
+            Origin::Found(file.into())
+        } else {
+            Origin::BuiltIn
+        };
+        let config = match &origin {
+            Origin::Argument(file) | Origin::Environment(file) | Origin::Found(file) => Config::load(file)?,
+            Origin::BuiltIn => Config::default(),
+        };
+        Ok((config, origin))
+    }
+}
+
+/// The text of `file`, if it can be a configuration at all.
+pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(ConfigError::TooLarge { file: file.into(), limit: LARGEST });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..good].iter().filter(|&&b| b == b'\n').count() + 1;
+        ConfigError::NotText { file: file.into(), line, byte: error.as_bytes()[good] }
+    })
+}
+
+/// No place holds the model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no model \"{}\": there is no manifest.toml in {}", path.display(), listed(looked))]
+pub struct ModelNotFound {
+    /// `model.path`.
+    pub path: PathBuf,
+    /// The folders that were looked into.
+    pub looked: Vec<PathBuf>,
+}
+
+fn listed(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn model_dir(path: &Path, base: Option<&Path>) -> Result<PathBuf, ModelNotFound> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let folders = base.into_iter().chain([Path::new(""), Path::new("/usr/share/tvsl")]);
+    let mut looked = folders.chain(program.ancestors().skip(1)).map(|f| f.join(path)).collect::<Vec<_>>();
+    // Joining an absolute path yields that path each time.
+    looked.dedup();
+    match looked.iter().find(|folder| folder.join("manifest.toml").is_file()) {
+        Some(folder) => Ok(folder.clone()),
+        None => Err(ModelNotFound { path: path.into(), looked }),
+    }
+}
+
+/// The machine's host name as one level of a topic.
+pub(super) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim().replace(['/', '+', '#'], "-");
+    if name.is_empty() { "tvsl".into() } else { name }
+}

@@ -1,0 +1,212 @@
+//! What single values may be: each function reads one kind of value and refuses impossible ones with
+//! the sentence that a user will read.
+
+use super::devices::Channel;
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, de};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY: f64 = 86_400.0;
+
+/// Reads a number of `low..=high`, or refuses it by naming what it means.
+fn number<'de, D: Deserializer<'de>>(d: D, low: f64, high: f64, meaning: &str) -> Result<f64, D::Error> {
+    let value = f64::deserialize(d)?;
+    if (low..=high).contains(&value) {
+        Ok(value)
+    } else {
+        Err(D::Error::custom(format!("{value} is out of range, expected {meaning} from {low} to {high}")))
+    }
+}
+
+/// Reads a whole number of `low..=high`, or 0 if `zero` says what that means.
+fn whole<'de, D: Deserializer<'de>>(
+    d: D,
+    (low, high): (i64, i64),
+    meaning: &str,
+    zero: Option<&str>,
+) -> Result<i64, D::Error> {
+    let value = i64::deserialize(d)?;
+    if (low..=high).contains(&value) || (value == 0 && zero.is_some()) {
+        return Ok(value);
+    }
+    let or = zero.map_or(String::new(), |z| format!(", or 0 for {z}"));
+    Err(D::Error::custom(format!("{value} is out of range, expected {meaning} from {low} to {high}{or}")))
+}
+
+pub(super) fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    number(d, 0.01, 1000.0, "pictures in a second")
+}
+
+pub(super) fn rate_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    number(d, 0.0, 1000.0, "pictures in a second (0: the camera's choice)")
+}
+
+pub(super) fn side<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    whole(d, (16, 16_384), "pixels", None).map(|v| v as u32)
+}
+
+pub(super) fn side_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    whole(d, (16, 16_384), "pixels", Some("the camera's choice")).map(|v| v as u32)
+}
+
+pub(super) fn latency<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    whole(d, (0, 60_000), "milliseconds", None).map(|v| v as u32)
+}
+
+pub(super) fn sample_rate_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    whole(d, (4_000, 768_000), "samples in a second", Some("the device's choice")).map(|v| v as u32)
+}
+
+pub(super) fn channels_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    whole(d, (1, 64), "channels", Some("the device's choice")).map(|v| v as u32)
+}
+
+pub(super) fn threads<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    whole(d, (1, 64), "threads", None).map(|v| v as usize)
+}
+
+pub(super) fn port<'de, D: Deserializer<'de>>(d: D) -> Result<u16, D::Error> {
+    whole(d, (1, 65_535), "a port", None).map(|v| v as u16)
+}
+
+pub(super) fn keep_alive<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    whole(d, (5, 65_535), "seconds", None).map(|v| Duration::from_secs(v as u64))
+}
+
+pub(super) fn seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    number(d, 0.0, DAY, "seconds").map(Duration::from_secs_f64)
+}
+
+pub(super) fn log_odds<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+    number(d, -10.0, 10.0, "log-odds").map(|v| v as f32)
+}
+
+pub(super) fn probability<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+    number(d, 0.0, 1.0, "a share").map(|v| v as f32)
+}
+
+pub(super) fn some_probability<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f32>, D::Error> {
+    probability(d).map(Some)
+}
+
+pub(super) fn probabilities<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, f32>, D::Error> {
+    #[derive(Deserialize)]
+    struct Probability(#[serde(deserialize_with = "probability")] f32);
+    let map = BTreeMap::<String, Probability>::deserialize(d)?;
+    Ok(map.into_iter().map(|(class, Probability(p))| (class, p)).collect())
+}
+
+/// Reads a text and refuses it with the sentence that `fault` finds.
+fn text<'de, D: Deserializer<'de>>(d: D, fault: impl Fn(&str) -> Option<String>) -> Result<String, D::Error> {
+    let value = String::deserialize(d)?;
+    match fault(&value) {
+        Some(fault) => Err(D::Error::custom(fault)),
+        None => Ok(value),
+    }
+}
+
+pub(super) fn word<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    text(d, |s| s.trim().is_empty().then(|| "is empty, expected a name".into()))
+}
+
+pub(super) fn path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
+    text(d, |s| s.trim().is_empty().then(|| "is empty, expected a path".into())).map(PathBuf::from)
+}
+
+pub(super) fn host<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    text(d, |s| {
+        if s.is_empty() {
+            Some("is empty, expected a host name or an address".into())
+        } else if s.contains("://") {
+            Some(format!("\"{s}\" is a URL, expected only the host name or address, without `scheme://`"))
+        } else if s.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+            Some(format!("{s:?} is no host, expected a name or an address without spaces or `/`"))
+        } else if s.rsplit_once(':').is_some_and(|(host, port)| !host.contains(':') && all_digits(port)) {
+            Some(format!("\"{s}\" holds a port, expected the host alone (the port is the key `port`)"))
+        } else {
+            None
+        }
+    })
+}
+
+fn all_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What MQTT forbids in the name of a topic.
+fn topic_fault(topic: &str) -> Option<String> {
+    if let Some(c) = topic.chars().find(|c| matches!(c, '+' | '#')) {
+        return Some(format!("holds the MQTT wildcard `{c}`, which no published topic may have"));
+    }
+    topic
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}'))
+        .map(|c| format!("holds the character {}, which a topic must not have", c.escape_unicode()))
+}
+
+pub(super) fn topic_level<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    text(d, |s| {
+        if s.contains('/') {
+            return Some("holds `/`, expected one level of a topic, such as \"hall-camera\"".into());
+        }
+        too_long(s, 200).or_else(|| topic_fault(s))
+    })
+}
+
+pub(super) fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    text(d, prefix_fault)
+}
+
+fn prefix_fault(s: &str) -> Option<String> {
+    let bare = s.replace("{device}", "");
+    if s.is_empty() {
+        Some("is empty, expected the start of a topic, such as \"tvsl/{device}\"".into())
+    } else if s.starts_with('$') {
+        Some("starts with `$`, which brokers keep for topics of their own".into())
+    } else if s.starts_with('/') || s.ends_with('/') || s.contains("//") {
+        Some("has an empty level: expected no `/` at the start or the end and no `//`".into())
+    } else if bare.contains(['{', '}']) {
+        Some("holds a placeholder that is not known: the only one is `{device}`".into())
+    } else {
+        too_long(s, 1000).or_else(|| topic_fault(s))
+    }
+}
+
+fn too_long(text: &str, most: usize) -> Option<String> {
+    (text.len() > most).then(|| format!("is {} bytes long, expected at most {most}", text.len()))
+}
+
+pub(super) fn client_id<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    text(d, |s| too_long(s, 200).or_else(|| topic_fault(s)))
+}
+
+pub(super) fn channel<'de, D: Deserializer<'de>>(d: D) -> Result<Channel, D::Error> {
+    d.deserialize_any(ChannelVisitor)
+}
+
+struct ChannelVisitor;
+
+impl de::Visitor<'_> for ChannelVisitor {
+    type Value = Channel;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("\"mix\" or the number of a channel, from 0 to 63")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Channel, E> {
+        match text {
+            "mix" => Ok(Channel::Mix),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, index: i64) -> Result<Channel, E> {
+        match u32::try_from(index) {
+            Ok(index @ 0..64) => Ok(Channel::Index(index)),
+            _ => Err(E::invalid_value(de::Unexpected::Signed(index), &self)),
+        }
+    }
+}
