@@ -11,6 +11,7 @@ from onnx_writer import Graph, Weights
 HOP = 0.24  # seconds between audio rows
 CERTAIN = 1e-6  # probabilities are kept this far from 0 and 1
 TINY = 1e-12  # norms are at least this
+FAINT = 1e-20  # added to a class's share of the strongest logit before the logarithm
 
 
 def write(directory: Path, networks: encoders.Encoders, heads: Heads) -> None:
@@ -28,19 +29,15 @@ def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     """`image` [B,3,H,W] -> `V` [B,P,D]."""
     g = Graph("image")
     features, logits = encoders.add_image(g, frozen, networks.image)
-    share = g.op("Softmax", logits, axis=1)
-    share = g.op("Conv", share, g.weight(fitted, "image.labels", heads.labels[:, :, None, None]), kernel_shape=[1, 1])
-    if heads.settings["smooth"]:
-        share = g.op("AveragePool", share, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
-    counted = len(heads.labels)
-    named = _log_odds(g, fitted, "image.named", share, heads.visual[:counted, :, None, None], heads.settings["epsilon"])
-    gain, bias = heads.visual[counted:].T
-    linear = g.op("Conv", features,
-                  g.exact(fitted, "image.linear.weight", (heads.linear_weight * gain[:, None])[:, :, None, None]),
-                  g.exact(fitted, "image.linear.bias", heads.linear_bias * gain + bias), kernel_shape=[1, 1])
-    odds = g.op("Concat", named, linear, axis=1)
-    cells = g.op("Reshape", g.op("Sigmoid", odds), g.constant([0, len(heads.classes), -1], np.int64))
-    v = _into_text_space(g, fitted, "image", g.op("Transpose", cells, perm=[0, 2, 1]), heads)
+    named, where_named = _labels(g, fitted, logits, heads)
+    linear = g.op("Conv", features, g.exact(fitted, "image.linear.weight", heads.linear_weight[:, :, None, None]),
+                  g.exact(fitted, "image.linear.bias", heads.linear_bias), kernel_shape=[1, 1])
+    odds = _scaled(g, fitted, "image.whether", g.op("Concat", named, linear, axis=1), heads.visual)
+    v = _into_text_space(g, fitted, "image", _by_cell(g, g.op("Sigmoid", odds), heads), heads)
+    gain, bias = heads.where[:, :, None, None].transpose(1, 0, 2, 3)
+    where = g.op("Add", g.op("Concat", where_named, linear, axis=1), g.exact(fitted, "image.where.bias", bias))
+    where = g.op("Mul", g.op("Softplus", where), g.exact(fitted, "image.where.gain", gain))
+    v = g.op("Add", v, g.op("MatMul", _by_cell(g, where, heads), g.exact(fitted, "image.place", heads.place_dual)))
     g.output(v, "V", ["B", "P", heads.text.shape[1]])
     return g
 
@@ -53,7 +50,8 @@ def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     scores = g.op("Gather", scores, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
     scores = g.op("Reshape", scores, g.constant([0, *heads.heard.shape], np.int64))
     scores = g.op("ReduceMax", scores, axes=[2], keepdims=0)
-    odds = _log_odds(g, fitted, "audio.named", scores, heads.audio, heads.settings["epsilon"])
+    odds = g.op("Log", g.op("Add", scores, g.constant(heads.settings["epsilon"])))
+    odds = _scaled(g, fitted, "audio.whether", odds, heads.audio)
     a = _into_text_space(g, fitted, "audio", g.op("Sigmoid", odds), heads)
     g.output(g.op("Unsqueeze", a, g.constant([1], np.int64)), "A", ["B", 1, heads.text.shape[1]])
     return g
@@ -79,14 +77,15 @@ def stage2(heads: Heads, fitted: Weights) -> Graph:
     """`V`, `A`, `t` -> `H` [B,K,P]."""
     g = Graph("stage2")
     v, a, t = _embeddings(g, heads, "K")
-    v, a = _norm(g, v, 2), _norm(g, a, 2)
+    read = g.exact(fitted, "stage2.read", np.vstack([heads.place, heads.nothing]).T)
+    found = g.op("MatMul", v, read)  # [B,P,N+1]: each class's place evidence, and nothing's
+    v = _norm(g, g.op("MatMul", found, g.exact(fitted, "stage2.write", np.vstack([heads.dual, heads.nothing]))), 2)
+    u = _norm(g, g.op("MatMul", found, g.exact(fitted, "stage2.agree", np.vstack([heads.text, heads.nothing]))), 2)
+    a = _norm(g, a, 2)
     m = _norm(g, g.op("MatMul", t, g.op("Transpose", v, perm=[0, 2, 1])), 2)  # [B,K,P]
     weight = _norm(g, g.op("MatMul", t, g.op("Transpose", a, perm=[0, 2, 1])), 2)  # [B,K,T]
     query = _norm(g, g.op("MatMul", weight, a), 2)  # [B,K,D]; a sum points where the mean points
-    basis = np.vstack([heads.text, heads.nothing])
-    down = g.exact(fitted, "stage2.basis", basis)
-    u = g.op("MatMul", g.op("MatMul", v, g.op("Transpose", down, perm=[1, 0])), down)
-    agree = g.op("MatMul", query, g.op("Transpose", _norm(g, u, 2), perm=[0, 2, 1]))
+    agree = g.op("MatMul", query, g.op("Transpose", u, perm=[0, 2, 1]))
     h = g.op("Mul", g.op("Relu", m), g.op("Relu", agree))
     g.output(g.op("Pow", h, g.constant(heads.settings["map"]["power"])), "H", ["B", "K", "P"])
     return g
@@ -97,11 +96,30 @@ def _embeddings(g: Graph, heads: Heads, classes: str) -> tuple[str, str, str]:
     return g.input("V", ["B", "P", size]), g.input("A", ["B", "T", size]), g.input("t", [classes, size])
 
 
-def _log_odds(g: Graph, file: Weights, name: str, share: str, calibration: np.ndarray, epsilon: float) -> str:
-    """gain · ln(share + epsilon) + bias, class by class."""
-    log = g.op("Log", g.op("Add", share, g.constant(epsilon)))
-    return g.op("Add", g.op("Mul", log, g.exact(file, name + ".gain", calibration[:, 0])),
-                g.exact(file, name + ".bias", calibration[:, 1]))
+def _labels(g: Graph, file: Weights, logits: str, heads: Heads) -> tuple[str, str]:
+    """ImageNet logits -> per class and cell: ln of the softmax share (smoothed), ln Σ exp of the logits."""
+    top = g.op("ReduceMax", logits, axes=[1], keepdims=1)
+    exponent = g.op("Exp", g.op("Sub", logits, top))
+    own = g.op("Conv", exponent, g.weight(file, "image.labels", heads.labels[:, :, None, None]), kernel_shape=[1, 1])
+    share = g.op("Div", own, g.op("ReduceSum", exponent, g.constant([1], np.int64), keepdims=1))
+    if heads.settings["smooth"]:
+        share = g.op("AveragePool", share, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
+    share = g.op("Log", g.op("Add", share, g.constant(heads.settings["epsilon"])))
+    return share, g.op("Add", g.op("Log", g.op("Add", own, g.constant(FAINT))), top)
+
+
+def _by_cell(g: Graph, value: str, heads: Heads) -> str:
+    """[B,N,h,w] -> [B,P,N]."""
+    cells = g.op("Reshape", value, g.constant([0, len(heads.classes), -1], np.int64))
+    return g.op("Transpose", cells, perm=[0, 2, 1])
+
+
+def _scaled(g: Graph, file: Weights, name: str, value: str, calibration: np.ndarray) -> str:
+    """gain · value + bias, class by class; classes on axis 1."""
+    gain, bias = calibration.T
+    if name.startswith("image"):
+        gain, bias = gain[:, None, None], bias[:, None, None]
+    return g.op("Add", g.op("Mul", value, g.exact(file, name + ".gain", gain)), g.exact(file, name + ".bias", bias))
 
 
 def _into_text_space(g: Graph, file: Weights, name: str, evidence: str, heads: Heads) -> str:

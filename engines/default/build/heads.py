@@ -22,14 +22,17 @@ class Heads:
 
     settings: dict  # heads.json
     text: np.ndarray  # t [N, D], unit rows
-    dual: np.ndarray  # d [N, D]: d_n · t_m is 1 for n = m, else 0
-    nothing: np.ndarray  # b [D], unit, at right angles to every t_n
+    dual: np.ndarray  # d [N, D]: d_n · t_m is 1 for n = m, else 0; carries whether a class is there
+    place: np.ndarray  # t' [N, D]: each t_n with its halves exchanged
+    place_dual: np.ndarray  # e [N, D]: e_n · t'_m is 1 for n = m, else 0; carries where it is
+    nothing: np.ndarray  # b [D], unit; d, e, t, t' and b: every product not named above is 0
     labels: np.ndarray  # [L, 1000], 1 where an ImageNet label belongs to the class
     linear_weight: np.ndarray  # [M, 1280]
     linear_bias: np.ndarray  # [M]
     heard: np.ndarray  # [N, most] AudioSet ids of each class, the last one repeated
     visual: np.ndarray  # [N, 2] gain and bias of the visual log-odds
     audio: np.ndarray  # [N, 2] gain and bias of the audio log-odds
+    where: np.ndarray  # [N, 2] gain and bias of the map
 
     @property
     def classes(self) -> list[dict]:
@@ -47,23 +50,27 @@ def load(directory: Path, encode) -> Heads:
     if classes[:len(seen)] != seen:
         raise SystemExit("heads.json: classes without ImageNet labels must come last")
     text = encode([c["prompt"] for c in classes]).astype(np.float32)
-    dual, nothing = projections(text.astype(np.float64), encode([NOTHING])[0])
+    place = np.roll(text, text.shape[1] // 2, axis=1)
+    dual, place_dual, nothing = projections(text, place, encode([NOTHING])[0])
     return Heads(
-        settings, text, dual.astype(np.float32), nothing.astype(np.float32),
+        settings, text, dual, place, place_dual, nothing,
         np.stack([_marks(c["imagenet"]) for c in seen]),
         np.stack([weights[f"{name}.image.weight"] for name in fitted]),
         np.concatenate([weights[f"{name}.image.bias"] for name in fitted]),
         _padded([c["audioset"] for c in classes]),
         np.array([c["visual"] for c in classes], np.float32),
         np.array([c["audio"] for c in classes], np.float32),
+        np.array([c["where"] for c in classes], np.float32),
     )
 
 
-def projections(text: np.ndarray, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The dual basis d = (T Tᵀ)⁻¹ T of the text rows, and `nothing` made orthogonal to all of them."""
-    dual = np.linalg.solve(text @ text.T, text)
-    rest = nothing - dual.T @ (text @ nothing)
-    return dual, rest / np.linalg.norm(rest)
+def projections(text: np.ndarray, place: np.ndarray, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The joint dual basis of the rows of `text` and `place`, and `nothing` made orthogonal to all of them."""
+    rows = np.vstack([text, place]).astype(np.float64)
+    dual = np.linalg.solve(rows @ rows.T, rows)
+    rest = nothing - dual.T @ (rows @ nothing)
+    d, e = np.split(dual.astype(np.float32), 2)
+    return d, e, (rest / np.linalg.norm(rest)).astype(np.float32)
 
 
 def _marks(ids: list[int]) -> np.ndarray:

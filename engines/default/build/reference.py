@@ -4,7 +4,7 @@ import numpy as np
 
 import encoders
 import yamnet
-from graphs import CERTAIN, HOP
+from graphs import CERTAIN, FAINT, HOP
 from heads import Heads
 from network import Conv
 
@@ -39,17 +39,18 @@ def image(networks: encoders.Encoders, heads: Heads, x: np.ndarray) -> np.ndarra
     """[B,3,H,W] -> V [B,P,D]."""
     features = run(networks.image.layers, x)
     logits = run([networks.image.classifier], features)
-    share = np.exp(logits - logits.max(axis=1, keepdims=True))
-    share /= share.sum(axis=1, keepdims=True)
-    share = np.einsum("nl,blhw->bnhw", heads.labels.astype(np.float64), share)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    own = np.einsum("nl,blhw->bnhw", heads.labels.astype(np.float64), powers)
+    share = own / powers.sum(axis=1, keepdims=True)
     if heads.settings["smooth"]:
         share = _neighbourhood(share)
     linear = np.einsum("nc,bchw->bnhw", heads.linear_weight.astype(np.float64), features)
     linear += heads.linear_bias[:, None, None]
-    odds = np.concatenate([np.log(share + heads.settings["epsilon"]), linear], axis=1)
-    odds = odds * heads.visual[:, 0, None, None] + heads.visual[:, 1, None, None]
-    evidence = _sigmoid(odds).reshape(*odds.shape[:2], -1).transpose(0, 2, 1)
-    return evidence @ heads.dual.astype(np.float64) + heads.nothing
+    whether = np.concatenate([np.log(share + heads.settings["epsilon"]), linear], axis=1)
+    where = np.concatenate([np.log(own + FAINT) + logits.max(axis=1, keepdims=True), linear], axis=1)
+    evidence = _by_cell(_sigmoid(whether * heads.visual[:, 0, None, None] + heads.visual[:, 1, None, None]))
+    place = _by_cell(np.logaddexp(0.0, where + heads.where[:, 1, None, None]) * heads.where[:, 0, None, None])
+    return evidence @ heads.dual.astype(np.float64) + place @ heads.place_dual.astype(np.float64) + heads.nothing
 
 
 def audio(networks: encoders.Encoders, heads: Heads, sound: np.ndarray) -> np.ndarray:
@@ -75,12 +76,13 @@ def stage1(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> tuple[n
 def stage2(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> np.ndarray:
     """V [B,P,D], A [B,T,D], t [K,D] -> H [B,K,P]."""
     t = t.astype(np.float64)
-    v, a = _norm(v), _norm(a)
+    place, dual, text = (np.vstack([rows, heads.nothing]).astype(np.float64)
+                         for rows in (heads.place, heads.dual, heads.text))
+    found, a = v @ place.T, _norm(a)
+    v, u = _norm(found @ dual), _norm(found @ text)
     m = _norm(np.einsum("kd,bpd->bkp", t, v))
     weight = _norm(np.einsum("kd,btd->bkt", t, a))
     query = _norm(np.einsum("bkt,btd->bkd", weight, a) / a.shape[1])
-    basis = np.vstack([heads.text, heads.nothing]).astype(np.float64)
-    u = _norm(v @ basis.T @ basis)
     agree = np.einsum("bkd,bpd->bkp", query, u)
     return (np.maximum(m, 0.0) * np.maximum(agree, 0.0)) ** heads.settings["map"]["power"]
 
@@ -103,6 +105,11 @@ def _neighbourhood(x: np.ndarray) -> np.ndarray:
         return np.lib.stride_tricks.sliding_window_view(y, (3, 3), axis=(2, 3)).sum(axis=(4, 5))
 
     return total(x) / total(np.ones_like(x))
+
+
+def _by_cell(x: np.ndarray) -> np.ndarray:
+    """[B,N,h,w] -> [B,P,N]."""
+    return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
