@@ -1,1 +1,172 @@
 //! Window, model, regions and tracks as one `push`; no threads.
+
+use std::time::{Duration, Instant as Stopwatch};
+
+use crate::clock::Instant;
+use crate::config::Config;
+use crate::frame::{Frame, Samples};
+use crate::geometry::Size;
+use crate::model::{Background, ClassId, Decision, Hearing, HeatMap, Model, ModelError, Score};
+use crate::regions::regions;
+use crate::track::{Detection, Track, Tracker};
+
+/// Everything that was found in one frame with the sound up to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysed {
+    /// When the picture was taken.
+    pub captured: Instant,
+    /// Size of the picture at its source.
+    pub source: Size,
+    /// The sound it was judged with.
+    pub sound: SoundWindow,
+    /// Every class of the model, in its order.
+    pub scores: Vec<Score>,
+    /// The classes that are both heard and seen, most probable first, with their regions.
+    pub detections: Vec<Detection>,
+    /// What started, goes on or ended.
+    pub tracks: Vec<Track>,
+    /// One heat map per detection, in the same order.
+    pub maps: Vec<HeatMap>,
+    /// What it cost.
+    pub timing: Timing,
+}
+
+/// The stretch of sound that a frame was judged with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SoundWindow {
+    /// Its start.
+    pub start: Instant,
+    /// Its end.
+    pub end: Instant,
+    /// Its level, dBFS, −120 (digital silence) to 0.
+    pub level_dbfs: f32,
+}
+
+/// Time spent on one frame, by stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// Preparing and encoding the picture.
+    pub image: Duration,
+    /// Encoding the sound that came since the frame before.
+    pub audio: Duration,
+    /// Deciding which classes are there.
+    pub stage1: Duration,
+    /// Drawing their heat maps.
+    pub stage2: Duration,
+    /// All of it, with regions and tracks.
+    pub total: Duration,
+}
+
+/// The whole analysis, fed with sound and frames in time order.
+pub struct Analysis {
+    model: Model,
+    decision: Decision,
+    map_thresholds: Vec<f32>,
+    tracker: Tracker,
+    /// Time spent on sound since the last frame.
+    audio: Duration,
+}
+
+impl Analysis {
+    /// An analysis with `model`, as configured; reads the learned background if one is named.
+    ///
+    /// # Errors
+    /// When the configuration names a class that the model lacks, or the background is unreadable.
+    pub fn new(model: Model, config: &Config) -> Result<Self, ModelError> {
+        let manifest = model.manifest();
+        let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
+        let background = profile.map(|path| Background::read(path)).transpose()?;
+        Ok(Self {
+            decision: Decision::new(manifest, &config.detection, background.as_ref())?,
+            map_thresholds: manifest.map_thresholds(),
+            tracker: Tracker::new(&config.tracking),
+            audio: Duration::ZERO,
+            model,
+        })
+    }
+
+    /// The model in use.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Takes a block of sound, which the frames after it are judged with.
+    ///
+    /// # Errors
+    /// When the model fails on it; the analysis stays usable.
+    pub fn push_sound(&mut self, sound: &Samples) -> Result<(), ModelError> {
+        let watch = Stopwatch::now();
+        let heard = self.model.hear(sound);
+        self.audio += watch.elapsed();
+        heard
+    }
+
+    /// Judges a frame with the sound up to its capture time.
+    ///
+    /// # Errors
+    /// When the model fails on it; the analysis stays usable.
+    pub fn push_frame(&mut self, frame: &Frame) -> Result<Analysed, ModelError> {
+        let mut lap = Laps::start();
+        let audio = std::mem::take(&mut self.audio);
+        let vision = self.model.see(frame)?;
+        let image = lap.lap();
+        let hearing = self.model.heard(frame.captured);
+        let scores = self.model.detect(&vision, &hearing)?;
+        let present = self.decision.select(&scores, hearing.level_dbfs);
+        let stage1 = lap.lap();
+        let classes: Vec<ClassId> = present.iter().map(|score| score.class).collect();
+        let maps = self.model.localize(&vision, &hearing, &classes)?;
+        let stage2 = lap.lap();
+        let detections = self.detections(present, &maps);
+        let tracks = self.tracker.update(frame.captured, &detections);
+        Ok(Analysed {
+            captured: frame.captured,
+            source: frame.source,
+            sound: SoundWindow::of(&hearing),
+            scores,
+            detections,
+            tracks,
+            maps,
+            timing: Timing { image, audio, stage1, stage2, total: lap.total() + audio },
+        })
+    }
+
+    /// Ends every track, as when the source is over.
+    pub fn finish(&mut self) -> Vec<Track> {
+        self.tracker.finish()
+    }
+
+    fn detections(&self, present: Vec<Score>, maps: &[HeatMap]) -> Vec<Detection> {
+        let threshold = |class: ClassId| self.map_thresholds.get(class).copied().unwrap_or(1.0);
+        let pairs = present.into_iter().zip(maps);
+        pairs.map(|(score, map)| Detection { score, regions: regions(map, threshold(map.class)) }).collect()
+    }
+}
+
+impl SoundWindow {
+    fn of(hearing: &Hearing) -> Self {
+        Self { start: hearing.start, end: hearing.end, level_dbfs: hearing.level_dbfs }
+    }
+}
+
+/// A stopwatch with laps.
+struct Laps {
+    start: Stopwatch,
+    last: Stopwatch,
+}
+
+impl Laps {
+    fn start() -> Self {
+        let now = Stopwatch::now();
+        Self { start: now, last: now }
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = Stopwatch::now();
+        now - std::mem::replace(&mut self.last, now)
+    }
+
+    fn total(&self) -> Duration {
+        self.start.elapsed()
+    }
+}

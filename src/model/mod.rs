@@ -1,1 +1,245 @@
-//! T-VSL in terms of graphs: pure mathematics on tensors.
+//! T-VSL in terms of graphs: a model folder, opened and checked, that sees, hears, detects and
+//! localizes. Nothing here knows the encoders inside.
+
+mod background;
+mod detect;
+mod files;
+mod image;
+mod level;
+mod localize;
+mod log_mel;
+pub mod manifest;
+mod parts;
+mod patches;
+mod resize;
+mod sound;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use background::{Background, BackgroundLearner};
+pub use detect::{Decision, Score};
+pub use files::read_tensor;
+pub use level::SILENCE_DBFS;
+pub use localize::HeatMap;
+pub use log_mel::Spectrogram;
+pub use manifest::Manifest;
+pub use sound::Hearing;
+
+use crate::clock::Instant;
+use crate::engine::{Engine, EngineError, Tensor};
+use crate::frame::{Frame, Samples};
+use crate::geometry::{Fit, Size};
+use image::ImagePreparation;
+use parts::Parts;
+use sound::Ear;
+
+/// Index of a class in the manifest, and its row in `t`.
+pub type ClassId = usize;
+
+/// What a picture is to the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vision {
+    /// The grid, and where the picture lies in it.
+    pub fit: Fit,
+    /// `V`, `[1, P, D]`.
+    pub cells: Tensor,
+}
+
+/// A model folder, ready to run.
+pub struct Model {
+    manifest: Manifest,
+    parts: Parts,
+    image: ImagePreparation,
+    ear: Ear,
+    hops: u64,
+}
+
+impl Model {
+    /// Opens a model folder: checks the manifest, the SHA-256 of every file, and that the graphs have
+    /// the shapes and the dimension D the manifest promises.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names the file and what was expected of it.
+    pub fn open(dir: &Path, engine: &dyn Engine) -> Result<Self, ModelError> {
+        let manifest = Manifest::read(dir)?;
+        let mut parts = Parts::load(dir, &manifest, engine)?;
+        let mut ear = Ear::new(&manifest);
+        ear.rest(|silence| parts.encode_sound(silence))?;
+        Ok(Self { image: ImagePreparation::new(&manifest.image), ear, parts, manifest, hops: 0 })
+    }
+
+    /// What the folder says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Where a picture of this size lies in the model's input.
+    pub fn fit(&self, source: Size) -> Fit {
+        self.manifest.image.fit(source)
+    }
+
+    /// Samples per second that [`Model::hear`] takes.
+    pub fn sample_rate(&self) -> u32 {
+        self.manifest.audio.sample_rate
+    }
+
+    /// How often the audio graph ran: once per hop of sound, never per frame.
+    pub fn hops(&self) -> u64 {
+        self.hops
+    }
+
+    /// Encodes a picture. One that is not scaled to [`Model::fit`] yet is scaled here.
+    ///
+    /// # Errors
+    /// When the frame's bytes do not match its size, or the graph fails.
+    pub fn see(&mut self, frame: &Frame) -> Result<Vision, ModelError> {
+        let (input, fit) = self
+            .image
+            .prepare(frame)
+            .ok_or(ModelError::Frame { size: frame.size, bytes: frame.rgb.len() })?;
+        let cells = self.parts.encode_image(input, &fit)?;
+        Ok(Vision { fit, cells })
+    }
+
+    /// Takes a block of sound; runs the audio graph once for every hop that it completes.
+    ///
+    /// # Errors
+    /// When the block has another sample rate, or the graph fails.
+    pub fn hear(&mut self, block: &Samples) -> Result<(), ModelError> {
+        if block.rate != self.sample_rate() {
+            return Err(ModelError::Rate { expected: self.sample_rate(), found: block.rate });
+        }
+        let Self { ear, parts, hops, .. } = self;
+        ear.push(block, |patch| {
+            *hops += 1;
+            parts.encode_sound(patch)
+        })
+    }
+
+    /// What was heard in the window up to `until`.
+    pub fn heard(&self, until: Instant) -> Hearing {
+        self.ear.up_to(until)
+    }
+
+    /// Forgets all sound, as between two recordings.
+    pub fn forget_sound(&mut self) {
+        self.ear.clear();
+    }
+
+    /// Stage 1 for every class, in the order of the manifest.
+    ///
+    /// # Errors
+    /// When the graph fails.
+    pub fn detect(&mut self, vision: &Vision, hearing: &Hearing) -> Result<Vec<Score>, ModelError> {
+        self.parts.stage1(&vision.cells, &hearing.rows)
+    }
+
+    /// Stage 2 for these classes, in one run; an empty list runs nothing.
+    ///
+    /// # Errors
+    /// When a class is not in the model, or the graph fails.
+    pub fn localize(
+        &mut self,
+        vision: &Vision,
+        hearing: &Hearing,
+        classes: &[ClassId],
+    ) -> Result<Vec<HeatMap>, ModelError> {
+        let maps = self.parts.stage2(&vision.cells, &hearing.rows, classes)?;
+        let labelled = classes.iter().zip(maps);
+        Ok(labelled.map(|(&class, values)| HeatMap { class, fit: vision.fit, values }).collect())
+    }
+}
+
+/// Why a model folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file is missing or unreadable.
+    #[error("{}: {cause}. Expected a complete model folder; cure: restore the file, or check [model].path", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The manifest is no manifest or contradicts itself.
+    #[error("{}: {reason}", file.display())]
+    Manifest {
+        /// The manifest.
+        file: PathBuf,
+        /// Key, value and what was expected.
+        reason: String,
+    },
+    /// A file is not the one the manifest describes.
+    #[error("{}: altered: its SHA-256 is {found}, the manifest expects {expected}. Cure: restore the file", file.display())]
+    Altered {
+        /// The file.
+        file: PathBuf,
+        /// Checksum in the manifest.
+        expected: String,
+        /// Checksum of the file.
+        found: String,
+    },
+    /// A table of tensors is damaged or lacks the tensor.
+    #[error("{}: {reason}", file.display())]
+    Table {
+        /// The safetensors file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A graph's shape is not what the manifest promises.
+    #[error("graph `{graph}`: `{port}` is {found}, expected {expected}")]
+    Shape {
+        /// Which graph.
+        graph: &'static str,
+        /// Which input or output.
+        port: String,
+        /// Its shape.
+        found: String,
+        /// The shape that the manifest promises.
+        expected: String,
+    },
+    /// The configuration names a class that the model lacks.
+    #[error("{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\"")]
+    Class {
+        /// The configuration key.
+        key: &'static str,
+        /// The name in it.
+        name: String,
+        /// The model's name.
+        model: String,
+        /// The class most like it.
+        nearest: String,
+    },
+    /// A background profile cannot be used.
+    #[error("{}: not a background profile: {reason}", file.display())]
+    Background {
+        /// The profile.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A class index outside the model.
+    #[error("class {0} is not one of the model's")]
+    Index(ClassId),
+    /// Sound of another rate.
+    #[error("sound has {found} samples per second, the model expects {expected}")]
+    Rate {
+        /// The model's rate.
+        expected: u32,
+        /// The block's rate.
+        found: u32,
+    },
+    /// A frame whose bytes do not match its size.
+    #[error("a frame of {}x{} RGB pixels came with {bytes} bytes", size.width, size.height)]
+    Frame {
+        /// The size it claims.
+        size: Size,
+        /// The bytes it has.
+        bytes: usize,
+    },
+    /// The runtime failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}

@@ -1,0 +1,187 @@
+//! ONNX Runtime on the CPU, loaded at run time.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::ep;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{Outlet, TensorElementType, TensorRef};
+
+use super::{Engine, EngineError, Graph, Port, Tensor};
+use crate::config;
+
+const LIBRARY: &str = "libonnxruntime.so";
+
+/// The runtime allows one environment in a process, so it is made once and kept.
+static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
+
+struct Cpu {
+    environment: Environment,
+    threads: usize,
+}
+
+/// Opens the CPU back end, loading the runtime library on first use.
+pub(super) fn open(config: &config::Engine) -> Result<Arc<dyn Engine>, EngineError> {
+    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let environment = match &*runtime {
+        Some(environment) => environment.clone(),
+        None => runtime.insert(start(&candidates(config))?).clone(),
+    };
+    Ok(Arc::new(Cpu { environment, threads: config.threads }))
+}
+
+/// Where the library is looked for, first to last: `[engine].library`, `TVSL_ONNXRUNTIME`, beside the
+/// executable and in `../lib/tvsl` from it, `.cache/onnxruntime` in the working directory and its
+/// parents and in those of the executable, `/usr/lib/tvsl`, the system's loader.
+fn candidates(config: &config::Engine) -> Vec<PathBuf> {
+    let named = Some(config.library.clone()).filter(|p| !p.as_os_str().is_empty());
+    let variable = env::var_os("TVSL_ONNXRUNTIME").filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(only) = named.or(variable) {
+        return vec![only];
+    }
+    let home = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf));
+    let beside = home.iter().flat_map(|dir| [dir.join(LIBRARY), dir.join("../lib/tvsl").join(LIBRARY)]);
+    let roots = env::current_dir().ok().into_iter().chain(home.clone());
+    let cached = roots.flat_map(|root| {
+        root.ancestors().map(|dir| dir.join(".cache/onnxruntime").join(LIBRARY)).collect::<Vec<_>>()
+    });
+    let system = [Path::new("/usr/lib/tvsl").join(LIBRARY), PathBuf::from(LIBRARY)];
+    let mut all: Vec<PathBuf> = Vec::new();
+    for path in beside.chain(cached).chain(system) {
+        if !all.contains(&path) {
+            all.push(path);
+        }
+    }
+    all
+}
+
+fn start(candidates: &[PathBuf]) -> Result<Environment, EngineError> {
+    let mut looked = Vec::new();
+    for path in candidates {
+        let by_loader = path.components().count() == 1;
+        if !by_loader && !path.is_file() {
+            looked.push(format!("  {}: no such file", path.display()));
+            continue;
+        }
+        match ort::init_from(path) {
+            Ok(builder) => {
+                tracing::debug!(library = %path.display(), "ONNX Runtime loaded");
+                let environment = builder.with_name("tvsl").with_telemetry(false).with_logger(Arc::new(log));
+                return environment.build().map_err(|error| EngineError::Start(error.to_string()));
+            }
+            Err(error) => looked.push(format!("  {}: {error}", path.display())),
+        }
+    }
+    Err(EngineError::NoLibrary { looked })
+}
+
+fn log(level: ort::logging::LogLevel, _category: &str, _id: &str, _location: &str, message: &str) {
+    use ort::logging::LogLevel;
+    match level {
+        LogLevel::Fatal | LogLevel::Error => tracing::debug!(target: "onnxruntime", "error: {message}"),
+        LogLevel::Warning => tracing::debug!(target: "onnxruntime", "{message}"),
+        _ => tracing::trace!(target: "onnxruntime", "{message}"),
+    }
+}
+
+impl Engine for Cpu {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        let failed = |reason: String| EngineError::Load { file: file.to_path_buf(), reason };
+        let session = self
+            .session()
+            .and_then(|mut builder| builder.commit_from_file(file))
+            .map_err(|error| failed(error.to_string()))?;
+        let inputs = ports(file, session.inputs())?;
+        let outputs = ports(file, session.outputs())?;
+        Ok(Box::new(CpuGraph { file: file.to_path_buf(), session, inputs, outputs }))
+    }
+}
+
+impl Cpu {
+    /// Threads sleep between runs: spinning costs three times the CPU at ten frames a second.
+    fn session(&self) -> ort::Result<SessionBuilder> {
+        Ok(Session::builder(&self.environment)?
+            .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build()])?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_intra_threads(self.threads)?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .with_config_entry("session.use_device_allocator_for_initializers", "1")?)
+    }
+}
+
+fn ports(file: &Path, outlets: &[Outlet]) -> Result<Vec<Port>, EngineError> {
+    outlets.iter().map(|outlet| port(file, outlet)).collect()
+}
+
+fn port(file: &Path, outlet: &Outlet) -> Result<Port, EngineError> {
+    let kind = outlet.dtype();
+    match (kind.tensor_type(), kind.tensor_shape()) {
+        (Some(TensorElementType::Float32), Some(shape)) => {
+            let shape = shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
+            Ok(Port { name: outlet.name().to_owned(), shape })
+        }
+        _ => Err(EngineError::Type {
+            file: file.to_path_buf(),
+            port: outlet.name().to_owned(),
+            found: format!("{kind:?}"),
+        }),
+    }
+}
+
+struct CpuGraph {
+    file: PathBuf,
+    session: Session,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+impl Graph for CpuGraph {
+    fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+        let Self { file, session, .. } = self;
+        run(session, inputs).map_err(|error| EngineError::Run {
+            file: file.clone(),
+            reason: error.to_string(),
+            inputs: inputs
+                .iter()
+                .map(|(name, t)| format!("{name} {:?}", t.shape))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+}
+
+fn run(session: &mut Session, inputs: &[(&str, &Tensor)]) -> ort::Result<Vec<Tensor>> {
+    let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
+    for (name, tensor) in inputs {
+        values.push((
+            name,
+            TensorRef::from_array_view((tensor.shape.as_slice(), tensor.data.as_slice()))?.into(),
+        ));
+    }
+    let outputs = session.run(values)?;
+    outputs
+        .values()
+        .map(|value| {
+            let (shape, data) = value.try_extract_tensor::<f32>()?;
+            let shape = shape.iter().map(|&axis| axis as usize).collect();
+            Ok(Tensor { shape, data: data.to_vec() })
+        })
+        .collect()
+}

@@ -1,0 +1,124 @@
+//! Stage 1: which classes are both heard and seen.
+
+use std::collections::BTreeMap;
+
+use super::manifest::Manifest;
+use super::{Background, ClassId, ModelError};
+use crate::config;
+
+/// Calibrated probabilities of one class, 0–1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Score {
+    /// Which class.
+    pub class: ClassId,
+    /// It is heard and seen.
+    pub p: f32,
+    /// It is heard, by the sound alone.
+    pub p_audio: f32,
+    /// It is seen, by the picture alone.
+    pub p_visual: f32,
+}
+
+/// The rule that turns scores into the set of classes that are both heard and seen.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    classes: Vec<Limits>,
+    level_dbfs: f32,
+}
+
+/// Least probabilities of one class.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    p: f32,
+    p_v: f32,
+    p_a: f32,
+    allowed: bool,
+}
+
+impl Decision {
+    /// The model's thresholds, changed by the configuration and by a learned background: a threshold
+    /// set in the configuration replaces the model's, `sensitivity` is added to every log-odds, and a
+    /// class must be heard at least as clearly as each of its audio floors says.
+    ///
+    /// # Errors
+    /// When the configuration names a class that the model lacks.
+    pub fn new(
+        manifest: &Manifest,
+        config: &config::Detection,
+        background: Option<&Background>,
+    ) -> Result<Self, ModelError> {
+        let named = config.classes.iter().map(|name| (name, "detection.classes"));
+        let floors = config.audio_floor.keys().map(|name| (name, "detection.audio_floor"));
+        let own = config.thresholds.keys().map(|name| (name, "detection.thresholds"));
+        for (name, key) in named.chain(floors).chain(own) {
+            manifest.class(name).ok_or_else(|| unknown(manifest, key, name))?;
+        }
+        let nothing = BTreeMap::new();
+        let learned = background.map_or(&nothing, |b| &b.audio_floor);
+        let classes = manifest
+            .classes
+            .iter()
+            .map(|class| {
+                let (all, own) = (manifest.thresholds, config.thresholds.get(&class.name));
+                let limit = |set: Option<f32>, model: Option<f32>, general: f32| {
+                    shifted(set.or(model).unwrap_or(general), -config.sensitivity)
+                };
+                let floor = |floors: &BTreeMap<String, f32>| floors.get(&class.name).copied().unwrap_or(0.0);
+                let p_a = limit(own.and_then(|o| o.p_a), class.p_a, all.p_a);
+                Limits {
+                    p: limit(own.and_then(|o| o.p), class.p, all.p),
+                    p_v: limit(own.and_then(|o| o.p_v), class.p_v, all.p_v),
+                    p_a: p_a.max(floor(&config.audio_floor)).max(floor(learned)),
+                    allowed: config.classes.is_empty() || config.classes.contains(&class.name),
+                }
+            })
+            .collect();
+        Ok(Self { classes, level_dbfs: manifest.thresholds.level_dbfs })
+    }
+
+    /// The set S: classes over all their thresholds, the most probable first; none where the sound is
+    /// quieter than the model's gate.
+    pub fn select(&self, scores: &[Score], level_dbfs: f32) -> Vec<Score> {
+        let passes = |score: &&Score| {
+            self.classes.get(score.class).is_some_and(|limit| {
+                limit.allowed
+                    && score.p >= limit.p
+                    && score.p_visual >= limit.p_v
+                    && score.p_audio >= limit.p_a
+            })
+        };
+        if level_dbfs < self.level_dbfs {
+            return Vec::new();
+        }
+        let mut selected: Vec<Score> = scores.iter().filter(passes).copied().collect();
+        selected.sort_by(|a, b| b.p.total_cmp(&a.p));
+        selected
+    }
+}
+
+fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> ModelError {
+    let near = |class: &str| (strsim::jaro_winkler(class, name) * 1e6) as u32;
+    let nearest = manifest.classes.iter().map(|c| &c.name).max_by_key(|class| near(class));
+    ModelError::Class {
+        key,
+        name: name.to_owned(),
+        model: manifest.name.clone(),
+        nearest: nearest.cloned().unwrap_or_default(),
+    }
+}
+
+/// The logarithm of the odds of a probability.
+pub(super) fn log_odds(p: f32) -> f32 {
+    let p = p.clamp(1e-7, 1.0 - 1e-7);
+    (p / (1.0 - p)).ln()
+}
+
+/// The probability of these log-odds.
+pub(super) fn probability(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// A threshold moved by `shift` in log-odds; unmoved ones, 0 and 1 stay exactly what they are.
+fn shifted(p: f32, shift: f32) -> f32 {
+    if shift == 0.0 || p <= 0.0 || p >= 1.0 { p } else { probability(log_odds(p) + shift) }
+}

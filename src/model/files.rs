@@ -1,0 +1,73 @@
+//! The files of a model folder: present, unaltered, and the text table read.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use super::ModelError;
+use super::manifest::{File, Graphs, Manifest};
+use crate::engine::Tensor;
+
+/// Checks that every file the manifest lists is present with its checksum, and that every file the
+/// runtime will open is listed.
+pub(super) fn check(dir: &Path, manifest: &Manifest, graphs: &Graphs) -> Result<(), ModelError> {
+    let opened = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
+    let text = manifest.embedding.text.iter().chain(&graphs.text);
+    for name in opened.into_iter().chain(text) {
+        if !manifest.files.iter().any(|file| &file.path == name) {
+            return Err(fault(dir, format!("[[files]] lacks \"{name}\": every file needs its sha256")));
+        }
+    }
+    manifest.files.iter().try_for_each(|file| check_one(dir, file))
+}
+
+fn check_one(dir: &Path, file: &File) -> Result<(), ModelError> {
+    let inside = Path::new(&file.path).components().all(|part| matches!(part, Component::Normal(_)));
+    if !inside {
+        return Err(fault(dir, format!("files.path = \"{}\": expected a path inside the folder", file.path)));
+    }
+    let path = dir.join(&file.path);
+    let found = sha256(&path).map_err(|cause| ModelError::Read { file: path.clone(), cause })?;
+    if found.eq_ignore_ascii_case(&file.sha256) {
+        Ok(())
+    } else {
+        Err(ModelError::Altered { file: path, expected: file.sha256.clone(), found })
+    }
+}
+
+fn fault(dir: &Path, reason: String) -> ModelError {
+    ModelError::Manifest { file: dir.join(super::manifest::FILE), reason }
+}
+
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            n => hash.update(&block[..n]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Reads the float32 tensor `name` of a safetensors file.
+///
+/// # Errors
+/// When the file is unreadable or damaged, or holds no such tensor of float32.
+pub fn read_tensor(path: &Path, name: &str) -> Result<Tensor, ModelError> {
+    let bytes = fs::read(path).map_err(|cause| ModelError::Read { file: path.to_path_buf(), cause })?;
+    let broken = |reason: String| ModelError::Table { file: path.to_path_buf(), reason };
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+    let view =
+        tensors.tensor(name).map_err(|error| broken(format!("{error}; expected a tensor `{name}`")))?;
+    if view.dtype() != Dtype::F32 {
+        return Err(broken(format!("`{name}` is {:?}, expected F32", view.dtype())));
+    }
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok(Tensor { shape: view.shape().to_vec(), data: values })
+}

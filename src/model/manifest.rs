@@ -1,0 +1,403 @@
+//! `manifest.toml`: what a model folder says about itself, read strictly and checked.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::ModelError;
+use crate::geometry::{Fit, Size};
+
+/// Name of the manifest inside a model folder.
+pub const FILE: &str = "manifest.toml";
+
+/// A model folder's description of itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format: 1.
+    pub schema: u32,
+    /// Short name of the model.
+    pub name: String,
+    /// The model's own version.
+    pub version: String,
+    /// One sentence for people.
+    #[serde(default)]
+    pub description: String,
+    /// How a picture is prepared.
+    pub image: Image,
+    /// How sound is prepared.
+    pub audio: Audio,
+    /// ONNX files per precision; `fp32` must be there.
+    pub graphs: BTreeMap<String, Graphs>,
+    /// The space in which picture, sound and text meet.
+    pub embedding: Embedding,
+    /// When a class counts as heard and seen.
+    pub thresholds: Thresholds,
+    /// The classes, in the order of the rows of `t`.
+    pub classes: Vec<Class>,
+    /// Every file of the folder that the runtime opens, with its checksum.
+    #[serde(default)]
+    pub files: Vec<File>,
+}
+
+/// How a picture becomes the graph `image`'s input.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Whether the picture keeps its aspect.
+    pub aspect: Aspect,
+    /// Pixels per grid cell.
+    pub stride: u32,
+    /// Most cells of the grid; squashed pictures fill the largest square grid of as many.
+    pub cells_max: u32,
+    /// Subtracted from red, green and blue (0–255).
+    pub mean: [f32; 3],
+    /// Divides red, green and blue after that.
+    pub std: [f32; 3],
+    /// Order of the colour planes.
+    #[serde(default)]
+    pub channels: Channels,
+}
+
+/// What happens to a picture's aspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aspect {
+    /// Kept; the grid follows it and the rest is padding.
+    Letterbox,
+    /// Ignored; the picture fills a fixed grid.
+    Squash,
+}
+
+/// Order of the colour planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+/// How sound becomes the graph `audio`'s input.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audio {
+    /// What the graph takes.
+    pub front_end: FrontEnd,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Seconds of sound a frame is judged with.
+    pub window: f64,
+    /// Seconds between runs of the audio graph.
+    pub hop: f64,
+    /// Samples (−1 to 1) are multiplied by this.
+    #[serde(default = "one")]
+    pub scale: f32,
+    /// Settings of the front end `log_mel`.
+    pub log_mel: Option<LogMel>,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// What the audio graph takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontEnd {
+    /// Patches of a log-mel spectrogram, `[1, patch_frames, bands]`.
+    LogMel,
+    /// The window's samples, `[1, S]`.
+    Waveform,
+}
+
+/// A log-mel spectrogram: periodic Hann window, HTK mel scale, `log(x + log_offset)`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogMel {
+    /// Samples per analysis frame.
+    pub frame_length: usize,
+    /// Samples between frames.
+    pub frame_step: usize,
+    /// Length of the Fourier transform; the frame is followed by zeros.
+    pub fft: usize,
+    /// Mel bands.
+    pub bands: usize,
+    /// Lower edge of the lowest band, Hz.
+    pub low_hz: f64,
+    /// Upper edge of the highest band, Hz.
+    pub high_hz: f64,
+    /// Exponent of the magnitude: 1 magnitude, 2 power.
+    pub power: f32,
+    /// Added before the logarithm.
+    pub log_offset: f32,
+    /// Frames per patch.
+    pub patch_frames: usize,
+    /// Frames between patches: `hop`.
+    pub patch_step: usize,
+}
+
+/// The ONNX files of one precision, relative to the model folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Graphs {
+    /// Picture → `V`.
+    pub image: String,
+    /// Sound → `A`.
+    pub audio: String,
+    /// `V`, `A`, `t` → `p`, `p_v`, `p_a`.
+    pub stage1: String,
+    /// `V`, `A`, `t` → `H`.
+    pub stage2: String,
+    /// `tokens` → `t`, where the table is not shipped.
+    pub text: Option<String>,
+}
+
+/// The space in which picture, sound and text meet.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedding {
+    /// Its dimension, D.
+    pub dimension: usize,
+    /// Safetensors file with `t`, `[N, D]`; without it the graph `text` computes `t`.
+    pub text: Option<String>,
+}
+
+/// When a class counts as heard and seen; probabilities unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// Least joint probability.
+    pub p: f32,
+    /// Least visual probability.
+    pub p_v: f32,
+    /// Least audio probability.
+    pub p_a: f32,
+    /// Below this level of sound, dBFS, nothing is sounding.
+    pub level_dbfs: f32,
+    /// Regions are where the min–max-normalised map is at least this.
+    pub map: f32,
+}
+
+/// One class.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Its identifier in messages and configuration.
+    pub name: String,
+    /// The sentence its row of `t` embeds.
+    #[serde(default)]
+    pub prompt: String,
+    /// Its name for people; empty: `name`.
+    #[serde(default)]
+    pub label: String,
+    /// The prompt's tokens, for models with a text graph.
+    #[serde(default)]
+    pub tokens: Vec<u32>,
+    /// Overrides [`Thresholds::p`].
+    pub p: Option<f32>,
+    /// Overrides [`Thresholds::p_v`].
+    pub p_v: Option<f32>,
+    /// Overrides [`Thresholds::p_a`].
+    pub p_a: Option<f32>,
+    /// Overrides [`Thresholds::map`].
+    pub map: Option<f32>,
+}
+
+impl Class {
+    /// The name for people.
+    pub fn label(&self) -> &str {
+        if self.label.is_empty() { &self.name } else { &self.label }
+    }
+}
+
+/// A file of the model folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Relative to the folder.
+    pub path: String,
+    /// SHA-256 of its bytes, lower-case hexadecimal.
+    pub sha256: String,
+    /// SPDX identifier of its licence.
+    #[serde(default)]
+    pub license: String,
+    /// Where its contents come from.
+    #[serde(default)]
+    pub source: String,
+}
+
+impl Manifest {
+    /// Reads and checks the manifest of the model folder `dir`; opens none of the other files.
+    ///
+    /// # Errors
+    /// When it is missing, is no manifest, or contradicts itself: file, key and what was expected.
+    pub fn read(dir: &Path) -> Result<Self, ModelError> {
+        let file = dir.join(FILE);
+        let text =
+            fs::read_to_string(&file).map_err(|cause| ModelError::Read { file: file.clone(), cause })?;
+        let manifest: Self = toml::from_str(&text)
+            .map_err(|error| ModelError::Manifest { file: file.clone(), reason: error.to_string() })?;
+        match manifest.fault() {
+            Some(reason) => Err(ModelError::Manifest { file, reason }),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The index of the class `name`.
+    pub fn class(&self, name: &str) -> Option<super::ClassId> {
+        self.classes.iter().position(|class| class.name == name)
+    }
+
+    /// Every class's threshold on its normalised heat map.
+    pub fn map_thresholds(&self) -> Vec<f32> {
+        self.classes.iter().map(|class| class.map.unwrap_or(self.thresholds.map)).collect()
+    }
+
+    /// The graphs of a precision.
+    pub fn precision(&self, name: &str) -> Option<&Graphs> {
+        self.graphs.get(name)
+    }
+
+    /// Samples of sound a frame is judged with.
+    pub fn window_samples(&self) -> usize {
+        (self.audio.window * f64::from(self.audio.sample_rate)).round() as usize
+    }
+
+    /// Samples between runs of the audio graph.
+    pub fn hop_samples(&self) -> usize {
+        (self.audio.hop * f64::from(self.audio.sample_rate)).round() as usize
+    }
+
+    /// The first contradiction, in words that name the key.
+    fn fault(&self) -> Option<String> {
+        (self.schema != 1)
+            .then(|| format!("schema = {}: this program reads schema 1", self.schema))
+            .or_else(|| self.image.fault())
+            .or_else(|| self.audio.fault())
+            .or_else(|| self.thresholds.fault())
+            .or_else(|| self.classes_fault())
+            .or_else(|| self.parts_fault())
+    }
+
+    fn classes_fault(&self) -> Option<String> {
+        let mut seen = HashSet::new();
+        if self.classes.is_empty() {
+            return Some("[[classes]]: expected at least one class".to_owned());
+        }
+        self.classes.iter().find_map(|class| {
+            let own = [("p", class.p), ("p_v", class.p_v), ("p_a", class.p_a), ("map", class.map)];
+            let own = own.iter().find_map(|(key, value)| {
+                value.and_then(|v| probability(&format!("classes.{}.{key}", class.name), v))
+            });
+            if class.name.is_empty() {
+                Some("classes.name is empty: expected an identifier".to_owned())
+            } else if !seen.insert(&class.name) {
+                Some(format!("classes.name = \"{}\" appears twice: names must differ", class.name))
+            } else {
+                own
+            }
+        })
+    }
+
+    fn parts_fault(&self) -> Option<String> {
+        let graphs = self.graphs.get("fp32");
+        let text_graph = graphs.is_some_and(|g| g.text.is_some());
+        if graphs.is_none() {
+            Some("[graphs.fp32] is missing: expected image, audio, stage1 and stage2".to_owned())
+        } else if self.embedding.dimension == 0 {
+            Some("embedding.dimension = 0: expected the length of a row of `t`".to_owned())
+        } else if self.embedding.text.is_none() && !text_graph {
+            Some("embedding.text is missing: expected a table of `t`, or graphs.fp32.text".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+impl Image {
+    /// Where a picture of the size `source` lies in the model's input.
+    pub fn fit(&self, source: Size) -> Fit {
+        let side = self.cells_max.isqrt();
+        match self.aspect {
+            Aspect::Letterbox => Fit::letterbox(source, self.stride, self.cells_max),
+            Aspect::Squash => Fit::squash(self.stride, side, side),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        if !(1..=1024).contains(&self.stride) {
+            return Some(format!("image.stride = {}: expected 1 to 1024 pixels", self.stride));
+        }
+        if self.std.iter().chain(&self.mean).any(|v| !v.is_finite()) || self.std.contains(&0.0) {
+            return Some("image.mean and image.std: expected numbers, std not 0".to_owned());
+        }
+        (!(1..=4096).contains(&self.cells_max))
+            .then(|| format!("image.cells_max = {}: expected 1 to 4096 cells", self.cells_max))
+    }
+}
+
+impl Audio {
+    fn fault(&self) -> Option<String> {
+        let rate = f64::from(self.sample_rate);
+        if !(1_000..=384_000).contains(&self.sample_rate) {
+            return Some(format!("audio.sample_rate = {}: expected 1000 to 384000", self.sample_rate));
+        }
+        if !(self.hop * rate >= 1.0 && self.hop <= self.window && self.window <= 60.0) {
+            let (hop, window) = (self.hop, self.window);
+            return Some(format!(
+                "audio.hop = {hop}, audio.window = {window}: expected 0 < hop <= window <= 60 s"
+            ));
+        }
+        match (self.front_end, &self.log_mel) {
+            (FrontEnd::Waveform, _) => None,
+            (FrontEnd::LogMel, None) => {
+                Some("[audio.log_mel] is missing: front_end = \"log_mel\" needs it".to_owned())
+            }
+            (FrontEnd::LogMel, Some(mel)) => mel.fault(self),
+        }
+    }
+}
+
+impl LogMel {
+    fn fault(&self, audio: &Audio) -> Option<String> {
+        let rate = f64::from(audio.sample_rate);
+        let hop = (self.patch_step * self.frame_step) as f64 / rate;
+        let patch = (self.patch_frames * self.frame_step) as f64 / rate;
+        let positive =
+            [self.frame_step, self.bands, self.patch_frames, self.patch_step].iter().all(|&n| n > 0);
+        if !positive || self.frame_length < self.frame_step || self.fft < self.frame_length {
+            Some("audio.log_mel: expected 0 < frame_step <= frame_length <= fft; bands, patch_frames and patch_step at least 1".into())
+        } else if self.fft > 65_536 || self.bands > 1_024 || self.patch_frames > 65_536 {
+            Some("audio.log_mel: fft, bands or patch_frames is impossibly large".into())
+        } else if !(0.0 <= self.low_hz && self.low_hz < self.high_hz && self.high_hz <= rate / 2.0) {
+            Some("audio.log_mel: expected 0 <= low_hz < high_hz <= sample_rate / 2".into())
+        } else if !(self.log_offset > 0.0 && self.power > 0.0) {
+            Some("audio.log_mel: expected log_offset > 0 and power > 0".into())
+        } else if (hop - audio.hop).abs() * rate > 0.5 {
+            Some(format!("audio.hop = {}: expected patch_step x frame_step = {hop} s", audio.hop))
+        } else if patch > audio.window {
+            Some(format!("audio.window = {}: expected at least one patch, {patch} s", audio.window))
+        } else {
+            None
+        }
+    }
+}
+
+impl Thresholds {
+    fn fault(&self) -> Option<String> {
+        let all = [("p", self.p), ("p_v", self.p_v), ("p_a", self.p_a), ("map", self.map)];
+        let level = !(-200.0..=0.0).contains(&self.level_dbfs);
+        all.iter().find_map(|(key, value)| probability(&format!("thresholds.{key}"), *value)).or_else(|| {
+            level.then(|| format!("thresholds.level_dbfs = {}: expected -200 to 0", self.level_dbfs))
+        })
+    }
+}
+
+fn probability(key: &str, value: f32) -> Option<String> {
+    (!(0.0..=1.0).contains(&value)).then(|| format!("{key} = {value}: expected 0 to 1"))
+}

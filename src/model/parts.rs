@@ -1,0 +1,183 @@
+//! The graphs and the text table of a model, loaded together and checked against each other.
+
+use std::path::Path;
+
+use super::detect::Score;
+use super::manifest::Manifest;
+use super::{ClassId, ModelError, files};
+use crate::engine::{Engine, Graph, Tensor};
+use crate::geometry::Fit;
+
+/// The precision that every model folder has.
+const PRECISION: &str = "fp32";
+
+/// The loaded graphs with `t`.
+pub(super) struct Parts {
+    image: Part,
+    audio: Part,
+    stage1: Part,
+    stage2: Part,
+    /// `t`, `[N, D]`.
+    text: Tensor,
+    /// The rows of `t` that stage 2 is asked about.
+    asked: Tensor,
+    dimension: usize,
+}
+
+/// One graph with the outputs it is read by.
+struct Part {
+    name: &'static str,
+    graph: Box<dyn Graph>,
+    /// Where each wanted output stands among the graph's own.
+    outputs: Vec<usize>,
+}
+
+impl Parts {
+    pub(super) fn load(dir: &Path, manifest: &Manifest, engine: &dyn Engine) -> Result<Self, ModelError> {
+        let graphs = manifest.precision(PRECISION).ok_or_else(|| ModelError::Manifest {
+            file: dir.join(super::manifest::FILE),
+            reason: format!("[graphs.{PRECISION}] is missing"),
+        })?;
+        files::check(dir, manifest, graphs)?;
+        let part = |name, file: &str, inputs: &[&str], outputs: &[&str]| {
+            Part::load(name, engine.load(&dir.join(file))?, inputs, outputs)
+        };
+        let text = match &manifest.embedding.text {
+            Some(table) => files::read_tensor(&dir.join(table), "t")?,
+            None => {
+                let file = graphs.text.as_deref().unwrap_or_default();
+                part("text", file, &["tokens"], &["t"])?.run(&[("tokens", &tokens(manifest))])?.remove(0)
+            }
+        };
+        let dimension = manifest.embedding.dimension;
+        expect("text", "t", &text, &[manifest.classes.len(), dimension])?;
+        Ok(Self {
+            image: part("image", &graphs.image, &["image"], &["V"])?,
+            audio: part("audio", &graphs.audio, &["sound"], &["A"])?,
+            stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
+            stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
+            asked: Tensor::zeros([0, dimension]),
+            text,
+            dimension,
+        })
+    }
+
+    /// `V`, `[1, P, D]`, of a prepared picture.
+    pub(super) fn encode_image(&mut self, input: &Tensor, fit: &Fit) -> Result<Tensor, ModelError> {
+        let cells = self.image.run(&[("image", input)])?.remove(0);
+        expect("image", "V", &cells, &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
+        Ok(cells)
+    }
+
+    /// `A`, `[1, T, D]`, of one patch of sound.
+    pub(super) fn encode_sound(&mut self, patch: &Tensor) -> Result<Tensor, ModelError> {
+        let rows = self.audio.run(&[("sound", patch)])?.remove(0);
+        let count = rows.shape.get(1).copied().unwrap_or(0).max(1);
+        expect("audio", "A", &rows, &[1, count, self.dimension])?;
+        Ok(rows)
+    }
+
+    pub(super) fn stage1(&mut self, cells: &Tensor, rows: &Tensor) -> Result<Vec<Score>, ModelError> {
+        let Self { stage1, text, .. } = self;
+        let outputs = stage1.run(&[("V", cells), ("A", rows), ("t", text)])?;
+        let classes = text.shape[0];
+        for (tensor, name) in outputs.iter().zip(["p", "p_v", "p_a"]) {
+            expect("stage1", name, tensor, &[1, classes])?;
+        }
+        let at = |output: usize, class: usize| {
+            let p = outputs[output].data[class];
+            if p.is_finite() { p.clamp(0.0, 1.0) } else { 0.0 }
+        };
+        let score = |class| Score { class, p: at(0, class), p_visual: at(1, class), p_audio: at(2, class) };
+        Ok((0..classes).map(score).collect())
+    }
+
+    /// One map per class, `P` values each.
+    pub(super) fn stage2(
+        &mut self,
+        cells: &Tensor,
+        rows: &Tensor,
+        classes: &[ClassId],
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        if classes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Self { stage2, text, asked, dimension, .. } = self;
+        asked.data.clear();
+        for &class in classes {
+            let start = class * *dimension;
+            let row = text.data.get(start..start + *dimension).ok_or(ModelError::Index(class))?;
+            asked.data.extend_from_slice(row);
+        }
+        asked.shape[0] = classes.len();
+        let maps = stage2.run(&[("V", cells), ("A", rows), ("t", asked)])?.remove(0);
+        let positions = cells.shape[1];
+        expect("stage2", "H", &maps, &[1, classes.len(), positions])?;
+        Ok(maps.data.chunks_exact(positions).map(<[f32]>::to_vec).collect())
+    }
+}
+
+impl Part {
+    fn load(
+        name: &'static str,
+        graph: Box<dyn Graph>,
+        inputs: &[&str],
+        outputs: &[&str],
+    ) -> Result<Self, ModelError> {
+        let missing = |port: &str, has: Vec<&str>| ModelError::Shape {
+            graph: name,
+            port: port.to_owned(),
+            found: format!("not there (it has {})", has.join(", ")),
+            expected: "a tensor of that name".to_owned(),
+        };
+        let names = |ports: &[crate::engine::Port]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+        let (has, gives) = (names(graph.inputs()), names(graph.outputs()));
+        for wanted in inputs {
+            if !has.iter().any(|name| name == wanted) {
+                return Err(missing(wanted, has.iter().map(String::as_str).collect()));
+            }
+        }
+        let place = |wanted: &&str| {
+            gives
+                .iter()
+                .position(|name| name == wanted)
+                .ok_or_else(|| missing(wanted, gives.iter().map(String::as_str).collect()))
+        };
+        let outputs = outputs.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Self { name, graph, outputs })
+    }
+
+    /// The wanted outputs, in the order they were asked for.
+    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
+        let mut all = self.graph.run(inputs)?;
+        let wanted = self.outputs.iter().map(|&place| all.get_mut(place).map(std::mem::take));
+        wanted.collect::<Option<Vec<_>>>().ok_or_else(|| ModelError::Shape {
+            graph: self.name,
+            port: "outputs".to_owned(),
+            found: format!("{} tensors", all.len()),
+            expected: format!("{}", self.outputs.len()),
+        })
+    }
+}
+
+/// The token numbers of every class's prompt, `[N, L]`, shorter ones followed by zeros.
+fn tokens(manifest: &Manifest) -> Tensor {
+    let length = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(0);
+    let mut tokens = Tensor::zeros([manifest.classes.len(), length]);
+    for (row, class) in tokens.data.chunks_exact_mut(length.max(1)).zip(&manifest.classes) {
+        row.iter_mut().zip(&class.tokens).for_each(|(value, &token)| *value = token as f32);
+    }
+    tokens
+}
+
+fn expect(graph: &'static str, port: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), ModelError> {
+    if tensor.shape == shape {
+        return Ok(());
+    }
+    Err(ModelError::Shape {
+        graph,
+        port: port.to_owned(),
+        found: format!("{:?}", tensor.shape),
+        expected: format!("{shape:?}"),
+    })
+}
