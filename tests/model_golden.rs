@@ -1,0 +1,107 @@
+//! The default model computes what its independent NumPy reference computed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tvsl::config;
+use tvsl::engine::{self, Engine, Graph, Tensor};
+use tvsl::model::{Manifest, Spectrogram, read_tensor};
+
+/// Largest relative L2 error.
+const LIMIT: f64 = 1e-3;
+
+fn folder() -> &'static Path {
+    Path::new("engines/default")
+}
+
+fn cpu() -> Arc<dyn Engine> {
+    let config = config::Engine { kind: config::EngineKind::Cpu, threads: 2, library: Default::default() };
+    engine::choose(&config).expect("the CPU engine opens")
+}
+
+fn graph(file: &str) -> Box<dyn Graph> {
+    cpu().load(&folder().join(file)).expect("the graph loads")
+}
+
+fn golden(name: &str) -> Tensor {
+    read_tensor(&folder().join("golden.safetensors"), name).expect("the golden file holds it")
+}
+
+fn relative_error(found: &Tensor, expected: &Tensor) -> f64 {
+    assert_eq!(found.data.len(), expected.data.len(), "{:?} against {:?}", found.shape, expected.shape);
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+    let apart = square(&mut found.data.iter().zip(&expected.data).map(|(a, b)| a - b));
+    (apart / square(&mut expected.data.iter().copied())).sqrt()
+}
+
+fn assert_close(name: &str, found: &Tensor) {
+    let error = relative_error(found, &golden(name));
+    println!("{name}: relative L2 error {error:.2e}");
+    assert!(error <= LIMIT, "{name}: relative L2 error {error:.2e}, expected at most {LIMIT:.0e}");
+}
+
+/// The outputs of `file`, each with its name.
+fn run(file: &str, inputs: &[(&str, &Tensor)]) -> Vec<(String, Tensor)> {
+    let mut graph = graph(file);
+    let outputs = graph.run(inputs).expect("the graph runs");
+    graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect()
+}
+
+/// `A` as the stages take it: the patches' rows along T.
+fn rows() -> Tensor {
+    let mut rows = golden("A");
+    rows.shape = vec![1, rows.shape[0] * rows.shape[1], rows.shape[2]];
+    rows
+}
+
+fn text() -> Tensor {
+    read_tensor(&folder().join("text.safetensors"), "t").expect("the text table loads")
+}
+
+#[test]
+fn image_graph() {
+    let outputs = run("image.onnx", &[("image", &golden("image"))]);
+    outputs.iter().for_each(|(name, tensor)| assert_close(name, tensor));
+}
+
+#[test]
+fn audio_graph() {
+    let outputs = run("audio.onnx", &[("sound", &golden("sound"))]);
+    outputs.iter().for_each(|(name, tensor)| assert_close(name, tensor));
+}
+
+#[test]
+fn stage1_graph() {
+    let outputs = run("stage1.onnx", &[("V", &golden("V")), ("A", &rows()), ("t", &text())]);
+    assert_eq!(outputs.len(), 3);
+    outputs.iter().for_each(|(name, tensor)| assert_close(name, tensor));
+}
+
+#[test]
+fn stage2_graph() {
+    let (text, manifest) = (text(), Manifest::read(folder()).expect("the manifest reads"));
+    let width = manifest.embedding.dimension;
+    let keys: Vec<usize> = golden_keys();
+    let data = keys.iter().flat_map(|&k| text.data[k * width..(k + 1) * width].to_vec()).collect();
+    let asked = Tensor::new([keys.len(), width], data).expect("whole rows");
+    let outputs = run("stage2.onnx", &[("V", &golden("V")), ("A", &rows()), ("t", &asked)]);
+    outputs.iter().for_each(|(name, tensor)| assert_close(name, tensor));
+}
+
+/// The class indices of the golden maps, int64.
+fn golden_keys() -> Vec<usize> {
+    let bytes = std::fs::read(folder().join("golden.safetensors")).expect("the golden file reads");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("the golden file is whole");
+    let keys = tensors.tensor("keys").expect("the golden file holds the classes");
+    keys.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")) as usize).collect()
+}
+
+#[test]
+fn log_mel_front_end() {
+    let manifest = Manifest::read(folder()).expect("the manifest reads");
+    let settings = manifest.audio.log_mel.expect("the default model hears log-mel patches");
+    let (mut frames, wave) = (Vec::new(), golden("waveform"));
+    Spectrogram::new(&settings, manifest.audio.sample_rate).push(wave.data, &mut frames);
+    let count = frames.len() / settings.bands;
+    assert_close("log_mel", &Tensor::new([count, settings.bands], frames).expect("whole frames"));
+}
