@@ -1,3 +1,5 @@
 //! `tvsl`: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tvsl::cli::main()
+}

@@ -1,1 +1,162 @@
-//! The command line, one file per subcommand.
+//! The command line: one file for each subcommand, and what they share.
+//!
+//! Results go to standard output, messages and logs to standard error. Exit codes: 0 done, 1 failed,
+//! 2 the command line is wrong, 78 the configuration is wrong (no use in starting again unchanged).
+
+mod check;
+pub mod logging;
+
+use crate::config::{Config, ConfigError, ModelNotFound, Origin};
+use clap::{Args, Parser, Subcommand};
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const ABOUT: &str =
+    "Hears and sees: names what is sounding in the camera's picture, says where, and publishes it over MQTT";
+
+const EXAMPLES: &str = "\
+Examples:
+  tvsl check                        what would run, and whether the configuration is right
+  tvsl check --config tvsl.toml     the same for a file that is being written
+
+Configuration: the first of --config FILE, $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml, built-in
+defaults. A file holds only what differs; config/tvsl.toml shows every key.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 78 wrong configuration.";
+
+#[derive(Parser)]
+#[command(name = "tvsl", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+struct CommandLine {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Arguments),
+}
+
+/// What every subcommand takes.
+#[derive(Args, Debug, Clone)]
+pub struct Common {
+    /// Configuration file
+    ///
+    /// Without it: the file of $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml or the built-in defaults,
+    /// whichever is there first.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    logging: logging::Arguments,
+}
+
+impl Common {
+    /// Reads the configuration and starts the log as it says.
+    fn settings(&self) -> Result<(Config, Origin), Failure> {
+        let environment = std::env::var_os("TVSL_CONFIG").map(PathBuf::from);
+        let (config, origin) = Config::find(self.config.as_deref(), environment.as_deref())?;
+        logging::start(&self.logging, &config.log)?;
+        tracing::debug!(%origin, "configuration");
+        Ok((config, origin))
+    }
+}
+
+/// Why a subcommand ended without doing its work; decides the exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is wrong: exit code 78 (`EX_CONFIG`).
+    Configuration(String),
+    /// Anything else: exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    /// A failure for `error` and what caused it.
+    pub fn failed(error: impl Error) -> Self {
+        Self::Failed(with_causes(&error))
+    }
+
+    /// A wrong configuration, as `error` and what caused it say.
+    pub fn configuration(error: impl Error) -> Self {
+        Self::Configuration(with_causes(&error))
+    }
+
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Configuration(_) => 78,
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Configuration(error.to_string())
+    }
+}
+
+impl From<ModelNotFound> for Failure {
+    fn from(error: ModelNotFound) -> Self {
+        Self::configuration(error)
+    }
+}
+
+/// The error's text, with those of its causes that it does not tell itself.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Writes a result to standard output; a reader that went away is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let CommandLine { common, command } = CommandLine::parse();
+    let outcome = match command {
+        Command::Check(arguments) => check::run(arguments, &common),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (Failure::Configuration(text) | Failure::Failed(text)) = &failure;
+            logging::last_words(text.trim_end());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::fmt::Error);
+        assert_eq!(with_causes(&Outer(std::fmt::Error)), format!("outer: {}", std::fmt::Error));
+    }
+}

@@ -1,0 +1,140 @@
+//! The log: human on a terminal, with the journal's priorities under systemd, or JSON for machines.
+
+use super::Failure;
+use crate::config;
+use crate::config::{LogFormat, LogLevel};
+use clap::Args;
+use std::fmt;
+use std::io::IsTerminal;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// What the command line says about the log.
+#[derive(Args, Debug, Clone)]
+pub(super) struct Arguments {
+    /// What is logged: error, warn, info, debug or trace, also by module ("info,tvsl::capture=debug")
+    ///
+    /// Goes before $TVSL_LOG, which goes before `log.level` of the configuration.
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = filter)]
+    log_level: Option<String>,
+    /// How it is written
+    ///
+    /// "auto" is human, with the journal's priorities under systemd.
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    let fault =
+        |why: String| format!("{why}: expected a level such as \"debug\", or \"info,tvsl::capture=debug\"");
+    let module_or_level =
+        |part: &str| part.contains(['=', ':', '[']) || part.parse::<Level>().is_ok() || part == "off";
+    match text.split(',').map(str::trim).find(|part| !module_or_level(part)) {
+        Some(part) => Err(fault(format!("\"{part}\" is no level"))),
+        None => EnvFilter::try_new(text).map(|_| text.into()).map_err(|error| fault(error.to_string())),
+    }
+}
+
+/// Starts the log. Later calls change nothing.
+pub(super) fn start(arguments: &Arguments, config: &config::Log) -> Result<(), Failure> {
+    let chosen = match (&arguments.log_level, std::env::var("TVSL_LOG")) {
+        (Some(given), _) => given.clone(),
+        (None, Ok(given)) if !given.is_empty() => {
+            filter(&given).map_err(|why| Failure::Configuration(format!("TVSL_LOG: {why}")))?
+        }
+        _ => level(config.level).into(),
+    };
+    let format = arguments.log_format.unwrap_or(config.format);
+    let builder =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(chosen));
+    // An error says that a log is there already, which is then the one.
+    let _ = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Auto if under_systemd() => builder.event_format(Journal).try_init(),
+        LogFormat::Auto | LogFormat::Human => builder
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .try_init(),
+    };
+    Ok(())
+}
+
+/// Libraries are held to warnings unless more is asked for.
+const fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "warn,tvsl=info",
+        LogLevel::Debug => "warn,tvsl=debug",
+        LogLevel::Trace => "trace",
+    }
+}
+
+/// Whether standard error goes to systemd's journal, which reads a priority in front of each line.
+fn under_systemd() -> bool {
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some() || std::env::var_os("INVOCATION_ID").is_some();
+    journal && !std::io::stderr().is_terminal()
+}
+
+/// Says why the program ends: in the log if it has started and goes to a file, else plainly.
+pub(super) fn last_words(text: &str) {
+    if tracing::enabled!(Level::ERROR) && !std::io::stderr().is_terminal() {
+        tracing::error!("{text}");
+    } else if under_systemd() {
+        eprint!("{}", with_priority(Level::ERROR, text));
+    } else {
+        eprintln!("tvsl: {text}");
+    }
+}
+
+/// Lines for the journal: `<priority>message fields`; the journal adds the time.
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        writer.write_str(&with_priority(*event.metadata().level(), &text))
+    }
+}
+
+/// Each line of `text` with the journal's (syslog's) number for `level` in front.
+fn with_priority(level: Level, text: &str) -> String {
+    let priority = match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    };
+    text.lines().map(|line| format!("<{priority}>{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_carries_its_priority() {
+        assert_eq!(with_priority(Level::WARN, "a\nb"), "<4>a\n<4>b\n");
+    }
+
+    #[test]
+    fn a_filter_is_levels_and_modules() {
+        assert!(filter("debug").is_ok());
+        assert!(filter("info,tvsl::capture=debug").is_ok());
+        assert!(filter("verbose").is_err_and(|why| why.contains("\"verbose\" is no level")));
+        assert!(filter("tvsl=loud").is_err());
+    }
+}
