@@ -1,1 +1,549 @@
-//! The one bounded queue between capture and analysis: recorded sources wait, live ones shed the oldest.
+//! The one bounded queue between capture and analysis: a lane of frames and a lane of sound.
+//!
+//! A full lane is a decision ([`Policy`]): recorded input waits and loses nothing, live input sheds
+//! the oldest and counts it. Nobody spins; both ends sleep on condition variables.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant as Moment};
+
+use crate::clock::Instant;
+use crate::frame::{Frame, Samples};
+
+/// Which of the two senses an item belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sense {
+    /// Frames.
+    Camera,
+    /// Sound.
+    Microphone,
+}
+
+impl std::fmt::Display for Sense {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Sense::Camera => "camera",
+            Sense::Microphone => "microphone",
+        })
+    }
+}
+
+/// What capture hands to analysis. Within one sense the items keep their order.
+#[derive(Debug)]
+pub enum Sensed {
+    /// A picture.
+    Frame(Frame),
+    /// A block of sound.
+    Sound(Samples),
+    /// The sense has delivered all it ever will.
+    End(Sense),
+    /// The sense broke down and delivers nothing more.
+    Fault(Sense, Box<dyn Error + Send + Sync>),
+}
+
+impl Sensed {
+    /// The sense this item came from.
+    pub fn sense(&self) -> Sense {
+        match self {
+            Sensed::Frame(_) => Sense::Camera,
+            Sensed::Sound(_) => Sense::Microphone,
+            Sensed::End(sense) | Sensed::Fault(sense, _) => *sense,
+        }
+    }
+
+    fn captured(&self) -> Option<Instant> {
+        match self {
+            Sensed::Frame(frame) => Some(frame.captured),
+            Sensed::Sound(sound) => Some(sound.captured),
+            Sensed::End(_) | Sensed::Fault(..) => None,
+        }
+    }
+
+    /// Room taken in the lane: one for a frame, nanoseconds for sound, none for the last words.
+    fn weight(&self) -> u64 {
+        match self {
+            Sensed::Frame(_) => 1,
+            Sensed::Sound(sound) => nanos(sound.duration()),
+            Sensed::End(_) | Sensed::Fault(..) => 0,
+        }
+    }
+}
+
+/// What happens when a lane is full, and in which order the two lanes are emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Recorded input at its own speed: the sender waits, nothing is lost; order of arrival.
+    Wait,
+    /// Recorded input as fast as it is analysed: the sender waits, nothing is lost, and the lanes
+    /// are merged in the order of capture time, so that every run of a recording is the same run.
+    Merge,
+    /// Live input: the oldest gives way and is counted; order of arrival.
+    ShedOldest,
+}
+
+/// How much the lanes hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Frames, at least 1.
+    pub frames: usize,
+    /// Sound; the block that crosses the limit still enters.
+    pub sound: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { frames: 4, sound: Duration::from_secs(3) }
+    }
+}
+
+/// What was shed since the queue was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shed {
+    /// Frames dropped unseen.
+    pub frames: u64,
+    /// Samples dropped unheard; they reappear as `lost_before` of the next block.
+    pub samples: u64,
+}
+
+/// The receiver is gone, or this sender's group was cancelled: stop sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody receives what is captured any more")]
+pub struct Closed;
+
+/// Why [`Receiver::recv`] returned nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Empty {
+    /// Nothing came within the time allowed.
+    #[error("nothing was captured in time")]
+    TimedOut,
+    /// All senders are gone and all they sent has been received.
+    #[error("capture has ended")]
+    Closed,
+}
+
+/// A merging receiver waits so long for the emptier lane while the other is full: a sound track that
+/// starts a minute late must not stop the pictures before it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes a queue; the receiver belongs to analysis, clones of the sender to the sources.
+pub fn bounded(limits: Limits, policy: Policy) -> (Sender, Receiver) {
+    let state = State {
+        frames: Lane::new(limits.frames.max(1) as u64),
+        sound: Lane::new(nanos(limits.sound).max(1)),
+        ..State::default()
+    };
+    let shared = Arc::new(Shared { policy, state: Mutex::new(state), ..Shared::default() });
+    (Sender::new(Arc::clone(&shared), Arc::default()), Receiver(shared))
+}
+
+/// The entrance. Clones share one group, which [`Sender::cancel`] releases as a whole.
+#[derive(Debug)]
+pub struct Sender {
+    shared: Arc<Shared>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Sender {
+    fn new(shared: Arc<Shared>, cancelled: Arc<AtomicBool>) -> Self {
+        shared.lock().senders += 1;
+        Self { shared, cancelled }
+    }
+
+    /// A sender into the same queue that is cancelled apart from this one.
+    pub fn group(&self) -> Sender {
+        Sender::new(Arc::clone(&self.shared), Arc::default())
+    }
+
+    /// Makes every send of this group, waiting or yet to come, return [`Closed`].
+    pub fn cancel(&self) {
+        let _state = self.shared.lock();
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.shared.room.notify_all();
+    }
+
+    /// Puts an item into the lane of its sense; waits for room or sheds the oldest as the policy says.
+    ///
+    /// # Errors
+    /// [`Closed`] when the receiver is gone or the group was cancelled; the item is dropped.
+    pub fn send(&self, item: Sensed) -> Result<(), Closed> {
+        let (sense, weight) = (item.sense(), item.weight());
+        let mut state = self.shared.lock();
+        while self.open(&state)? && weight > 0 && state.lane(sense).full() {
+            if self.shared.policy == Policy::ShedOldest {
+                state.shed_oldest(sense);
+            } else {
+                state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        state.push(item, weight);
+        self.shared.arrival.notify_one();
+        Ok(())
+    }
+
+    /// What was shed so far.
+    pub fn shed(&self) -> Shed {
+        self.shared.lock().shed
+    }
+
+    fn open(&self, state: &State) -> Result<bool, Closed> {
+        let closed = state.receiver_gone || self.cancelled.load(Ordering::Relaxed);
+        if closed { Err(Closed) } else { Ok(true) }
+    }
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        Sender::new(Arc::clone(&self.shared), Arc::clone(&self.cancelled))
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.lock().senders -= 1;
+        self.shared.arrival.notify_one();
+    }
+}
+
+/// The exit. Dropping it makes all senders stop.
+#[derive(Debug)]
+pub struct Receiver(Arc<Shared>);
+
+impl Receiver {
+    /// The next item; sleeps up to `timeout` until there is one.
+    ///
+    /// # Errors
+    /// [`Empty::TimedOut`], or [`Empty::Closed`] once all senders are gone and the queue is empty.
+    pub fn recv(&self, timeout: Duration) -> Result<Sensed, Empty> {
+        let began = Moment::now();
+        let mut state = self.0.lock();
+        loop {
+            let waited = began.elapsed();
+            if let Some(sense) = state.next(self.0.policy, waited >= PATIENCE) {
+                let item = state.pop(sense).ok_or(Empty::Closed)?;
+                self.0.room.notify_all();
+                return Ok(item);
+            }
+            if state.senders == 0 {
+                return Err(Empty::Closed);
+            }
+            let left = timeout.checked_sub(waited).filter(|d| !d.is_zero()).ok_or(Empty::TimedOut)?;
+            let nap = if waited < PATIENCE { left.min(PATIENCE - waited) } else { left };
+            state = self.0.arrival.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What was shed so far.
+    pub fn shed(&self) -> Shed {
+        self.0.lock().shed
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.0.lock().receiver_gone = true;
+        self.0.room.notify_all();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    policy: Policy,
+    state: Mutex<State>,
+    arrival: Condvar,
+    room: Condvar,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (state, arrival, room) = Default::default();
+        Self { policy: Policy::Wait, state, arrival, room }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    items: VecDeque<(u64, Sensed)>,
+    load: u64,
+    limit: u64,
+    ended: bool,
+}
+
+impl Lane {
+    fn new(limit: u64) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    fn full(&self) -> bool {
+        self.load >= self.limit
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: Lane,
+    sound: Lane,
+    arrived: u64,
+    shed: Shed,
+    /// Sound shed since the last block that was received.
+    lost: Duration,
+    senders: usize,
+    receiver_gone: bool,
+}
+
+impl State {
+    fn lane(&mut self, sense: Sense) -> &mut Lane {
+        match sense {
+            Sense::Camera => &mut self.frames,
+            Sense::Microphone => &mut self.sound,
+        }
+    }
+
+    fn push(&mut self, item: Sensed, weight: u64) {
+        self.arrived += 1;
+        let order = self.arrived;
+        let lane = self.lane(item.sense());
+        lane.load += weight;
+        lane.ended = false;
+        lane.items.push_back((order, item));
+    }
+
+    fn pop(&mut self, sense: Sense) -> Option<Sensed> {
+        let lane = self.lane(sense);
+        let (_, mut item) = lane.items.pop_front()?;
+        lane.load -= item.weight();
+        lane.ended = item.captured().is_none();
+        if let Sensed::Sound(sound) = &mut item {
+            sound.lost_before += std::mem::take(&mut self.lost);
+        }
+        Some(item)
+    }
+
+    fn shed_oldest(&mut self, sense: Sense) {
+        let lane = self.lane(sense);
+        let oldest = lane.items.iter().position(|(_, item)| item.weight() > 0);
+        let Some((_, item)) = oldest.and_then(|at| lane.items.remove(at)) else { return };
+        lane.load -= item.weight();
+        match item {
+            Sensed::Sound(sound) => {
+                self.shed.samples += sound.mono.len() as u64;
+                self.lost += sound.lost_before + sound.duration();
+            }
+            _ => self.shed.frames += 1,
+        }
+    }
+
+    /// The lane to receive from now, if any.
+    fn next(&self, policy: Policy, patience_over: bool) -> Option<Sense> {
+        let merging = policy == Policy::Merge && self.senders > 0;
+        let alone = |lane: &Lane, other: &Lane| {
+            let last_words = lane.items.front().is_some_and(|(_, item)| item.captured().is_none());
+            !merging || other.ended || last_words || (patience_over && lane.full())
+        };
+        match (self.frames.items.front(), self.sound.items.front()) {
+            (None, None) => None,
+            (Some(_), None) => alone(&self.frames, &self.sound).then_some(Sense::Camera),
+            (None, Some(_)) => alone(&self.sound, &self.frames).then_some(Sense::Microphone),
+            (Some(frame), Some(sound)) => {
+                let sound_first = match policy {
+                    Policy::Merge => sound.1.captured() <= frame.1.captured(),
+                    Policy::Wait | Policy::ShedOldest => sound.0 < frame.0,
+                };
+                Some(if sound_first { Sense::Microphone } else { Sense::Camera })
+            }
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Size;
+    use proptest::prelude::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    const NOW: Duration = Duration::ZERO;
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn frame(ms: u64) -> Sensed {
+        let size = Size::new(1, 1);
+        Sensed::Frame(Frame {
+            captured: Instant::from_nanos(ms * 1_000_000),
+            size,
+            source: size,
+            rgb: vec![0; 3],
+        })
+    }
+
+    /// 10 ms of sound.
+    fn sound(ms: u64) -> Sensed {
+        Sensed::Sound(Samples::new(Instant::from_nanos(ms * 1_000_000), 1000, vec![0.0; 10]))
+    }
+
+    fn limits(frames: usize, sound_ms: u64) -> Limits {
+        Limits { frames, sound: Duration::from_millis(sound_ms) }
+    }
+
+    /// `f40` for a frame taken at 40 ms, `s40+10` for sound after 10 ms lost, `end`, `fault`.
+    fn name(item: &Sensed) -> String {
+        let ms = item.captured().map_or(0, |at| at.as_nanos() / 1_000_000);
+        match item {
+            Sensed::Frame(_) => format!("f{ms}"),
+            Sensed::Sound(s) if s.lost_before.is_zero() => format!("s{ms}"),
+            Sensed::Sound(s) => format!("s{ms}+{}", s.lost_before.as_millis()),
+            Sensed::End(_) => "end".into(),
+            Sensed::Fault(..) => "fault".into(),
+        }
+    }
+
+    fn drain(receiver: &Receiver) -> Vec<String> {
+        std::iter::from_fn(|| receiver.recv(NOW).ok()).map(|item| name(&item)).collect()
+    }
+
+    #[test]
+    fn live_input_sheds_the_oldest_counts_it_and_shows_the_gap() -> Result<(), Closed> {
+        let (sender, receiver) = bounded(limits(2, 20), Policy::ShedOldest);
+        for ms in [0, 10, 20, 30, 40] {
+            sender.send(frame(ms))?;
+            sender.send(sound(ms))?;
+        }
+        assert_eq!(drain(&receiver), ["f30", "s30+30", "f40", "s40"]);
+        assert_eq!(receiver.shed(), Shed { frames: 3, samples: 30 });
+        Ok(())
+    }
+
+    #[test]
+    fn last_words_are_never_shed_and_never_wait() -> Result<(), Closed> {
+        let (sender, receiver) = bounded(limits(1, 10), Policy::ShedOldest);
+        sender.send(frame(0))?;
+        sender.send(Sensed::Fault(Sense::Camera, "unplugged".into()))?;
+        sender.send(frame(50))?;
+        sender.send(Sensed::End(Sense::Camera))?;
+        assert_eq!(drain(&receiver), ["fault", "f50", "end"]);
+        Ok(())
+    }
+
+    #[test]
+    fn merging_delivers_in_order_of_capture_whatever_the_arrival() -> Result<(), Closed> {
+        let (sender, receiver) = bounded(limits(9, 900), Policy::Merge);
+        for ms in [0, 10, 20] {
+            sender.send(sound(ms))?;
+        }
+        assert_eq!(receiver.recv(NOW).unwrap_err(), Empty::TimedOut, "a frame may still come before");
+        for ms in [5, 15] {
+            sender.send(frame(ms))?;
+        }
+        assert_eq!(drain(&receiver), ["s0", "f5", "s10", "f15"]);
+        sender.send(Sensed::End(Sense::Camera))?;
+        assert_eq!(drain(&receiver), ["end", "s20"]);
+        Ok(())
+    }
+
+    #[test]
+    fn merging_loses_patience_with_an_empty_lane_when_the_other_is_full() -> Result<(), Closed> {
+        let (sender, receiver) = bounded(limits(1, 10), Policy::Merge);
+        sender.send(frame(0))?;
+        assert_eq!(name(&receiver.recv(SOON).expect("a frame")), "f0");
+        Ok(())
+    }
+
+    #[test]
+    fn recorded_input_waits_and_loses_nothing() {
+        for policy in [Policy::Wait, Policy::Merge] {
+            let (sender, receiver) = bounded(limits(1, 10), policy);
+            let sender_of_sound = sender.clone();
+            let sight = thread::spawn(move || (0..200).try_for_each(|i| sender.send(frame(i))));
+            let hearing = thread::spawn(move || (0..200).try_for_each(|i| sender_of_sound.send(sound(i))));
+            let mut names = Vec::new();
+            while let Ok(item) = receiver.recv(SOON) {
+                names.push(name(&item));
+            }
+            assert!(sight.join().expect("no panic").is_ok() && hearing.join().expect("no panic").is_ok());
+            for kind in ["f", "s"] {
+                let got: Vec<_> = names.iter().filter(|n| n.starts_with(kind)).cloned().collect();
+                assert_eq!(got, (0..200).map(|i| format!("{kind}{i}")).collect::<Vec<_>>());
+            }
+            assert_eq!(receiver.shed(), Shed::default());
+        }
+    }
+
+    #[test]
+    fn cancelling_or_dropping_the_receiver_releases_a_waiting_sender() -> Result<(), Closed> {
+        for cancel in [true, false] {
+            let (sender, receiver) = bounded(limits(1, 10), Policy::Wait);
+            let group = sender.group();
+            group.send(frame(0))?;
+            let (waiter, (done, outcome)) = (group.clone(), mpsc::channel());
+            thread::spawn(move || done.send(waiter.send(frame(1))));
+            if cancel {
+                group.cancel();
+                assert_eq!(outcome.recv_timeout(SOON), Ok(Err(Closed)));
+                assert_eq!(drain(&receiver), ["f0"]);
+                assert_eq!(sender.send(frame(2)), Ok(()), "the other group goes on");
+            } else {
+                drop(receiver);
+                assert_eq!(outcome.recv_timeout(SOON), Ok(Err(Closed)));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_receiver_ends_after_the_last_item_of_the_last_sender() -> Result<(), Closed> {
+        let (sender, receiver) = bounded(Limits::default(), Policy::Wait);
+        sender.send(frame(0))?;
+        assert_eq!(drain(&receiver), ["f0"]);
+        assert_eq!(receiver.recv(NOW).unwrap_err(), Empty::TimedOut);
+        sender.send(frame(1))?;
+        drop(sender);
+        assert_eq!(drain(&receiver), ["f1"]);
+        assert_eq!(receiver.recv(SOON).unwrap_err(), Empty::Closed);
+        Ok(())
+    }
+
+    proptest! {
+        /// Whatever the interleaving: bounds hold, order is kept, and nothing vanishes uncounted.
+        #[test]
+        fn a_live_queue_accounts_for_everything(ops in proptest::collection::vec(0u8..3, 0..200)) {
+            let (sender, receiver) = bounded(limits(3, 30), Policy::ShedOldest);
+            let (mut sent, mut got, mut stamps) = ([0u64; 2], [0u64; 2], [None; 2]);
+            let mut time_line = Duration::ZERO;
+            let mut take = |item: Sensed| {
+                let lane = usize::from(item.sense() == Sense::Microphone);
+                assert!(item.captured() > stamps[lane]);
+                stamps[lane] = item.captured();
+                got[lane] += 1;
+                if let Sensed::Sound(s) = item {
+                    time_line += s.lost_before;
+                    assert_eq!(time_line, s.captured.since(Instant::ZERO));
+                    time_line += s.duration();
+                }
+            };
+            for op in ops {
+                match op {
+                    0 => { sender.send(frame(sent[0])).expect("open"); sent[0] += 1; }
+                    1 => { sender.send(sound(sent[1] * 10)).expect("open"); sent[1] += 1; }
+                    _ => { receiver.recv(NOW).map(&mut take).ok(); }
+                }
+                let state = receiver.0.lock();
+                prop_assert!(state.frames.items.len() <= 3 && state.sound.items.len() <= 3);
+            }
+            while let Ok(item) = receiver.recv(NOW) { take(item); }
+            let shed = receiver.shed();
+            prop_assert_eq!(sent[0], got[0] + shed.frames);
+            prop_assert_eq!(sent[1], got[1] + shed.samples / 10);
+        }
+    }
+}
