@@ -1,1 +1,207 @@
-//! Cameras, microphones and recorded media as timed frames and samples.
+//! Cameras, microphones and recordings become stamped frames and sound in the [`queue`](crate::queue).
+//!
+//! Every camera is a few GStreamer elements before the same two branches ([`CameraSource`]); a sound
+//! card is read through ALSA. What a recording holds arrives complete; live input is never waited for.
+
+mod branch;
+mod error;
+mod flash;
+mod media;
+mod rate;
+mod sources;
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gstreamer as gst;
+
+pub use error::CaptureError;
+
+use crate::clock::Instant;
+use crate::config::{self, CameraSource, MicrophoneSource};
+use crate::frame::{Frame, Samples};
+use crate::geometry::{Fit, Size};
+use crate::queue::{self, Limits, Policy, Sender, Sense, Sensed};
+use branch::{Delivery, Scale};
+use media::{Media, Wants};
+use sources::Origin;
+
+/// How time passes while a source is captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Devices and streams: what is not taken in time is shed. Stamps are on `CLOCK_MONOTONIC`.
+    Live,
+    /// A recording at its own speed. Stamps are on `CLOCK_MONOTONIC`.
+    Realtime,
+    /// A recording as fast as it is taken. Stamps count from the start of the recording.
+    Fast,
+}
+
+impl Pace {
+    /// The pace that suits a camera: recordings play at their own speed, everything else is live.
+    pub fn of(camera: &config::Camera) -> Pace {
+        if camera.source == CameraSource::File { Pace::Realtime } else { Pace::Live }
+    }
+
+    /// What the queue does when it is full: recordings wait and lose nothing, live input sheds.
+    pub fn policy(self) -> Policy {
+        match self {
+            Pace::Live => Policy::ShedOldest,
+            Pace::Realtime => Policy::Wait,
+            Pace::Fast => Policy::Merge,
+        }
+    }
+}
+
+/// How a picture of some size is laid into the model's input; frames arrive at the size of its
+/// [`picture`](Fit::picture).
+pub type Fitting = Arc<dyn Fn(Size) -> Fit + Send + Sync>;
+
+/// What the model wants to be given.
+#[derive(Clone)]
+pub struct Wanted {
+    /// How pictures are fitted.
+    pub fitting: Fitting,
+    /// Samples of sound in a second.
+    pub rate: u32,
+}
+
+/// Sources at work; they stop when this is dropped.
+#[must_use = "dropping it stops the capture"]
+pub struct Capture {
+    _media: Media,
+}
+
+/// Makes GStreamer ready; as often as one likes. [`start`] and the readers do it themselves.
+///
+/// # Errors
+/// [`CaptureError::GStreamer`] if it does not work here.
+pub fn init() -> Result<(), CaptureError> {
+    gst::init().map_err(|error| CaptureError::GStreamer(error.to_string()))
+}
+
+/// Opens camera and microphone and sends what they deliver to `out`, until the handle is dropped.
+///
+/// Either sense ends with one [`Sensed::End`] or [`Sensed::Fault`]; one that is not there (a clip
+/// without sound, `microphone.source = "none"`) ends at once. At most `camera.rate` pictures of a
+/// second are delivered, infinity means all.
+///
+/// # Errors
+/// A source that cannot be opened, within 10 s; `out` may then hold what was delivered before.
+pub fn start(
+    camera: &config::Camera,
+    microphone: &config::Microphone,
+    wanted: &Wanted,
+    pace: Pace,
+    out: Sender,
+) -> Result<Capture, CaptureError> {
+    init()?;
+    let sound = match microphone.source {
+        MicrophoneSource::Media if matches!(camera.source, CameraSource::V4l2 | CameraSource::Csi) => {
+            return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
+        }
+        MicrophoneSource::Media => Some(wanted.rate),
+        MicrophoneSource::Alsa => {
+            return Err(CaptureError::Setting {
+                key: "microphone",
+                reason: "source = \"alsa\" is not read yet".into(),
+                cure: "expected \"media\" or \"none\"".into(),
+            });
+        }
+        MicrophoneSource::None => {
+            out.send(Sensed::End(Sense::Microphone)).ok();
+            None
+        }
+    };
+    let fitting = Arc::clone(&wanted.fitting);
+    let scale: Scale = Arc::new(move |source| fitting(source).picture);
+    let pipeline = Media::pipeline();
+    let origin = sources::open(camera, pipeline.as_ref(), sound.is_some(), pace == Pace::Live)?;
+    let repeat = camera.source == CameraSource::File && camera.file.repeat;
+    let wants = Wants { pictures: Some((scale, camera.rate)), sound };
+    let delivery = delivery(&origin, pace, out.group());
+    let _media = Media::start(pipeline, origin, wants, delivery, repeat)?;
+    Ok(Capture { _media })
+}
+
+/// The first picture of a file: JPEG, PNG or whatever GStreamer decodes, turned upright.
+///
+/// It is scaled down to lie within `max`, its aspect kept.
+///
+/// # Errors
+/// A file that is missing, unreadable or holds no picture.
+pub fn read_picture(path: &Path, max: Option<Size>) -> Result<Frame, CaptureError> {
+    let scale: Scale = Arc::new(move |source| max.map_or(source, |max| within(source, max)));
+    let wants = Wants { pictures: Some((scale, f64::INFINITY)), sound: None };
+    match read(path, wants)?.next().transpose()? {
+        Some(Sensed::Frame(frame)) => Ok(frame),
+        _ => Err(CaptureError::file(path, "holds no picture")),
+    }
+}
+
+/// The whole sound of a file as mono samples at `rate`.
+///
+/// # Errors
+/// A file that is missing, unreadable, broken in the middle or without sound.
+pub fn read_sound(path: &Path, rate: u32) -> Result<Samples, CaptureError> {
+    let mut whole = Samples::new(Instant::ZERO, rate, Vec::new());
+    for item in read(path, Wants { pictures: None, sound: Some(rate) })? {
+        if let Sensed::Sound(block) = item? {
+            whole.mono.extend(block.mono);
+        }
+    }
+    if whole.mono.is_empty() { Err(CaptureError::file(path, "holds no sound")) } else { Ok(whole) }
+}
+
+/// What a file holds, as fast as it is taken, up to the end of the one sense that is wanted.
+fn read(
+    path: &Path,
+    wants: Wants,
+) -> Result<impl Iterator<Item = Result<Sensed, CaptureError>>, CaptureError> {
+    init()?;
+    let (sender, receiver) = queue::bounded(Limits::default(), Policy::Wait);
+    let pipeline = Media::pipeline();
+    let origin = sources::file(path, pipeline.as_ref())?;
+    let delivery = delivery(&origin, Pace::Fast, sender);
+    let media = Media::start(pipeline, origin, wants, delivery, false)?;
+    let stalled = CaptureError::file(path, "cannot be read on");
+    let mut over = false;
+    Ok(std::iter::from_fn(move || {
+        let _running = &media;
+        if std::mem::replace(&mut over, true) {
+            return None;
+        }
+        match receiver.recv(READ) {
+            Ok(Sensed::End(_)) => None,
+            Ok(Sensed::Fault(_, error)) => Some(Err(*error.downcast().unwrap_or(Box::new(stalled.clone())))),
+            Ok(item) => {
+                over = false;
+                Some(Ok(item))
+            }
+            Err(_) => Some(Err(stalled.clone())),
+        }
+    }))
+}
+
+/// The longest that a file may take to yield its next piece.
+const READ: Duration = Duration::from_secs(10);
+
+fn delivery(origin: &Origin, pace: Pace, out: Sender) -> Arc<Delivery> {
+    Arc::new(Delivery {
+        out,
+        in_time: !origin.live && pace != Pace::Fast,
+        live: origin.live,
+        media_time: !origin.live && pace == Pace::Fast,
+        last: AtomicU64::default(),
+        over: Mutex::default(),
+    })
+}
+
+fn within(source: Size, max: Size) -> Size {
+    let share = |side: u32, limit: u32| f64::from(limit) / f64::from(side.max(1));
+    let scale = share(source.width, max.width).min(share(source.height, max.height)).min(1.0);
+    let side = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+    Size::new(side(source.width), side(source.height))
+}

@@ -1,0 +1,249 @@
+//! The two branches behind every source: pictures scaled and packed as RGB, sound as mono samples.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+use gstreamer_video::prelude::*;
+
+use super::error::CaptureError;
+use super::rate::Decimator;
+use super::sources::{chain, make, only};
+use crate::clock::Instant;
+use crate::frame::{Frame, Samples};
+use crate::geometry::Size;
+use crate::queue::{Sender, Sense, Sensed};
+
+/// Source size to the size pictures are scaled to.
+pub(super) type Scale = Arc<dyn Fn(Size) -> Size + Send + Sync>;
+
+/// How the sinks at the ends of the branches work.
+pub(super) struct Delivery {
+    /// Where everything goes.
+    pub out: Sender,
+    /// Each item waits for its time: a recording at its own speed.
+    pub in_time: bool,
+    /// The source cannot wait for the pipeline to fill.
+    pub live: bool,
+    /// Stamps count from the start of the recording and not from the machine's.
+    pub media_time: bool,
+    /// Monotonic nanoseconds at which something last arrived; 0: nothing yet.
+    pub last: AtomicU64,
+    /// Senses that have said their last word.
+    pub over: Mutex<Vec<Sense>>,
+}
+
+/// Posted on the bus when the first picture or sound of a pipeline arrives.
+pub(super) const FIRST: &str = "tvsl-first";
+
+impl Delivery {
+    /// Sends the end or the fault of a sense, once.
+    pub fn finish(&self, last_word: Sensed) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if !over.contains(&last_word.sense()) {
+            over.push(last_word.sense());
+            self.out.send(last_word).ok();
+        }
+    }
+
+    fn sink(
+        self: &Arc<Self>,
+        sense: Sense,
+        mut item: impl FnMut(&gst::Sample, Instant) -> Option<Sensed> + Send + 'static,
+    ) -> gst_app::AppSink {
+        let first = AtomicBool::new(true);
+        let (delivery, ending) = (Arc::clone(self), Arc::clone(self));
+        let callbacks = gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                delivery.arrived(sink, first.swap(false, Ordering::Relaxed));
+                let Some(stamp) = delivery.stamp(sink, &sample) else { return Ok(gst::FlowSuccess::Ok) };
+                match item(&sample, stamp).map(|item| delivery.out.send(item)) {
+                    Some(Err(_closed)) => Err(gst::FlowError::Flushing),
+                    _ => Ok(gst::FlowSuccess::Ok),
+                }
+            })
+            .eos(move |_| ending.finish(Sensed::End(sense)))
+            .build();
+        let sink = gst_app::AppSink::builder().max_buffers(1).sync(self.in_time).async_(!self.live);
+        let sink = sink.enable_last_sample(false).callbacks(callbacks).build();
+        sink.set_property("qos", false);
+        sink
+    }
+
+    fn arrived(&self, sink: &gst_app::AppSink, first: bool) {
+        if let Some(now) = sink.current_clock_time() {
+            self.last.store(now.nseconds().max(1), Ordering::Relaxed);
+        }
+        if first {
+            let message = gst::message::Application::builder(gst::Structure::new_empty(FIRST)).src(sink);
+            sink.post_message(message.build()).ok();
+        }
+    }
+
+    /// The capture time of a sample: its running time, on the machine's clock unless media time is wanted.
+    fn stamp(&self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Option<Instant> {
+        let buffer = sample.buffer()?;
+        let at = buffer.pts().or(buffer.dts())?;
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let running = segment.to_running_time(at)?;
+        let origin = if self.media_time { gst::ClockTime::ZERO } else { sink.base_time()? };
+        Some(Instant::from_nanos((origin + running).nseconds()))
+    }
+}
+
+/// The picture branch, ready to be linked to a pad that delivers raw video.
+///
+/// The scaled size follows the caps of the source, and so survives a change of resolution in
+/// mid-stream; pixels come out square whatever they were.
+pub(super) fn picture(
+    bin: &gst::Bin,
+    pad: &gst::Pad,
+    scale: Scale,
+    rate: f64,
+    delivery: &Arc<Delivery>,
+) -> Result<(), CaptureError> {
+    let source = Arc::new(Mutex::new(Size::new(0, 0)));
+    let of_source = Arc::clone(&source);
+    let sink = delivery.sink(Sense::Camera, move |sample, captured| {
+        let source = *of_source.lock().unwrap_or_else(PoisonError::into_inner);
+        pack(sample, captured, source).map(Sensed::Frame)
+    });
+    let (mut stages, sized) = if in_image_memory(pad) { on_jetson()? } else { in_software()? };
+    stages.push(sink.upcast());
+    chain(bin, &stages)?;
+    if let Some(entrance) = sized.first().and_then(|(element, _)| element.static_pad("sink")) {
+        entrance.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::PadProbeData::Event(event)) = &info.data
+                && let gst::EventView::Caps(caps) = event.view()
+                && let Some(size) = displayed(caps.caps())
+            {
+                *source.lock().unwrap_or_else(PoisonError::into_inner) = size;
+                let target = scale(size);
+                sized.iter().for_each(|(_, filter)| resize(filter, target));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    thin_out(pad, rate);
+    join(pad, &stages)
+}
+
+/// The sound branch, ready to be linked to a pad that delivers raw audio.
+pub(super) fn sound(
+    bin: &gst::Bin,
+    pad: &gst::Pad,
+    rate: u32,
+    delivery: &Arc<Delivery>,
+) -> Result<(), CaptureError> {
+    let mut end: Option<Instant> = None;
+    let sink = delivery.sink(Sense::Microphone, move |sample, captured| {
+        let bytes = sample.buffer()?.map_readable().ok()?;
+        let mono = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let mut block = Samples::new(captured, rate, mono);
+        let gap = end.map(|end| captured.since(end)).filter(|gap| *gap > GAP);
+        block.lost_before = gap.unwrap_or_default();
+        end = Some(block.end());
+        Some(Sensed::Sound(block))
+    });
+    let caps = gst::Caps::builder("audio/x-raw")
+        .field("format", "F32LE")
+        .field("layout", "interleaved")
+        .field("rate", rate as i32)
+        .field("channels", 1)
+        .build();
+    let stages = [make("audioconvert")?, make("audioresample")?, only(caps)?, sink.upcast()];
+    chain(bin, &stages)?;
+    join(pad, &stages)
+}
+
+/// Stamps further apart than the samples between them by this much show lost sound.
+const GAP: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The filter that fixes the size, with the scaler before it.
+type Sized = Vec<(gst::Element, gst::Element)>;
+
+fn in_software() -> Result<(Vec<gst::Element>, Sized), CaptureError> {
+    let (turn, scaler, filter) = (make("videoflip")?, make("videoscale")?, only(small("RGB", None))?);
+    turn.set_property_from_str("video-direction", "auto");
+    scaler.set_property("add-borders", false);
+    scaler.set_property_from_str("method", "bilinear2");
+    let stages = vec![make("videoconvert")?, turn, scaler.clone(), make("videoconvert")?, filter.clone()];
+    Ok((stages, vec![(scaler, filter)]))
+}
+
+/// The image processor scales, so that only the small picture reaches the CPU.
+fn on_jetson() -> Result<(Vec<gst::Element>, Sized), CaptureError> {
+    let scaler = make("nvvidconv")?;
+    let (rgba, rgb) = (only(small("RGBA", None))?, only(small("RGB", None))?);
+    let stages = vec![scaler.clone(), rgba.clone(), make("videoconvert")?, rgb.clone()];
+    Ok((stages, vec![(scaler.clone(), rgba), (scaler, rgb)]))
+}
+
+fn in_image_memory(pad: &gst::Pad) -> bool {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    caps.features(0).is_some_and(|features| features.contains("memory:NVMM"))
+}
+
+fn small(format: &str, size: Option<Size>) -> gst::Caps {
+    let caps = gst::Caps::builder("video/x-raw").field("format", format);
+    let caps = caps.field("pixel-aspect-ratio", gst::Fraction::new(1, 1));
+    match size {
+        Some(size) => caps.field("width", size.width as i32).field("height", size.height as i32).build(),
+        None => caps.build(),
+    }
+}
+
+fn resize(filter: &gst::Element, size: Size) {
+    let caps = filter.property::<gst::Caps>("caps");
+    if let Some(format) = caps.structure(0).and_then(|s| s.get::<&str>("format").ok()) {
+        filter.set_property("caps", small(format, Some(size)));
+    }
+}
+
+/// The size at which a picture with these caps is meant to be seen, its pixels made square.
+fn displayed(caps: &gst::CapsRef) -> Option<Size> {
+    let structure = caps.structure(0)?;
+    let side = |name| structure.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
+    let (width, height) = (side("width")?, side("height")?);
+    let pixel = structure.get::<gst::Fraction>("pixel-aspect-ratio").ok();
+    let aspect = pixel.map_or(1.0, |p| f64::from(p.numer()) / f64::from(p.denom()));
+    let width = (f64::from(width) * aspect).round() as u32;
+    (width > 0 && height > 0).then(|| Size::new(width, height))
+}
+
+fn pack(sample: &gst::Sample, captured: Instant, source: Size) -> Option<Frame> {
+    let info = gst_video::VideoInfo::from_caps(sample.caps()?).ok()?;
+    let view = gst_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
+    let size = Size::new(view.width(), view.height());
+    let (row, stride) = (size.width as usize * 3, view.plane_stride()[0] as usize);
+    let mut rgb = Vec::with_capacity(row * size.height as usize);
+    for line in view.plane_data(0).ok()?.chunks(stride).take(size.height as usize) {
+        rgb.extend_from_slice(line.get(..row)?);
+    }
+    Some(Frame { captured, size, source, rgb })
+}
+
+/// Drops pictures above the rate before anything is spent on them.
+fn thin_out(pad: &gst::Pad, rate: f64) {
+    let Some(mut decimator) = Decimator::new(rate) else { return };
+    let decimator = Mutex::new(move |at: Instant| decimator.keeps(at));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let at = info.buffer().and_then(|b| b.pts()).map(|at| Instant::from_nanos(at.nseconds()));
+        let mut keeps = decimator.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.is_none_or(&mut *keeps) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+    });
+}
+
+fn join(pad: &gst::Pad, stages: &[gst::Element]) -> Result<(), CaptureError> {
+    let failed = |error: &dyn std::fmt::Display| CaptureError::GStreamer(error.to_string());
+    for element in stages.iter().rev() {
+        element.sync_state_with_parent().map_err(|error| failed(&error))?;
+    }
+    let entrance = stages.first().and_then(|first| first.static_pad("sink"));
+    let entrance = entrance.ok_or_else(|| failed(&"a branch without an entrance"))?;
+    pad.link(&entrance).map(|_| ()).map_err(|error| failed(&error))
+}

@@ -1,0 +1,129 @@
+//! What can go wrong with a camera, a microphone or a recording, and the cure.
+
+use std::path::{Path, PathBuf};
+
+/// Why a source could not be opened, or why it stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// GStreamer itself does not start.
+    #[error("GStreamer does not start: {0}; install it with `apt-get install gstreamer1.0-plugins-base`")]
+    GStreamer(String),
+    /// A plug-in that every installation needs, or that this source needs.
+    #[error("GStreamer has no element `{element}`; install it with `apt-get install {package}`")]
+    Element {
+        /// Name of the element.
+        element: String,
+        /// Debian package that holds it.
+        package: String,
+    },
+    /// The track is in a format that no installed plug-in decodes.
+    #[error(
+        "{origin}: no plug-in decodes its {format}; install one with `apt-get install gstreamer1.0-libav \
+         gstreamer1.0-plugins-bad`"
+    )]
+    Decoder {
+        /// The file or stream.
+        origin: String,
+        /// GStreamer's description of the format.
+        format: String,
+    },
+    /// The recording cannot be read from disk at all.
+    #[error("{}: {reason}; expected a readable media file", path.display())]
+    File {
+        /// The file as it was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// GStreamer opened the source and reports that it does not work, or no longer.
+    #[error("{origin}: {reason}; {cure}")]
+    Media {
+        /// The device, file or stream.
+        origin: String,
+        /// GStreamer's words.
+        reason: String,
+        /// What to look at.
+        cure: String,
+    },
+    /// Nothing that was asked for is in there.
+    #[error("{origin} has no {missing}; expected {expected}")]
+    NoTrack {
+        /// The file or stream.
+        origin: String,
+        /// What it lacks.
+        missing: &'static str,
+        /// What would have done.
+        expected: &'static str,
+    },
+    /// The source is open and delivers nothing.
+    #[error("{origin} delivered nothing for {seconds} s; {cure}")]
+    Stalled {
+        /// The device, file or stream.
+        origin: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// What to look at.
+        cure: String,
+    },
+    /// The launch line of `[camera.pipeline]` is not one.
+    #[error(
+        "[camera.pipeline] launch: {0}; expected a GStreamer launch line whose last pad is left open, such as \
+         \"videotestsrc ! video/x-raw,width=640,height=360\""
+    )]
+    Launch(String),
+    /// A value of the configuration that only the device could judge.
+    #[error("[{key}]: {reason}; {cure}")]
+    Setting {
+        /// Section and key.
+        key: &'static str,
+        /// What is wrong with the value.
+        reason: String,
+        /// What would be right.
+        cure: String,
+    },
+    /// `microphone.source = "media"` beside a camera that has no sound track.
+    #[error(
+        "[microphone] source = \"media\" is the sound track of the camera's source, but camera source \
+         \"{camera}\" has none; expected microphone source \"alsa\" or \"none\""
+    )]
+    NoMediaSound {
+        /// Word of the camera's source.
+        camera: &'static str,
+    },
+    /// The sound card does not open, does not fit, or broke down.
+    #[error(
+        "microphone \"{device}\": {reason}; capture devices here: {known}; set [microphone.alsa] device to one"
+    )]
+    Microphone {
+        /// ALSA's name of the device.
+        device: String,
+        /// What ALSA reports.
+        reason: String,
+        /// The capture devices that there are.
+        known: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the {0} thread: {1}; the system is out of threads or memory")]
+    Thread(&'static str, String),
+}
+
+impl CaptureError {
+    pub(super) fn file(path: &Path, reason: impl ToString) -> Self {
+        Self::File { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(super) fn element(name: &str) -> Self {
+        Self::Element { element: name.to_owned(), package: package_of(name).to_owned() }
+    }
+}
+
+/// The Debian package (or Jetson's) that holds an element used here.
+fn package_of(element: &str) -> &'static str {
+    match element {
+        "v4l2src" | "rtspsrc" | "videoflip" => "gstreamer1.0-plugins-good",
+        "nvarguscamerasrc" | "nvvidconv" => "nvidia-l4t-gstreamer",
+        "capsfilter" | "fakesink" | "filesrc" => "libgstreamer1.0-0",
+        _ => "gstreamer1.0-plugins-base",
+    }
+}

@@ -1,0 +1,342 @@
+//! One GStreamer pipeline: a source, its branches, a bounded start, and a watch on its bus.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant as Moment};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::branch::{self, Delivery, FIRST, Scale};
+use super::error::CaptureError;
+use super::sources::{Origin, make};
+use crate::queue::{Sender, Sense, Sensed};
+
+/// What is wanted of a source.
+#[derive(Clone)]
+pub(super) struct Wants {
+    /// Pictures, scaled so, at most so many in a second.
+    pub pictures: Option<(Scale, f64)>,
+    /// Sound of so many samples in a second.
+    pub sound: Option<u32>,
+}
+
+impl Wants {
+    fn senses(&self) -> Vec<Sense> {
+        let pictures = self.pictures.as_ref().map(|_| Sense::Camera);
+        pictures.into_iter().chain(self.sound.map(|_| Sense::Microphone)).collect()
+    }
+
+    fn includes(&self, sense: Sense) -> bool {
+        self.senses().contains(&sense)
+    }
+}
+
+/// A running pipeline; stops when dropped.
+pub(super) struct Media {
+    pipeline: gst::Pipeline,
+    out: Sender,
+    watch: Option<JoinHandle<()>>,
+}
+
+/// The longest that opening a source may take.
+const START: Duration = Duration::from_secs(10);
+/// A live source that delivers nothing for so long is broken.
+const STALL: Duration = Duration::from_secs(10);
+/// How often the watch looks whether anything moves.
+const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+const STOP: &str = "tvsl-stop";
+
+impl Media {
+    /// A pipeline on the machine's monotonic clock, still empty.
+    pub fn pipeline() -> gst::Pipeline {
+        let pipeline = gst::Pipeline::new();
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        pipeline.set_auto_flush_bus(false);
+        pipeline
+    }
+
+    /// Joins the branches to the source and starts it; returns when it delivers, or has filled.
+    ///
+    /// # Errors
+    /// Whatever the source reports within [`START`], [`CaptureError::Stalled`] if it reports nothing.
+    pub fn start(
+        pipeline: gst::Pipeline,
+        origin: Origin,
+        wants: Wants,
+        delivery: Arc<Delivery>,
+        repeat: bool,
+    ) -> Result<Media, CaptureError> {
+        let mut media = Media { pipeline, out: delivery.out.clone(), watch: None };
+        let live = origin.live;
+        let wiring = Wiring::connect(&media.pipeline, &origin, wants, Arc::clone(&delivery))?;
+        let mut watch = Watch { pipeline: media.pipeline.clone(), origin, wiring, delivery };
+        watch.start(if live { gst::State::Playing } else { gst::State::Paused })?;
+        if repeat {
+            watch.rewind(gst::SeekFlags::FLUSH)?;
+        }
+        watch.set_state(gst::State::Playing)?;
+        let thread = std::thread::Builder::new().name("camera-watch".into()).spawn(move || watch.run());
+        media.watch = Some(thread.map_err(|error| CaptureError::Thread("camera-watch", error.to_string()))?);
+        Ok(media)
+    }
+}
+
+impl Drop for Media {
+    fn drop(&mut self) {
+        self.out.cancel();
+        let stop = gst::message::Application::new(gst::Structure::new_empty(STOP));
+        self.pipeline.post_message(stop).ok();
+        if let Some(watch) = self.watch.take() {
+            watch.join().ok();
+        }
+        self.pipeline.set_state(gst::State::Null).ok();
+    }
+}
+
+/// Joins pads to branches as they appear, from whichever thread they appear in.
+struct Wiring {
+    bin: gst::glib::WeakRef<gst::Pipeline>,
+    wants: Wants,
+    delivery: Arc<Delivery>,
+    joined: Mutex<Vec<Sense>>,
+    /// Outlets that may still show pads.
+    open: AtomicUsize,
+}
+
+impl Wiring {
+    fn connect(
+        pipeline: &gst::Pipeline,
+        origin: &Origin,
+        wants: Wants,
+        delivery: Arc<Delivery>,
+    ) -> Result<Arc<Self>, CaptureError> {
+        let open = AtomicUsize::new(origin.outlets.len());
+        let wiring = Self { bin: pipeline.downgrade(), wants, delivery, joined: Mutex::default(), open };
+        let wiring = Arc::new(wiring);
+        for outlet in &origin.outlets {
+            let pads = outlet.src_pads();
+            if pads.is_empty() {
+                wiring.follow(outlet);
+            } else {
+                pads.iter().try_for_each(|pad| wiring.join(pad))?;
+                wiring.complete();
+            }
+        }
+        Ok(wiring)
+    }
+
+    /// Joins the pads of a decoder to come; tracks that nobody wants stay undecoded.
+    fn follow(self: &Arc<Self>, decoder: &gst::Element) {
+        let (added, complete, plug) = (Arc::clone(self), Arc::clone(self), self.wants.clone());
+        decoder.connect_pad_added(move |decoder, pad| {
+            if let Err(error) = added.join(pad) {
+                gst::element_error!(decoder, gst::CoreError::Pad, ["{error}"]);
+            }
+        });
+        decoder.connect_no_more_pads(move |_| complete.complete());
+        decoder.connect("autoplug-continue", false, move |values| {
+            let caps = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
+            let unwanted = caps.and_then(|caps| sense_of(&caps)).is_some_and(|sense| !plug.includes(sense));
+            Some((!unwanted).to_value())
+        });
+    }
+
+    fn join(&self, pad: &gst::Pad) -> Result<(), CaptureError> {
+        let Some(pipeline) = self.bin.upgrade() else { return Ok(()) };
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let raw = caps.structure(0).is_some_and(|s| s.name().ends_with("/x-raw"));
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        let sense = sense_of(&caps).filter(|sense| raw && !joined.contains(sense));
+        match (sense, &self.wants.pictures, self.wants.sound) {
+            (Some(Sense::Camera), Some((scale, rate)), _) => {
+                branch::picture(pipeline.upcast_ref(), pad, Arc::clone(scale), *rate, &self.delivery)?;
+            }
+            (Some(Sense::Microphone), _, Some(rate)) => {
+                branch::sound(pipeline.upcast_ref(), pad, rate, &self.delivery)?;
+            }
+            _ => return discard(&pipeline, pad),
+        }
+        joined.extend(sense);
+        Ok(())
+    }
+
+    /// One outlet has shown all its pads; after the last, the senses that are not there end.
+    fn complete(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for sense in self.lacking() {
+                self.delivery.finish(Sensed::End(sense));
+            }
+        }
+    }
+
+    fn lacking(&self) -> Vec<Sense> {
+        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wants.senses().into_iter().filter(|sense| !joined.contains(sense)).collect()
+    }
+}
+
+fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), CaptureError> {
+    let sink = make("fakesink")?;
+    sink.set_property("async", false);
+    sink.set_property("sync", false);
+    pipeline.add(&sink).ok();
+    sink.sync_state_with_parent().ok();
+    if let Some(entrance) = sink.static_pad("sink") {
+        pad.link(&entrance).ok();
+    }
+    Ok(())
+}
+
+fn sense_of(caps: &gst::CapsRef) -> Option<Sense> {
+    match caps.structure(0)?.name().split('/').next()? {
+        "video" | "image" => Some(Sense::Camera),
+        "audio" => Some(Sense::Microphone),
+        _ => None,
+    }
+}
+
+/// Reads the bus: first until the source works, then until it is stopped.
+struct Watch {
+    pipeline: gst::Pipeline,
+    origin: Origin,
+    wiring: Arc<Wiring>,
+    delivery: Arc<Delivery>,
+}
+
+impl Watch {
+    fn start(&mut self, state: gst::State) -> Result<(), CaptureError> {
+        let began = Moment::now();
+        let (mut undecoded, mut at_rest) = (None, false);
+        self.set_state(state)?;
+        loop {
+            let Some(message) = self.next(LOOK) else {
+                if began.elapsed() > START {
+                    return Err(self.stalled(began.elapsed()));
+                }
+                if std::mem::replace(&mut at_rest, self.gave_up()) && at_rest {
+                    return Err(self.media("is damaged or incomplete at its start".into()));
+                }
+                continue;
+            };
+            match message.view() {
+                gst::MessageView::Error(error) => return Err(undecoded.unwrap_or(self.error(error))),
+                gst::MessageView::Element(element) => undecoded = undecoded.or(self.no_decoder(element)),
+                gst::MessageView::AsyncDone(_) if !self.origin.live => break,
+                gst::MessageView::Eos(_) => break,
+                gst::MessageView::Application(note) if named(note, FIRST) => break,
+                _ => {}
+            }
+        }
+        match (self.wiring.lacking(), undecoded) {
+            (lacking, Some(undecoded)) if !lacking.is_empty() => Err(undecoded),
+            (lacking, None) if lacking == self.wiring.wants.senses() => Err(self.no_track(&lacking)),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(self) {
+        loop {
+            let Some(message) = self.next(LOOK) else {
+                match self.silence() {
+                    Some(silence) if self.origin.live && silence > STALL => {
+                        return self.fault(&self.stalled(silence));
+                    }
+                    _ => continue,
+                }
+            };
+            match message.view() {
+                gst::MessageView::Application(note) if named(note, STOP) => return,
+                gst::MessageView::Error(error) => return self.fault(&self.error(error)),
+                gst::MessageView::SegmentDone(_) => {
+                    if let Err(error) = self.rewind(gst::SeekFlags::empty()) {
+                        return self.fault(&error);
+                    }
+                }
+                gst::MessageView::Warning(warning) => {
+                    tracing::warn!(origin = self.origin.name, "{}", warning.error().message());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether an element that reads by itself has stopped doing so. `decodebin` may swallow the error
+    /// with which a demuxer stops; two looks apart tell that from a short file on its way.
+    fn gave_up(&self) -> bool {
+        let stopped =
+            |pad: gst::Pad| pad.mode() == gst::PadMode::Pull && pad.task_state() == gst::TaskState::Paused;
+        let elements = self.pipeline.iterate_recurse().into_iter().flatten();
+        elements.flat_map(|element| element.sink_pads()).any(stopped)
+    }
+
+    fn next(&self, timeout: gst::ClockTime) -> Option<gst::Message> {
+        self.pipeline.bus()?.timed_pop(timeout)
+    }
+
+    fn set_state(&self, state: gst::State) -> Result<(), CaptureError> {
+        if self.pipeline.set_state(state).is_ok() {
+            return Ok(());
+        }
+        let bus = self.pipeline.bus();
+        let message = bus.and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+        Err(match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(error)) => self.error(error),
+            _ => self.media("does not start".into()),
+        })
+    }
+
+    /// Plays from the start; at the end of the segment comes `SegmentDone` in place of the end of the stream.
+    fn rewind(&self, flags: gst::SeekFlags) -> Result<(), CaptureError> {
+        let sought = self.pipeline.seek_simple(flags | gst::SeekFlags::SEGMENT, gst::ClockTime::ZERO);
+        sought.map_err(|_| self.media("cannot be played again from its start".into()))
+    }
+
+    fn fault(&self, error: &CaptureError) {
+        for sense in self.wiring.wants.senses() {
+            self.delivery.finish(Sensed::Fault(sense, Box::new(error.clone())));
+        }
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        let last = self.delivery.last.load(Ordering::Relaxed);
+        let now = self.pipeline.clock()?.time();
+        Some(Duration::from_nanos(now.nseconds().saturating_sub(last)))
+    }
+
+    fn media(&self, reason: String) -> CaptureError {
+        let Origin { name, cure, .. } = &self.origin;
+        CaptureError::Media { origin: name.clone(), reason, cure: cure.clone() }
+    }
+
+    fn error(&self, message: &gst::message::Error) -> CaptureError {
+        let (words, details) = (message.error(), message.debug().unwrap_or_default());
+        tracing::debug!(origin = self.origin.name, %details, "GStreamer reports an error");
+        self.media(words.message().trim_end_matches('.').to_owned())
+    }
+
+    fn stalled(&self, silence: Duration) -> CaptureError {
+        let Origin { name, cure, .. } = &self.origin;
+        CaptureError::Stalled { origin: name.clone(), seconds: silence.as_secs(), cure: cure.clone() }
+    }
+
+    fn no_track(&self, lacking: &[Sense]) -> CaptureError {
+        let (missing, expected) = match lacking {
+            [Sense::Camera] => ("picture", "a picture or a video track"),
+            [Sense::Microphone] => ("sound", "a sound track"),
+            _ => ("picture and no sound", "a recording with at least one of them"),
+        };
+        CaptureError::NoTrack { origin: self.origin.name.clone(), missing, expected }
+    }
+
+    fn no_decoder(&self, message: &gst::message::Element) -> Option<CaptureError> {
+        let lacks = message.structure().filter(|s| s.name() == "missing-plugin")?;
+        let format = lacks.get::<String>("name").unwrap_or_else(|_| "format".into());
+        Some(CaptureError::Decoder { origin: self.origin.name.clone(), format })
+    }
+}
+
+fn named(message: &gst::message::Application, name: &str) -> bool {
+    message.structure().is_some_and(|structure| structure.name() == name)
+}

@@ -1,0 +1,216 @@
+//! The cameras: a few elements each, left open where the shared picture and sound branches begin.
+
+use std::path::Path;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::error::CaptureError;
+use super::flash;
+use crate::config::{self, CameraSource, Transport};
+
+/// An opened source inside a pipeline.
+pub(super) struct Origin {
+    /// The device, file or stream in words for messages; never a password.
+    pub name: String,
+    /// What to look at when it fails.
+    pub cure: String,
+    /// Whether it delivers at its own pace and cannot be made to wait.
+    pub live: bool,
+    /// The elements whose source pads, present or still to come, carry pictures and sound.
+    pub outlets: Vec<gst::Element>,
+}
+
+/// Makes an element; what is missing is named with its package.
+pub(super) fn make(element: &str) -> Result<gst::Element, CaptureError> {
+    gst::ElementFactory::make(element).build().map_err(|_| CaptureError::element(element))
+}
+
+/// A filter that lets only `caps` pass.
+pub(super) fn only(caps: gst::Caps) -> Result<gst::Element, CaptureError> {
+    let filter = make("capsfilter")?;
+    filter.set_property("caps", caps);
+    Ok(filter)
+}
+
+/// Adds elements to a bin and links each to the next.
+pub(super) fn chain(bin: &gst::Bin, elements: &[gst::Element]) -> Result<(), CaptureError> {
+    let linked = bin.add_many(elements).and_then(|()| gst::Element::link_many(elements));
+    linked.map_err(|error| CaptureError::GStreamer(error.to_string()))
+}
+
+/// Opens the configured camera inside `pipeline`. `live` asks the test picture to keep real time and
+/// takes the user's own launch line for live.
+pub(super) fn open(
+    camera: &config::Camera,
+    pipeline: &gst::Bin,
+    sound: bool,
+    live: bool,
+) -> Result<Origin, CaptureError> {
+    match camera.source {
+        CameraSource::V4l2 => v4l2(&camera.v4l2, pipeline),
+        CameraSource::Csi => csi(&camera.csi, pipeline),
+        CameraSource::Rtsp => rtsp(&camera.rtsp, pipeline),
+        CameraSource::File => file(&camera.file.path, pipeline),
+        CameraSource::Test => test(&camera.test, pipeline, sound, live),
+        CameraSource::Pipeline => launch(&camera.pipeline.launch, pipeline, live),
+    }
+}
+
+/// A V4L2 camera, raw or Motion-JPEG.
+fn v4l2(camera: &config::V4l2, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+    let source = make("v4l2src")?;
+    source.set_property("device", camera.device.to_string_lossy().as_ref());
+    let mut caps = gst::Caps::new_empty();
+    for format in ["video/x-raw", "image/jpeg"] {
+        let mut structure = gst::Structure::new_empty(format);
+        for (field, pixels) in [("width", camera.width), ("height", camera.height)] {
+            if pixels > 0 {
+                structure.set(field, pixels as i32);
+            }
+        }
+        if camera.framerate > 0.0 {
+            structure.set("framerate", fraction(camera.framerate));
+        }
+        caps.make_mut().append_structure(structure);
+    }
+    let decoder = make("decodebin")?;
+    chain(pipeline, &[source, only(caps)?, decoder.clone()])?;
+    Ok(Origin {
+        name: format!("camera {}", camera.device.display()),
+        cure:
+            "expected a V4L2 camera that offers the [camera.v4l2] size and framerate: `ls -l /dev/v4l/by-id` \
+               lists the cameras, `v4l2-ctl -d DEVICE --list-formats-ext` what one offers"
+                .into(),
+        live: true,
+        outlets: vec![decoder],
+    })
+}
+
+/// A Jetson's CSI camera; the picture stays in the image processor's memory until it is small.
+fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+    let source = make("nvarguscamerasrc")?;
+    source.set_property("sensor-id", camera.sensor as i32);
+    let caps = gst::Caps::builder("video/x-raw")
+        .features(["memory:NVMM"])
+        .field("format", "NV12")
+        .field("width", camera.width as i32)
+        .field("height", camera.height as i32)
+        .field("framerate", fraction(camera.framerate))
+        .build();
+    let filter = only(caps)?;
+    chain(pipeline, &[source, filter.clone()])?;
+    Ok(Origin {
+        name: format!("CSI camera {}", camera.sensor),
+        cure: "expected a sensor with the [camera.csi] mode: check its cable, then `systemctl restart \
+               nvargus-daemon`"
+            .into(),
+        live: true,
+        outlets: vec![filter],
+    })
+}
+
+/// A network camera.
+fn rtsp(camera: &config::Rtsp, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+    make("rtspsrc")?;
+    let decoder = uri(&camera.url, pipeline)?;
+    let (latency, transport) = (camera.latency_ms, camera.transport);
+    decoder.connect("source-setup", false, move |values| {
+        let source = values.get(1)?.get::<gst::Element>().ok()?;
+        if source.has_property("protocols") {
+            source.set_property("latency", latency);
+            source.set_property_from_str(
+                "protocols",
+                match transport {
+                    Transport::Tcp => "tcp",
+                    Transport::Udp => "udp",
+                    Transport::Auto => "udp+udp-mcast+tcp",
+                },
+            );
+            source.set_property("tcp-timeout", 5_000_000u64);
+        }
+        None
+    });
+    Ok(Origin {
+        name: format!("stream {}", camera.public_url()),
+        cure:
+            "expected an RTSP server there: check [camera.rtsp] url, the user name and password in it, and \
+               that the camera is on the network"
+                .into(),
+        live: true,
+        outlets: vec![decoder],
+    })
+}
+
+/// A recording, or a picture.
+pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+    let absolute = std::fs::canonicalize(path).map_err(|error| CaptureError::file(path, error))?;
+    let about = std::fs::metadata(&absolute).map_err(|error| CaptureError::file(path, error))?;
+    if about.is_dir() {
+        return Err(CaptureError::file(path, "is a folder"));
+    }
+    if about.is_file() && about.len() == 0 {
+        return Err(CaptureError::file(path, "is empty"));
+    }
+    std::fs::File::open(&absolute).map_err(|error| CaptureError::file(path, error))?;
+    let address = gst::glib::filename_to_uri(&absolute, None);
+    let decoder = uri(&address.map_err(|error| CaptureError::file(path, error))?, pipeline)?;
+    Ok(Origin {
+        name: path.display().to_string(),
+        cure: "expected a whole media file in a format that GStreamer decodes".into(),
+        live: false,
+        outlets: vec![decoder],
+    })
+}
+
+/// A made-up picture, or the `flash` that goes with a click.
+fn test(
+    camera: &config::TestPicture,
+    pipeline: &gst::Bin,
+    sound: bool,
+    live: bool,
+) -> Result<Origin, CaptureError> {
+    let mut outlets = vec![flash::picture(camera, pipeline, live)?];
+    if sound {
+        outlets.push(flash::sound(pipeline, live)?);
+    }
+    let (name, cure) = (format!("test picture \"{}\"", camera.pattern), "this is an error of tvsl".into());
+    Ok(Origin { name, cure, live, outlets })
+}
+
+/// The user's own launch line: every pad it leaves open is decoded if need be.
+fn launch(line: &str, pipeline: &gst::Bin, live: bool) -> Result<Origin, CaptureError> {
+    let failed = |error: gst::glib::Error| CaptureError::Launch(error.message().to_owned());
+    let bin = gst::parse::bin_from_description(line, false).map_err(failed)?;
+    chain(pipeline, &[bin.clone().upcast()])?;
+    let mut outlets = Vec::new();
+    while let Some(open) = bin.find_unlinked_pad(gst::PadDirection::Src) {
+        let unlinked = |error: gst::glib::BoolError| CaptureError::Launch(error.to_string());
+        let exit = gst::GhostPad::builder_with_target(&open).map_err(unlinked)?;
+        let exit = exit.name(format!("exit{}", outlets.len())).build();
+        bin.add_pad(&exit).map_err(unlinked)?;
+        let decoder = make("decodebin")?;
+        chain(pipeline, std::slice::from_ref(&decoder))?;
+        bin.link_pads(Some(exit.name().as_str()), &decoder, None).map_err(unlinked)?;
+        outlets.push(decoder);
+    }
+    if outlets.is_empty() {
+        return Err(CaptureError::Launch("no pad is left open".into()));
+    }
+    let cure = "expected [camera.pipeline] launch to deliver pictures: try it with `gst-launch-1.0 -v ... ! \
+                fakesink`";
+    Ok(Origin { name: "[camera.pipeline]".into(), cure: cure.into(), live, outlets })
+}
+
+/// Anything with an address, decoded.
+fn uri(address: &str, pipeline: &gst::Bin) -> Result<gst::Element, CaptureError> {
+    let decoder = make("uridecodebin")?;
+    decoder.set_property("uri", address);
+    chain(pipeline, std::slice::from_ref(&decoder))?;
+    Ok(decoder)
+}
+
+/// Pictures per second as the fraction that caps want: 29.97 becomes 2997/100.
+fn fraction(rate: f64) -> gst::Fraction {
+    gst::Fraction::approximate_f64(rate).unwrap_or_else(|| gst::Fraction::new(rate.round() as i32, 1))
+}

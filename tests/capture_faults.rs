@@ -1,0 +1,153 @@
+//! Bad input is told clearly, within bounded time, and never with a crash.
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant as Moment};
+
+use support::*;
+use tvsl::capture::{CaptureError, Pace, read_picture, read_sound};
+use tvsl::config::{CameraSource, MicrophoneSource};
+use tvsl::queue::Sense;
+
+/// The error that starting the camera gives, and that it came soon.
+fn refused(camera: &tvsl::config::Camera, microphone_source: MicrophoneSource) -> CaptureError {
+    let began = Moment::now();
+    let result = start(camera, &microphone(microphone_source), Pace::Live);
+    assert!(began.elapsed() < Duration::from_secs(12));
+    result.map(|_| ()).expect_err("an error")
+}
+
+fn assert_says(error: &CaptureError, words: &[&str]) {
+    let text = error.to_string();
+    println!("{text}");
+    for word in words {
+        assert!(text.contains(word), "\"{text}\" does not say \"{word}\"");
+    }
+}
+
+#[test]
+fn files_that_are_no_recordings() {
+    let folder = Folder::new("faults");
+    let text = folder.file("notes.mp4", b"these are notes, not a film, and they go on for a while\n");
+    let noise: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let cases = [
+        (folder.join("absent.mp4"), &["absent.mp4", "No such file"]),
+        (folder.join("."), &["is a folder", "media file"]),
+        (folder.file("empty.mp4", b""), &["empty.mp4", "is empty"]),
+        (text, &["notes.mp4", "expected"]),
+        (folder.file("noise.mp4", &noise), &["noise.mp4", "expected"]),
+    ];
+    for (path, words) in &cases {
+        assert_says(&refused(&clip(path), MicrophoneSource::Media), *words);
+        assert_says(&read_picture(path, None).expect_err("no picture"), *words);
+        assert_says(&read_sound(path, RATE).expect_err("no sound"), *words);
+    }
+}
+
+#[test]
+fn a_recording_without_what_is_wanted() {
+    let folder = Folder::new("wanted");
+    let (mute, blind) = (folder.join("mute.mkv"), folder.join("blind.wav"));
+    make(&format!("{} ! jpegenc ! matroskamux ! filesink", flashes(1)), &mute);
+    make(&format!("{} ! wavenc ! filesink", clicks(1)), &blind);
+    assert_says(&refused(&clip(&blind), MicrophoneSource::None), &["blind.wav", "no picture"]);
+    assert_says(&read_picture(&blind, None).expect_err("no picture"), &["blind.wav", "no picture"]);
+    assert_says(&read_sound(&mute, RATE).expect_err("no sound"), &["mute.mkv", "no sound"]);
+}
+
+/// Frames that came before the break, and how it was told.
+fn play_broken(path: &Path) -> Option<Heard> {
+    let (_capture, receiver) = start(&clip(path), &microphone(MicrophoneSource::Media), Pace::Fast).ok()?;
+    Some(collect(&receiver, |_| false))
+}
+
+#[test]
+fn truncated_recordings_end_wherever_they_were_cut() {
+    let folder = Folder::new("truncated");
+    let whole = folder.join("whole.mp4");
+    let (flashes, clicks) = (flashes(2), clicks(2));
+    let mux = "mp4mux faststart=true name=m ! filesink";
+    make(&format!("{flashes} ! x264enc ! queue ! m. {clicks} ! avenc_aac ! queue ! m. {mux}"), &whole);
+    let bytes = std::fs::read(&whole).expect("the clip");
+    let mut played = 0;
+    for percent in [1, 5, 20, 50, 80, 99] {
+        let cut = folder.file("cut.mp4", &bytes[..bytes.len() * percent / 100]);
+        played += usize::from(play_broken(&cut).is_some_and(|heard| !heard.frames.is_empty()));
+    }
+    assert!(played >= 2, "what was there should have been seen");
+}
+
+#[test]
+fn damaged_recordings_end_too() {
+    let folder = Folder::new("damaged");
+    let whole = folder.join("whole.mkv");
+    flash_and_click(&whole, 1);
+    let mut bytes = std::fs::read(&whole).expect("the clip");
+    for i in (200..bytes.len()).step_by(997) {
+        bytes[i] ^= 0x5a;
+    }
+    play_broken(&folder.file("damaged.mkv", &bytes));
+}
+
+#[test]
+fn cameras_that_are_not_there() {
+    let v4l2 = camera(CameraSource::V4l2);
+    assert_says(&refused(&v4l2, MicrophoneSource::None), &["/dev/video-none", "/dev/v4l/by-id"]);
+    let mut rtsp = camera(CameraSource::Rtsp);
+    rtsp.rtsp.url = "rtsp://user:secret@127.0.0.1:1/none".into();
+    let error = refused(&rtsp, MicrophoneSource::Media);
+    assert_says(&error, &["127.0.0.1:1/none", "[camera.rtsp] url"]);
+    assert!(!error.to_string().contains("secret"));
+}
+
+#[test]
+fn the_jetson_camera_off_a_jetson_names_its_package() {
+    let csi = camera(CameraSource::Csi);
+    assert_says(&refused(&csi, MicrophoneSource::None), &["nvarguscamerasrc", "nvidia-l4t-gstreamer"]);
+}
+
+#[test]
+fn settings_that_only_the_source_can_judge() {
+    let v4l2 = camera(CameraSource::V4l2);
+    assert_says(&refused(&v4l2, MicrophoneSource::Media), &["\"media\"", "\"v4l2\"", "alsa"]);
+    let mut test = camera(CameraSource::Test);
+    test.test.pattern = "stripes".into();
+    assert_says(&refused(&test, MicrophoneSource::None), &["stripes", "ball", "flash"]);
+    let mut pipeline = camera(CameraSource::Pipeline);
+    for (launch, word) in [
+        ("videotestsrc ! ! x", "syntax"),
+        ("nosuchsrc ! identity", "nosuchsrc"),
+        ("videotestsrc ! fakesink", "no pad is left open"),
+        ("", "empty"),
+    ] {
+        pipeline.pipeline.launch = launch.into();
+        assert_says(&refused(&pipeline, MicrophoneSource::None), &["[camera.pipeline] launch", word]);
+    }
+}
+
+#[test]
+fn a_source_that_breaks_in_mid_stream_is_a_fault_of_both_senses() {
+    let mut pipeline = camera(CameraSource::Pipeline);
+    pipeline.pipeline.launch = "videotestsrc is-live=true ! video/x-raw,width=64,height=64 ! \
+                                identity error-after=5 audiotestsrc is-live=true"
+        .into();
+    let (_capture, receiver) =
+        start(&pipeline, &microphone(MicrophoneSource::Media), Pace::Live).expect("a pipeline");
+    let heard = collect(&receiver, |_| false);
+    let senses: Vec<_> = heard.faults.iter().map(|(sense, _)| *sense).collect();
+    assert_eq!(senses, [Sense::Camera, Sense::Microphone], "{:?}", heard.ends);
+    assert!(!heard.frames.is_empty());
+}
+
+#[test]
+fn stopping_is_prompt_even_when_nobody_receives() {
+    for pace in [Pace::Live, Pace::Fast] {
+        let (capture, _receiver) =
+            start(&camera(CameraSource::Test), &microphone(MicrophoneSource::Media), pace)
+                .expect("test sources");
+        let began = Moment::now();
+        drop(capture);
+        assert!(began.elapsed() < Duration::from_millis(500), "took {:?}", began.elapsed());
+    }
+}

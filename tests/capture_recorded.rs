@@ -1,0 +1,166 @@
+//! A recording arrives whole, in order and in time, however slow the consumer.
+
+mod support;
+
+use std::time::Duration;
+
+use support::*;
+use tvsl::capture::{Pace, read_picture, read_sound};
+use tvsl::config::{CameraSource, MicrophoneSource};
+use tvsl::geometry::Size;
+use tvsl::queue::{Sense, Shed};
+
+#[test]
+fn a_slow_consumer_loses_nothing() {
+    let folder = Folder::new("slow");
+    let file = folder.join("clip.mkv");
+    flash_and_click(&file, 4);
+    let (_capture, receiver) =
+        start(&clip(&file), &microphone(MicrophoneSource::Media), Pace::Fast).expect("a clip");
+    let heard = collect(&receiver, |heard| {
+        // Slow work on every frame: far more than the queue holds is waiting meanwhile.
+        if heard.frames.len() % 10 == 1 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
+    });
+    assert!(heard.faults.is_empty(), "{:?}", heard.faults);
+    assert_eq!((heard.frames.len(), heard.samples()), (100, 4 * RATE as usize));
+    assert_eq!(receiver.shed(), Shed::default());
+    for (i, frame) in heard.frames.iter().enumerate() {
+        assert!((frame.captured.as_secs_f64() - i as f64 / 25.0).abs() < 0.002);
+        assert_eq!((frame.size, frame.source), (WIDE, Size::new(320, 180)));
+        assert_eq!(frame.rgb.len(), 384 * 216 * 3);
+    }
+    assert!(heard.sound.iter().all(|block| block.lost_before.is_zero() && block.rate == RATE));
+}
+
+#[test]
+fn two_fast_runs_are_the_same_run() {
+    let folder = Folder::new("twice");
+    let file = folder.join("clip.mkv");
+    flash_and_click(&file, 2);
+    let run = || {
+        let (_capture, receiver) =
+            start(&clip(&file), &microphone(MicrophoneSource::Media), Pace::Fast).expect("a clip");
+        let mut order = Vec::new();
+        let heard = collect(&receiver, |heard| {
+            order.push((heard.frames.len(), heard.sound.len()));
+            false
+        });
+        order.dedup();
+        (order, heard.frames, heard.sound)
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_recording_at_its_own_speed_takes_its_own_time() {
+    let folder = Folder::new("realtime");
+    let file = folder.join("clip.mkv");
+    flash_and_click(&file, 2);
+    let began = std::time::Instant::now();
+    let (_capture, receiver) =
+        start(&clip(&file), &microphone(MicrophoneSource::Media), Pace::Realtime).expect("a clip");
+    let heard = collect(&receiver, |_| false);
+    assert_eq!((heard.frames.len(), heard.samples()), (50, 2 * RATE as usize));
+    let took = began.elapsed().as_secs_f64();
+    assert!((1.8..10.0).contains(&took), "took {took} s");
+    let first = heard.frames[0].captured;
+    assert!((heard.frames[49].captured.seconds_from(first) - 1.96).abs() < 0.002);
+}
+
+#[test]
+fn the_rate_limits_frames_and_leaves_the_sound_alone() {
+    let folder = Folder::new("rate");
+    let file = folder.join("clip.mkv");
+    flash_and_click(&file, 2);
+    let mut camera = clip(&file);
+    camera.rate = 5.0;
+    let (_capture, receiver) =
+        start(&camera, &microphone(MicrophoneSource::Media), Pace::Fast).expect("a clip");
+    let heard = collect(&receiver, |_| false);
+    assert_eq!((heard.frames.len(), heard.samples()), (10, 2 * RATE as usize));
+}
+
+#[test]
+fn a_lacking_sense_ends_at_once() {
+    let folder = Folder::new("lacking");
+    let (mute, blind) = (folder.join("mute.mkv"), folder.join("blind.wav"));
+    make(&format!("{} ! jpegenc ! matroskamux ! filesink", flashes(1)), &mute);
+    make(&format!("{} ! wavenc ! filesink", clicks(1)), &blind);
+    let cases = [(mute, Sense::Microphone, (25, 0)), (blind, Sense::Camera, (0, RATE as usize))];
+    for (file, lacking, counts) in cases {
+        let (_capture, receiver) =
+            start(&clip(&file), &microphone(MicrophoneSource::Media), Pace::Fast).expect("a clip");
+        let heard = collect(&receiver, |_| false);
+        assert_eq!(heard.ends.first(), Some(&lacking));
+        assert_eq!((heard.frames.len(), heard.samples()), counts);
+    }
+}
+
+#[test]
+fn a_clip_repeats_without_a_seam_in_time() {
+    let folder = Folder::new("repeat");
+    let file = folder.join("clip.mkv");
+    flash_and_click(&file, 1);
+    let mut camera = clip(&file);
+    camera.file.repeat = true;
+    let (_capture, receiver) =
+        start(&camera, &microphone(MicrophoneSource::Media), Pace::Fast).expect("a clip");
+    let heard = collect(&receiver, |heard| heard.frames.len() >= 70);
+    assert!(heard.ends.is_empty() && heard.faults.is_empty());
+    assert!(heard.frames.is_sorted_by(|a, b| a.captured < b.captured));
+    assert_paired(&heard, 0.02, 2);
+}
+
+#[test]
+fn pictures_are_shown_with_square_pixels_and_upright() {
+    let folder = Folder::new("aspect");
+    let wide = folder.join("anamorphic.mkv");
+    let caps = "video/x-raw,width=720,height=576,framerate=25/1,pixel-aspect-ratio=64/45";
+    make(&format!("videotestsrc num-buffers=2 ! {caps} ! jpegenc ! matroskamux ! filesink"), &wide);
+    let picture = read_picture(&wide, None).expect("a picture");
+    assert_eq!((picture.source, picture.size), (Size::new(1024, 576), Size::new(1024, 576)));
+    let mut turned = camera(CameraSource::Pipeline);
+    turned.pipeline.launch = "videotestsrc num-buffers=2 ! video/x-raw,width=320,height=180 ! \
+                              taginject tags=image-orientation=rotate-90"
+        .into();
+    let (_capture, receiver) =
+        start(&turned, &microphone(MicrophoneSource::None), Pace::Fast).expect("a pipeline");
+    let heard = collect(&receiver, |_| false);
+    assert!(heard.frames.iter().all(|frame| frame.source == Size::new(180, 320)));
+    assert_eq!(heard.frames.len(), 2);
+}
+
+#[test]
+fn the_resolution_may_change_in_mid_stream() {
+    let line = "concat name=c videotestsrc num-buffers=5 ! video/x-raw,width=320,height=180 ! c. \
+                videotestsrc num-buffers=5 ! video/x-raw,width=180,height=320 ! c. c. ! identity";
+    let mut camera = camera(CameraSource::Pipeline);
+    camera.pipeline.launch = line.into();
+    let (_capture, receiver) =
+        start(&camera, &microphone(MicrophoneSource::None), Pace::Fast).expect("a pipeline");
+    let heard = collect(&receiver, |_| false);
+    let sizes: Vec<_> = heard.frames.iter().map(|frame| (frame.source, frame.size)).collect();
+    assert_eq!(sizes.len(), 10, "{:?}", heard.faults);
+    assert!(sizes[..5].iter().all(|sizes| *sizes == (Size::new(320, 180), WIDE)));
+    assert!(sizes[5..].iter().all(|sizes| *sizes == (Size::new(180, 320), Size::new(216, 384))));
+}
+
+#[test]
+fn a_whole_picture_and_a_whole_sound_are_read() {
+    let folder = Folder::new("whole");
+    let (picture, sound) = (folder.join("red.png"), folder.join("click.flac"));
+    make(
+        "videotestsrc pattern=red num-buffers=1 ! video/x-raw,width=100,height=50 ! pngenc ! filesink",
+        &picture,
+    );
+    make(&format!("{} ! flacenc ! filesink", clicks(2)), &sound);
+    let frame = read_picture(&picture, Some(Size::new(40, 40))).expect("a picture");
+    assert_eq!((frame.size, frame.source), (Size::new(40, 20), Size::new(100, 50)));
+    assert!(frame.rgb.chunks(3).all(|p| p[0] > 240 && p[1] < 20 && p[2] < 20));
+    let samples = read_sound(&sound, RATE).expect("a sound");
+    assert_eq!((samples.rate, samples.mono.len()), (RATE, 2 * RATE as usize));
+    assert!(samples.mono.iter().any(|v| v.abs() > 0.3));
+}

@@ -1,0 +1,216 @@
+//! What the capture tests share: clips made on the spot, configurations, and a receiver that collects.
+#![allow(dead_code, reason = "every test file uses a part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Moment};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tvsl::capture::{self, Capture, CaptureError, Pace, Wanted};
+use tvsl::config::{self, CameraSource, Channel, MicrophoneSource, Transport};
+use tvsl::frame::{Frame, Samples};
+use tvsl::geometry::{Fit, Size};
+use tvsl::queue::{self, Limits, Receiver, Sense, Sensed};
+
+pub const RATE: u32 = 16_000;
+
+/// A folder of one test's own, removed with the value.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tvsl-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, bytes).expect("a temporary file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+pub fn camera(source: CameraSource) -> config::Camera {
+    config::Camera {
+        source,
+        rate: f64::INFINITY,
+        v4l2: config::V4l2 { device: "/dev/video-none".into(), width: 0, height: 0, framerate: 0.0 },
+        csi: config::Csi { sensor: 0, width: 1280, height: 720, framerate: 30.0 },
+        rtsp: config::Rtsp { url: String::new(), transport: Transport::Tcp, latency_ms: 50 },
+        file: config::MediaFile { path: PathBuf::new(), repeat: false },
+        test: config::TestPicture { pattern: "flash".into(), width: 320, height: 180 },
+        pipeline: config::Pipeline { launch: String::new() },
+    }
+}
+
+pub fn clip(path: &Path) -> config::Camera {
+    let mut camera = camera(CameraSource::File);
+    camera.file.path = path.to_owned();
+    camera
+}
+
+pub fn microphone(source: MicrophoneSource) -> config::Microphone {
+    let (device, channel) = ("default".into(), Channel::Mix);
+    config::Microphone { source, alsa: config::Alsa { device, rate: 0, channels: 0, channel } }
+}
+
+pub fn wanted() -> Wanted {
+    Wanted { fitting: Arc::new(|source| Fit::letterbox(source, 32, 84)), rate: RATE }
+}
+
+pub fn start(
+    camera: &config::Camera,
+    microphone: &config::Microphone,
+    pace: Pace,
+) -> Result<(Capture, Receiver), CaptureError> {
+    let (sender, receiver) = queue::bounded(Limits::default(), pace.policy());
+    capture::start(camera, microphone, &wanted(), pace, sender).map(|capture| (capture, receiver))
+}
+
+/// Everything that came, in order within each sense, and how each sense ended.
+#[derive(Default)]
+pub struct Heard {
+    pub frames: Vec<Frame>,
+    pub sound: Vec<Samples>,
+    pub ends: Vec<Sense>,
+    pub faults: Vec<(Sense, String)>,
+}
+
+impl Heard {
+    pub fn samples(&self) -> usize {
+        self.sound.iter().map(|block| block.mono.len()).sum()
+    }
+
+    pub fn over(&self) -> bool {
+        self.ends.len() + self.faults.len() == 2
+    }
+
+    pub fn take(&mut self, item: Sensed) {
+        match item {
+            Sensed::Frame(frame) => self.frames.push(frame),
+            Sensed::Sound(block) => self.sound.push(block),
+            Sensed::End(sense) => self.ends.push(sense),
+            Sensed::Fault(sense, error) => self.faults.push((sense, error.to_string())),
+        }
+    }
+}
+
+/// Receives until `enough`, both senses are over, or 20 s have passed (which fails).
+pub fn collect(receiver: &Receiver, mut enough: impl FnMut(&Heard) -> bool) -> Heard {
+    let (mut heard, began) = (Heard::default(), Moment::now());
+    while !enough(&heard) && !heard.over() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing more came");
+        if let Ok(item) = receiver.recv(Duration::from_millis(100)) {
+            heard.take(item);
+        }
+    }
+    heard
+}
+
+/// Runs a launch line to its end, with `lighten` applied to the element named `picture` if there is one.
+pub fn make(line: &str, file: &Path) {
+    capture::init().expect("GStreamer");
+    let line = format!("{line} location={}", file.display());
+    let pipeline = gst::parse::launch(&line).expect("a launch line");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    if let Some(pad) = pipeline.by_name("picture").and_then(|e| e.static_pad("src")) {
+        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+                && buffer.pts().is_some_and(|at| at.mseconds() % 1000 < 100)
+            {
+                buffer.make_mut().map_writable().expect("memory").fill(255);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    pipeline.set_state(gst::State::Playing).expect("a pipeline that plays");
+    let bus = pipeline.bus().expect("a bus");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let last = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &ends).expect("an end");
+    pipeline.set_state(gst::State::Null).expect("a pipeline that stops");
+    assert_eq!(last.type_(), gst::MessageType::Eos, "{last:?}");
+}
+
+/// `seconds` of black at 25 a second, white for the first tenth of each second, as Motion-JPEG.
+pub fn flashes(seconds: u32) -> String {
+    format!(
+        "videotestsrc pattern=black num-buffers={} ! video/x-raw,format=RGB,width=320,height=180,framerate=25/1 \
+         ! identity name=picture ! videoconvert",
+        25 * seconds
+    )
+}
+
+/// `seconds` of stereo at 48 kHz, a click as each second begins.
+pub fn clicks(seconds: u32) -> String {
+    format!(
+        "audiotestsrc wave=ticks samplesperbuffer=480 num-buffers={} ! audio/x-raw,rate=48000,channels=2 ! audioconvert",
+        100 * seconds
+    )
+}
+
+/// A Matroska clip with both, undamaged by coding.
+pub fn flash_and_click(file: &Path, seconds: u32) {
+    let (flashes, clicks) = (flashes(seconds), clicks(seconds));
+    make(
+        &format!("{flashes} ! jpegenc ! queue ! m. {clicks} ! queue ! m. matroskamux name=m ! filesink"),
+        file,
+    );
+}
+
+/// Seconds at which the picture turns light.
+pub fn flash_times(heard: &Heard) -> Vec<f64> {
+    let light =
+        |frame: &Frame| frame.rgb.iter().map(|v| u64::from(*v)).sum::<u64>() > frame.rgb.len() as u64 * 128;
+    let mut dark = true;
+    let mut times = Vec::new();
+    for frame in &heard.frames {
+        let now = light(frame);
+        if now && std::mem::replace(&mut dark, !now) {
+            times.push(frame.captured.as_secs_f64());
+        }
+        dark = !now;
+    }
+    times
+}
+
+/// Seconds at which a click begins after at least 100 ms of quiet.
+pub fn click_times(heard: &Heard) -> Vec<f64> {
+    let mut last_loud = f64::NEG_INFINITY;
+    let mut times = Vec::new();
+    for block in &heard.sound {
+        for (i, _) in block.mono.iter().enumerate().filter(|(_, v)| v.abs() > 0.1) {
+            let at = block.captured.as_secs_f64() + i as f64 / f64::from(block.rate);
+            if at - last_loud > 0.1 {
+                times.push(at);
+            }
+            last_loud = at;
+        }
+    }
+    times
+}
+
+/// Asserts that every flash has its click within `limit` seconds; at least `least` pairs.
+pub fn assert_paired(heard: &Heard, limit: f64, least: usize) {
+    let (flashes, clicks) = (flash_times(heard), click_times(heard));
+    let end = heard.sound.last().map_or(0.0, |block| block.end().as_secs_f64());
+    let apart = |at: &f64| clicks.iter().map(|click| (click - at).abs()).fold(f64::INFINITY, f64::min);
+    let heard_flashes: Vec<_> = flashes.iter().filter(|at| **at + limit < end).collect();
+    let worst = heard_flashes.iter().map(|at| apart(at)).fold(0.0, f64::max);
+    println!("{} flashes, {} clicks, worst {:.1} ms apart", heard_flashes.len(), clicks.len(), worst * 1e3);
+    assert!(heard_flashes.len() >= least && worst <= limit, "flashes {flashes:?}, clicks {clicks:?}");
+}
+
+/// The size of pictures of 16:9 in the default model's grid.
+pub const WIDE: Size = Size::new(384, 216);
