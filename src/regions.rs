@@ -20,11 +20,17 @@ pub struct Region {
     pub score: f32,
 }
 
+impl Region {
+    /// The whole picture, where a map says nothing.
+    const ANYWHERE: Region =
+        Region { rect: Rect { x0: 0.0, y0: 0.0, x1: 1.0, y1: 1.0 }, peak: (0.5, 0.5), score: 0.0 };
+}
+
 /// The connected places where the normalised map is at least `threshold` (0–1), best first. A map
-/// without contrast has none.
+/// without contrast does not say where: its one region is the whole picture with score 0.
 pub fn regions(map: &HeatMap, threshold: f32) -> Vec<Region> {
     let size = Size::new(map.fit.columns * FINENESS, map.fit.rows * FINENESS);
-    let Some(heat) = map.normalised(size) else { return Vec::new() };
+    let Some(heat) = map.normalised(size) else { return vec![Region::ANYWHERE] };
     let mut found = components(&heat, size, threshold);
     found.sort_by(|a, b| b.peak_heat.total_cmp(&a.peak_heat));
     let least = (SPECK * (FINENESS * FINENESS) as f32) as usize;
@@ -112,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn a_map_without_contrast_has_no_region() {
-        assert!(regions(&map(2, 2, vec![1.0; 4]), 0.5).is_empty());
-        assert!(regions(&map(2, 2, vec![f32::NAN; 4]), 0.5).is_empty());
+    fn a_map_without_contrast_is_the_whole_picture() {
+        assert_eq!(regions(&map(2, 2, vec![1.0; 4]), 0.5), [Region::ANYWHERE]);
+        assert_eq!(regions(&map(2, 2, vec![f32::NAN; 4]), 0.5), [Region::ANYWHERE]);
     }
 
     fn heat() -> impl Strategy<Value = f32> {
@@ -133,10 +139,10 @@ mod tests {
                 prop_assert!(0.0 <= rect.x0 && rect.x0 < rect.x1 && rect.x1 <= 1.0);
                 prop_assert!(0.0 <= rect.y0 && rect.y0 < rect.y1 && rect.y1 <= 1.0);
                 prop_assert!(rect.x0 < peak.0 && peak.0 < rect.x1 && rect.y0 < peak.1 && peak.1 < rect.y1);
-                prop_assert!((threshold..=1.0).contains(score));
+                prop_assert!((threshold..=1.0).contains(score) || found == [Region::ANYWHERE]);
             }
             prop_assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
-            prop_assert_eq!(found.first().map(|best| best.score == 1.0), map.normalised(Size::new(8, 8)).map(|_| true));
+            prop_assert!(found.first().is_some_and(|best| best.score == 1.0) || found == [Region::ANYWHERE]);
         }
     }
 }
