@@ -5,6 +5,8 @@
 
 mod cpu;
 
+pub mod tensorrt;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

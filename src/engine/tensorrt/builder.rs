@@ -1,0 +1,252 @@
+//! Compiling a network into a plan for the GPU at hand.
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::abi::{Dims, Family, Slots, Split, This};
+use super::error::TensorRtError;
+use super::handle::{Handle, checked, implementation};
+use super::library::Version;
+use super::{Network, Plan};
+
+/// How exactly a plan computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Half precision wherever it is faster. Its numbers end at 65 504: never for power spectra, L2
+    /// norms or softmax. From 11 on and with RTX the types in the ONNX file decide instead.
+    Fp16,
+    /// Single precision with 24-bit products: TF32 is switched off.
+    Fp32,
+}
+
+/// The shapes that one input may have, and the one to be fastest at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// Name of the input.
+    pub input: String,
+    /// Smallest extents.
+    pub min: Vec<i64>,
+    /// Usual extents.
+    pub opt: Vec<i64>,
+    /// Largest extents.
+    pub max: Vec<i64>,
+}
+
+/// What a plan is built for. Part of the sidecar: a plan with other options is another plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildOptions {
+    /// Half or single precision.
+    pub precision: Precision,
+    /// Most scratch memory that a layer may use, in MiB.
+    pub workspace_mib: usize,
+    /// How hard to look for faster kernels, 0–5; 8.5 has no such choice.
+    pub level: u8,
+    /// RTX only: the compute capability to build for (86 for 8.6) instead of the GPU at hand.
+    pub capability: Option<u8>,
+    /// One range for every input that has an open extent.
+    pub ranges: Vec<Range>,
+}
+
+/// What a build yields.
+pub struct Built {
+    /// The plan.
+    pub plan: Plan,
+    /// Kernel timings that make the next build on this device faster.
+    pub timing_cache: Vec<u8>,
+}
+
+/// A compiler of networks.
+pub struct Builder {
+    handle: Arc<Handle>,
+}
+
+impl Builder {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle: Arc::new(handle) }
+    }
+
+    /// An empty network.
+    ///
+    /// # Errors
+    /// If TensorRT refuses.
+    pub fn network(&mut self) -> Result<Network, TensorRtError> {
+        let explicit_batch = match self.family() {
+            Family::V8 | Family::V10 => 1,
+            Family::V11 | Family::Rtx => 0,
+        };
+        let target = self.handle.target();
+        // SAFETY: the builder is alive.
+        let network = unsafe { self.slots().create_network.of(target)(target, explicit_batch) };
+        self.own("IBuilder::createNetworkV2", network).map(Network::new)
+    }
+
+    /// Compiles `network`. `timing_cache` is that of an earlier build, or empty; one of another
+    /// version or GPU is ignored. This takes seconds to minutes.
+    ///
+    /// # Errors
+    /// [`TensorRtError::Tensor`] for a range that is impossible, otherwise what TensorRT refused and
+    /// what it logged.
+    pub fn build(
+        &mut self,
+        network: &Network,
+        options: &BuildOptions,
+        timing_cache: &[u8],
+    ) -> Result<Built, TensorRtError> {
+        self.handle.library().said();
+        let target = self.handle.target();
+        // SAFETY: the builder is alive.
+        let config = unsafe { self.slots().create_config.of(target)(target) };
+        let config = self.own("IBuilder::createBuilderConfig", config)?;
+        self.configure(&config, options)?;
+        if !options.ranges.is_empty() {
+            self.add_profile(&config, &options.ranges)?;
+        }
+        // Declared after the config, the cache would be freed before it; so it takes its place here.
+        let cache = self.attach_cache(&config, timing_cache)?;
+        let attached = (config, cache);
+        // SAFETY: builder, network and config are alive, and so is the cache that the config refers to.
+        let memory = unsafe { self.slots().build.of(target)(target, network.object(), attached.0.object()) };
+        let memory = self.own("IBuilder::buildSerializedNetwork", memory)?;
+        Ok(Built { plan: Plan::new(self.bytes(&memory)?), timing_cache: self.serialized(&attached.1)? })
+    }
+
+    fn configure(&self, config: &Handle, options: &BuildOptions) -> Result<(), TensorRtError> {
+        const WORKSPACE: i32 = 0;
+        const DETAILED: i32 = 2;
+        const FP16: i32 = 0;
+        let tf32 = if self.family() == Family::V8 { 7 } else { 6 };
+        let half_by_flag = matches!(self.family(), Family::V8 | Family::V10);
+        let (slots, target) = (self.slots(), config.target());
+        // SAFETY: the config is alive; the flags are those of this family; `set_level` is called
+        // only where it exists.
+        unsafe {
+            slots.set_pool_limit.of(target)(target, WORKSPACE, options.workspace_mib << 20);
+            slots.set_verbosity.of(target)(target, DETAILED);
+            match options.precision {
+                Precision::Fp16 if half_by_flag => slots.set_flag.of(target)(target, FP16),
+                Precision::Fp16 => {}
+                Precision::Fp32 => slots.clear_flag.of(target)(target, tf32),
+            }
+            if has_level(self.handle.library().version()) {
+                slots.set_level.of(target)(target, options.level.into());
+            }
+        }
+        self.target_capability(target, options.capability)
+    }
+
+    fn target_capability(&self, config: This, capability: Option<u8>) -> Result<(), TensorRtError> {
+        let Some(capability) = capability.filter(|_| self.family() == Family::Rtx) else { return Ok(()) };
+        let (Some(count), Some(set)) = (&self.slots().set_capability_count, &self.slots().set_capability)
+        else {
+            return Ok(());
+        };
+        // SAFETY: the config is alive, and the family was checked to have these methods.
+        let accepted = unsafe { count.of(config)(config, 1) && set.of(config)(config, capability.into(), 0) };
+        self.handle.library().accepted("IBuilderConfig::setComputeCapability", accepted)
+    }
+
+    fn add_profile(&self, config: &Handle, ranges: &[Range]) -> Result<(), TensorRtError> {
+        const CALL: &str = "IBuilder::createOptimizationProfile";
+        let (library, slots, builder) = (self.handle.library(), self.slots(), self.handle.target());
+        // SAFETY: the builder is alive; it keeps and frees the profile.
+        let object = checked(library, CALL, unsafe { slots.create_profile.of(builder)(builder) })?;
+        let profile = implementation(library, CALL, object)?;
+        for range in ranges {
+            for (selector, shape) in [(0, &range.min), (1, &range.opt), (2, &range.max)] {
+                self.set_dimensions(profile, &range.input, selector, shape)?;
+            }
+        }
+        // SAFETY: the config and the profile are alive.
+        let index = unsafe { slots.add_profile.of(config.target())(config.target(), object) };
+        library.accepted("IBuilderConfig::addOptimizationProfile", index >= 0)
+    }
+
+    fn set_dimensions(
+        &self,
+        profile: This,
+        input: &str,
+        selector: i32,
+        shape: &[i64],
+    ) -> Result<(), TensorRtError> {
+        let impossible = || TensorRtError::Tensor {
+            tensor: input.to_owned(),
+            reason: format!("{shape:?} is no shape: expected at most 8 extents"),
+        };
+        let name = CString::new(input).map_err(|_| impossible())?;
+        // SAFETY: the profile is alive, the name ends in NUL, and the shape outlives the call.
+        let accepted = unsafe {
+            match &self.slots().set_dimensions {
+                Split::Old(method) => {
+                    let dims = Dims::<i32>::new(shape).ok_or_else(impossible)?;
+                    method.of(profile)(profile, name.as_ptr(), selector, dims)
+                }
+                Split::New(method) => {
+                    let dims = Dims::<i64>::new(shape).ok_or_else(impossible)?;
+                    method.of(profile)(profile, name.as_ptr(), selector, &dims)
+                }
+            }
+        };
+        self.handle.library().accepted("IOptimizationProfile::setDimensions", accepted)
+    }
+
+    fn attach_cache(&self, config: &Handle, bytes: &[u8]) -> Result<Handle, TensorRtError> {
+        let (slots, target) = (self.slots(), config.target());
+        let create = |bytes: &[u8]| {
+            // SAFETY: the config is alive and the buffer is `bytes.len()` long, read during the call.
+            let cache =
+                unsafe { slots.create_timing_cache.of(target)(target, bytes.as_ptr().cast(), bytes.len()) };
+            self.own("IBuilderConfig::createTimingCache", cache)
+        };
+        let attach = |cache: &Handle| {
+            // SAFETY: both are alive, and the caller keeps the cache as long as the config is used.
+            unsafe { slots.set_timing_cache.of(target)(target, cache.object(), false) }
+        };
+        if let Ok(kept) = create(bytes)
+            && attach(&kept)
+        {
+            return Ok(kept);
+        }
+        tracing::warn!("the timing cache is of another TensorRT or GPU, or damaged; starting a new one");
+        let fresh = create(&[])?;
+        self.handle.library().accepted("IBuilderConfig::setTimingCache", attach(&fresh))?;
+        Ok(fresh)
+    }
+
+    fn serialized(&self, cache: &Handle) -> Result<Vec<u8>, TensorRtError> {
+        // SAFETY: the cache is alive.
+        let memory = unsafe { self.slots().serialize_cache.of(cache.target())(cache.target()) };
+        self.bytes(&self.own("ITimingCache::serialize", memory)?)
+    }
+
+    /// Copies an `IHostMemory`.
+    fn bytes(&self, memory: &Handle) -> Result<Vec<u8>, TensorRtError> {
+        let (slots, target) = (self.slots(), memory.target());
+        // SAFETY: the memory is alive.
+        let (data, size) = unsafe { (slots.data.of(target)(target), slots.size.of(target)(target)) };
+        if data.is_null() || size == 0 || size > isize::MAX as usize {
+            return Err(self.handle.library().refused("IHostMemory::data"));
+        }
+        // SAFETY: TensorRT vouches for `size` bytes at `data`, which live as long as the memory.
+        Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) }.to_vec())
+    }
+
+    fn own(&self, call: &'static str, object: This) -> Result<Handle, TensorRtError> {
+        Handle::new(self.handle.library(), call, object, Some(Arc::clone(&self.handle)))
+    }
+
+    fn slots(&self) -> &'static Slots {
+        self.handle.slots()
+    }
+
+    fn family(&self) -> Family {
+        self.handle.library().family()
+    }
+}
+
+/// Builder levels came with 8.6.
+fn has_level(version: Version) -> bool {
+    (version.major, version.minor) != (8, 5)
+}

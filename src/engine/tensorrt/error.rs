@@ -1,0 +1,98 @@
+//! What can go wrong between this crate and TensorRT, in words.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A failure of the TensorRT binding.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorRtError {
+    /// No library of any supported name is on this machine.
+    #[error(
+        "no TensorRT on this machine (looked for {}): install JetPack's or NVIDIA's TensorRT runtime, or name its \
+         file in [engine].library",
+        looked.join(", ")
+    )]
+    NotFound {
+        /// Files and names that were tried, in order.
+        looked: Vec<String>,
+    },
+    /// A library is there but does not load.
+    #[error("{} does not load: {reason}", library.display())]
+    Load {
+        /// The file, or the name given to the system loader.
+        library: PathBuf,
+        /// The loader's words.
+        reason: String,
+    },
+    /// The library loads but is something else.
+    #[error("{} has no function {symbol}: it is not the library its name says", library.display())]
+    Symbol {
+        /// The file.
+        library: PathBuf,
+        /// The entry point that is missing.
+        symbol: &'static str,
+    },
+    /// The version's binary interface is not known here, so no method may be called.
+    #[error("{version} is not supported; this build knows {}", super::SUPPORTED)]
+    Unsupported {
+        /// The version found.
+        version: super::Version,
+    },
+    /// A call returned null, false or a negative number.
+    #[error("{call} failed{said}")]
+    Refused {
+        /// The method, as TensorRT's documentation writes it.
+        call: &'static str,
+        /// What TensorRT logged meanwhile.
+        said: Said,
+    },
+    /// A call returned an address at which no object can be, as some versions do without a GPU.
+    #[error("{call} returned the impossible address {address:#x}{said}")]
+    BadPointer {
+        /// The method.
+        call: &'static str,
+        /// What it returned.
+        address: usize,
+        /// What TensorRT logged meanwhile.
+        said: Said,
+    },
+    /// The ONNX file was not accepted.
+    #[error("{}: TensorRT's parser refused it: {}{said}", file.display(), errors.join("; "))]
+    Onnx {
+        /// The ONNX file.
+        file: PathBuf,
+        /// One entry per error, naming operator and node where the parser does.
+        errors: Vec<String>,
+        /// What TensorRT logged meanwhile.
+        said: Said,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {reason}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        reason: std::io::Error,
+    },
+    /// A tensor has another shape or element type than this crate can use.
+    #[error("tensor \"{tensor}\": {reason}")]
+    Tensor {
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong and what was expected.
+        reason: String,
+    },
+}
+
+/// The warnings and errors that TensorRT logged during a call; printed as the tail of a sentence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said(pub Vec<String>);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(" (TensorRT logged no reason)");
+        }
+        write!(f, "; TensorRT said: {}", self.0.join("; "))
+    }
+}

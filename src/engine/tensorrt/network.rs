@@ -1,0 +1,183 @@
+//! A network read from ONNX, and the description of tensors that networks and plans share.
+
+use std::ffi::{CString, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::abi::{Slots, Split, This};
+use super::error::TensorRtError;
+use super::handle::{Handle, checked, implementation, text};
+
+/// What one number of a tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Element {
+    Float32,
+    Float16,
+    Int8,
+    Int32,
+    Bool,
+    UInt8,
+    /// A type that this crate never uses, with TensorRT's number for it.
+    Other(i32),
+}
+
+impl Element {
+    pub(super) fn from_raw(raw: i32) -> Self {
+        match raw {
+            0 => Self::Float32,
+            1 => Self::Float16,
+            2 => Self::Int8,
+            3 => Self::Int32,
+            4 => Self::Bool,
+            5 => Self::UInt8,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Which way a tensor goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Direction {
+    Input,
+    Output,
+}
+
+/// One input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The name in the ONNX file; kept as TensorRT takes it.
+    pub name: CString,
+    /// Input or output.
+    pub direction: Direction,
+    /// Type of its numbers.
+    pub element: Element,
+    /// Extents; −1 is decided at run time, within the profile.
+    pub shape: Vec<i64>,
+}
+
+impl TensorInfo {
+    /// The name for people.
+    pub fn label(&self) -> String {
+        self.name.to_string_lossy().into_owned()
+    }
+}
+
+/// A network that a [`Builder`](super::Builder) made, empty until an ONNX file is parsed into it.
+pub struct Network {
+    /// Owns the weights that the network refers to; dropped before the network.
+    parser: Option<Handle>,
+    handle: Arc<Handle>,
+}
+
+impl Network {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { parser: None, handle: Arc::new(handle) }
+    }
+
+    pub(super) fn object(&self) -> This {
+        self.handle.object()
+    }
+
+    /// Fills the network from `file`; weights in external-data files are found beside it.
+    ///
+    /// # Errors
+    /// [`TensorRtError::File`] if it cannot be read, [`TensorRtError::Onnx`] with one line per complaint
+    /// if an operator is not supported or the file is broken.
+    pub fn parse_onnx(&mut self, file: &Path) -> Result<(), TensorRtError> {
+        let bytes =
+            std::fs::read(file).map_err(|reason| TensorRtError::File { file: file.to_owned(), reason })?;
+        let path = CString::new(file.as_os_str().as_bytes())
+            .map_err(|nul| TensorRtError::File { file: file.to_owned(), reason: nul.into() })?;
+        let parser = self.handle.library().parser(&self.handle)?;
+        let (slots, target) = (self.slots(), parser.target());
+        // SAFETY: the parser is alive, the buffer is `bytes.len()` long and the path ends in NUL;
+        // both are only read during the call.
+        let parsed =
+            unsafe { slots.parse.of(target)(target, bytes.as_ptr().cast(), bytes.len(), path.as_ptr()) };
+        // Some versions accept what is no ONNX file at all and leave the network empty.
+        if !parsed || self.output_count() == 0 {
+            let (errors, said) = (errors(slots, &parser), parser.library().said());
+            return Err(TensorRtError::Onnx { file: file.to_owned(), errors, said });
+        }
+        self.parser = Some(parser);
+        Ok(())
+    }
+
+    fn output_count(&self) -> i32 {
+        let target = self.handle.target();
+        // SAFETY: the network is alive.
+        unsafe { self.slots().output_count.of(target)(target) }
+    }
+
+    /// How many layers the network has.
+    pub fn layers(&self) -> usize {
+        let target = self.handle.target();
+        // SAFETY: the network is alive.
+        let count = unsafe { self.slots().layer_count.of(target)(target) };
+        usize::try_from(count).unwrap_or(0)
+    }
+
+    /// Inputs, then outputs.
+    ///
+    /// # Errors
+    /// If TensorRT returns a broken tensor.
+    pub fn tensors(&self) -> Result<Vec<TensorInfo>, TensorRtError> {
+        let target = self.handle.target();
+        let slots = self.slots();
+        let mut all = Vec::new();
+        // SAFETY: the network is alive; indices stay below the count that it gives.
+        unsafe {
+            for index in 0..slots.input_count.of(target)(target) {
+                all.push(self.tensor(slots.input.of(target)(target, index), Direction::Input)?);
+            }
+            for index in 0..self.output_count() {
+                all.push(self.tensor(slots.output.of(target)(target, index), Direction::Output)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn tensor(&self, object: This, direction: Direction) -> Result<TensorInfo, TensorRtError> {
+        const CALL: &str = "INetworkDefinition::getInput or getOutput";
+        let (library, slots) = (self.handle.library(), self.slots());
+        let tensor = implementation(library, CALL, checked(library, CALL, object)?)?;
+        // SAFETY: the tensor belongs to the network, which is alive, and was checked.
+        let (name, element, shape) = unsafe {
+            let shape = match &slots.dimensions {
+                Split::Old(method) => method.of(tensor)(tensor).shape(),
+                Split::New(method) => method.of(tensor)(tensor).shape(),
+            };
+            (text(slots.name.of(tensor)(tensor)), slots.element.of(tensor)(tensor), shape)
+        };
+        let (name, shape) =
+            name.zip(shape).ok_or_else(|| library.refused("ITensor::getName or getDimensions"))?;
+        let name = CString::new(name).map_err(|_| library.refused("ITensor::getName"))?;
+        Ok(TensorInfo { name, direction, element: Element::from_raw(element), shape })
+    }
+
+    fn slots(&self) -> &'static Slots {
+        self.handle.slots()
+    }
+}
+
+/// The parser's complaints; there is at least one line even if it gives no reason.
+fn errors(slots: &Slots, parser: &Handle) -> Vec<String> {
+    let target = parser.target();
+    let describe = |index| {
+        // SAFETY: the parser is alive and has an error at every index below its count; the error
+        // belongs to the parser and is a plain virtual class.
+        unsafe {
+            let error = slots.error.of(target)(target, index);
+            checked(parser.library(), "IParser::getError", error).ok()?;
+            let description: *const c_char = slots.description.of(error)(error);
+            text(description)
+        }
+    };
+    // SAFETY: the parser is alive.
+    let count = unsafe { slots.error_count.of(target)(target) };
+    let lines: Vec<_> = (0..count).filter_map(describe).collect();
+    if lines.is_empty() { vec!["it gave no reason".to_owned()] } else { lines }
+}

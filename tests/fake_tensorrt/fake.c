@@ -1,0 +1,327 @@
+// A stand-in for libnvinfer and libnvonnxparser: virtual tables with a function at every slot of
+// slots.def and a trap at every other, a record of the calls, and failures on request. Its one
+// network computes y = 2x with x of shape [-1, 3], in profile 1..2..4, on memory that the CPU can
+// reach. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if COLUMN == 8
+typedef int32_t Extent;
+#define PICK(v8, v10, v11) (v8)
+#define WHOLE (MAJOR * 1000 + MINOR * 100 + PATCH)
+#else
+typedef int64_t Extent;
+#define PICK(v8, v10, v11) (COLUMN == 10 ? (v10) : (v11))
+#define WHOLE (MAJOR * 10000 + MINOR * 100 + PATCH)
+#endif
+#ifdef RTX
+#define RTX_ONLY(slot) slot
+#else
+#define RTX_ONLY(slot) -1
+#endif
+
+typedef struct { int32_t count; Extent extents[8]; } Dims;
+typedef void (*Function)(void);
+enum { SLOTS = 80 };
+
+// ---- record and injected failures -------------------------------------------------------------
+
+static char record[1 << 16];
+static char failing[64];
+static int failure, alive;
+enum { REFUSE = 1, GARBAGE = 2, COMPLAIN = 3 };
+
+static void note(const char *format, ...) {
+    size_t used = strlen(record);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(record + used, sizeof record - used - 1, format, arguments);
+    va_end(arguments);
+    strcat(record, "\n");
+}
+const char *fake_calls(void) { return record; }
+int fake_alive(void) { return alive; }
+void fake_fail(const char *method, int how) { snprintf(failing, sizeof failing, "%s", method); failure = how; }
+
+static void **logger;
+typedef struct { const char *kind; int32_t major, minor; } Interface;
+static void say(int severity, const char *message) {
+    void **table = *logger;
+    if (COLUMN == 11) {
+        Interface face = ((Interface(*)(void *))table[1])(logger);
+        if (((int32_t(*)(void *))table[0])(logger) != 0 || strcmp(face.kind, "ILogger") != 0) abort();
+        ((void (*)(void *, int32_t, const char *))table[4])(logger, severity, message);
+    } else {
+        ((void (*)(void *, int32_t, const char *))table[0])(logger, severity, message);
+    }
+}
+// 0: carry on. Otherwise the method must fail; *address is what a failing one returns as a pointer.
+static int fails(const char *method, void **address) {
+    if (strcmp(method, failing) != 0) return 0;
+    *address = failure == GARBAGE ? (void *)0x228 : NULL;
+    if (failure == COMPLAIN) { say(2, "a first warning"); say(1, "the injected reason"); }
+    return failure;
+}
+#define FAIL_POINTER(method) do { void *bad; if (fails(method, &bad)) return bad; } while (0)
+#define FAIL_BOOL(method) do { void *bad; if (fails(method, &bad)) return false; } while (0)
+
+// ---- objects: a handle is [table][implementation], a parser just [table] -------------------------
+
+typedef struct Object { Function *table; struct Object *implementation; const char *class; } Object;
+#define CLASS(name) static Function name##_table[SLOTS];
+CLASS(Runtime) CLASS(CudaEngine) CLASS(EngineInspector) CLASS(ExecutionContext) CLASS(Builder) CLASS(BuilderConfig)
+CLASS(NetworkDefinition) CLASS(Tensor) CLASS(OptimizationProfile) CLASS(TimingCache) CLASS(HostMemory)
+CLASS(Parser) CLASS(ParserError)
+static Function handle_table[2];
+
+static void *make(Function *table, const char *class) {
+    Object *handle = calloc(1, sizeof *handle);
+    handle->table = handle_table;
+    handle->class = class;
+    handle->implementation = calloc(1, sizeof *handle);
+    handle->implementation->table = table;
+    handle->implementation->class = class;
+    alive++;
+    return handle;
+}
+static void delete_handle(Object *handle) {
+    note("~%s", handle->class);
+    alive--;
+    free(handle->implementation);
+    free(handle);
+}
+static void delete_parser(Object *parser) {
+    note("~Parser");
+    alive--;
+    free(parser);
+}
+static void trap(void) { fprintf(stderr, "a slot was called that the headers give to another method\n"); abort(); }
+
+// ---- shapes ------------------------------------------------------------------------------------
+
+static Dims dims(Extent first) { Dims d = {2, {first, 3}}; return d; }
+static Dims none(void) { Dims d = {-1, {0}}; return d; }
+static void note_dims(const char *method, const char *name, const Dims *d) {
+    note("%s %s [%lld, %lld]", method, name, (long long)d->extents[0], (long long)d->extents[1]);
+}
+
+// ---- runtime, engine, context --------------------------------------------------------------------
+
+static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_t size, void *factory) {
+    note("deserialize %zu", size);
+    if (COLUMN == 8 && factory != NULL) abort();
+    FAIL_POINTER("deserialize");
+    if (size < 8 || memcmp(plan, "FAKEPLAN", 8) != 0) { say(1, "magic tag does not match"); return NULL; }
+    return make(CudaEngine_table, "CudaEngine");
+}
+static void *CudaEngine_createExecutionContext(Object *self, int32_t strategy) {
+    if (COLUMN != 8 && strategy != 0) abort();
+    note("context");
+    FAIL_POINTER("context");
+    return make(ExecutionContext_table, "ExecutionContext");
+}
+static int32_t CudaEngine_getNbOptimizationProfiles(Object *self) { return 1; }
+static void *CudaEngine_createEngineInspector(Object *self) {
+    FAIL_POINTER("inspector");
+    return make(EngineInspector_table, "EngineInspector");
+}
+static bool known(const char *name) { return strcmp(name, "x") == 0 || strcmp(name, "y") == 0; }
+static Dims CudaEngine_getTensorShape(Object *self, const char *name) {
+    void *bad;
+    return known(name) && !fails("engine shape", &bad) ? dims(-1) : none();
+}
+static int32_t CudaEngine_getTensorDataType(Object *self, const char *name) {
+    void *bad;
+    return fails("data type", &bad) ? 1 : 0;
+}
+static int32_t CudaEngine_getTensorIOMode(Object *self, const char *name) {
+    void *bad;
+    return fails("io mode", &bad) ? 0 : strcmp(name, "x") == 0 ? 1 : 2;
+}
+static Dims CudaEngine_getProfileShape(Object *self, const char *name, int32_t profile, int32_t which) {
+    if (strcmp(name, "x") != 0 || profile != 0) return none();
+    return dims(1 << which);
+}
+static int32_t CudaEngine_getNbIOTensors(Object *self) { return 2; }
+static const char *CudaEngine_getIOTensorName(Object *self, int32_t index) {
+    FAIL_POINTER("tensor name");
+    return index == 0 ? "x" : "y";
+}
+static const char *EngineInspector_getEngineInformation(Object *self, int32_t format) {
+    FAIL_POINTER("information");
+    return format == 1 ? "{\"Layers\": [{\"Name\": \"double\", \"Precision\": \"FP16\"}]}" : NULL;
+}
+
+static Extent batch = -1;
+static float *x_at, *y_at;
+static bool ExecutionContext_setOptimizationProfileAsync(Object *self, int32_t profile, void *stream) {
+    note("profile %d on %p", profile, stream);
+    return profile == 0;
+}
+static bool ExecutionContext_setInputShape(Object *self, const char *name, const Dims *d) {
+    note_dims("input shape", name, d);
+    FAIL_BOOL("input shape");
+    if (d->count != 2 || d->extents[0] < 1 || d->extents[0] > 4) { say(1, "outside the profile"); return false; }
+    batch = d->extents[0];
+    return true;
+}
+static Dims ExecutionContext_getTensorShape(Object *self, const char *name) { return known(name) ? dims(batch) : none(); }
+static bool ExecutionContext_setTensorAddress(Object *self, const char *name, void *address) {
+    note("address %s", name);
+    FAIL_BOOL("address");
+    *(strcmp(name, "x") == 0 ? &x_at : &y_at) = address;
+    return known(name);
+}
+static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const char **names) {
+    void *bad;
+    if (fails("infer", &bad)) return -1;
+    if (batch >= 0) return 0;
+    if (room > 0) names[0] = "x";
+    return 1;
+}
+static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
+    note("enqueue on %p", stream);
+    FAIL_BOOL("enqueue");
+    for (Extent i = 0; i < batch * 3; i++) y_at[i] = 2 * x_at[i];
+    return true;
+}
+
+// ---- builder, config, network ----------------------------------------------------------------------
+
+static void *Builder_createBuilderConfig(Object *self) { FAIL_POINTER("config"); return make(BuilderConfig_table, "BuilderConfig"); }
+static void *Builder_createNetworkV2(Object *self, uint32_t flags) {
+    note("network flags %u", flags);
+    FAIL_POINTER("network");
+    return make(NetworkDefinition_table, "NetworkDefinition");
+}
+// The builder owns its profiles: one static object, never deleted.
+static Object profile_target = {OptimizationProfile_table}, profile = {NULL, &profile_target, "OptimizationProfile"};
+static void *Builder_createOptimizationProfile(Object *self) { FAIL_POINTER("new profile"); return &profile; }
+static const char *memory_data;
+static size_t memory_size;
+static void *host_memory(const char *data, size_t size) {
+    memory_data = data;
+    memory_size = size;
+    return make(HostMemory_table, "HostMemory");
+}
+static void *Builder_buildSerializedNetwork(Object *self, Object *network, Object *config) {
+    if (strcmp(network->class, "NetworkDefinition") != 0 || strcmp(config->class, "BuilderConfig") != 0) abort();
+    note("build");
+    say(3, "building");
+    FAIL_POINTER("build");
+    return host_memory("FAKEPLAN y=2x", 13);
+}
+static void BuilderConfig_clearFlag(Object *self, int32_t flag) { note("clear flag %d", flag); }
+static void BuilderConfig_setFlag(Object *self, int32_t flag) { note("set flag %d", flag); }
+static int32_t BuilderConfig_addOptimizationProfile(Object *self, Object *added) {
+    void *bad;
+    return added == &profile && !fails("add profile", &bad) ? 0 : -1;
+}
+static void BuilderConfig_setProfilingVerbosity(Object *self, int32_t verbosity) { note("verbosity %d", verbosity); }
+static void *BuilderConfig_createTimingCache(Object *self, const char *bytes, size_t size) {
+    note("timing cache %zu", size);
+    FAIL_POINTER("timing cache");
+    if (size > 0 && strncmp(bytes, "TIMES", 5) != 0) return NULL;
+    return make(TimingCache_table, "TimingCache");
+}
+static bool BuilderConfig_setTimingCache(Object *self, Object *cache, bool ignore) {
+    FAIL_BOOL("set timing cache");
+    return strcmp(cache->class, "TimingCache") == 0 && !ignore;
+}
+static void BuilderConfig_setMemoryPoolLimit(Object *self, int32_t pool, size_t size) { note("pool %d: %zu", pool, size); }
+static void BuilderConfig_setBuilderOptimizationLevel(Object *self, int32_t level) { note("level %d", level); }
+static bool BuilderConfig_setNbComputeCapabilities(Object *self, int32_t count) { return count == 1; }
+static bool BuilderConfig_setComputeCapability(Object *self, int32_t capability, int32_t index) {
+    note("capability %d", capability);
+    FAIL_BOOL("capability");
+    return index == 0;
+}
+static Object x_target = {Tensor_table, NULL, "x"}, y_target = {Tensor_table, NULL, "y"};
+static Object x = {NULL, &x_target, "x"}, y = {NULL, &y_target, "y"};
+static int32_t NetworkDefinition_getNbLayers(Object *self) { return 1; }
+static int32_t NetworkDefinition_getNbInputs(Object *self) { return 1; }
+static void *NetworkDefinition_getInput(Object *self, int32_t index) { FAIL_POINTER("input"); return &x; }
+static int32_t NetworkDefinition_getNbOutputs(Object *self) { return 1; }
+static void *NetworkDefinition_getOutput(Object *self, int32_t index) { return &y; }
+static const char *Tensor_getName(Object *self) { return self->class; }
+static Dims Tensor_getDimensions(Object *self) { return dims(-1); }
+static int32_t Tensor_getType(Object *self) { return 0; }
+#if COLUMN == 8
+static bool OptimizationProfile_setDimensions(Object *self, const char *name, int32_t which, Dims value) {
+    const Dims *d = &value;
+#else
+static bool OptimizationProfile_setDimensions(Object *self, const char *name, int32_t which, const Dims *d) {
+#endif
+    note("profile shape %d", which);
+    note_dims("range", name, d);
+    FAIL_BOOL("set dimensions");
+    return true;
+}
+static void *TimingCache_serialize(Object *self) { FAIL_POINTER("serialize cache"); return host_memory("TIMES 1", 7); }
+static const void *HostMemory_data(Object *self) { FAIL_POINTER("data"); return memory_data; }
+static size_t HostMemory_size(Object *self) { return memory_size; }
+
+// ---- parser ------------------------------------------------------------------------------------------
+
+static Object parser_error = {ParserError_table};
+static bool Parser_parse(Object *self, const char *bytes, size_t size, const char *path) {
+    note("parse %zu bytes", size);
+    FAIL_BOOL("parse");
+    return size > 0 && path[0] != 0 && bytes[0] != '!';
+}
+static int32_t Parser_getNbErrors(Object *self) { void *bad; return fails("parse", &bad) == GARBAGE ? 0 : 1; }
+static void *Parser_getError(Object *self, int32_t index) { return index == 0 ? &parser_error : NULL; }
+static const char *ParserError_desc(Object *self) { return "node 7 (Blur): no importer for operator Blur"; }
+
+// ---- tables and entry points ----------------------------------------------------------------------------
+
+__attribute__((constructor)) static void fill(void) {
+    Function *tables[] = {Runtime_table, CudaEngine_table, EngineInspector_table, ExecutionContext_table,
+        Builder_table, BuilderConfig_table, NetworkDefinition_table, Tensor_table, OptimizationProfile_table,
+        TimingCache_table, HostMemory_table, Parser_table, ParserError_table};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (int slot = 0; slot < SLOTS; slot++) tables[t][slot] = trap;
+#define SLOT(class, method, v8, v10, v11) \
+    if (PICK(v8, v10, v11) >= 0) class##_table[PICK(v8, v10, v11) < 0 ? 0 : PICK(v8, v10, v11)] = (Function)class##_##method;
+#include "slots.def"
+    if (MAJOR == 8 && MINOR == 5) BuilderConfig_table[51] = trap; // came with 8.6
+    Parser_table[PICK(10, 9, 7)] = (Function)delete_parser;
+    handle_table[0] = trap;
+    handle_table[1] = (Function)delete_handle;
+}
+
+static bool checks(void *given, int32_t version) {
+    logger = given;
+    note("version %d", version);
+    return version == WHOLE;
+}
+void *createInferRuntime_INTERNAL(void *given, int32_t version) {
+    if (!checks(given, version)) return NULL;
+    if (strcmp(failing, "no gpu") == 0) { say(1, "CUDA initialization failure with error: 35"); return (void *)0x10000228; }
+    FAIL_POINTER("runtime");
+    return make(Runtime_table, "Runtime");
+}
+void *createInferBuilder_INTERNAL(void *given, int32_t version) {
+    if (!checks(given, version)) return NULL;
+    FAIL_POINTER("builder");
+    return make(Builder_table, "Builder");
+}
+void *createNvOnnxParser_INTERNAL(Object *network, void *given, int32_t version) {
+    if (!checks(given, version) || strcmp(network->class, "NetworkDefinition") != 0) return NULL;
+    FAIL_POINTER("parser");
+    Object *parser = calloc(1, sizeof *parser);
+    parser->table = Parser_table;
+    alive++;
+    return parser;
+}
+int32_t getInferLibVersion(void) { return WHOLE; }
+#if COLUMN != 8
+int32_t getInferLibMajorVersion(void) { return MAJOR; }
+int32_t getInferLibMinorVersion(void) { return MINOR; }
+int32_t getInferLibPatchVersion(void) { return PATCH; }
+int32_t getInferLibBuildVersion(void) { return BUILD; }
+#endif

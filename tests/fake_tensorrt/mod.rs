@@ -1,0 +1,129 @@
+//! Compiles the fake library, one per family, and steers it.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tvsl::engine::tensorrt::Library;
+
+/// Which TensorRT the fake pretends to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Release {
+    pub column: u8,
+    pub version: [i32; 4],
+}
+
+/// One release of every family, and the oldest one, which lacks a method.
+pub const RELEASES: [Release; 5] = [
+    Release { column: 8, version: [8, 5, 2, 2] },
+    Release { column: 8, version: [8, 6, 1, 5] },
+    Release { column: 10, version: [10, 3, 0, 26] },
+    Release { column: 11, version: [11, 1, 0, 106] },
+    Release { column: 11, version: [1, 7, 1, 12] },
+];
+
+/// How an injected failure looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Failure {
+    /// Null, false or −1.
+    Refuse = 1,
+    /// The address 0x228.
+    Garbage = 2,
+    /// Null or false after a warning and an error in the log.
+    Complain = 3,
+}
+
+/// A fake TensorRT of its own: no two share a record or a failure.
+pub struct Fake {
+    control: libloading::Library,
+    pub path: PathBuf,
+    pub library: Library,
+}
+
+impl Fake {
+    pub fn new(release: Release) -> Self {
+        let path = compile(release);
+        let library = Library::open(&path).expect("the fake is a version that is supported");
+        // SAFETY: the file was compiled from fake.c just now.
+        let control = unsafe { libloading::Library::new(&path) }.expect("it is loaded already");
+        Self { control, path, library }
+    }
+
+    /// Makes `method` fail from now on.
+    pub fn fail(&self, method: &str, how: Failure) {
+        let method = CString::new(method).unwrap();
+        // SAFETY: fake.c declares it so.
+        unsafe {
+            let fail = self.control.get::<unsafe extern "C" fn(*const c_char, c_int)>(c"fake_fail").unwrap();
+            fail(method.as_ptr(), how as c_int);
+        }
+    }
+
+    /// Every call so far, one a line.
+    pub fn calls(&self) -> Vec<String> {
+        // SAFETY: fake.c declares it so; the text ends in NUL and nobody writes it now.
+        let text = unsafe {
+            let calls = self.control.get::<unsafe extern "C" fn() -> *const c_char>(c"fake_calls").unwrap();
+            CStr::from_ptr(calls()).to_string_lossy().into_owned()
+        };
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// How many objects were made and not deleted.
+    pub fn alive(&self) -> i32 {
+        // SAFETY: fake.c declares it so.
+        unsafe { self.control.get::<unsafe extern "C" fn() -> c_int>(c"fake_alive").unwrap()() }
+    }
+}
+
+/// A copy of the fake in a folder of its own, named as NVIDIA names the real one, with its parser beside it.
+pub fn compile(release: Release) -> PathBuf {
+    static COPIES: AtomicUsize = AtomicUsize::new(0);
+    let copy = COPIES.fetch_add(1, Ordering::Relaxed);
+    let folder = scratch().join(format!("tensorrt-{}-{copy}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (core, parser) = match release.version[0] {
+        1 => ("libtensorrt_rtx.so.1".to_owned(), "libtensorrt_onnxparser_rtx.so.1".to_owned()),
+        major => (format!("libnvinfer.so.{major}"), format!("libnvonnxparser.so.{major}")),
+    };
+    let path = folder.join(core);
+    std::fs::copy(compiled(release), &path).unwrap();
+    std::os::unix::fs::symlink(&path, folder.join(parser)).unwrap();
+    path
+}
+
+/// Each release is compiled once per test run.
+fn compiled(release: Release) -> PathBuf {
+    static DONE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let [major, minor, patch, build] = release.version;
+    let path = scratch().join(format!("fake-{}-{major}.{minor}.{patch}.{build}.so", std::process::id()));
+    let mut done = DONE.lock().unwrap();
+    if done.insert(path.clone()) {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-g", "-O0", "-o"]).arg(&path);
+        compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_tensorrt/fake.c"));
+        compiler.arg(format!("-DCOLUMN={}", release.column));
+        for (name, value) in ["MAJOR", "MINOR", "PATCH", "BUILD"].iter().zip(release.version) {
+            compiler.arg(format!("-D{name}={value}"));
+        }
+        if major == 1 {
+            compiler.arg("-DRTX");
+        }
+        assert!(compiler.status().expect("a C compiler named cc").success());
+    }
+    path
+}
+
+fn scratch() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.path.parent().unwrap());
+    }
+}

@@ -1,0 +1,108 @@
+//! The TensorRT binding against the real TensorRT for RTX: its builder and its ONNX parser need no GPU.
+//!
+//! Opt-in, because the library is NVIDIA's and is not ours to pass on: name its file in `TVSL_TENSORRT_RTX`.
+
+use std::path::{Path, PathBuf};
+
+use tvsl::engine::tensorrt::{BuildOptions, Builder, Library, Network, Precision, Range};
+
+fn library() -> Option<Library> {
+    let Some(path) = std::env::var_os("TVSL_TENSORRT_RTX") else {
+        println!("skipped: TVSL_TENSORRT_RTX names no library");
+        return None;
+    };
+    Some(Library::open(&PathBuf::from(path)).expect("a library that loads"))
+}
+
+/// The inputs of the default model's graphs, from the smallest to the largest.
+fn ranges(graph: &str) -> Vec<Range> {
+    let range = |input: &str, shapes: [&[i64]; 3]| {
+        let [min, opt, max] = shapes.map(<[i64]>::to_vec);
+        Range { input: input.to_owned(), min, opt, max }
+    };
+    let vision = [&[1, 1, 384], &[1, 84, 384], &[1, 84, 384]];
+    let sound = [&[1, 1, 384], &[1, 13, 384], &[1, 16, 384]];
+    match graph {
+        "image" => vec![range("image", [&[1, 3, 32, 32], &[1, 3, 224, 384], &[1, 3, 384, 384]])],
+        "audio" => vec![range("sound", [&[1, 96, 64], &[1, 96, 64], &[16, 96, 64]])],
+        _ => vec![
+            range("V", vision.map(|shape| &shape[..])),
+            range("A", sound.map(|shape| &shape[..])),
+            range("t", [&[1, 384], &[50, 384], &[64, 384]]),
+        ],
+    }
+}
+
+fn parsed(builder: &mut Builder, graph: &str) -> Network {
+    let mut network = builder.network().unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/default").join(graph);
+    network.parse_onnx(&file.with_extension("onnx")).unwrap();
+    network
+}
+
+#[test]
+fn the_default_models_graphs_are_parsed() {
+    let Some(library) = library() else { return };
+    let mut builder = library.builder().unwrap();
+    for graph in ["image", "audio", "stage1", "stage2"] {
+        let network = parsed(&mut builder, graph);
+        for tensor in network.tensors().unwrap() {
+            println!("{graph}: {tensor:?}");
+        }
+        assert!(network.layers() > 0);
+    }
+}
+
+fn options(graph: &str) -> BuildOptions {
+    let (precision, ranges) = (Precision::Fp32, ranges(graph));
+    BuildOptions { precision, workspace_mib: 256, level: 1, capability: Some(86), ranges }
+}
+
+#[test]
+fn plans_of_every_graph_are_built_and_the_cache_serves_again() {
+    let Some(library) = library() else { return };
+    let mut builder = library.builder().unwrap();
+    let mut cache = Vec::new();
+    for graph in ["image", "audio", "stage1", "stage2"] {
+        let network = parsed(&mut builder, graph);
+        let built = builder.build(&network, &options(graph), &cache).unwrap();
+        println!(
+            "{graph}: plan of {} bytes, cache of {}",
+            built.plan.bytes().len(),
+            built.timing_cache.len()
+        );
+        assert!(built.plan.bytes().len() > 1000);
+        cache = built.timing_cache;
+    }
+}
+
+#[test]
+fn a_broken_file_is_refused_with_the_parsers_reason() {
+    let Some(library) = library() else { return };
+    let mut network = library.builder().unwrap().network().unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("broken.onnx");
+    std::fs::write(&file, "this is no ONNX file").unwrap();
+    let message = network.parse_onnx(&file).unwrap_err().to_string();
+    println!("{message}");
+    assert!(message.contains("broken.onnx: TensorRT's parser refused it"), "{message}");
+}
+
+#[test]
+fn a_machine_without_a_gpu_gets_a_clear_error() {
+    let Some(library) = library() else { return };
+    if Path::new("/dev/nvidia0").exists() {
+        println!("skipped: this machine has a GPU");
+        return;
+    }
+    let mut builder = library.builder().unwrap();
+    let network = parsed(&mut builder, "stage2");
+    let plan = builder.build(&network, &options("stage2"), &[]).unwrap().plan;
+    let message = library
+        .runtime()
+        .and_then(|mut runtime| runtime.deserialize(&plan))
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    println!("{message}");
+    assert!(message.starts_with("IRuntime::deserializeCudaEngine failed"), "{message}");
+}
