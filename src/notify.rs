@@ -1,1 +1,87 @@
-//! Tells systemd: ready, alive, stopping.
+//! Tells systemd: ready, alive, stopping. Without systemd every word is silently unsaid.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tracing::debug;
+
+use crate::clock::Instant;
+
+/// The word with the service manager. Time is an argument.
+#[derive(Debug)]
+pub struct Notifier {
+    ready: bool,
+    /// Time between two signs of life, if a watchdog listens.
+    interval: Option<Duration>,
+    alive: Option<Instant>,
+    told: Option<Instant>,
+}
+
+/// Least time between two status lines.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+
+impl Notifier {
+    /// A notifier for the service manager that started this process, if one did. Signs of life are
+    /// sent three times in the watchdog's period.
+    pub fn new() -> Self {
+        let interval = sd_notify::watchdog_enabled().map(|period| period / 3);
+        Self { ready: false, interval, alive: None, told: None }
+    }
+
+    /// The service is at work: told once.
+    pub fn ready(&mut self) {
+        if !std::mem::replace(&mut self.ready, true) {
+            say(&[NotifyState::Ready]);
+        }
+    }
+
+    /// The pipeline made progress at `now`; feeds the watchdog when it is due.
+    pub fn progress(&mut self, now: Instant) {
+        if self.interval.is_some_and(|interval| due(self.alive, now, interval)) {
+            self.alive = Some(now);
+            say(&[NotifyState::Watchdog]);
+        }
+    }
+
+    /// One line for `systemctl status`, when the last one is old enough.
+    pub fn status(&mut self, now: Instant, line: impl FnOnce() -> String) {
+        if due(self.told, now, STATUS_INTERVAL) {
+            self.told = Some(now);
+            say(&[NotifyState::Status(&line())]);
+        }
+    }
+
+    /// The service is stopping.
+    pub fn stopping(&self) {
+        say(&[NotifyState::Stopping]);
+    }
+}
+
+impl Default for Notifier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn due(last: Option<Instant>, now: Instant, interval: Duration) -> bool {
+    last.is_none_or(|last| now.since(last) >= interval)
+}
+
+fn say(words: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(words) {
+        debug!("the service manager could not be told: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_due_at_first_and_then_in_intervals() {
+        let (start, interval) = (Instant::from_secs_f64(10.0), Duration::from_secs(2));
+        assert!(due(None, start, interval));
+        assert!(!due(Some(start), start + Duration::from_secs(1), interval));
+        assert!(due(Some(start), start + interval, interval));
+    }
+}

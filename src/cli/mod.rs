@@ -5,6 +5,7 @@
 
 mod check;
 pub mod logging;
+mod run;
 
 use crate::config::{Config, ConfigError, ModelNotFound, Origin};
 use clap::{Args, Parser, Subcommand};
@@ -18,6 +19,8 @@ const ABOUT: &str =
 
 const EXAMPLES: &str = "\
 Examples:
+  tvsl run                          watch, listen and publish, until told to stop
+  tvsl run --stdout --config x.toml the same, and show every message
   tvsl check                        what would run, and whether the configuration is right
   tvsl check --config tvsl.toml     the same for a file that is being written
 
@@ -37,6 +40,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Check(check::Arguments),
 }
 
@@ -130,6 +134,7 @@ fn print(text: &str) -> Result<(), Failure> {
 pub fn main() -> ExitCode {
     let CommandLine { common, command } = CommandLine::parse();
     let outcome = match command {
+        Command::Run(arguments) => run::run(arguments, &common),
         Command::Check(arguments) => check::run(arguments, &common),
     };
     match outcome {

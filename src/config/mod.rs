@@ -82,10 +82,11 @@ impl Config {
     }
 
     /// Where the file `path` of the configuration lies: beside the configuration file if it is there, else
-    /// as it stands, relative to the working directory.
+    /// as it stands, relative to the working directory. An empty path stays empty.
     pub fn file(&self, path: &Path) -> PathBuf {
+        let named = !path.as_os_str().is_empty();
         let beside = self.base.as_ref().map(|base| base.join(path));
-        beside.filter(|p| p.exists()).unwrap_or_else(|| path.to_path_buf())
+        beside.filter(|p| named && p.exists()).unwrap_or_else(|| path.to_path_buf())
     }
 
     /// The folder of the model: `model.path` as it stands if absolute; otherwise the first that holds a

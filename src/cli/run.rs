@@ -1,0 +1,122 @@
+//! `tvsl run`: the daemon.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tracing::info;
+
+use super::{Common, Failure};
+use crate::analysis::{Analysed, Analysis};
+use crate::capture;
+use crate::clock::{Clock, Instant, SystemClock};
+use crate::config::Config;
+use crate::engine;
+use crate::message::Message;
+use crate::model::{BackgroundLearner, Model};
+use crate::pipeline::{self, Observer, Stop};
+
+/// Watch and listen, and publish what is both heard and seen
+///
+/// Runs until it is told to stop (SIGTERM, Ctrl-C) or until a recorded clip is over. A camera, a
+/// microphone or a broker that is missing is tried again for ever.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Write every message to standard output too, one JSON object a line
+    #[arg(long)]
+    stdout: bool,
+    /// Learn this machine's own noise for so many seconds, then stop
+    ///
+    /// Let fans and motors run and nothing else sound. The profile goes to --out; name it in
+    /// [detection] background, and the classes that the noise resembles must be heard above it.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    learn_background: Option<u32>,
+    /// File for the learned profile
+    #[arg(long, value_name = "FILE", requires = "learn_background", default_value = "background.toml")]
+    out: PathBuf,
+}
+
+pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    let (config, origin) = common.settings()?;
+    info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
+    let config = with_found_files(config);
+    capture::init().map_err(Failure::failed)?;
+    let analysis = open(&config)?;
+    let clock = SystemClock::new();
+    match arguments.learn_background {
+        Some(seconds) => {
+            learn(&config, analysis, &clock, Duration::from_secs(seconds.into()), &arguments.out)
+        }
+        None => pipeline::serve(&config, analysis, &clock, arguments.stdout).map_err(Failure::failed),
+    }
+}
+
+/// The configured model on the configured engine, ready to analyse.
+fn open(config: &Config) -> Result<Analysis, Failure> {
+    let folder = config.model_dir()?;
+    let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
+    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::failed)?;
+    let manifest = model.manifest();
+    info!(
+        model = manifest.name,
+        version = manifest.version,
+        classes = manifest.classes.len(),
+        engine = engine.name(),
+        "model"
+    );
+    Analysis::new(model, config).map_err(Failure::configuration)
+}
+
+/// The configuration with its relative paths looked up.
+fn with_found_files(mut config: Config) -> Config {
+    config.camera.file.path = config.file(&config.camera.file.path);
+    config.detection.background = config.file(&config.detection.background);
+    config
+}
+
+/// Listens to the machine's own noise and writes what it resembles.
+fn learn(
+    config: &Config,
+    analysis: Analysis,
+    clock: &dyn Clock,
+    time: Duration,
+    out: &PathBuf,
+) -> Result<(), Failure> {
+    let stop = Stop::default();
+    let learner = BackgroundLearner::new(analysis.model().manifest());
+    let mut listener = Listener { learner, until: None, time, stop: &stop };
+    pipeline::run(config, analysis, clock, &stop, &mut listener).map_err(Failure::failed)?;
+    let frames = listener.learner.observations();
+    if frames == 0 {
+        return Err(Failure::Failed(
+            "nothing was heard: no frame was analysed; check camera and microphone".into(),
+        ));
+    }
+    std::fs::write(out, listener.learner.profile().to_toml())
+        .map_err(|error| Failure::Failed(format!("{}: cannot be written: {error}", out.display())))?;
+    super::print(&format!(
+        "{}: learned from {frames} frames; use it with [detection] background = {:?}\n",
+        out.display(),
+        out.display().to_string()
+    ))
+}
+
+/// Feeds the learner, and stops when it has heard long enough.
+struct Listener<'a> {
+    learner: BackgroundLearner,
+    until: Option<Instant>,
+    time: Duration,
+    stop: &'a Stop,
+}
+
+impl Observer for Listener<'_> {
+    fn message(&mut self, _: Message) {}
+
+    fn analysed(&mut self, analysed: &Analysed) {
+        self.learner.observe(&analysed.scores);
+        let until = *self.until.get_or_insert(analysed.captured + self.time);
+        if analysed.captured >= until {
+            self.stop.ask();
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Threads, queues and supervision: the only shell.

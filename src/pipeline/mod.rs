@@ -1,0 +1,12 @@
+//! Threads, queues and supervision: the only shell.
+//!
+//! Capture fills a queue from threads of its own; [`run`] empties it on the analysis thread and brings
+//! lost devices back; [`serve`] puts signals and the broker beside it.
+
+mod serve;
+mod stop;
+mod supervise;
+
+pub use serve::{ServeError, serve};
+pub use stop::Stop;
+pub use supervise::{Observer, PipelineError, run};

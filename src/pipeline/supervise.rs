@@ -1,0 +1,278 @@
+//! The analysis thread: sound and frames in, messages out, and lost devices brought back.
+//!
+//! [`Supervisor::run`] is the one loop that tries again, around [`Supervisor::watch`], which lasts as
+//! long as the devices do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::analysis::{Analysed, Analysis};
+use crate::capture::{self, CaptureError, Pace, Wanted};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::frame::Frame;
+use crate::message::{Composer, Message, Moment};
+use crate::model::ModelError;
+use crate::notify::Notifier;
+use crate::publish::Backoff;
+use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
+use crate::window::{Pairing, Patience};
+
+use super::Stop;
+
+/// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
+const TURN: Duration = Duration::from_millis(100);
+/// So many frames in a row that the model cannot judge are no passing trouble.
+const MOST_FAILURES: u32 = 50;
+
+/// Who is told what the pipeline finds.
+pub trait Observer {
+    /// Something was found, goes on, or is over.
+    fn message(&mut self, message: Message);
+
+    /// A frame was analysed.
+    fn analysed(&mut self, _analysed: &Analysed) {}
+}
+
+/// Why the pipeline ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// A recording, or a configuration that no waiting can mend.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A recording broke off.
+    #[error("the {0} broke off: {1}")]
+    Broken(Sense, Box<dyn std::error::Error + Send + Sync>),
+    /// The model fails on every frame.
+    #[error("the model failed on {MOST_FAILURES} frames in a row, last: {0}")]
+    Model(#[from] ModelError),
+}
+
+/// Captures and analyses until the recording is over or stopping is asked for, and tells `observer`
+/// what it finds. Live devices that are missing or lost are tried again for ever.
+///
+/// # Errors
+/// A recording that cannot be read to its end, or a model that fails on every frame.
+pub fn run(
+    config: &Config,
+    analysis: Analysis,
+    clock: &dyn Clock,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<(), PipelineError> {
+    let composer = Composer::new(config, analysis.model().manifest(), fastrand::u32(..));
+    let notifier = Notifier::new();
+    let pace = Pace::of(&config.camera);
+    let supervisor = Supervisor {
+        config,
+        clock,
+        stop,
+        observer,
+        pace,
+        analysis,
+        composer,
+        notifier,
+        analysed: 0,
+        failures: 0,
+    };
+    supervisor.run()
+}
+
+struct Supervisor<'a> {
+    config: &'a Config,
+    clock: &'a dyn Clock,
+    stop: &'a Stop,
+    observer: &'a mut dyn Observer,
+    pace: Pace,
+    analysis: Analysis,
+    composer: Composer,
+    notifier: Notifier,
+    analysed: u64,
+    failures: u32,
+}
+
+/// Why a watch is over.
+enum Over {
+    /// Stopping was asked for.
+    Stopped,
+    /// The recording came to its end.
+    Finished,
+    /// A sense was lost.
+    Lost(Sense, Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Supervisor<'_> {
+    fn run(mut self) -> Result<(), PipelineError> {
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+        let result = loop {
+            let before = self.analysed;
+            let why = match self.watch() {
+                Ok(Over::Stopped | Over::Finished) => break Ok(()),
+                Ok(Over::Lost(sense, error)) if self.pace != Pace::Live => {
+                    break Err(PipelineError::Broken(sense, error));
+                }
+                Err(error) if self.pace != Pace::Live || !may_pass(&error) => break Err(error),
+                Ok(Over::Lost(sense, error)) => format!("the {sense} was lost: {error}"),
+                Err(error) => error.to_string(),
+            };
+            if self.analysed > before {
+                backoff.reset();
+            }
+            self.finish_tracks();
+            if self.wait(backoff.next(fastrand::f64()), &why) {
+                break Ok(());
+            }
+        };
+        self.notifier.stopping();
+        self.finish_tracks();
+        info!(frames = self.analysed, "stopped");
+        result
+    }
+
+    /// Captures and analyses for as long as the senses last.
+    fn watch(&mut self) -> Result<Over, PipelineError> {
+        let image = self.analysis.model().manifest().image.clone();
+        let wanted = Wanted {
+            fitting: Arc::new(move |size| image.fit(size)),
+            rate: self.analysis.model().sample_rate(),
+        };
+        let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
+        let capture =
+            capture::start(&self.config.camera, &self.config.microphone, &wanted, self.pace, sender)?;
+        let over = self.take(&receiver);
+        let shed = receiver.shed();
+        drop((receiver, capture)); // in this order: senders that wait for room are let go first
+        if shed.frames + shed.samples > 0 {
+            info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
+        }
+        over
+    }
+
+    /// Empties the queue until there is nothing more to come.
+    fn take(&mut self, receiver: &Receiver) -> Result<Over, PipelineError> {
+        let mut pairing = Pairing::new(match self.pace {
+            Pace::Live => Patience::AtMost(self.config.window.wait),
+            Pace::Realtime | Pace::Fast => Patience::Endless,
+        });
+        let mut pictures_over = false;
+        while !self.stop.asked() {
+            match receiver.recv(self.turn(&pairing)) {
+                Ok(Sensed::Frame(frame)) => pairing.frame(frame, self.clock.now()),
+                Ok(Sensed::Sound(sound)) => {
+                    let heard = self.analysis.push_sound(&sound);
+                    self.judged(heard)?;
+                    pairing.sound(sound.end());
+                }
+                Ok(Sensed::End(Sense::Microphone)) => pairing.no_more_sound(),
+                Ok(Sensed::End(Sense::Camera)) if self.pace == Pace::Live => {
+                    return Ok(Over::Lost(Sense::Camera, "the stream ended".into()));
+                }
+                Ok(Sensed::End(Sense::Camera)) => pictures_over = true,
+                Ok(Sensed::Fault(sense, error)) => return Ok(Over::Lost(sense, error)),
+                Err(Empty::TimedOut) => {}
+                Err(Empty::Closed) => (pairing.no_more_sound(), pictures_over = true).0,
+            }
+            while let Some(frame) = pairing.next(self.clock.now()) {
+                self.judge(&frame)?;
+            }
+            self.notifier.progress(self.clock.now());
+            if pictures_over && pairing.held() == 0 {
+                return Ok(Over::Finished);
+            }
+        }
+        Ok(Over::Stopped)
+    }
+
+    /// How long to wait for the next item: a frame that waits for sound ends the turn in time.
+    fn turn(&self, pairing: &Pairing) -> Duration {
+        pairing.deadline().map_or(TURN, |deadline| deadline.since(self.clock.now()).min(TURN))
+    }
+
+    fn judge(&mut self, frame: &Frame) -> Result<(), PipelineError> {
+        let analysed = self.analysis.push_frame(frame);
+        let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
+        self.analysed += 1;
+        if self.analysed == 1 {
+            info!(width = frame.source.width, height = frame.source.height, "the first frame is analysed");
+        }
+        self.notifier.ready();
+        let message = self.composer.compose(&analysed, self.moment());
+        self.observer.analysed(&analysed);
+        let frames = self.analysed;
+        self.notifier.status(self.clock.now(), || status_line(frames, message.as_ref()));
+        message.into_iter().for_each(|message| self.observer.message(message));
+        Ok(())
+    }
+
+    /// Passes a result on; a failure is told and forgiven, but not too many in a row.
+    fn judged<T>(&mut self, result: Result<T, ModelError>) -> Result<Option<T>, PipelineError> {
+        match result {
+            Ok(value) => {
+                self.failures = 0;
+                Ok(Some(value))
+            }
+            Err(error) if self.failures + 1 >= MOST_FAILURES => Err(error.into()),
+            Err(error) => {
+                self.failures += 1;
+                warn!("the model failed: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends what is still reported: nothing is known of it any more.
+    fn finish_tracks(&mut self) {
+        let tracks = self.analysis.finish();
+        let message = self.composer.close(&tracks, self.moment());
+        message.into_iter().for_each(|message| self.observer.message(message));
+    }
+
+    /// Waits before the next try, and tells why; `true` if stopping was asked for meanwhile. Waiting
+    /// for a device is progress: the watchdog is fed.
+    fn wait(&mut self, time: Duration, why: &str) -> bool {
+        warn!("{why}; trying again in {:.1} s", time.as_secs_f64());
+        let until = self.clock.now() + time;
+        loop {
+            let now = self.clock.now();
+            self.notifier.progress(now);
+            self.notifier.status(now, || format!("waiting: {why}"));
+            let left = until.since(now);
+            if left.is_zero() || self.stop.wait(left.min(TURN)) {
+                debug!("trying again");
+                return self.stop.asked();
+            }
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.now(), wall: self.clock.wall() }
+    }
+}
+
+/// Whether waiting can mend the fault: a device may be plugged in, a missing plug-in never comes.
+fn may_pass(error: &PipelineError) -> bool {
+    use CaptureError::{Decoder, Element, GStreamer, Launch, NoMediaSound, Setting};
+    !matches!(
+        error,
+        PipelineError::Model(_)
+            | PipelineError::Capture(
+                GStreamer(_)
+                    | Element { .. }
+                    | Decoder { .. }
+                    | Launch(_)
+                    | NoMediaSound { .. }
+                    | Setting { .. }
+            )
+    )
+}
+
+fn status_line(frames: u64, message: Option<&Message>) -> String {
+    let names: Vec<&str> =
+        message.iter().flat_map(|m| m.detections.iter().map(|d| d.label.as_str())).collect();
+    match names.as_slice() {
+        [] => format!("{frames} frames analysed; nothing is both heard and seen"),
+        names => format!("{frames} frames analysed; now: {}", names.join(", ")),
+    }
+}
