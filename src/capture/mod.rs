@@ -3,11 +3,15 @@
 //! Every camera is a few GStreamer elements before the same two branches ([`CameraSource`]); a sound
 //! card is read through ALSA. What a recording holds arrives complete; live input is never waited for.
 
+mod alsa;
 mod branch;
+mod card;
+mod ear;
 mod error;
 mod flash;
 mod media;
 mod rate;
+mod resample;
 mod sources;
 
 use std::path::Path;
@@ -72,6 +76,14 @@ pub struct Wanted {
 #[must_use = "dropping it stops the capture"]
 pub struct Capture {
     _media: Media,
+    microphone: Option<alsa::Alsa>,
+}
+
+impl Capture {
+    /// How often the sound card was not read in time; each shows as `lost_before` of a block.
+    pub fn overruns(&self) -> u64 {
+        self.microphone.as_ref().map_or(0, alsa::Alsa::overruns)
+    }
 }
 
 /// Makes GStreamer ready; as often as one likes. [`start`] and the readers do it themselves.
@@ -98,32 +110,37 @@ pub fn start(
     out: Sender,
 ) -> Result<Capture, CaptureError> {
     init()?;
-    let sound = match microphone.source {
+    let (media, alsa) = match microphone.source {
         MicrophoneSource::Media if matches!(camera.source, CameraSource::V4l2 | CameraSource::Csi) => {
             return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
         }
-        MicrophoneSource::Media => Some(wanted.rate),
-        MicrophoneSource::Alsa => {
-            return Err(CaptureError::Setting {
-                key: "microphone",
-                reason: "source = \"alsa\" is not read yet".into(),
-                cure: "expected \"media\" or \"none\"".into(),
-            });
-        }
-        MicrophoneSource::None => {
-            out.send(Sensed::End(Sense::Microphone)).ok();
-            None
-        }
+        MicrophoneSource::Media => (Some(wanted.rate), None),
+        MicrophoneSource::Alsa => (None, Some(&microphone.alsa)),
+        MicrophoneSource::None => (None, None),
     };
+    let _media = open_camera(camera, media, wanted, pace, out.group())?;
+    let microphone = alsa.map(|alsa| alsa::Alsa::start(alsa, wanted.rate, out.group())).transpose()?;
+    if microphone.is_none() && media.is_none() {
+        out.send(Sensed::End(Sense::Microphone)).ok();
+    }
+    Ok(Capture { _media, microphone })
+}
+
+fn open_camera(
+    camera: &config::Camera,
+    sound: Option<u32>,
+    wanted: &Wanted,
+    pace: Pace,
+    out: Sender,
+) -> Result<Media, CaptureError> {
     let fitting = Arc::clone(&wanted.fitting);
     let scale: Scale = Arc::new(move |source| fitting(source).picture);
     let pipeline = Media::pipeline();
     let origin = sources::open(camera, pipeline.as_ref(), sound.is_some(), pace == Pace::Live)?;
     let repeat = camera.source == CameraSource::File && camera.file.repeat;
     let wants = Wants { pictures: Some((scale, camera.rate)), sound };
-    let delivery = delivery(&origin, pace, out.group());
-    let _media = Media::start(pipeline, origin, wants, delivery, repeat)?;
-    Ok(Capture { _media })
+    let delivery = delivery(&origin, pace, out);
+    Media::start(pipeline, origin, wants, delivery, repeat)
 }
 
 /// The first picture of a file: JPEG, PNG or whatever GStreamer decodes, turned upright.

@@ -1,0 +1,150 @@
+//! A sound card's samples arrive stamped, whatever its format, and what is lost is told. The card is a
+//! plug-in of ALSA's own (`support/card.c`), opened through the same code as a real one.
+
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant as Moment};
+
+use support::*;
+use tvsl::capture::{self, Pace};
+use tvsl::clock::{Clock, SystemClock};
+use tvsl::config::{self, CameraSource, Channel, MicrophoneSource};
+use tvsl::queue::{self, Limits, Policy};
+
+const CARDS: &str = "
+pcm.s16 { type tvsltest format \"S16_LE\" rate 16000 channels 1 hint.description \"test card\" }
+pcm.s32 { type tvsltest format \"S32_LE\" rate 48000 channels 2 hint.description \"test card\" }
+pcm.float { type tvsltest format \"FLOAT_LE\" rate 44100 channels 2 hint.description \"test card\" }
+pcm.plugged { type plug slave.pcm \"s32\" }
+";
+
+/// Runs `test` in a process of its own that sees the test cards, since ALSA reads its environment once.
+fn with_cards(test: impl FnOnce()) {
+    if std::env::var_os("TVSL_TEST_CARDS").is_some() {
+        return test();
+    }
+    let name = std::thread::current().name().expect("a test has a name").to_owned();
+    let folder = Folder::new(&name);
+    let plug_in = folder.join("card.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/card.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-DPIC", "-O1", "-Wall", "-Werror", source, "-lasound", "-o"]).arg(&plug_in);
+    assert!(cc.status().expect("a C compiler").success());
+    let lines = format!(
+        "</usr/share/alsa/alsa.conf>\npcm_type.tvsltest {{ lib \"{}\" }}\n{CARDS}",
+        plug_in.display()
+    );
+    let config = folder.file("asound.conf", lines.as_bytes());
+    let mut child = Command::new(std::env::current_exe().expect("this test"));
+    child.args([name.as_str(), "--exact", "--nocapture"]);
+    let status = child.env("ALSA_CONFIG_PATH", config).env("TVSL_TEST_CARDS", "1").status();
+    assert!(status.expect("a process").success());
+}
+
+fn card(device: &str) -> config::Microphone {
+    let mut microphone = microphone(MicrophoneSource::Alsa);
+    microphone.alsa.device = device.into();
+    microphone
+}
+
+fn listen(microphone: &config::Microphone, seconds: f64) -> Heard {
+    let (_capture, receiver) =
+        start(&camera(CameraSource::Test), microphone, Pace::Live).expect("a test card");
+    collect(&receiver, |heard| heard.samples() as f64 >= seconds * f64::from(RATE))
+}
+
+/// Clicks lie where the clock passes a quarter of a second.
+fn assert_on_the_clock(heard: &Heard, least: usize) {
+    let clicks = click_times(heard);
+    let off = |at: &f64| (at / 0.25 - (at / 0.25).round()).abs() * 0.25;
+    let worst = clicks.iter().map(off).fold(0.0, f64::max);
+    println!("{} clicks, worst {:.2} ms off the clock", clicks.len(), worst * 1e3);
+    assert!(clicks.len() >= least && worst < 0.010, "{clicks:?}");
+}
+
+#[test]
+fn every_format_rate_and_channel_count_is_heard_on_the_clock() {
+    with_cards(|| {
+        for device in ["s16", "s32", "float", "plugged"] {
+            println!("{device}");
+            let heard = listen(&card(device), 1.1);
+            assert_on_the_clock(&heard, 4);
+            assert!(heard.sound.iter().all(|block| block.lost_before.is_zero() && block.rate == RATE));
+            let loudest = heard.sound.iter().flat_map(|b| &b.mono).fold(0f32, |a, b| a.max(*b));
+            let expected = if device == "s16" { 0.5 } else { 0.25 };
+            assert!((loudest / expected - 1.0).abs() < 0.25, "{device}: {loudest}");
+        }
+    });
+}
+
+#[test]
+fn a_channel_can_be_chosen() {
+    with_cards(|| {
+        let mut microphone = card("s32");
+        microphone.alsa.channel = Channel::Index(1);
+        let heard = listen(&microphone, 0.6);
+        assert!(heard.sound.iter().flat_map(|block| &block.mono).all(|v| *v == 0.0));
+    });
+}
+
+#[test]
+fn an_overrun_is_counted_and_shown_as_a_gap_on_the_true_time_line() {
+    with_cards(|| {
+        capture::init().expect("GStreamer");
+        let limits = Limits { frames: 1000, sound: Duration::from_millis(100) };
+        let (sender, receiver) = queue::bounded(limits, Policy::Wait);
+        let (camera, card) = (camera(CameraSource::Test), card("s32"));
+        let capture = capture::start(&camera, &card, &wanted(), Pace::Live, sender).expect("a test card");
+        let first = collect(&receiver, |heard| heard.samples() > 0);
+        // A consumer that hangs for longer than the card's half second of patience.
+        let clock = SystemClock::new();
+        let until = clock.now() + Duration::from_millis(1200);
+        while clock.now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut heard = collect(&receiver, |heard| {
+            heard.sound.last().is_some_and(|block| block.captured.seconds_from(until) > 1.0)
+        });
+        heard.sound.splice(0..0, first.sound);
+        let gaps: Vec<_> = heard.sound.iter().map(|b| b.lost_before).filter(|gap| !gap.is_zero()).collect();
+        assert_eq!((capture.overruns(), gaps.len()), (1, 1), "{gaps:?}");
+        assert!((0.3..1.5).contains(&gaps[0].as_secs_f64()), "{gaps:?}");
+        for pair in heard.sound.windows(2) {
+            let step = pair[1].captured.seconds_from(pair[0].end()) - pair[1].lost_before.as_secs_f64();
+            assert!(step.abs() < 0.005, "a step of {step} s that no gap explains");
+        }
+        assert_on_the_clock(&heard, 4);
+    });
+}
+
+#[test]
+fn stopping_takes_less_than_200_ms() {
+    with_cards(|| {
+        let (camera, card) = (camera(CameraSource::Test), card("s16"));
+        let (capture, receiver) = start(&camera, &card, Pace::Live).expect("a test card");
+        collect(&receiver, |heard| heard.samples() > 0);
+        let began = Moment::now();
+        drop(capture);
+        assert!(began.elapsed() < Duration::from_millis(200), "took {:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_wrong_device_or_setting_names_what_there_is() {
+    with_cards(|| {
+        let refuse = |change: &dyn Fn(&mut config::Alsa), words: &[&str]| {
+            let mut microphone = card("s32");
+            change(&mut microphone.alsa);
+            let error = start(&camera(CameraSource::Test), &microphone, Pace::Live).map(|_| ());
+            let text = error.expect_err("an error").to_string();
+            println!("{text}");
+            assert!(words.iter().all(|word| text.contains(word)), "{text} lacks one of {words:?}");
+        };
+        refuse(&|alsa| alsa.device = "hw:CARD=Absent".into(), &["hw:CARD=Absent", "s16", "float"]);
+        refuse(&|alsa| alsa.device = "no\0name".into(), &["[microphone.alsa]", "NUL"]);
+        refuse(&|alsa| alsa.rate = 12_345, &["12345", "from 48000 to 48000"]);
+        refuse(&|alsa| alsa.channels = 7, &["no 7 channels", "from 2 to 2"]);
+        refuse(&|alsa| alsa.channel = Channel::Index(4), &["no 5 channels"]);
+    });
+}

@@ -1,0 +1,121 @@
+// A sound card for tests, as ALSA's own external plug-in: it keeps real time on CLOCK_MONOTONIC, and overruns.
+//
+// Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second; the other
+// channels are silent, and no numbers at all in the float format.
+#include <alsa/asoundlib.h>
+#include <alsa/pcm_external.h>
+#include <math.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct {
+	snd_pcm_ioplug_t io;
+	int64_t start; // nanoseconds at which frame 0 is taken
+	int64_t read;  // frames the application has taken since
+} card_t;
+
+static int64_t now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int card_start(snd_pcm_ioplug_t *io) {
+	card_t *card = io->private_data;
+	struct itimerspec tick = { { 0, 5000000 }, { 0, 5000000 } };
+	card->start = now();
+	card->read = 0;
+	return timerfd_settime(io->poll_fd, 0, &tick, NULL);
+}
+
+static int card_stop(snd_pcm_ioplug_t *io) {
+	struct itimerspec never = { { 0, 0 }, { 0, 0 } };
+	return timerfd_settime(io->poll_fd, 0, &never, NULL);
+}
+
+static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io) {
+	card_t *card = io->private_data;
+	int64_t taken = (now() - card->start) * io->rate / 1000000000LL;
+	if (taken - card->read > (int64_t)io->buffer_size)
+		return -EPIPE;
+	return taken % io->buffer_size;
+}
+
+static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
+				       snd_pcm_uframes_t offset, snd_pcm_uframes_t size) {
+	card_t *card = io->private_data;
+	for (snd_pcm_uframes_t i = 0; i < size; i++, card->read++) {
+		int64_t at = card->start + card->read * 1000000000LL / io->rate;
+		for (unsigned int c = 0; c < io->channels; c++) {
+			char *to = (char *)areas[c].addr + (areas[c].first + areas[c].step * (offset + i)) / 8;
+			float level = c == 0 && at / 1000000 % 250 < 2 ? 0.5f : 0.0f;
+			if (io->format == SND_PCM_FORMAT_S16_LE)
+				*(int16_t *)to = (int16_t)(level * 32767);
+			else if (io->format == SND_PCM_FORMAT_S32_LE)
+				*(int32_t *)to = (int32_t)(level * 2147483520.0f);
+			else
+				*(float *)to = c == 0 ? level : NAN;
+		}
+	}
+	return size;
+}
+
+static int card_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned int n, unsigned short *revents) {
+	uint64_t ticks;
+	snd_pcm_sframes_t ready = snd_pcm_avail_update(io->pcm);
+	if (n > 0 && (fds[0].revents & POLLIN) && read(fds[0].fd, &ticks, sizeof ticks) < 0)
+		ticks = 0;
+	*revents = ready < 0 ? POLLERR : ready > 0 ? POLLIN : 0;
+	return 0;
+}
+
+static int card_close(snd_pcm_ioplug_t *io) {
+	close(io->poll_fd);
+	free(io->private_data);
+	return 0;
+}
+
+static const snd_pcm_ioplug_callback_t callbacks = {
+	.start = card_start, .stop = card_stop, .pointer = card_pointer, .transfer = card_transfer,
+	.poll_revents = card_poll_revents, .close = card_close,
+};
+
+SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
+	const unsigned int accesses[] = { SND_PCM_ACCESS_RW_INTERLEAVED, SND_PCM_ACCESS_MMAP_INTERLEAVED };
+	const char *format = "S16_LE";
+	long rate = 16000, channels = 1;
+	snd_config_iterator_t i, next;
+	snd_config_for_each(i, next, conf) {
+		snd_config_t *n = snd_config_iterator_entry(i);
+		const char *id;
+		if (snd_config_get_id(n, &id) < 0)
+			continue;
+		if (!strcmp(id, "format")) snd_config_get_string(n, &format);
+		if (!strcmp(id, "rate")) snd_config_get_integer(n, &rate);
+		if (!strcmp(id, "channels")) snd_config_get_integer(n, &channels);
+	}
+	card_t *card = calloc(1, sizeof *card);
+	if (!card)
+		return -ENOMEM;
+	card->io.version = SND_PCM_IOPLUG_VERSION;
+	card->io.name = "test card";
+	card->io.callback = &callbacks;
+	card->io.private_data = card;
+	card->io.poll_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	card->io.poll_events = POLLIN;
+	int error = snd_pcm_ioplug_create(&card->io, name, stream, mode);
+	if (error < 0)
+		return error;
+	unsigned int formats[] = { snd_pcm_format_value(format) };
+	snd_pcm_ioplug_set_param_list(&card->io, SND_PCM_IOPLUG_HW_ACCESS, 2, accesses);
+	snd_pcm_ioplug_set_param_list(&card->io, SND_PCM_IOPLUG_HW_FORMAT, 1, formats);
+	snd_pcm_ioplug_set_param_minmax(&card->io, SND_PCM_IOPLUG_HW_CHANNELS, channels, channels);
+	snd_pcm_ioplug_set_param_minmax(&card->io, SND_PCM_IOPLUG_HW_RATE, rate, rate);
+	snd_pcm_ioplug_set_param_minmax(&card->io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 64, 1 << 16);
+	snd_pcm_ioplug_set_param_minmax(&card->io, SND_PCM_IOPLUG_HW_BUFFER_BYTES, 256, 1 << 19);
+	*pcmp = card->io.pcm;
+	return 0;
+}
+SND_PCM_PLUGIN_SYMBOL(tvsltest);
