@@ -1,25 +1,47 @@
 //! `tvsl check`: is the configuration right, and what would run?
 
 use super::{Common, Failure};
+use crate::analysis::Analysis;
 use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
+use crate::engine;
+use crate::model::{Manifest, Model};
 use clap::Args;
 use std::path::Path;
 
 /// Say whether the configuration is right, and what would run
 ///
-/// Reads the configuration and finds the model; opens no camera, no microphone and no connection. Exits
-/// with 0, or with 78 and every fault with its line, its key and what was expected.
+/// Reads the configuration and the model's manifest; opens no camera, no microphone and no connection.
+/// Exits with 0, or with 78 and every fault with its line, its key and what was expected.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Also open the model as `run` would: engine, checksums, graphs, classes named in the configuration
+    #[arg(long)]
+    model: bool,
+}
 
-pub(super) fn run(_: Arguments, common: &Common) -> Result<(), Failure> {
+pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (config, origin) = common.settings()?;
-    let model = config.model_dir()?;
-    super::print(&summary(&config, &origin, &model))
+    let folder = config.model_dir()?;
+    let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
+    let manifest = Manifest::read(&folder).map_err(Failure::configuration)?;
+    super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
+}
+
+/// Opens engine and model as `run` does; says what the engine is.
+fn opened(config: &Config, folder: &Path) -> Result<String, Failure> {
+    let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
+    let model = Model::open(folder, engine.as_ref()).map_err(Failure::configuration)?;
+    Analysis::new(model, config).map_err(Failure::configuration)?;
+    Ok(format!("{}, {} threads", engine.name(), config.engine.threads))
+}
+
+fn described(folder: &Path, manifest: &Manifest) -> String {
+    let (name, version, classes) = (&manifest.name, &manifest.version, manifest.classes.len());
+    format!("{name} {version}, {classes} classes, in {}", folder.display())
 }
 
 /// One line for each part of the program.
-fn summary(config: &Config, origin: &Origin, model: &Path) -> String {
+fn summary(config: &Config, origin: &Origin, model: &str, engine: &str) -> String {
     let broker = match &config.mqtt {
         mqtt if mqtt.enabled => format!("{}:{}, topic {}", mqtt.host, mqtt.port, config.topic("detections")),
         _ => "none (mqtt.enabled = false)".into(),
@@ -29,7 +51,8 @@ fn summary(config: &Config, origin: &Origin, model: &Path) -> String {
         ("device", config.device.name.clone()),
         ("camera", format!("{}, at most {} pictures/s", camera(config), config.camera.rate)),
         ("microphone", microphone(config)),
-        ("model", model.display().to_string()),
+        ("model", model.into()),
+        ("engine", engine.into()),
         ("broker", broker),
     ]
     .iter()
@@ -40,13 +63,19 @@ fn summary(config: &Config, origin: &Origin, model: &Path) -> String {
 fn camera(config: &Config) -> String {
     let camera = &config.camera;
     match camera.source {
-        CameraSource::V4l2 => format!("v4l2 {}", camera.v4l2.device.display()),
+        CameraSource::V4l2 => format!("v4l2 {}", shown(&camera.v4l2.device)),
         CameraSource::Csi => format!("csi sensor {}", camera.csi.sensor),
         CameraSource::Rtsp => format!("rtsp {}", camera.rtsp.public_url()),
-        CameraSource::File => format!("file {}", config.file(&camera.file.path).display()),
+        CameraSource::File => format!("file {}", shown(&camera.file.path)),
         CameraSource::Test => format!("test pattern {}", camera.test.pattern),
         CameraSource::Pipeline => format!("pipeline {}", camera.pipeline.launch),
     }
+}
+
+/// The path, with a word if nothing is there now (a camera may be plugged in later).
+fn shown(path: &Path) -> String {
+    let absent = if path.exists() { "" } else { " (not there now)" };
+    format!("{}{absent}", path.display())
 }
 
 fn microphone(config: &Config) -> String {

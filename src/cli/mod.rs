@@ -17,12 +17,15 @@ use std::process::ExitCode;
 const ABOUT: &str =
     "Hears and sees: names what is sounding in the camera's picture, says where, and publishes it over MQTT";
 
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (model schema 1, message schema 1)");
+
 const EXAMPLES: &str = "\
 Examples:
   tvsl run                          watch, listen and publish, until told to stop
   tvsl run --stdout --config x.toml the same, and show every message
   tvsl check                        what would run, and whether the configuration is right
   tvsl check --config tvsl.toml     the same for a file that is being written
+  tvsl check --model                also load the model, which takes a second
 
 Configuration: the first of --config FILE, $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml, built-in
 defaults. A file holds only what differs; config/tvsl.toml shows every key.
@@ -30,7 +33,7 @@ defaults. A file holds only what differs; config/tvsl.toml shows every key.
 Exit codes: 0 done, 1 failed, 2 wrong command line, 78 wrong configuration.";
 
 #[derive(Parser)]
-#[command(name = "tvsl", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "tvsl", version = VERSION, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 struct CommandLine {
     #[command(flatten)]
     common: Common,

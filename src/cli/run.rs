@@ -39,7 +39,6 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (config, origin) = common.settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
-    let config = with_found_files(config);
     capture::init().map_err(Failure::failed)?;
     let analysis = open(&config)?;
     let clock = SystemClock::new();
@@ -65,13 +64,6 @@ fn open(config: &Config) -> Result<Analysis, Failure> {
         "model"
     );
     Analysis::new(model, config).map_err(Failure::configuration)
-}
-
-/// The configuration with its relative paths looked up.
-fn with_found_files(mut config: Config) -> Config {
-    config.camera.file.path = config.file(&config.camera.file.path);
-    config.detection.background = config.file(&config.detection.background);
-    config
 }
 
 /// Listens to the machine's own noise and writes what it resembles.

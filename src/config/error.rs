@@ -77,6 +77,13 @@ impl Fault {
         Self { key: key.into(), span: None, message, help: None }
     }
 
+    /// A list at `path`, where a section belongs.
+    pub(super) fn list_for_section(path: &[String], span: Range<usize>) -> Self {
+        let key = path.join(".");
+        let help = Some(format!("write [{key}] once, with single brackets"));
+        Self { span: Some(span), message: "is a list, expected a section of keys".into(), help, key }
+    }
+
     /// The same fault with a cure.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -161,7 +168,13 @@ fn explain(message: &str, path: &[String], offender: Option<&DeValue>) -> (Strin
         message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
     {
         let expected = plain(expected);
-        (format!("is {}, expected {expected}", found.replace('`', "")), type_help(&expected, offender))
+        let found = found
+            .replace('`', "")
+            .replace("string ", "the text ")
+            .replace("boolean ", "")
+            .replace("map", "a section");
+        let found = found.replace("integer ", "the number ").replace("floating point ", "the number ");
+        (format!("is {found}, expected {expected}"), type_help(&expected, offender))
     } else {
         (message.replace("invalid value: ", "is ").replace('`', ""), None)
     }
@@ -207,15 +220,18 @@ fn key_help(name: &str, choices: &[&str], path: &[String]) -> String {
     if let Some(near) = nearest(name, choices) {
         return format!("did you mean `{near}`?");
     }
-    let homes = sections_with(name);
-    if !homes.is_empty() {
-        return format!("`{name}` is a key of {}", homes.join(" and "));
+    let section = path.split_last().map_or(String::new(), |(_, section)| section.join("."));
+    let mut homes = sections_with(name);
+    if homes.iter().any(|home| home.starts_with(&section)) {
+        homes.retain(|home| home.starts_with(&section));
     }
-    match path.split_last() {
-        Some((_, section)) if !section.is_empty() => {
-            format!("keys of [{}]: {}", section.join("."), listed(choices, "`"))
+    match homes.as_slice() {
+        [] if section.is_empty() => format!("sections: {}", listed(choices, "`")),
+        [] => format!("keys of [{section}]: {}", listed(choices, "`")),
+        homes => {
+            let homes = homes.iter().map(|home| format!("[{home}]")).collect::<Vec<_>>();
+            format!("`{name}` belongs in {}", homes.join(" or "))
         }
-        _ => format!("sections: {}", listed(choices, "`")),
     }
 }
 
@@ -223,13 +239,12 @@ fn key_help(name: &str, choices: &[&str], path: &[String]) -> String {
 fn sections_with(name: &str) -> Vec<String> {
     fn walk(table: &DeTable, path: &str, name: &str, found: &mut Vec<String>) {
         for (key, value) in table {
-            let here =
-                if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
-            if key.get_ref() == name {
-                found.push(if path.is_empty() { "the top of the file".into() } else { format!("[{path}]") });
+            if key.get_ref() == name && !path.is_empty() {
+                found.push(path.into());
             }
             if let Some(inner) = value.get_ref().as_table() {
-                walk(inner, &here, name, found);
+                let dot = if path.is_empty() { "" } else { "." };
+                walk(inner, &format!("{path}{dot}{}", key.get_ref()), name, found);
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Fault>> {
     if !errors.is_empty() {
         return Err(errors.iter().take(MOST_FAULTS).map(|e| Fault::syntax(text, e)).collect());
     }
-    let mut faults = Vec::new();
+    let mut faults = lists_for_sections(user.get_mut(), built_in().get_ref(), &[]);
     loop {
         let error = match typed(user.clone()) {
             Ok(config) if faults.is_empty() => return hold_to_rules(config, &user),
@@ -75,6 +75,26 @@ fn locate(table: &DeTable, span: &Range<usize>) -> Option<Vec<String>> {
         let rest = deeper.or_else(|| (within(key.span()) || within(value.span())).then(Vec::new))?;
         Some(std::iter::once(key.get_ref().to_string()).chain(rest).collect())
     })
+}
+
+/// Takes out lists that stand where a section belongs (`[[log]]` for `[log]`): serde would read them.
+fn lists_for_sections(user: &mut DeTable, shipped: &DeTable, path: &[String]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (key, section) in shipped {
+        let (name, DeValue::Table(section)) = (key.get_ref().as_ref(), section.get_ref()) else { continue };
+        let path = [path, &[name.to_string()]].concat();
+        let Some(value) = user.get_mut(name) else { continue };
+        let span = value.span();
+        match value.get_mut() {
+            DeValue::Table(inner) => faults.extend(lists_for_sections(inner, section, &path)),
+            DeValue::Array(_) => {
+                user.remove(name);
+                faults.push(Fault::list_for_section(&path, span));
+            }
+            _ => {}
+        }
+    }
+    faults
 }
 
 /// Removes the value at `path`.

@@ -64,8 +64,10 @@ impl Config {
     /// The file cannot be read or is wrong; every fault found is in the error.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
         let text = search::read(file)?;
-        let base = file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        Ok(Config { base: base.map(Path::to_path_buf), ..Config::parse(&text, file)? })
+        let mut config = Config::parse(&text, file)?;
+        config.base = file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.into());
+        config.anchor();
+        Ok(config)
     }
 
     /// Reads `text` over the defaults; faults name it `file`.
@@ -81,14 +83,6 @@ impl Config {
         format!("{}/{name}", self.mqtt.prefix.replace("{device}", &self.device.name))
     }
 
-    /// Where the file `path` of the configuration lies: beside the configuration file if it is there, else
-    /// as it stands, relative to the working directory. An empty path stays empty.
-    pub fn file(&self, path: &Path) -> PathBuf {
-        let named = !path.as_os_str().is_empty();
-        let beside = self.base.as_ref().map(|base| base.join(path));
-        beside.filter(|p| named && p.exists()).unwrap_or_else(|| path.to_path_buf())
-    }
-
     /// The folder of the model: `model.path` as it stands if absolute; otherwise the first that holds a
     /// `manifest.toml` of: beside the configuration file, in the working directory, in `/usr/share/tvsl`,
     /// in the folders above the program.
@@ -97,6 +91,18 @@ impl Config {
     /// None of them does; the error lists them.
     pub fn model_dir(&self) -> Result<PathBuf, ModelNotFound> {
         search::model_dir(&self.model.path, self.base.as_deref())
+    }
+
+    /// Turns relative paths of files that lie beside the configuration file into ones that lead there;
+    /// others stay relative to the working directory.
+    fn anchor(&mut self) {
+        let Some(base) = &self.base else { return };
+        for path in [&mut self.camera.file.path, &mut self.detection.background, &mut self.engine.library] {
+            let beside = base.join(&*path);
+            if !path.as_os_str().is_empty() && beside.exists() {
+                *path = beside;
+            }
+        }
     }
 
     /// Fills in the names that depend on the machine.

@@ -1,0 +1,59 @@
+# Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
+.PHONY: help demo test setup setup-test build lint bench eval model check-model clean
+CARGO ?= cargo
+
+help:
+	@echo "make demo    set up, build, and watch it name what sounds in a clip"
+	@echo "make test    set up, and run every test"
+	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
+	@echo "make build   the program, target/release/tvsl"
+	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
+	@echo "make bench   how fast it is;  make eval SCENES=scenes.json   how right it is"
+	@echo "make model   build the default model again from its sources;  make check-model   compare it with the reference"
+
+setup:
+	@setup/rust.sh
+	@setup/packages.sh build run demo
+	@setup/onnxruntime.sh
+
+setup-test: setup
+	@setup/packages.sh test
+
+build: setup
+	$(CARGO) build --release --locked
+
+demo: build
+	target/release/tvsl demo
+
+# TESTFLAGS goes to the test programs, for example TESTFLAGS=--show-output.
+test: setup-test
+	$(CARGO) test --locked --no-fail-fast -- $(TESTFLAGS)
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	setup/dependencies.sh
+
+bench: build
+	target/release/tvsl bench
+
+eval: build
+	target/release/tvsl eval $(SCENES)
+
+# The folder engines/default from the published weights; Python 3.11 or later.
+MODEL_PYTHON := .cache/model-venv/bin/python
+
+model: .cache/model-venv/.done
+	$(MODEL_PYTHON) engines/default/build/build.py
+
+check-model: .cache/model-venv/.done
+	$(MODEL_PYTHON) engines/default/build/build.py --check
+
+.cache/model-venv/.done: engines/default/build/requirements.txt
+	setup/packages.sh fetch venv
+	python3 -m venv .cache/model-venv
+	$(MODEL_PYTHON) -m pip install --quiet --requirement $<
+	touch $@
+
+clean:
+	$(CARGO) clean

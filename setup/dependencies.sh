@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# dependencies.sh: known vulnerabilities (cargo audit) and licences (deny.toml) of every dependency.
+set -euo pipefail
+here=$(dirname "$0")
+tools=$PWD/.cache/tools
+
+python3 "$here/licences.py"
+
+if ! cargo audit --version >/dev/null 2>&1; then
+    export PATH="$tools/bin:$PATH"
+    if ! cargo audit --version >/dev/null 2>&1; then
+        echo "setup: building cargo-audit (some minutes, once)"
+        # A debug build takes a third of the time and checks as well.
+        CARGO_TARGET_DIR="$tools/target" cargo install cargo-audit --version 0.22.2 --locked --debug --quiet --root "$tools"
+        rm -rf "$tools/target"
+    fi
+fi
+# A crate without a maintainer is told; a vulnerable, unsound or yanked one fails.
+audit=(cargo audit --deny unsound --deny yanked)
+database=../shared/data/advisory-db
+if [ -d "$database" ]; then
+    audit+=(--db "$database" --no-fetch --stale)
+fi
+"${audit[@]}"

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# packages.sh GROUP...: installs the Debian/Ubuntu packages of the groups that are missing; without any missing,
+# it needs no root and says nothing.
+set -euo pipefail
+
+build="gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libasound2-dev"
+# h264parse is in "bad", the decoders of H.264 and AAC are in "libav".
+run="gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-alsa"
+demo="mosquitto"
+# The tests run an RTSP server, a sound card of their own and `systemd-analyze verify`.
+test="mosquitto libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd"
+# Fetches ONNX Runtime from the Python package index.
+fetch="python3 python3-pip"
+# Builds the default model.
+venv="python3-venv"
+
+wanted=()
+for group in "$@"; do
+    read -ra names <<<"${!group}"
+    wanted+=("${names[@]}")
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "setup: this is neither Debian nor Ubuntu. Install what these packages hold, then set TVSL_NO_PACKAGES=1:" >&2
+    echo "  ${wanted[*]}" >&2
+    [ -n "${TVSL_NO_PACKAGES:-}" ] && exit 0
+    exit 1
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+    state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup: packages are missing, and this is not root and has no sudo. As root, run:" >&2
+        echo "  apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
+        exit 1
+    fi
+    sudo=(sudo)
+fi
+echo "setup: installing with apt-get: ${missing[*]}"
+"${sudo[@]}" apt-get update --quiet=2
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}"

@@ -1,0 +1,187 @@
+//! The command line of the real program: help, version, exit codes, where results and messages go.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// The program in an empty folder, with nothing of the caller's environment that could steer it.
+fn tvsl(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    for variable in ["TVSL_CONFIG", "TVSL_LOG", "JOURNAL_STREAM", "INVOCATION_ID", "NO_COLOR"] {
+        command.env_remove(variable);
+    }
+    command.current_dir(folder.path()).args(arguments);
+    command
+}
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> String {
+    fs::write(folder.path().join(name), text).expect("a file");
+    name.into()
+}
+
+#[test]
+fn help_shows_every_subcommand_with_examples() {
+    let (code, out, _) = output(&mut tvsl(&folder(), &["--help"]));
+    assert_eq!(code, 0);
+    for part in ["Usage:", "Examples:", "check", "Exit codes:", "TVSL_CONFIG"] {
+        assert!(out.contains(part), "{part} is missing:\n{out}");
+    }
+}
+
+#[test]
+fn every_subcommand_has_help() {
+    let (_, out, _) = output(&mut tvsl(&folder(), &["--help"]));
+    let commands =
+        out.split("Commands:").nth(1).and_then(|rest| rest.split("Options:").next()).expect("a list");
+    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    for name in names.filter(|name| *name != "help") {
+        let (code, out, _) = output(&mut tvsl(&folder(), &[name, "--help"]));
+        assert!(code == 0 && out.contains("Usage:"), "{name}: {out}");
+    }
+}
+
+#[test]
+fn the_version_names_the_schemas() {
+    let (code, out, _) = output(&mut tvsl(&folder(), &["--version"]));
+    assert_eq!(code, 0);
+    assert!(out.starts_with(&format!("tvsl {}", env!("CARGO_PKG_VERSION"))), "{out}");
+    assert!(out.contains("model schema 1"), "{out}");
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let (code, out, err) = output(&mut tvsl(&folder(), &["chekc"]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("'check'"), "{err}");
+}
+
+#[test]
+fn check_says_what_would_run() {
+    let (code, out, err) = output(&mut tvsl(&folder(), &["check"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    for part in ["built-in defaults", "v4l2 /dev/video0", "alsa default", "engines/default", "127.0.0.1:1883"]
+    {
+        assert!(out.contains(part), "{part} is missing:\n{out}");
+    }
+}
+
+#[test]
+fn check_exits_with_78_and_the_reason() {
+    let folder = folder();
+    let file = write(&folder, "wrong.toml", "[mqtt]\nport = 0\nhots = \"broker\"\n");
+    let (code, out, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert!(err.contains("wrong.toml:2:8: mqtt.port: 0 is out of range"), "{err}");
+    assert!(err.contains("did you mean `host`?"), "{err}");
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let folder = folder();
+    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", "absent.toml"]));
+    assert_eq!(code, 78);
+    assert!(err.contains("absent.toml: cannot be read: No such file"), "{err}");
+    let (code, _, err) = output(tvsl(&folder, &["check"]).env("TVSL_CONFIG", "gone.toml"));
+    assert_eq!(code, 78);
+    assert!(err.contains("gone.toml: cannot be read"), "{err}");
+}
+
+#[test]
+fn the_first_configuration_there_is_wins() {
+    let folder = folder();
+    let named = |name: &str| format!("[device]\nname = \"{name}\"\n");
+    write(&folder, "tvsl.toml", &named("here"));
+    write(&folder, "environment.toml", &named("environment"));
+    write(&folder, "argument.toml", &named("argument"));
+    let device = |command: &mut Command| output(command).1;
+    assert!(device(&mut tvsl(&folder, &["check"])).contains("tvsl/here/"));
+    let environment = ("TVSL_CONFIG", "environment.toml");
+    assert!(
+        device(tvsl(&folder, &["check"]).env(environment.0, environment.1)).contains("tvsl/environment/")
+    );
+    let mut both = tvsl(&folder, &["check", "--config", "argument.toml"]);
+    assert!(device(both.env(environment.0, environment.1)).contains("tvsl/argument/"));
+}
+
+#[test]
+fn a_model_that_is_not_there_is_named_with_the_places() {
+    let folder = folder();
+    let file = write(&folder, "c.toml", "model.path = \"engines/absent\"\n");
+    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert_eq!(code, 78);
+    assert!(
+        err.contains("no model \"engines/absent\"") && err.contains("/usr/share/tvsl/engines/absent"),
+        "{err}"
+    );
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let folder = folder();
+    let file = write(
+        &folder,
+        "c.toml",
+        "camera.source = \"rtsp\"\ncamera.rtsp.url = \"rtsp://user:secret@10.0.0.2:554/a@b\"\n",
+    );
+    let (code, out, _) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert_eq!(code, 0);
+    assert!(out.contains("rtsp://***@10.0.0.2:554/a@b") && !out.contains("secret"), "{out}");
+}
+
+#[test]
+fn the_journal_gets_priorities_on_every_line() {
+    let folder = folder();
+    let file = write(&folder, "c.toml", "mqtt.port = 0\n");
+    let mut command = tvsl(&folder, &["check", "--config", &file]);
+    let (code, _, err) = output(command.env("JOURNAL_STREAM", "9:1"));
+    assert_eq!(code, 78);
+    assert!(err.lines().count() > 1 && err.lines().all(|line| line.starts_with("<3>")), "{err}");
+}
+
+#[test]
+fn logs_can_be_json() {
+    let (code, _, err) =
+        output(&mut tvsl(&folder(), &["check", "--log-format", "json", "--log-level", "debug"]));
+    assert_eq!(code, 0);
+    let line = err.lines().next().expect("a log line");
+    let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!((&event["level"], &event["message"]), (&"DEBUG".into(), &"configuration".into()));
+}
+
+#[test]
+fn a_wrong_log_level_is_named() {
+    let (code, _, err) = output(&mut tvsl(&folder(), &["check", "--log-level", "loud"]));
+    assert_eq!(code, 2);
+    assert!(err.contains("\"loud\" is no level"), "{err}");
+    let (code, _, err) = output(tvsl(&folder(), &["check"]).env("TVSL_LOG", "loud"));
+    assert_eq!(code, 78);
+    assert!(err.contains("TVSL_LOG: \"loud\" is no level"), "{err}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = tvsl(&folder(), &["check"]).stdout(writer).status().expect("the program starts");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_shipped_model_and_configuration_belong_together() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join("config/tvsl.toml");
+    let (code, out, err) = output(&mut tvsl(&folder(), &["check", "--config", &file.to_string_lossy()]));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains(&file.display().to_string()), "{out}");
+}
