@@ -240,12 +240,13 @@ const MISTAKES: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_mistake_is_named_with_its_place_and_cure() {
+    let mut lacking = Vec::new();
     for (text, words) in MISTAKES {
         let told = complaint(text);
-        for word in *words {
-            assert!(told.contains(word), "{text}\n→ lacks: {word}\n{told}");
-        }
+        let absent = words.iter().filter(|word| !told.contains(**word));
+        lacking.extend(absent.map(|word| format!("{text}\n→ lacks: {word}\n{told}")));
     }
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod rules;
 mod search;
 mod service;
 mod value;
+mod words;
 
 pub use devices::{
     Alsa, Camera, CameraSource, Channel, Csi, Device, MediaFile, Microphone, MicrophoneSource, Pipeline,

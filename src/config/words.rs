@@ -1,0 +1,151 @@
+//! What the parsers say, in the user's words, and the cure that was probably meant.
+
+use super::error::floor;
+use super::layer;
+use toml::de::{DeTable, DeValue};
+
+/// Serde's message in the user's words, and a cure.
+pub(super) fn explain(
+    message: &str,
+    path: &[String],
+    offender: Option<&DeValue>,
+) -> (String, Option<String>) {
+    let quoted = message.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+    let (name, choices) = quoted.split_first().map_or(("", &[][..]), |(name, rest)| (*name, rest));
+    if message.starts_with("unknown field") {
+        let what = if offender.is_some_and(DeValue::is_table) { "section" } else { "key" };
+        (format!("unknown {what} `{name}`"), Some(key_help(name, choices, path)))
+    } else if message.starts_with("unknown variant") {
+        let help = nearest(name, choices).map(|near| format!("did you mean \"{near}\"?"));
+        (format!("\"{name}\" is not known, expected {}", listed(choices, "\"")), help)
+    } else if let Some((found, expected)) = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|kind| message.strip_prefix(kind))
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        let expected = plain(expected);
+        (format!("is {}, expected {expected}", plain_found(found)), type_help(&expected, offender))
+    } else {
+        (message.replace('`', ""), None)
+    }
+}
+
+/// What serde calls a type, in the user's words.
+fn plain(expected: &str) -> String {
+    match expected {
+        "f64" | "f32" => "a number",
+        "i64" | "u64" | "u32" | "u16" | "usize" => "a whole number",
+        "a string" | "path string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list in brackets",
+        "a map" => "a section",
+        other if other.starts_with("struct ") => "a section of keys",
+        other if other.starts_with("string or table") || other.starts_with("enum ") => "a word in quotes",
+        other => other,
+    }
+    .into()
+}
+
+/// What serde calls a value, in the user's words.
+fn plain_found(found: &str) -> String {
+    const WORDS: [(&str, &str); 5] = [
+        ("string ", "the text "),
+        ("boolean ", ""),
+        ("integer ", "the number "),
+        ("floating point ", "the number "),
+        ("map", "a section"),
+    ];
+    let known = WORDS.iter().find_map(|(word, plain)| Some(format!("{plain}{}", found.strip_prefix(word)?)));
+    known.unwrap_or_else(|| found.to_string()).replace('`', "")
+}
+
+/// How to write the value that was probably meant.
+fn type_help(expected: &str, offender: Option<&DeValue>) -> Option<String> {
+    match (expected, offender?) {
+        ("a number" | "a whole number", DeValue::String(text)) if text.trim().parse::<f64>().is_ok() => {
+            Some(format!("write it without quotes: {}", text.trim()))
+        }
+        ("true or false", DeValue::String(text)) if matches!(text.trim(), "true" | "false") => {
+            Some(format!("write it without quotes: {}", text.trim()))
+        }
+        ("a list in brackets", DeValue::String(text)) => Some(format!("write it in brackets: [\"{text}\"]")),
+        ("text in quotes", DeValue::Integer(number)) => Some(format!("write it in quotes: \"{number}\"")),
+        ("text in quotes", DeValue::Float(number)) => Some(format!("write it in quotes: \"{number}\"")),
+        ("a section of keys", DeValue::String(text)) => {
+            Some(format!("a section's word is its key `source` or `kind`; is that where \"{text}\" belongs?"))
+        }
+        _ => None,
+    }
+}
+
+/// The key that was probably meant: a like one here, the same one elsewhere, or those there are.
+fn key_help(name: &str, choices: &[&str], path: &[String]) -> String {
+    if let Some(near) = nearest(name, choices) {
+        return format!("did you mean `{near}`?");
+    }
+    let section = path.split_last().map_or(String::new(), |(_, section)| section.join("."));
+    let mut homes = sections_with(name);
+    if homes.iter().any(|home| home.starts_with(&section)) {
+        homes.retain(|home| home.starts_with(&section));
+    }
+    match homes.as_slice() {
+        [] if section.is_empty() => format!("sections: {}", listed(choices, "`")),
+        [] => format!("keys of [{section}]: {}", listed(choices, "`")),
+        homes => {
+            let homes = homes.iter().map(|home| format!("[{home}]")).collect::<Vec<_>>();
+            format!("`{name}` belongs in {}", homes.join(" or "))
+        }
+    }
+}
+
+/// The sections of the built-in file that have the key `name`.
+fn sections_with(name: &str) -> Vec<String> {
+    fn walk(table: &DeTable, path: &str, name: &str, found: &mut Vec<String>) {
+        for (key, value) in table {
+            if key.get_ref() == name && !path.is_empty() {
+                found.push(path.into());
+            }
+            if let Some(inner) = value.get_ref().as_table() {
+                let dot = if path.is_empty() { "" } else { "." };
+                walk(inner, &format!("{path}{dot}{}", key.get_ref()), name, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(layer::built_in().get_ref(), "", name, &mut found);
+    found
+}
+
+/// The choice most like `name`, if one is like it at all.
+fn nearest<'a>(name: &str, choices: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let likeness = |choice: &str| strsim::jaro_winkler(&name, choice);
+    let best = choices.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= 0.8).then_some(best)
+}
+
+fn listed(choices: &[&str], quote: &str) -> String {
+    choices.iter().map(|c| format!("{quote}{c}{quote}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Mistakes that TOML's own message does not name.
+pub(super) fn syntax_help(text: &str, at: usize) -> Option<String> {
+    let start = floor(text, at);
+    let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
+    let line = text[from..].lines().next().unwrap_or("");
+    let (key, value) = line.split_once('=').map(|(k, v)| (k.trim(), v.trim()))?;
+    let first = value.chars().next()?;
+    let number = value.replacen(',', ".", 1);
+    if value.contains(',') && number.parse::<f64>().is_ok() {
+        Some(format!("decimals take a point: {key} = {number}"))
+    } else if value.starts_with('“') || value.starts_with('„') || value.starts_with('‘') {
+        Some("use the plain quotes \" of a programmer's keyboard".into())
+    } else if matches!(value.to_lowercase().as_str(), "yes" | "on" | "no" | "off" | "true" | "false") {
+        let word = matches!(value.to_lowercase().as_str(), "yes" | "on" | "true");
+        Some(format!("expected {key} = {word}"))
+    } else if (first.is_alphabetic() || first == '/') && !value.contains('"') {
+        Some(format!("text takes quotes: {key} = \"{value}\""))
+    } else {
+        None
+    }
+}
