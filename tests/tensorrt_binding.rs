@@ -118,6 +118,34 @@ fn precision_sets_the_flags_of_the_family() {
 }
 
 #[test]
+fn sums_and_what_they_sum_stay_in_single_precision() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        build(&fake, Precision::Fp32).unwrap();
+        assert!(!fake.calls().iter().any(|line| line.starts_with("layer")), "{release:?}");
+        build(&fake, Precision::Fp16).unwrap();
+        let calls = fake.calls();
+        let pinned: Vec<_> =
+            calls.iter().filter(|line| line.starts_with("layer")).map(String::as_str).collect();
+        let obey = match release.column {
+            8 => "set flag 10",
+            10 => "set flag 9",
+            _ => {
+                assert!(pinned.is_empty(), "{release:?}: the ONNX types decide");
+                continue;
+            }
+        };
+        assert!(calls.iter().any(|line| line == obey), "{release:?} {calls:?}");
+        let expected =
+            ["layer 1 computes in 0", "layer 1 gives 0", "layer 2 computes in 0", "layer 2 gives 0"];
+        assert_eq!(pinned, expected, "{release:?}");
+    }
+    refused(&Fake::new(RELEASES[2]), "layer", "INetworkDefinition::getLayer", |fake| {
+        build(fake, Precision::Fp16).map(drop)
+    });
+}
+
+#[test]
 fn networks_and_plans_describe_their_tensors() {
     for release in RELEASES {
         let fake = Fake::new(release);
@@ -127,7 +155,7 @@ fn networks_and_plans_describe_their_tensors() {
         let engine = engine(&fake).unwrap();
         let tensors = engine.tensors().unwrap();
         assert_eq!(tensors, network.tensors().unwrap());
-        assert_eq!(network.layers(), 1);
+        assert_eq!(network.layers(), 4);
         assert_eq!((tensors[0].label(), tensors[0].direction), ("x".to_owned(), Direction::Input));
         assert_eq!((tensors[1].label(), tensors[1].direction), ("y".to_owned(), Direction::Output));
         assert_eq!((tensors[0].element, &tensors[0].shape[..]), (Element::Float32, &[-1, 3][..]));

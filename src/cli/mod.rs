@@ -4,6 +4,7 @@
 //! 2 the command line is wrong, 78 the configuration is wrong (no use in starting again unchanged).
 
 mod check;
+mod engine;
 pub mod logging;
 mod run;
 
@@ -26,6 +27,7 @@ Examples:
   tvsl check                        what would run, and whether the configuration is right
   tvsl check --config tvsl.toml     the same for a file that is being written
   tvsl check --model                also load the model, which takes a second
+  tvsl engine build                 compile the model for the NVIDIA GPU of this machine
 
 Configuration: the first of --config FILE, $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml, built-in
 defaults. A file holds only what differs; config/tvsl.toml shows every key.
@@ -45,6 +47,7 @@ struct CommandLine {
 enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
+    Engine(engine::Arguments),
 }
 
 /// What every subcommand takes.
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(arguments) => run::run(arguments, &common),
         Command::Check(arguments) => check::run(arguments, &common),
+        Command::Engine(arguments) => engine::run(arguments, &common),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

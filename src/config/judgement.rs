@@ -34,6 +34,8 @@ pub struct Engine {
 pub enum EngineKind {
     /// The best that the machine has.
     Auto,
+    /// TensorRT on an NVIDIA GPU, with plans built by `tvsl engine build`.
+    TensorRt,
     /// ONNX Runtime on the processor.
     Cpu,
 }

@@ -3,6 +3,8 @@
 //! A back end is chosen once, from the table [`BACKENDS`]; everything above speaks to the two narrow
 //! traits [`Engine`] (opens graphs) and [`Graph`] (runs one).
 
+mod auto;
+
 mod cpu;
 
 pub mod tensorrt;
@@ -105,6 +107,9 @@ pub enum EngineError {
         /// What it is instead.
         found: String,
     },
+    /// TensorRT, its GPU or its plan cannot be used.
+    #[error(transparent)]
+    TensorRt(#[from] tensorrt::TensorRtError),
     /// A run failed.
     #[error("{}: the graph failed: {reason} (inputs: {inputs})", file.display())]
     Run {
@@ -120,23 +125,29 @@ pub enum EngineError {
 type Open = fn(&config::Engine) -> Result<Arc<dyn Engine>, EngineError>;
 
 /// Every back end of this build, the preferred one first.
-const BACKENDS: &[(config::EngineKind, Open)] = &[(config::EngineKind::Cpu, cpu::open)];
+const BACKENDS: &[(config::EngineKind, Open)] =
+    &[(config::EngineKind::TensorRt, tensorrt::open), (config::EngineKind::Cpu, cpu::open)];
 
-/// Opens the back end that the configuration names; `auto` takes the first that opens.
+/// Opens the back end that the configuration names. `auto` opens every one that this machine has, and
+/// each graph is run by the first that can load it.
 ///
 /// # Errors
 /// The error of the named back end, or of the last one tried.
 pub fn choose(config: &config::Engine) -> Result<Arc<dyn Engine>, EngineError> {
     let wanted = |kind| config.kind == config::EngineKind::Auto || config.kind == kind;
+    let mut engines = Vec::new();
     let mut failure = EngineError::NoLibrary { looked: Vec::new() };
-    for (_, open) in BACKENDS.iter().filter(|(kind, _)| wanted(*kind)) {
+    for (kind, open) in BACKENDS.iter().filter(|(kind, _)| wanted(*kind)) {
         match open(config) {
-            Ok(engine) => {
-                tracing::info!(engine = engine.name(), asked = ?config.kind, threads = config.threads, "engine chosen");
-                return Ok(engine);
+            Ok(engine) => engines.push(engine),
+            Err(error) => {
+                tracing::debug!("no {kind:?} engine here: {error}");
+                failure = error;
             }
-            Err(error) => failure = error,
         }
     }
-    Err(failure)
+    let best_last = engines.into_iter().rev();
+    let chosen = best_last.reduce(|next, first| Arc::new(auto::Auto { first, next })).ok_or(failure)?;
+    tracing::info!(engine = chosen.name(), asked = ?config.kind, threads = config.threads, "engine chosen");
+    Ok(chosen)
 }

@@ -74,7 +74,7 @@ static int fails(const char *method, void **address) {
 typedef struct Object { Function *table; struct Object *implementation; const char *class; } Object;
 #define CLASS(name) static Function name##_table[SLOTS];
 CLASS(Runtime) CLASS(CudaEngine) CLASS(EngineInspector) CLASS(ExecutionContext) CLASS(Builder) CLASS(BuilderConfig)
-CLASS(NetworkDefinition) CLASS(Tensor) CLASS(OptimizationProfile) CLASS(TimingCache) CLASS(HostMemory)
+CLASS(NetworkDefinition) CLASS(Layer) CLASS(Tensor) CLASS(OptimizationProfile) CLASS(TimingCache) CLASS(HostMemory)
 CLASS(Parser) CLASS(ParserError)
 static Function handle_table[2];
 
@@ -242,7 +242,21 @@ static bool BuilderConfig_setComputeCapability(Object *self, int32_t capability,
 }
 static Object x_target = {Tensor_table, NULL, "x"}, y_target = {Tensor_table, NULL, "y"};
 static Object x = {NULL, &x_target, "x"}, y = {NULL, &y_target, "y"};
-static int32_t NetworkDefinition_getNbLayers(Object *self) { return 1; }
+// The layers: 0 convolution, 1 elementwise (a square, say), 2 the reduction of 1, 3 a concatenation.
+static const int32_t kinds[] = {0, 9, 14, 8};
+static Object layer_targets[4] = {{Layer_table}, {Layer_table}, {Layer_table}, {Layer_table}};
+static Object layers[4] = {{NULL, &layer_targets[0]}, {NULL, &layer_targets[1]}, {NULL, &layer_targets[2]}, {NULL, &layer_targets[3]}};
+static Object between[5] = {{NULL, &x_target}, {NULL, &x_target}, {NULL, &x_target}, {NULL, &x_target}, {NULL, &x_target}};
+static int32_t number(Object *layer) { return (int32_t)(layer - layer_targets); }
+static int32_t Layer_getType(Object *self) { return kinds[number(self)]; }
+static int32_t Layer_getNbInputs(Object *self) { return 2; } // the second is an optional one that is absent
+static void *Layer_getInput(Object *self, int32_t index) { return index == 0 ? &between[number(self)] : NULL; }
+static int32_t Layer_getNbOutputs(Object *self) { return 1; }
+static void *Layer_getOutput(Object *self, int32_t index) { return &between[number(self) + 1]; }
+static void Layer_setPrecision(Object *self, int32_t type) { note("layer %d computes in %d", number(self), type); }
+static void Layer_setOutputType(Object *self, int32_t index, int32_t type) { note("layer %d gives %d", number(self), type); }
+static int32_t NetworkDefinition_getNbLayers(Object *self) { return 4; }
+static void *NetworkDefinition_getLayer(Object *self, int32_t index) { FAIL_POINTER("layer"); return &layers[index]; }
 static int32_t NetworkDefinition_getNbInputs(Object *self) { return 1; }
 static void *NetworkDefinition_getInput(Object *self, int32_t index) { FAIL_POINTER("input"); return &x; }
 static int32_t NetworkDefinition_getNbOutputs(Object *self) { return 1; }
@@ -281,13 +295,14 @@ static const char *ParserError_desc(Object *self) { return "node 7 (Blur): no im
 
 __attribute__((constructor)) static void fill(void) {
     Function *tables[] = {Runtime_table, CudaEngine_table, EngineInspector_table, ExecutionContext_table,
-        Builder_table, BuilderConfig_table, NetworkDefinition_table, Tensor_table, OptimizationProfile_table,
+        Builder_table, BuilderConfig_table, NetworkDefinition_table, Layer_table, Tensor_table, OptimizationProfile_table,
         TimingCache_table, HostMemory_table, Parser_table, ParserError_table};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (int slot = 0; slot < SLOTS; slot++) tables[t][slot] = trap;
 #define SLOT(class, method, v8, v10, v11) \
     if (PICK(v8, v10, v11) >= 0) class##_table[PICK(v8, v10, v11) < 0 ? 0 : PICK(v8, v10, v11)] = (Function)class##_##method;
 #include "slots.def"
+    (void)Layer_setPrecision, (void)Layer_setOutputType; // gone from 11 on
     if (MAJOR == 8 && MINOR == 5) BuilderConfig_table[51] = trap; // came with 8.6
     Parser_table[PICK(10, 9, 7)] = (Function)delete_parser;
     handle_table[0] = trap;

@@ -1,4 +1,5 @@
 //! Compiles the fake library, one per family, and steers it.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -94,6 +95,14 @@ pub fn compile(release: Release) -> PathBuf {
     std::fs::copy(compiled(release), &path).unwrap();
     std::os::unix::fs::symlink(&path, folder.join(parser)).unwrap();
     path
+}
+
+/// Puts a fake CUDA driver into `folder`.
+pub fn compile_cuda(folder: &Path) {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-g", "-O0", "-o"]).arg(folder.join("libcuda.so"));
+    compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_tensorrt/cuda.c"));
+    assert!(compiler.status().expect("a C compiler named cc").success());
 }
 
 /// Each release is compiled once per test run.

@@ -172,10 +172,20 @@ table! {
 
     // INetworkDefinition
     layer_count: M<signature![=> i32]>                                      = at(17), at(12), at(12);
+    layer: M<signature![i32 => This]>                                       = at(18), at(13), at(13);
     input_count: M<signature![=> i32]>                                      = at(19), at(14), at(14);
     input: M<signature![i32 => This]>                                       = at(20), at(15), at(15);
     output_count: M<signature![=> i32]>                                     = at(21), at(16), at(16);
     output: M<signature![i32 => This]>                                      = at(22), at(17), at(17);
+
+    // ILayer: the last two are gone from 11 on, where the ONNX types decide
+    layer_kind: M<signature![=> i32]>                                       = at(2), at(2), at(2);
+    layer_input_count: M<signature![=> i32]>                                = at(5), at(5), at(5);
+    layer_input: M<signature![i32 => This]>                                 = at(6), at(6), at(6);
+    layer_output_count: M<signature![=> i32]>                               = at(7), at(7), at(7);
+    layer_output: M<signature![i32 => This]>                                = at(8), at(8), at(8);
+    set_layer_precision: Option<M<signature![i32]>>                         = Some(at(10)), Some(at(10)), None;
+    set_layer_output: Option<M<signature![i32, i32]>>                       = Some(at(14)), Some(at(14)), None;
 
     // ITensor
     name: M<signature![=> *const c_char]>                                   = at(3), at(3), at(3);

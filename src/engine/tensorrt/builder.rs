@@ -9,14 +9,15 @@ use super::abi::{Dims, Family, Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation};
 use super::library::Version;
-use super::{Network, Plan};
+use super::{Network, Plan, single};
 
 /// How exactly a plan computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Half precision wherever it is faster. Its numbers end at 65 504: never for power spectra, L2
-    /// norms or softmax. From 11 on and with RTX the types in the ONNX file decide instead.
+    /// Half precision wherever it is faster, except in sums, norms, exponentials and softmax, which stay
+    /// single. Its numbers end at 65 504: nothing for power spectra. From 11 on and with RTX the types in
+    /// the ONNX file decide instead.
     Fp16,
     /// Single precision with 24-bit products: TF32 is switched off.
     Fp32,
@@ -101,6 +102,9 @@ impl Builder {
         let config = unsafe { self.slots().create_config.of(target)(target) };
         let config = self.own("IBuilder::createBuilderConfig", config)?;
         self.configure(&config, options)?;
+        if options.precision == Precision::Fp16 {
+            single::pin(network.handle(), &config)?;
+        }
         if !options.ranges.is_empty() {
             self.add_profile(&config, &options.ranges)?;
         }
@@ -108,7 +112,8 @@ impl Builder {
         let cache = self.attach_cache(&config, timing_cache)?;
         let attached = (config, cache);
         // SAFETY: builder, network and config are alive, and so is the cache that the config refers to.
-        let memory = unsafe { self.slots().build.of(target)(target, network.object(), attached.0.object()) };
+        let memory =
+            unsafe { self.slots().build.of(target)(target, network.handle().object(), attached.0.object()) };
         let memory = self.own("IBuilder::buildSerializedNetwork", memory)?;
         Ok(Built { plan: Plan::new(self.bytes(&memory)?), timing_cache: self.serialized(&attached.1)? })
     }

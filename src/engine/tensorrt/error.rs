@@ -74,6 +74,23 @@ pub enum TensorRtError {
         /// The system's words.
         reason: std::io::Error,
     },
+    /// No CUDA device, so TensorRT cannot be used at all.
+    #[error("no NVIDIA GPU can be used here: {reason}")]
+    NoDevice {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The CUDA driver refused.
+    #[error("the GPU failed while {doing}: {reason}")]
+    Cuda {
+        /// What was under way.
+        doing: &'static str,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The plan may not be used.
+    #[error(transparent)]
+    Plan(#[from] super::plan::PlanFault),
     /// A tensor has another shape or element type than this crate can use.
     #[error("tensor \"{tensor}\": {reason}")]
     Tensor {
@@ -82,6 +99,14 @@ pub enum TensorRtError {
         /// What is wrong and what was expected.
         reason: String,
     },
+}
+
+impl TensorRtError {
+    /// Whether memory ran out, so that asking for less may help.
+    pub fn out_of_memory(&self) -> bool {
+        let text = self.to_string().to_lowercase();
+        ["outofmemory", "out of memory", "insufficient memory"].iter().any(|words| text.contains(words))
+    }
 }
 
 /// The warnings and errors that TensorRT logged during a call; printed as the tail of a sentence.

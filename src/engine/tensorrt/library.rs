@@ -1,6 +1,7 @@
 //! Finding and loading TensorRT while the program runs, and refusing versions whose binary
 //! interface is not known.
 
+use std::error::Error;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,9 @@ impl Library {
         let mut looked = Vec::new();
         for name in NAMES {
             match Self::open(Path::new(name)) {
-                Err(TensorRtError::Load { reason, .. }) if reason.contains("No such file") => {
+                Err(TensorRtError::Load { reason, .. })
+                    if reason.starts_with(name) && reason.contains("No such file") =>
+                {
                     looked.push(name.to_owned());
                 }
                 found_or_broken => return found_or_broken,
@@ -201,7 +204,11 @@ fn load(path: &Path) -> Result<ManuallyDrop<libloading::Library>, TensorRtError>
     // this file or from the configuration, which decides what code runs anyway.
     match unsafe { libloading::Library::new(path) } {
         Ok(library) => Ok(ManuallyDrop::new(library)),
-        Err(reason) => Err(TensorRtError::Load { library: path.to_owned(), reason: reason.to_string() }),
+        Err(error) => {
+            // The loader's words, which name a library that is missing, are in the cause.
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Err(TensorRtError::Load { library: path.to_owned(), reason })
+        }
     }
 }
 

@@ -44,13 +44,25 @@ mod library;
 
 mod network;
 
+mod single;
+
 mod builder;
 
 mod runtime;
 
+mod cuda;
+
+pub mod plan;
+
+mod graph;
+
 pub use abi::Family;
 pub use builder::{BuildOptions, Builder, Built, Precision, Range};
+pub use cuda::{Device, Gpu};
 pub use error::{Said, TensorRtError};
+pub use graph::TensorRt;
+pub(in crate::engine) use graph::open;
 pub use library::{Library, SUPPORTED, Version};
 pub use network::{Direction, Element, Network, TensorInfo};
+pub use plan::PlanFault;
 pub use runtime::{Context, CudaEngine, Plan, Runtime};

@@ -77,10 +77,6 @@ impl Network {
         Self { parser: None, handle: Arc::new(handle) }
     }
 
-    pub(super) fn object(&self) -> This {
-        self.handle.object()
-    }
-
     /// Fills the network from `file`; weights in external-data files are found beside it.
     ///
     /// # Errors
@@ -118,6 +114,10 @@ impl Network {
         // SAFETY: the network is alive.
         let count = unsafe { self.slots().layer_count.of(target)(target) };
         usize::try_from(count).unwrap_or(0)
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// Inputs, then outputs.

@@ -1,0 +1,210 @@
+//! Plans on disk: each lies beside a sidecar that says what it was built from and for, and is loaded
+//! only if all of that still holds. A plan is code: one whose hash is not the sidecar's is never
+//! handed to TensorRT.
+//!
+//! For `DIR/image.onnx` these are `DIR/tensorrt/image.plan` and `DIR/tensorrt/image.plan.json`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::builder::{BuildOptions, Built};
+use super::cuda::Gpu;
+use super::error::TensorRtError;
+use super::runtime::Plan;
+
+const SCHEMA: u32 = 1;
+
+/// The machine that a plan is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// TensorRT with all the parts of its version that it tells.
+    pub tensorrt: String,
+    /// The GPU and its driver.
+    pub gpu: Gpu,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Gpu { name, compute_capability, driver } = &self.gpu;
+        write!(f, "{} for {name}, SM {compute_capability}, CUDA {driver}", self.tensorrt)
+    }
+}
+
+/// Everything a plan depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sidecar {
+    /// Version of this format: 1.
+    pub schema: u32,
+    /// What it was built for.
+    pub target: Target,
+    /// What it was built from: SHA-256 of the ONNX file and of its external data, by file name.
+    pub sources: BTreeMap<String, String>,
+    /// How it was built.
+    pub options: BuildOptions,
+    /// SHA-256 of the plan.
+    pub plan_sha256: String,
+    /// When it was built, in seconds since 1970.
+    pub built: u64,
+    /// How long that took, in seconds.
+    pub seconds: f64,
+}
+
+/// Why a plan may not be used. The cure is the same for all: build it again.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum PlanFault {
+    #[error("{}: there is no plan yet; build it with `tvsl engine build`", file.display())]
+    Missing { file: PathBuf },
+    #[error("{}: {reason}; build the plan again with `tvsl engine build`", file.display())]
+    Sidecar { file: PathBuf, reason: String },
+    #[error(
+        "{}: the plan was built by {built_for}; this device has {device}. Build it again with `tvsl engine build`",
+        file.display()
+    )]
+    Target { file: PathBuf, built_for: Box<Target>, device: Box<Target> },
+    #[error("{}: the plan was built from another {source_file}; build it again with `tvsl engine build`", file.display())]
+    Source { file: PathBuf, source_file: String },
+    #[error(
+        "{}: the plan is not the one that its sidecar describes (SHA-256 {found}, expected {expected}), so it was \
+         not loaded; build it again with `tvsl engine build`",
+        file.display()
+    )]
+    Altered { file: PathBuf, expected: String, found: String },
+}
+
+/// The plan of an ONNX file.
+pub fn path(onnx: &Path) -> PathBuf {
+    let folder = onnx.parent().unwrap_or(Path::new(".")).join("tensorrt");
+    folder.join(onnx.file_name().unwrap_or_default()).with_extension("plan")
+}
+
+/// The sidecar of a plan.
+pub fn sidecar_path(plan: &Path) -> PathBuf {
+    plan.with_extension("plan.json")
+}
+
+/// Kernel timings, kept for the next build of the same folder.
+pub fn timing_cache_path(onnx: &Path) -> PathBuf {
+    path(onnx).with_file_name("timing.cache")
+}
+
+/// Writes plan, sidecar and timing cache of `onnx`, each replaced in one step.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub fn store(
+    onnx: &Path,
+    built: &Built,
+    options: &BuildOptions,
+    target: &Target,
+    took: Duration,
+) -> Result<Sidecar, TensorRtError> {
+    let plan = path(onnx);
+    let sidecar = Sidecar {
+        schema: SCHEMA,
+        target: target.clone(),
+        sources: sources(onnx)?,
+        options: options.clone(),
+        plan_sha256: sha256(built.plan.bytes()),
+        built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        seconds: took.as_secs_f64(),
+    };
+    let json = serde_json::to_vec_pretty(&sidecar).map_err(io::Error::from);
+    let described = sidecar_path(&plan);
+    replace(&plan, built.plan.bytes())?;
+    replace(&described, &json.map_err(|reason| TensorRtError::File { file: described.clone(), reason })?)?;
+    replace(&timing_cache_path(onnx), &built.timing_cache)?;
+    Ok(sidecar)
+}
+
+/// Reads the sidecar of `onnx`'s plan.
+///
+/// # Errors
+/// [`PlanFault::Missing`] or [`PlanFault::Sidecar`].
+pub fn describe(onnx: &Path) -> Result<Sidecar, TensorRtError> {
+    let plan = path(onnx);
+    let file = sidecar_path(&plan);
+    let text = match fs::read(&file) {
+        Ok(text) if plan.exists() => text,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read_error(&file, error)),
+        _ => return Err(PlanFault::Missing { file: plan }.into()),
+    };
+    let wrong = |reason| PlanFault::Sidecar { file: file.clone(), reason };
+    let sidecar: Sidecar =
+        serde_json::from_slice(&text).map_err(|error| wrong(format!("is no sidecar of a plan: {error}")))?;
+    if sidecar.schema != SCHEMA {
+        return Err(wrong(format!("has schema {}, expected {SCHEMA}", sidecar.schema)).into());
+    }
+    Ok(sidecar)
+}
+
+/// Reads the plan of `onnx` if it was built for `device`, from these very files, and is unaltered.
+///
+/// # Errors
+/// The [`PlanFault`] that says what does not hold.
+pub fn load(onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtError> {
+    let (file, sidecar) = (path(onnx), describe(onnx)?);
+    if sidecar.target != *device {
+        let (built_for, device) = (Box::new(sidecar.target), Box::new(device.clone()));
+        return Err(PlanFault::Target { file, built_for, device }.into());
+    }
+    let sources = sources(onnx)?;
+    if sources != sidecar.sources {
+        let differs = |name: &&String| sources.get(*name) != sidecar.sources.get(*name);
+        let source_file =
+            sources.keys().chain(sidecar.sources.keys()).find(differs).cloned().unwrap_or_default();
+        return Err(PlanFault::Source { file, source_file }.into());
+    }
+    let bytes = fs::read(&file).map_err(|error| read_error(&file, error))?;
+    let found = sha256(&bytes);
+    if found != sidecar.plan_sha256 {
+        return Err(PlanFault::Altered { file, expected: sidecar.plan_sha256, found }.into());
+    }
+    Ok((Plan::new(bytes), sidecar))
+}
+
+/// The ONNX file and every file beside it whose name it holds, which is how external data is named.
+fn sources(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
+    let bytes = fs::read(onnx).map_err(|error| read_error(onnx, error))?;
+    let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut sources = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(|error| read_error(folder, error))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let named = bytes.windows(name.len()).any(|window| window == name.as_bytes());
+        if named && entry.path().is_file() {
+            let content = fs::read(entry.path()).map_err(|error| read_error(&entry.path(), error))?;
+            sources.insert(name, sha256(&content));
+        }
+    }
+    sources.insert(onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(), sha256(&bytes));
+    Ok(sources)
+}
+
+/// Writes `file` so that a reader sees the old content or the new, never a part.
+fn replace(file: &Path, content: &[u8]) -> Result<(), TensorRtError> {
+    let write = || {
+        fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+        let fresh = file.with_extension("new");
+        let mut out = fs::File::create(&fresh)?;
+        out.write_all(content)?;
+        out.sync_all()?;
+        fs::rename(&fresh, file)
+    };
+    write().map_err(|reason| TensorRtError::File { file: file.to_owned(), reason })
+}
+
+fn read_error(file: &Path, reason: io::Error) -> TensorRtError {
+    TensorRtError::File { file: file.to_owned(), reason }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,183 @@
+//! TensorRT behind the engine traits, on a fake GPU: plans are checked before they are loaded, and
+//! graphs run with the shapes they are given.
+//!
+//! The driver is found by the system loader, so each test runs in a process of its own whose
+//! `LD_LIBRARY_PATH` leads to the fakes.
+#![allow(unsafe_code, reason = "the fake library is steered through its functions")]
+
+#[path = "fake_tensorrt/mod.rs"]
+mod fake_tensorrt;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
+use tvsl::engine::tensorrt::{BuildOptions, Precision, Range, TensorRt, plan};
+use tvsl::engine::{Engine, Graph, Tensor};
+
+/// Runs the ignored test `name` of this file with the fakes of `release`, and returns its output.
+fn in_a_process(name: &str, release: Release, variables: &[(&str, &str)]) -> String {
+    let library = compile(release);
+    let folder = library.parent().unwrap();
+    compile_cuda(folder);
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", name, "--ignored", "--nocapture"])
+        .env("LD_LIBRARY_PATH", folder)
+        .env_remove("TVSL_TENSORRT");
+    let output = test.envs(variables.iter().copied()).env("FOLDER", folder).output().unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"), "{name} {release:?} {variables:?}: {text}");
+    std::fs::remove_dir_all(folder).unwrap();
+    text
+}
+
+fn options() -> BuildOptions {
+    let range = Range { input: "x".to_owned(), min: vec![1, 3], opt: vec![2, 3], max: vec![4, 3] };
+    BuildOptions {
+        precision: Precision::Fp16,
+        workspace_mib: 64,
+        level: 3,
+        capability: None,
+        ranges: vec![range],
+    }
+}
+
+/// An ONNX file with external data, and its plan.
+fn built(tensorrt: &TensorRt) -> PathBuf {
+    let onnx = Path::new(&std::env::var_os("FOLDER").unwrap()).join("image.onnx");
+    std::fs::write(&onnx, "a graph with its weights in weights.bin").unwrap();
+    std::fs::write(onnx.with_file_name("weights.bin"), "weights").unwrap();
+    let mut builder = tensorrt.library().builder().unwrap();
+    let mut network = builder.network().unwrap();
+    network.parse_onnx(&onnx).unwrap();
+    let built = builder.build(&network, &options(), &[]).unwrap();
+    plan::store(&onnx, &built, &options(), tensorrt.target(), Duration::from_secs(2)).unwrap();
+    onnx
+}
+
+fn doubled(graph: &mut dyn Graph, batch: usize) {
+    let x = Tensor { shape: vec![batch, 3], data: (0..batch * 3).map(|i| i as f32).collect() };
+    let y = graph.run(&[("x", &x)]).unwrap();
+    assert_eq!(y[0].shape, [batch, 3]);
+    assert_eq!(y[0].data, x.data.iter().map(|value| 2.0 * value).collect::<Vec<_>>());
+}
+
+#[test]
+fn graphs_run_on_copied_and_on_shared_memory() {
+    for release in RELEASES {
+        in_a_process("run_graphs", release, &[]);
+    }
+    in_a_process("run_graphs", RELEASES[2], &[("FAKE_CUDA_INTEGRATED", "1")]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn run_graphs() {
+    let tensorrt = TensorRt::open().unwrap();
+    let onnx = built(&tensorrt);
+    let mut graph = tensorrt.load(&onnx).unwrap();
+    assert_eq!((&graph.inputs()[0].name[..], &graph.inputs()[0].shape[..]), ("x", &[None, Some(3)][..]));
+    for batch in [2, 2, 1, 4] {
+        doubled(graph.as_mut(), batch);
+    }
+    let wrong =
+        |inputs: &[(&str, &Tensor)], graph: &mut dyn Graph| graph.run(inputs).unwrap_err().to_string();
+    let large = wrong(&[("x", &Tensor::zeros([5, 3]))], graph.as_mut());
+    assert!(large.contains("outside the profile") && large.contains("x [5, 3]"), "{large}");
+    let short = Tensor { shape: vec![2, 3], data: vec![0.0; 5] };
+    assert!(wrong(&[("x", &short)], graph.as_mut()).contains("has 5 numbers for the shape [2, 3]"));
+    assert!(wrong(&[("z", &short)], graph.as_mut()).contains("tensor \"x\": was not given"));
+    doubled(graph.as_mut(), 3);
+}
+
+#[test]
+fn a_gpu_that_is_lost_is_an_error_of_the_run() {
+    in_a_process("lose_the_gpu", RELEASES[2], &[("FAKE_CUDA_LOST", "1")]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn lose_the_gpu() {
+    let tensorrt = TensorRt::open().unwrap();
+    let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
+    doubled(graph.as_mut(), 1);
+    let message = graph.run(&[("x", &Tensor::zeros([1, 3]))]).unwrap_err().to_string();
+    assert!(message.contains("the GPU failed while waiting for the GPU"), "{message}");
+}
+
+#[test]
+fn too_little_memory_is_an_error_of_loading() {
+    in_a_process("run_out_of_memory", RELEASES[2], &[("FAKE_CUDA_FULL", "1")]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn run_out_of_memory() {
+    let tensorrt = TensorRt::open().unwrap();
+    let message = tensorrt.load(&built(&tensorrt)).map(drop).unwrap_err().to_string();
+    assert!(message.contains("the GPU failed while allocating memory"), "{message}");
+}
+
+#[test]
+fn a_plan_is_loaded_only_if_everything_it_depends_on_still_holds() {
+    in_a_process("check_plans", RELEASES[2], &[]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn check_plans() {
+    let tensorrt = TensorRt::open().unwrap();
+    let onnx = built(&tensorrt);
+    let (file, sidecar) = (plan::path(&onnx), plan::sidecar_path(&plan::path(&onnx)));
+    let refused = || tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
+
+    let described = plan::describe(&onnx).unwrap();
+    assert_eq!(described.target.to_string(), "TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6");
+    assert_eq!(described.options, options());
+    assert_eq!(described.sources.keys().collect::<Vec<_>>(), ["image.onnx", "weights.bin"]);
+    assert_eq!(std::fs::read(plan::timing_cache_path(&onnx)).unwrap(), b"TIMES 1");
+
+    let text = std::fs::read_to_string(&sidecar).unwrap();
+    let with = |from: &str, to: &str| std::fs::write(&sidecar, text.replace(from, to)).unwrap();
+    with("10.3.0.26", "10.7.0.23");
+    assert!(
+        refused().contains(
+            "built by TensorRT 10.7.0.23 for Orin, SM 8.7, CUDA 12.6; this device has TensorRT 10.3.0.26"
+        ),
+        "{}",
+        refused()
+    );
+    with("\"8.7\"", "\"7.2\"");
+    assert!(refused().contains("SM 7.2"));
+    with("\"12.6\"", "\"11.4\"");
+    assert!(refused().contains("CUDA 11.4"));
+    with("\"schema\": 1", "\"schema\": 2");
+    assert!(refused().contains("has schema 2, expected 1"));
+    with("{", "");
+    assert!(refused().contains("is no sidecar of a plan"));
+    std::fs::write(&sidecar, &text).unwrap();
+
+    std::fs::write(onnx.with_file_name("weights.bin"), "other weights").unwrap();
+    assert!(refused().contains("built from another weights.bin"));
+    std::fs::write(onnx.with_file_name("weights.bin"), "weights").unwrap();
+    tensorrt.load(&onnx).map(drop).unwrap();
+
+    for damaged in [&b"FAKEPLAN y=3x"[..], b"FAKEPLAN", b""] {
+        std::fs::write(&file, damaged).unwrap();
+        assert!(refused().contains("was not loaded"), "{}", refused());
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(refused().contains("there is no plan yet; build it with `tvsl engine build`"));
+}
+
+#[test]
+fn without_a_driver_the_machine_is_said_to_have_no_gpu() {
+    if Path::new("/dev/nvidiactl").exists() || Path::new("/dev/nvhost-gpu").exists() {
+        println!("skipped: this machine has a GPU");
+        return;
+    }
+    let message = TensorRt::open().map(drop).unwrap_err().to_string();
+    assert!(message.starts_with("no NVIDIA GPU can be used here: libcuda.so"), "{message}");
+}
