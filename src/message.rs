@@ -134,7 +134,7 @@ impl Moment {
     }
 
     /// Unix seconds of an instant, to the microsecond.
-    fn unix(&self, at: Instant) -> f64 {
+    pub fn unix(&self, at: Instant) -> f64 {
         let seconds = self.wall.as_secs_f64() + at.seconds_from(self.now);
         (seconds * 1e6).round() / 1e6
     }

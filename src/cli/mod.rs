@@ -4,6 +4,7 @@
 //! 2 the command line is wrong, 78 the configuration is wrong (no use in starting again unchanged).
 
 mod check;
+mod demo;
 mod engine;
 pub mod logging;
 mod run;
@@ -22,6 +23,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (model schema 1, mess
 
 const EXAMPLES: &str = "\
 Examples:
+  tvsl demo                         see it work on a bundled clip, through a real broker
   tvsl run                          watch, listen and publish, until told to stop
   tvsl run --stdout --config x.toml the same, and show every message
   tvsl check                        what would run, and whether the configuration is right
@@ -45,6 +47,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
     Engine(engine::Arguments),
@@ -140,6 +143,7 @@ fn print(text: &str) -> Result<(), Failure> {
 pub fn main() -> ExitCode {
     let CommandLine { common, command } = CommandLine::parse();
     let outcome = match command {
+        Command::Demo(arguments) => demo::run(arguments, &common),
         Command::Run(arguments) => run::run(arguments, &common),
         Command::Check(arguments) => check::run(arguments, &common),
         Command::Engine(arguments) => engine::run(arguments, &common),

@@ -20,7 +20,7 @@ pub use devices::{
 };
 pub use error::{ConfigError, Fault};
 pub use judgement::{Detection, Engine, EngineKind, Model, Thresholds, Tracking, Window};
-pub use search::{ModelNotFound, Origin};
+pub use search::{ModelNotFound, Origin, places};
 pub use service::{Log, LogFormat, LogLevel, Mqtt};
 
 use serde::Deserialize;

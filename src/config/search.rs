@@ -93,15 +93,22 @@ fn listed(folders: &[PathBuf]) -> String {
 }
 
 pub(super) fn model_dir(path: &Path, base: Option<&Path>) -> Result<PathBuf, ModelNotFound> {
-    let program = std::env::current_exe().unwrap_or_default();
-    let folders = base.into_iter().chain([Path::new(""), Path::new("/usr/share/tvsl")]);
-    let mut looked = folders.chain(program.ancestors().skip(1)).map(|f| f.join(path)).collect::<Vec<_>>();
+    let mut looked: Vec<PathBuf> = base.map(|base| base.join(path)).into_iter().collect();
+    looked.extend(places(path));
     // Joining an absolute path yields that path each time.
     looked.dedup();
     match looked.iter().find(|folder| folder.join("manifest.toml").is_file()) {
         Some(folder) => Ok(folder.clone()),
         None => Err(ModelNotFound { path: path.into(), looked }),
     }
+}
+
+/// Where a file that ships with the program may lie: the working directory, `/usr/share/tvsl`, the
+/// folders above the program.
+pub fn places(path: &Path) -> Vec<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let folders = [Path::new(""), Path::new("/usr/share/tvsl")];
+    folders.into_iter().chain(program.ancestors().skip(1)).map(|folder| folder.join(path)).collect()
 }
 
 /// The machine's host name as one level of a topic.

@@ -13,6 +13,7 @@ use crate::capture::{self, CaptureError, Pace, Wanted};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::frame::Frame;
+use crate::geometry::Size;
 use crate::message::{Composer, Message, Moment};
 use crate::model::ModelError;
 use crate::notify::Notifier;
@@ -194,11 +195,13 @@ impl Supervisor<'_> {
         let analysed = self.analysis.push_frame(frame);
         let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
         self.analysed += 1;
+        let moment = self.moment();
         if self.analysed == 1 {
-            info!(width = frame.source.width, height = frame.source.height, "the first frame is analysed");
+            let Size { width, height } = frame.source;
+            info!(width, height, captured = moment.unix(frame.captured), "the first frame is analysed");
         }
         self.notifier.ready();
-        let message = self.composer.compose(&analysed, self.moment());
+        let message = self.composer.compose(&analysed, moment);
         self.observer.analysed(&analysed);
         let frames = self.analysed;
         self.notifier.status(self.clock.now(), || status_line(frames, message.as_ref()));

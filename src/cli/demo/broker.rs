@@ -1,0 +1,77 @@
+//! A mosquitto of our own on a free loopback port, for as long as the demonstration lasts.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running broker; it stops when this is dropped.
+pub(super) struct Broker {
+    process: Child,
+    /// Where it listens.
+    pub port: u16,
+}
+
+/// Where Debian puts the broker, which need not be on a user's path.
+const PLACES: [&str; 3] = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
+/// Longest time until it accepts connections.
+const START: Duration = Duration::from_secs(5);
+
+impl Broker {
+    /// Starts a broker that logs into `folder`.
+    pub fn start(folder: &Path) -> Result<Broker, String> {
+        let port = free_port().map_err(|error| format!("there is no free port on the loopback: {error}"))?;
+        let file = folder.join("mosquitto.conf");
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+        let log =
+            std::fs::write(&file, text).and_then(|()| std::fs::File::create(folder.join("mosquitto.log")));
+        let log = log.map_err(|error| format!("{}: cannot be written: {error}", folder.display()))?;
+        let mut broker = Broker { process: spawn(&file, log)?, port };
+        broker.wait().map(|()| broker)
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            if matches!(self.process.try_wait(), Ok(Some(_))) || began.elapsed() > START {
+                return Err("mosquitto did not start; see mosquitto.log in the output folder".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
+}
+
+fn spawn(file: &Path, log: std::fs::File) -> Result<Child, String> {
+    for program in PLACES {
+        let log = log.try_clone().map_err(|error| error.to_string())?;
+        match Command::new(program)
+            .arg("-c")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+        {
+            Ok(process) => return Ok(process),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{program} cannot be started: {error}")),
+        }
+    }
+    Err(format!(
+        "there is no mosquitto ({}); install it with `apt-get install mosquitto` or run `make setup`",
+        PLACES.join(", ")
+    ))
+}

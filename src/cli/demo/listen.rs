@@ -1,0 +1,62 @@
+//! A subscriber like any other: its own connection, its own thread, nothing but the topics.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+
+use crate::message::Message;
+
+/// What a subscriber sees.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A message of the topic `detections`.
+    Message(Box<Message>),
+    /// A word of the topic `status`.
+    Status(String),
+    /// A payload that is no message.
+    Unreadable(String),
+}
+
+/// Subscribes to everything under `prefix` and returns what arrives.
+pub(super) fn subscribe(port: u16, prefix: &str) -> Result<Receiver<Heard>, String> {
+    let mut options = MqttOptions::new("tvsl-demo-subscriber", ("127.0.0.1", port));
+    options.set_max_packet_size(256 * 1024, 256 * 1024);
+    let (client, mut connection) = Client::builder(options).capacity(8).build();
+    client.subscribe(format!("{prefix}/#"), QoS::AtLeastOnce).map_err(|error| error.to_string())?;
+    let (out, heard) = channel();
+    let (subscribed, ready) = channel();
+    let listen = move || {
+        // The client lives here: without it the connection would close.
+        let _client = client;
+        for event in connection.iter() {
+            match event {
+                Ok(Event::Incoming(Packet::SubAck(_))) => drop(subscribed.send(())),
+                Ok(Event::Incoming(Packet::Publish(publish))) => {
+                    if pass_on(&out, &publish.topic, &publish.payload).is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    };
+    std::thread::Builder::new().name("subscriber".into()).spawn(listen).map_err(|error| error.to_string())?;
+    ready
+        .recv_timeout(Duration::from_secs(5))
+        .map_err(|_| "the broker did not answer a subscriber in 5 s".to_string())?;
+    Ok(heard)
+}
+
+fn pass_on(out: &Sender<Heard>, topic: &[u8], payload: &[u8]) -> Result<(), ()> {
+    let heard = if topic.ends_with(b"/status") {
+        Heard::Status(String::from_utf8_lossy(payload).into())
+    } else {
+        match serde_json::from_slice(payload) {
+            Ok(message) => Heard::Message(Box::new(message)),
+            Err(error) => Heard::Unreadable(error.to_string()),
+        }
+    };
+    out.send(heard).map_err(drop)
+}
