@@ -91,7 +91,11 @@ impl Delivery {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let running = segment.to_running_time(at)?;
         let origin = if self.media_time { gst::ClockTime::ZERO } else { sink.base_time()? };
-        Some(Instant::from_nanos((origin + running).nseconds()))
+        let taken = Instant::from_nanos((origin + running).nseconds());
+        // A network stream's clock is recovered from its packets and may lead by some milliseconds.
+        let now =
+            sink.current_clock_time().filter(|_| self.live).map(|now| Instant::from_nanos(now.nseconds()));
+        Some(now.map_or(taken, |now| taken.min(now)))
     }
 }
 
