@@ -1,5 +1,5 @@
 //! The test camera: a pattern of `videotestsrc`, or `flash`, white for the first tenth of every
-//! second; and the sound that goes with it, a click as every second begins.
+//! second; and the sound that goes with it, a beep as every second begins.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -12,9 +12,13 @@ use crate::config::TestPicture;
 const FLASH: &str = "flash";
 /// Pictures in a second.
 const RATE: i32 = 30;
-/// How long a flash lasts.
+/// How long a flash lasts, in nanoseconds.
 const LIGHT: u64 = 100_000_000;
+/// How long a beep of 1 kHz lasts, in nanoseconds.
+const BEEP: u64 = 20_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Samples in a second of the test sound.
+const SAMPLES: u64 = 16_000;
 
 /// The test picture, 30 a second.
 pub(super) fn picture(
@@ -34,27 +38,60 @@ pub(super) fn picture(
         .build();
     let filter = only(caps)?;
     chain(pipeline, &[source, filter.clone()])?;
-    if let (true, Some(pad)) = (flash, filter.static_pad("src")) {
-        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
-            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
-                lighten(buffer);
-            }
-            gst::PadProbeReturn::Ok
-        });
+    if flash {
+        alter(&filter, lighten);
     }
     Ok(filter)
 }
 
-/// The test sound: silence, and a click as every second begins.
+/// The test sound: silence, and a beep as every second begins.
 pub(super) fn sound(pipeline: &gst::Bin, live: bool) -> Result<gst::Element, CaptureError> {
     let source = make("audiotestsrc")?;
     source.set_property("is-live", live);
-    source.set_property_from_str("wave", "ticks");
-    source.set_property("samplesperbuffer", 320i32);
-    let caps = gst::Caps::builder("audio/x-raw").field("rate", 16_000).field("channels", 1).build();
+    source.set_property_from_str("wave", "silence");
+    source.set_property("samplesperbuffer", SAMPLES as i32 / 50);
+    let caps = gst::Caps::builder("audio/x-raw")
+        .field("format", "F32LE")
+        .field("rate", SAMPLES as i32)
+        .field("channels", 1)
+        .build();
     let filter = only(caps)?;
     chain(pipeline, &[source, filter.clone()])?;
+    alter(&filter, beep);
     Ok(filter)
+}
+
+/// Has every buffer that leaves `filter` altered, given its time in nanoseconds.
+fn alter(filter: &gst::Element, change: fn(u64, &mut [u8])) {
+    let Some(pad) = filter.static_pad("src") else { return };
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+            && let Some(at) = buffer.pts()
+        {
+            let buffer = buffer.make_mut();
+            buffer.unset_flags(gst::BufferFlags::GAP); // the source says that it holds silence
+            if let Ok(mut bytes) = buffer.map_writable() {
+                change(at.nseconds(), &mut bytes);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn lighten(at: u64, picture: &mut [u8]) {
+    if at % SECOND < LIGHT {
+        picture.fill(255);
+    }
+}
+
+fn beep(at: u64, sound: &mut [u8]) {
+    for (i, sample) in (0u64..).zip(sound.as_chunks_mut::<4>().0) {
+        let since = (at + i * SECOND / SAMPLES) % SECOND;
+        if since < BEEP {
+            let wave = (since as f64 * 1e-9 * 1000.0 * std::f64::consts::TAU).sin() / 2.0;
+            *sample = (wave as f32).to_le_bytes();
+        }
+    }
 }
 
 fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), CaptureError> {
@@ -70,11 +107,4 @@ fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), CaptureError>
         reason: format!("pattern \"{pattern}\" is unknown"),
         cure: format!("expected {FLASH}, {}", known.join(", ")),
     })
-}
-
-fn lighten(buffer: &mut gst::Buffer) {
-    let light = buffer.pts().is_some_and(|at| at.nseconds() % SECOND < LIGHT);
-    if light && let Ok(mut bytes) = buffer.make_mut().map_writable() {
-        bytes.fill(255);
-    }
 }

@@ -111,7 +111,7 @@ pub fn start(
 ) -> Result<Capture, CaptureError> {
     init()?;
     let (media, alsa) = match microphone.source {
-        MicrophoneSource::Media if matches!(camera.source, CameraSource::V4l2 | CameraSource::Csi) => {
+        MicrophoneSource::Media if !camera.source.has_sound() => {
             return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
         }
         MicrophoneSource::Media => (Some(wanted.rate), None),

@@ -67,9 +67,9 @@ impl CameraSource {
         }
     }
 
-    /// Whether the source has a sound track that `microphone.source = "media"` can use.
+    /// Whether the source may have a sound track that `microphone.source = "media"` can use.
     pub const fn has_sound(self) -> bool {
-        matches!(self, Self::Rtsp | Self::File | Self::Test)
+        !matches!(self, Self::V4l2 | Self::Csi)
     }
 }
 
@@ -158,7 +158,7 @@ pub struct MediaFile {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TestPicture {
-    /// A pattern of GStreamer's `videotestsrc`.
+    /// A pattern of GStreamer's `videotestsrc`, or `flash`: white as every second begins, with a beep.
     #[serde(deserialize_with = "value::word")]
     pub pattern: String,
     /// Pixels across.
@@ -173,7 +173,7 @@ pub struct TestPicture {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
-    /// A GStreamer launch line that ends in raw video.
+    /// A GStreamer launch line that leaves its last pad open; a second open pad may carry sound.
     pub launch: String,
 }
 

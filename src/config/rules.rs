@@ -39,7 +39,7 @@ fn sound_track(config: &Config) -> Option<Fault> {
             "microphone.source",
             format!("\"media\" takes the camera's sound track, and a \"{}\" camera has none", source.name()),
         )
-        .help("expected \"alsa\" or \"none\", or camera.source \"file\", \"rtsp\" or \"test\"")
+        .help("expected \"alsa\" or \"none\", or camera.source \"file\", \"rtsp\", \"test\" or \"pipeline\"")
     })
 }
 

@@ -119,28 +119,46 @@ pub fn collect(receiver: &Receiver, mut enough: impl FnMut(&Heard) -> bool) -> H
     heard
 }
 
-/// Runs a launch line to its end, with `lighten` applied to the element named `picture` if there is one.
+/// Runs a launch line to its end. In an element named `picture` the first tenth of every second becomes
+/// white, in one named `sound` (S16, stereo, 48 kHz) its first 10 ms become a square wave of 1 kHz.
 pub fn make(line: &str, file: &Path) {
     capture::init().expect("GStreamer");
     let line = format!("{line} location={}", file.display());
     let pipeline = gst::parse::launch(&line).expect("a launch line");
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
-    if let Some(pad) = pipeline.by_name("picture").and_then(|e| e.static_pad("src")) {
-        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
-            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
-                && buffer.pts().is_some_and(|at| at.mseconds() % 1000 < 100)
-            {
-                buffer.make_mut().map_writable().expect("memory").fill(255);
+    alter(&pipeline, "picture", |at, bytes| {
+        if at % 1_000_000_000 < 100_000_000 {
+            bytes.fill(255);
+        }
+    });
+    alter(&pipeline, "sound", |at, bytes| {
+        for (i, frame) in (0..).zip(bytes.chunks_exact_mut(4)) {
+            let since = (at + i * 1_000_000_000 / 48_000) % 1_000_000_000;
+            if since < 10_000_000 {
+                let level = if since / 500_000 % 2 == 0 { [0, 0x60] } else { [0, 0xa0] };
+                frame.copy_from_slice(&[level, level].concat());
             }
-            gst::PadProbeReturn::Ok
-        });
-    }
+        }
+    });
     pipeline.set_state(gst::State::Playing).expect("a pipeline that plays");
     let bus = pipeline.bus().expect("a bus");
     let ends = [gst::MessageType::Eos, gst::MessageType::Error];
     let last = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &ends).expect("an end");
     pipeline.set_state(gst::State::Null).expect("a pipeline that stops");
     assert_eq!(last.type_(), gst::MessageType::Eos, "{last:?}");
+}
+
+fn alter(pipeline: &gst::Pipeline, element: &str, change: fn(u64, &mut [u8])) {
+    let Some(pad) = pipeline.by_name(element).and_then(|element| element.static_pad("src")) else { return };
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+            let at = buffer.pts().expect("a stamp").nseconds();
+            let buffer = buffer.make_mut();
+            buffer.unset_flags(gst::BufferFlags::GAP); // it said that it holds silence
+            change(at, &mut buffer.map_writable().expect("memory"));
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// `seconds` of black at 25 a second, white for the first tenth of each second, as Motion-JPEG.
@@ -155,7 +173,8 @@ pub fn flashes(seconds: u32) -> String {
 /// `seconds` of stereo at 48 kHz, a click as each second begins.
 pub fn clicks(seconds: u32) -> String {
     format!(
-        "audiotestsrc wave=ticks samplesperbuffer=480 num-buffers={} ! audio/x-raw,rate=48000,channels=2 ! audioconvert",
+        "audiotestsrc wave=silence samplesperbuffer=480 num-buffers={} ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2 ! identity name=sound ! audioconvert",
         100 * seconds
     )
 }
