@@ -3,6 +3,7 @@
 //! [`Supervisor::run`] is the one loop that tries again, around [`Supervisor::watch`], which lasts as
 //! long as the devices do.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub enum PipelineError {
     /// A recording broke off.
     #[error("the {0} broke off: {1}")]
     Broken(Sense, Box<dyn std::error::Error + Send + Sync>),
+    /// A recording has sound at most.
+    #[error("{}: there is no picture in it; tvsl reports what is both heard and seen, so give it a clip with both", .0.display())]
+    NoPicture(PathBuf),
     /// The model fails on every frame.
     #[error("the model failed on {MOST_FAILURES} frames in a row, last: {0}")]
     Model(#[from] ModelError),
@@ -110,6 +114,9 @@ impl Supervisor<'_> {
         let result = loop {
             let before = self.analysed;
             let why = match self.watch() {
+                Ok(Over::Finished) if self.analysed == 0 => {
+                    break Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
+                }
                 Ok(Over::Stopped | Over::Finished) => break Ok(()),
                 Ok(Over::Lost(sense, error)) if self.pace != Pace::Live => {
                     break Err(PipelineError::Broken(sense, error));

@@ -1,0 +1,150 @@
+//! The daemon as a process, fed with a clip that the tiny model hears and sees: red that hums low.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longest time that anything here may take; a test that needs it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A launch line for `seconds` of a red picture, and one for as much of a low hum.
+pub fn red(seconds: u32) -> String {
+    format!(
+        "videotestsrc pattern=red num-buffers={} ! video/x-raw,width=320,height=180,framerate=10/1 ! videoconvert ! jpegenc",
+        10 * seconds
+    )
+}
+
+pub fn hum(seconds: u32) -> String {
+    format!(
+        "audiotestsrc freq=200 volume=0.8 samplesperbuffer=480 num-buffers={} ! audio/x-raw,rate=48000,channels=1 ! audioconvert",
+        100 * seconds
+    )
+}
+
+/// A folder with a configuration and what it needs.
+pub struct Place(pub TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a configuration that plays `clip` for ever, with `more` below it.
+    pub fn plays(&self, clip: &Path, more: &str) -> PathBuf {
+        self.config(&format!(
+            "[camera]\nsource = \"file\"\n[camera.file]\npath = \"{}\"\nrepeat = true\n[microphone]\nsource = \"media\"\n{more}",
+            clip.display()
+        ))
+    }
+
+    /// Writes a configuration with the tiny model.
+    pub fn config(&self, text: &str) -> PathBuf {
+        let model = std::path::absolute("tests/data/tiny").expect("a working directory");
+        let file = self.path("tvsl.toml");
+        let text = format!("[device]\nname = \"test\"\n[model]\npath = \"{}\"\n{text}", model.display());
+        std::fs::write(&file, text).expect("room for a file");
+        file
+    }
+}
+
+/// Lines of a process, as they come.
+pub struct Lines(Receiver<String>);
+
+impl Lines {
+    pub fn of(source: impl Read + Send + 'static) -> Self {
+        let (out, lines) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(source).lines().map_while(Result::ok).try_for_each(|line| out.send(line)).ok()
+        });
+        Self(lines)
+    }
+
+    /// The first line that `wanted` holds for.
+    pub fn find(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let (began, mut seen) = (Instant::now(), Vec::new());
+        loop {
+            match self.0.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+                Ok(line) if wanted(&line) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("it never came ({error}) after:\n{}", seen.join("\n")),
+            }
+        }
+    }
+
+    /// Everything until the process closes its end.
+    pub fn rest(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            match self.0.recv_timeout(PATIENCE) {
+                Ok(line) => all.push(line),
+                Err(RecvTimeoutError::Disconnected) => return all,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("the process does not end after:\n{}", all.join("\n"))
+                }
+            }
+        }
+    }
+}
+
+/// `tvsl run --stdout`; killed when dropped.
+pub struct Daemon {
+    pub process: Child,
+    pub messages: Lines,
+    pub log: Lines,
+}
+
+impl Daemon {
+    pub fn start(config: &Path) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        for variable in
+            ["TVSL_CONFIG", "TVSL_LOG", "JOURNAL_STREAM", "INVOCATION_ID", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
+        {
+            command.env_remove(variable);
+        }
+        command.args(["run", "--stdout", "--config"]).arg(config).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the program starts");
+        let messages = Lines::of(process.stdout.take().expect("its output"));
+        let log = Lines::of(process.stderr.take().expect("its log"));
+        Self { process, messages, log }
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
+    }
+
+    /// Waits for its end.
+    pub fn end(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,187 @@
+//! A good systemd service: ready when it works, alive while it progresses, gone when told, and honest
+//! about input that it cannot use.
+
+mod daemon;
+mod support;
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use daemon::{Daemon, PATIENCE, Place, hum, red};
+
+const QUIET: &str = "[mqtt]\nenabled = false\n";
+
+/// The manager's end of `NOTIFY_SOCKET`.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Manager {
+    fn new(place: &Place) -> Self {
+        let path = place.path("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { socket, path }
+    }
+
+    fn daemon(&self, config: &Path) -> Daemon {
+        let path = self.path.to_str().expect("text");
+        Daemon::start_with(config, &[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "600000")])
+    }
+
+    /// Words until one starts with `wanted`; the words before it.
+    fn until(&self, wanted: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        loop {
+            let mut word = [0; 512];
+            let length =
+                self.socket.recv(&mut word).unwrap_or_else(|e| panic!("no {wanted} ({e}) after {before:?}"));
+            let word = String::from_utf8_lossy(&word[..length]).trim().to_string();
+            if word.starts_with(wanted) {
+                return before;
+            }
+            before.push(word);
+        }
+    }
+}
+
+fn clip(place: &Place, seconds: u32) -> PathBuf {
+    let clip = place.path("clip.mkv");
+    let (red, hum) = (red(seconds), hum(seconds));
+    support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
+    clip
+}
+
+/// Plays a clip once; gives exit code, messages and log.
+fn play(clip: &Path) -> (Option<i32>, Vec<String>, Vec<String>) {
+    let place = Place::new();
+    let config = place.plays(clip, QUIET);
+    let text = std::fs::read_to_string(&config).expect("a file").replace("repeat = true", "repeat = false");
+    std::fs::write(&config, text).expect("room for a file");
+    let mut daemon = Daemon::start(&config);
+    let (messages, log) = (daemon.messages.rest(), daemon.log.rest());
+    (daemon.end().code(), messages, log)
+}
+
+#[test]
+fn ready_after_a_frame_alive_while_it_works_gone_within_two_seconds() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 3), QUIET);
+    let manager = Manager::new(&place);
+    let mut daemon = manager.daemon(&config);
+    manager.until("READY=1");
+    manager.until("WATCHDOG=1");
+    manager.until("WATCHDOG=1");
+    daemon.messages.find(|line| line.contains("\"red\""));
+    manager.until("STATUS=");
+    let asked = Instant::now();
+    daemon.signal("TERM");
+    manager.until("STOPPING=1");
+    assert!(daemon.end().success());
+    assert!(asked.elapsed() < Duration::from_secs(2), "stopped after {:?}", asked.elapsed());
+    let last = daemon.messages.rest().pop().expect("a last message");
+    assert!(last.contains("\"ended\":[{"), "what was reported is ended: {last}");
+}
+
+#[test]
+fn waiting_for_a_camera_is_alive_but_not_ready() {
+    let place = Place::new();
+    let camera = "[camera]\nsource = \"v4l2\"\n[camera.v4l2]\ndevice = \"/dev/v4l/by-id/none\"\n[microphone]\nsource = \"none\"\n";
+    let config = place.config(&format!("{camera}{QUIET}"));
+    let manager = Manager::new(&place);
+    let mut daemon = manager.daemon(&config);
+    let told = daemon.log.find(|line| line.contains("trying again"));
+    assert!(told.contains("/dev/v4l/by-id/none"), "{told}");
+    daemon.log.find(|line| line.contains("trying again"));
+    manager.until("WATCHDOG=1");
+    daemon.signal("TERM");
+    assert!(!manager.until("STOPPING=1").contains(&"READY=1".to_string()));
+    assert!(daemon.end().success());
+}
+
+#[test]
+fn a_clip_is_told_to_its_end() {
+    let place = Place::new();
+    let (code, messages, log) = play(&clip(&place, 3));
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(messages.iter().any(|line| line.contains("\"start\"")));
+    assert!(messages.last().is_some_and(|line| line.contains("\"ended\":[{")));
+}
+
+#[test]
+fn without_sound_nothing_is_reported() {
+    let place = Place::new();
+    let silent = place.path("silent.mkv");
+    support::make(&format!("{} ! matroskamux ! filesink", red(2)), &silent);
+    let (code, messages, log) = play(&silent);
+    assert_eq!((code, messages.len()), (Some(0), 0), "{log:?}");
+}
+
+#[test]
+fn a_clip_without_a_picture_is_named() {
+    let place = Place::new();
+    let blind = place.path("blind.mkv");
+    support::make(&format!("{} ! matroskamux ! filesink", hum(2)), &blind);
+    let (code, messages, log) = play(&blind);
+    let all = log.join("\n");
+    assert!(code == Some(1) && messages.is_empty() && all.contains("blind.mkv"), "{code:?} {all}");
+}
+
+#[test]
+fn media_that_cannot_be_read_is_an_error_and_no_hang() {
+    let place = Place::new();
+    let noise = place.path("noise.mp4");
+    std::fs::write(&noise, vec![0x55; 10_000]).expect("room for a file");
+    for file in [noise, place.path("missing.mp4")] {
+        let (code, messages, log) = play(&file);
+        let all = log.join("\n");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("text");
+        assert!(code == Some(1) && messages.is_empty() && all.contains(name), "{code:?} {all}");
+    }
+}
+
+#[test]
+fn a_truncated_clip_is_told_as_far_as_it_goes() {
+    let place = Place::new();
+    let whole = std::fs::read(clip(&place, 4)).expect("a clip");
+    let cut = place.path("cut.mkv");
+    std::fs::write(&cut, &whole[..whole.len() * 3 / 4]).expect("room for a file");
+    let (code, messages, log) = play(&cut);
+    assert!(code.is_some(), "it ends by itself: {log:?}");
+    assert!(messages.iter().any(|line| line.contains("\"red\"")), "{log:?}");
+    assert!(messages.last().is_some_and(|line| line.contains("\"ended\":[{")), "nothing stays reported");
+}
+
+#[test]
+fn a_model_that_is_not_there_is_a_wrong_configuration() {
+    let place = Place::new();
+    let config = place.path("tvsl.toml");
+    std::fs::write(&config, "[model]\npath = \"no/such/model\"\n").expect("room for a file");
+    let mut daemon = Daemon::start(&config);
+    let log = daemon.log.rest().join("\n");
+    assert_eq!(daemon.end().code(), Some(78), "{log}");
+    assert!(log.contains("no/such/model"), "{log}");
+}
+
+#[test]
+fn the_machines_own_noise_is_learned_into_a_file() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 4), QUIET);
+    let out = place.path("noise.toml");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tvsl"))
+        .args(["run", "--learn-background", "1", "--config"])
+        .args([&config, Path::new("--out"), &out])
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let with = format!(
+        "{}[detection]\nbackground = \"noise.toml\"\n",
+        std::fs::read_to_string(&config).expect("a file")
+    );
+    std::fs::write(&config, with.replace("repeat = true", "repeat = false")).expect("room for a file");
+    let mut daemon = Daemon::start(&config);
+    assert_eq!(daemon.messages.rest(), Vec::<String>::new(), "the learned noise is no event");
+    assert!(daemon.end().success());
+}
