@@ -202,7 +202,7 @@ static void *Builder_createNetworkV2(Object *self, uint32_t flags) {
 static Object profile_target = {OptimizationProfile_table}, profile = {NULL, &profile_target, "OptimizationProfile"};
 static void *Builder_createOptimizationProfile(Object *self) { FAIL_POINTER("new profile"); return &profile; }
 static const char *memory_data;
-static size_t memory_size;
+static size_t memory_size, workspace;
 static void *host_memory(const char *data, size_t size) {
     memory_data = data;
     memory_size = size;
@@ -212,6 +212,8 @@ static void *Builder_buildSerializedNetwork(Object *self, Object *network, Objec
     if (strcmp(network->class, "NetworkDefinition") != 0 || strcmp(config->class, "BuilderConfig") != 0) abort();
     note("build");
     say(3, "building");
+    const char *most = getenv("FAKE_TENSORRT_WORKSPACE"); // in MiB; more is out of memory
+    if (most != NULL && workspace > (size_t)atoi(most) << 20) { say(1, "OutOfMemory (no details)"); return NULL; }
     FAIL_POINTER("build");
     return host_memory("FAKEPLAN y=2x", 13);
 }
@@ -232,7 +234,10 @@ static bool BuilderConfig_setTimingCache(Object *self, Object *cache, bool ignor
     FAIL_BOOL("set timing cache");
     return strcmp(cache->class, "TimingCache") == 0 && !ignore;
 }
-static void BuilderConfig_setMemoryPoolLimit(Object *self, int32_t pool, size_t size) { note("pool %d: %zu", pool, size); }
+static void BuilderConfig_setMemoryPoolLimit(Object *self, int32_t pool, size_t size) {
+    note("pool %d: %zu", pool, size);
+    workspace = size;
+}
 static void BuilderConfig_setBuilderOptimizationLevel(Object *self, int32_t level) { note("level %d", level); }
 static bool BuilderConfig_setNbComputeCapabilities(Object *self, int32_t count) { return count == 1; }
 static bool BuilderConfig_setComputeCapability(Object *self, int32_t capability, int32_t index) {

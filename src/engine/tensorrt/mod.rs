@@ -28,7 +28,7 @@
 //! the slots of each family (`tests/tensorrt_binding.rs`). The ONNX parser and the builder of the real
 //! TensorRT for RTX 1.7.1 read and compiled the default model's graphs on a machine without a GPU
 //! (`tests/tensorrt_rtx.rs`, opt-in). Loading and running a plan with a real `libnvinfer` on a GPU has
-//! not been tried yet.
+//! not been tried yet, nor has the CUDA half outside a fake driver (`tests/tensorrt_engine.rs`).
 #![allow(unsafe_code, reason = "C++ objects are called through their virtual tables; it all stands here")]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 

@@ -1,0 +1,109 @@
+//! `tvsl engine`, on a fake GPU with a fake TensorRT, and on a machine that has neither.
+#![allow(unsafe_code, reason = "the fake library is steered through its functions")]
+
+#[path = "fake_tensorrt/mod.rs"]
+mod fake_tensorrt;
+
+mod tiny;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fake_tensorrt::{RELEASES, compile, compile_cuda};
+use tvsl::engine::tensorrt::plan;
+
+/// A machine with a fake GPU, a fake TensorRT 10.3, and a copy of the tiny model.
+struct Machine {
+    libraries: PathBuf,
+    model: tiny::Copy,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let libraries = compile(RELEASES[2]).parent().expect("it lies in a folder").to_owned();
+        compile_cuda(&libraries);
+        Self { libraries, model: tiny::Copy::new() }
+    }
+
+    fn engine(&self, action: &str, variables: &[(&str, &str)]) -> Output {
+        let mut tvsl = tvsl(action, self.model.0.path());
+        tvsl.env("LD_LIBRARY_PATH", &self.libraries).envs(variables.iter().copied());
+        tvsl.output().expect("the program starts")
+    }
+
+    fn sidecar(&self, graph: &str) -> plan::Sidecar {
+        plan::describe(&self.model.path(graph)).expect("a plan with a sidecar")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.libraries);
+    }
+}
+
+fn tvsl(action: &str, model: &Path) -> Command {
+    let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    tvsl.args(["engine", action, "--model"]).arg(model).env_remove("TVSL_TENSORRT").env_remove("TVSL_CONFIG");
+    tvsl
+}
+
+fn text(output: &Output) -> String {
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    out + &err
+}
+
+#[test]
+fn build_makes_a_plan_of_every_graph_and_inspect_shows_it() {
+    let machine = Machine::new();
+    let built = machine.engine("build", &[]);
+    assert!(built.status.success(), "{}", text(&built));
+    assert!(
+        text(&built).contains("building for TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6"),
+        "{}",
+        text(&built)
+    );
+    for graph in ["image.onnx", "audio.onnx", "stage1.onnx", "stage2.onnx"] {
+        assert!(text(&built).contains(&plan::path(&machine.model.path(graph)).display().to_string()));
+        assert!(machine.sidecar(graph).sources.contains_key(graph));
+    }
+    let inspected = machine.engine("inspect", &[]);
+    assert!(inspected.status.success(), "{}", text(&inspected));
+    assert!(text(&inspected).contains("\"Precision\": \"FP16\""), "{}", text(&inspected));
+    assert!(text(&inspected).contains("built for  TensorRT 10.3.0.26 for Orin"), "{}", text(&inspected));
+}
+
+#[test]
+fn a_build_that_runs_out_of_memory_takes_less_workspace_and_then_says_so() {
+    let machine = Machine::new();
+    let built = machine.engine("build", &[("FAKE_TENSORRT_WORKSPACE", "200")]);
+    assert!(built.status.success(), "{}", text(&built));
+    let options = machine.sidecar("image.onnx").options;
+    assert_eq!((options.workspace_mib, options.level), (128, 3));
+    let failed = machine.engine("build", &[("FAKE_TENSORRT_WORKSPACE", "10")]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        text(&failed).contains("buildSerializedNetwork failed; TensorRT said: OutOfMemory"),
+        "{}",
+        text(&failed)
+    );
+}
+
+#[test]
+fn inspect_without_a_plan_names_the_cure() {
+    let output = Machine::new().engine("inspect", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("build it with `tvsl engine build`"), "{}", text(&output));
+}
+
+#[test]
+fn without_a_gpu_the_command_says_so() {
+    if Path::new("/dev/nvidiactl").exists() || Path::new("/dev/nvhost-gpu").exists() {
+        println!("skipped: this machine has a GPU");
+        return;
+    }
+    let output = tvsl("build", tiny::folder()).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("no NVIDIA GPU can be used here"), "{}", text(&output));
+}
