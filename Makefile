@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test setup setup-test build lint bench eval model check-model clean
+.PHONY: help demo test test-rtx setup setup-test build lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -7,6 +7,7 @@ help:
 	@echo "make test    set up, and run every test"
 	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
 	@echo "make build   the program, target/release/tvsl"
+	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
 	@echo "make bench   how fast it is;  make eval SCENES=scenes.json   how right it is"
 	@echo "make model   build the default model again from its sources;  make check-model   compare it with the reference"
@@ -28,6 +29,12 @@ demo: build
 # TESTFLAGS goes to the test programs, for example TESTFLAGS=--show-output.
 test: setup-test
 	$(CARGO) test --locked --no-fail-fast -- $(TESTFLAGS)
+
+# The TensorRT binding against NVIDIA's real builder and ONNX parser; needs no GPU.
+test-rtx: setup-test
+	@setup/tensorrt_rtx.sh
+	LD_LIBRARY_PATH=$(CURDIR)/.cache/tensorrt-rtx TVSL_TENSORRT_RTX=$(CURDIR)/.cache/tensorrt-rtx/libtensorrt_rtx.so.1 \
+		$(CARGO) test --locked --test tensorrt_rtx -- --nocapture
 
 lint:
 	$(CARGO) fmt --check

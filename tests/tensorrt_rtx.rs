@@ -1,6 +1,7 @@
 //! The TensorRT binding against the real TensorRT for RTX: its builder and its ONNX parser need no GPU.
 //!
-//! Opt-in, because the library is NVIDIA's and is not ours to pass on: name its file in `TVSL_TENSORRT_RTX`.
+//! Opt-in, because the library is NVIDIA's and is not ours to pass on: `make test-rtx` fetches it and names its
+//! file in `TVSL_TENSORRT_RTX`.
 
 use std::path::{Path, PathBuf};
 
