@@ -27,9 +27,9 @@ pub fn of_class(class: usize) -> Rgb {
 /// The heat scale, 0 cold to 1 hot: violet, red, orange, pale yellow with evenly rising lightness.
 pub fn heat(value: f32) -> Rgb {
     let value = value.clamp(0.0, 1.0);
-    let hue = (-45.0 + 150.0 * value.powf(0.85)).to_radians();
-    let strength = 0.19 - 0.09 * value * value;
-    oklch(0.35 + 0.60 * value, strength, hue)
+    let hue = (-50.0 + 142.0 * value.powf(0.8)).to_radians();
+    let strength = 0.20 - 0.07 * value * value;
+    oklch(0.38 + 0.54 * value, strength, hue)
 }
 
 /// A colour of lightness 0–1, chroma 0–0.4 and hue in radians of the OKLab space (Björn Ottosson,
