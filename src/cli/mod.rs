@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod engine;
+mod eval;
 pub mod logging;
 mod run;
 
@@ -29,6 +30,7 @@ Examples:
   tvsl check                        what would run, and whether the configuration is right
   tvsl check --config tvsl.toml     the same for a file that is being written
   tvsl check --model                also load the model, which takes a second
+  tvsl eval scenes.json             how right the model is on labelled scenes
   tvsl engine build                 compile the model for the NVIDIA GPU of this machine
 
 Configuration: the first of --config FILE, $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml, built-in
@@ -50,6 +52,7 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Eval(eval::Arguments),
     Engine(engine::Arguments),
 }
 
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments, &common),
         Command::Run(arguments) => run::run(arguments, &common),
         Command::Check(arguments) => check::run(arguments, &common),
+        Command::Eval(arguments) => eval::run(arguments, &common),
         Command::Engine(arguments) => engine::run(arguments, &common),
     };
     match outcome {

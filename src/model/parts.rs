@@ -62,6 +62,17 @@ impl Parts {
         })
     }
 
+    /// Gives class `n` the text of class `order[n]`.
+    pub(super) fn permute_text(&mut self, order: &[ClassId]) -> Result<(), ModelError> {
+        let mut data = Vec::with_capacity(self.text.data.len());
+        for &class in order {
+            let row = class * self.dimension..(class + 1) * self.dimension;
+            data.extend_from_slice(self.text.data.get(row).ok_or(ModelError::Index(class))?);
+        }
+        self.text = Tensor { shape: vec![order.len(), self.dimension], data };
+        Ok(())
+    }
+
     /// `V`, `[1, P, D]`, of a prepared picture.
     pub(super) fn encode_image(&mut self, input: &Tensor, fit: &Fit) -> Result<Tensor, ModelError> {
         let cells = self.image.run(&[("image", input)])?.remove(0);
