@@ -285,7 +285,7 @@ fn fill(mut sound: Vec<f32>, window: usize, hop: usize) -> Vec<f32> {
 fn window_ends(samples: usize, window: usize) -> Vec<usize> {
     let window = window.max(1);
     let mut ends: Vec<_> = (1..=samples / window).map(|i| i * window).collect();
-    if samples % window > 0 {
+    if !samples.is_multiple_of(window) {
         ends.push(samples);
     }
     ends
