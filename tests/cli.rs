@@ -87,6 +87,24 @@ fn check_exits_with_78_and_the_reason() {
 }
 
 #[test]
+fn run_exits_with_78_for_a_wrong_configuration_too() {
+    let folder = folder();
+    let file = write(&folder, "wrong.toml", "camera.rate = 0\n");
+    let (code, out, err) = output(&mut tvsl(&folder, &["run", "--config", &file]));
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert!(err.contains("wrong.toml:1:15: camera.rate: 0 is out of range"), "{err}");
+}
+
+#[test]
+fn check_knows_the_classes_of_the_model() {
+    let folder = folder();
+    let file = write(&folder, "c.toml", "detection.classes = [\"dgo\"]\n");
+    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert_eq!(code, 78);
+    assert!(err.contains("no class \"dgo\"") && err.contains("\"dog\""), "{err}");
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let folder = folder();
     let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", "absent.toml"]));

@@ -4,7 +4,7 @@ use super::{Common, Failure};
 use crate::analysis::Analysis;
 use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
 use crate::engine;
-use crate::model::{Manifest, Model};
+use crate::model::{Decision, Manifest, Model};
 use clap::Args;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use std::path::Path;
 /// Exits with 0, or with 78 and every fault with its line, its key and what was expected.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Also open the model as `run` would: engine, checksums, graphs, classes named in the configuration
+    /// Also open the model as `run` would: engine, checksums, graphs, learned background
     #[arg(long)]
     model: bool,
 }
@@ -24,6 +24,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let folder = config.model_dir()?;
     let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
     let manifest = Manifest::read(&folder).map_err(Failure::configuration)?;
+    // Fails for a class that the model lacks.
+    Decision::new(&manifest, &config.detection, None).map_err(Failure::configuration)?;
     super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
 }
 

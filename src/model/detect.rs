@@ -97,7 +97,7 @@ impl Decision {
 }
 
 fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> ModelError {
-    let near = |class: &str| (strsim::jaro_winkler(class, name) * 1e6) as u32;
+    let near = |class: &str| std::cmp::Reverse(strsim::damerau_levenshtein(class, name));
     let nearest = manifest.classes.iter().map(|c| &c.name).max_by_key(|class| near(class));
     ModelError::Class {
         key,
