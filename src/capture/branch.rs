@@ -39,6 +39,16 @@ pub(super) struct Delivery {
 /// Posted on the bus when the first picture or sound of a pipeline arrives.
 pub(super) const FIRST: &str = "tvsl-first";
 
+/// Posted on the bus when a sense ends: behind the error, if there is one, that made it end.
+pub(super) fn end_of(sense: Sense) -> String {
+    format!("tvsl-end-of-{sense}")
+}
+
+fn note(sink: &gst_app::AppSink, name: &str) {
+    let message = gst::message::Application::builder(gst::Structure::new_empty(name)).src(sink);
+    sink.post_message(message.build()).ok();
+}
+
 impl Delivery {
     /// Sends the end or the fault of a sense, once.
     pub fn finish(&self, last_word: Sensed) {
@@ -55,7 +65,7 @@ impl Delivery {
         mut item: impl FnMut(&gst::Sample, Instant) -> Option<Sensed> + Send + 'static,
     ) -> gst_app::AppSink {
         let first = AtomicBool::new(true);
-        let (delivery, ending) = (Arc::clone(self), Arc::clone(self));
+        let delivery = Arc::clone(self);
         let callbacks = gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
@@ -66,7 +76,7 @@ impl Delivery {
                     _ => Ok(gst::FlowSuccess::Ok),
                 }
             })
-            .eos(move |_| ending.finish(Sensed::End(sense)))
+            .eos(move |sink| note(sink, &end_of(sense)))
             .build();
         let sink = gst_app::AppSink::builder().max_buffers(1).sync(self.in_time).async_(!self.live);
         let sink = sink.enable_last_sample(false).callbacks(callbacks).build();
@@ -79,8 +89,7 @@ impl Delivery {
             self.last.store(now.nseconds().max(1), Ordering::Relaxed);
         }
         if first {
-            let message = gst::message::Application::builder(gst::Structure::new_empty(FIRST)).src(sink);
-            sink.post_message(message.build()).ok();
+            note(sink, FIRST);
         }
     }
 
@@ -153,6 +162,8 @@ pub(super) fn sound(
         end = Some(block.end());
         Some(Sensed::Sound(block))
     });
+    // A block is heard when it ends, and not when it begins.
+    sink.set_property("ts-offset", BLOCK);
     let caps = gst::Caps::builder("audio/x-raw")
         .field("format", "F32LE")
         .field("layout", "interleaved")
@@ -164,6 +175,8 @@ pub(super) fn sound(
     join(pad, &stages)
 }
 
+/// Usual length of a block of decoded sound, in nanoseconds.
+const BLOCK: i64 = 20_000_000;
 /// Stamps further apart than the samples between them by this much show lost sound.
 const GAP: std::time::Duration = std::time::Duration::from_millis(10);
 

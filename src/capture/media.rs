@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as Moment};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::branch::{self, Delivery, FIRST, Scale};
+use super::branch::{self, Delivery, FIRST, Scale, end_of};
 use super::error::CaptureError;
 use super::sources::{Origin, make};
 use crate::queue::{Sender, Sense, Sensed};
@@ -226,6 +226,7 @@ impl Watch {
                 gst::MessageView::AsyncDone(_) if !self.origin.live => break,
                 gst::MessageView::Eos(_) => break,
                 gst::MessageView::Application(note) if named(note, FIRST) => break,
+                gst::MessageView::Application(note) => self.ended(note),
                 _ => {}
             }
         }
@@ -248,6 +249,7 @@ impl Watch {
             };
             match message.view() {
                 gst::MessageView::Application(note) if named(note, STOP) => return,
+                gst::MessageView::Application(note) => self.ended(note),
                 gst::MessageView::Error(error) => return self.fault(&self.error(error)),
                 gst::MessageView::SegmentDone(_) => {
                     if let Err(error) = self.rewind(gst::SeekFlags::empty()) {
@@ -291,6 +293,13 @@ impl Watch {
     fn rewind(&self, flags: gst::SeekFlags) -> Result<(), CaptureError> {
         let sought = self.pipeline.seek_simple(flags | gst::SeekFlags::SEGMENT, gst::ClockTime::ZERO);
         sought.map_err(|_| self.media("cannot be played again from its start".into()))
+    }
+
+    fn ended(&self, note: &gst::message::Application) {
+        let senses = [Sense::Camera, Sense::Microphone].into_iter();
+        for sense in senses.filter(|sense| named(note, &end_of(*sense))) {
+            self.delivery.finish(Sensed::End(sense));
+        }
     }
 
     fn fault(&self, error: &CaptureError) {

@@ -13,7 +13,6 @@
 typedef struct {
 	snd_pcm_ioplug_t io;
 	int64_t start; // nanoseconds at which frame 0 is taken
-	int64_t read;  // frames the application has taken since
 } card_t;
 
 static int64_t now(void) {
@@ -26,7 +25,6 @@ static int card_start(snd_pcm_ioplug_t *io) {
 	card_t *card = io->private_data;
 	struct itimerspec tick = { { 0, 5000000 }, { 0, 5000000 } };
 	card->start = now();
-	card->read = 0;
 	return timerfd_settime(io->poll_fd, 0, &tick, NULL);
 }
 
@@ -38,7 +36,7 @@ static int card_stop(snd_pcm_ioplug_t *io) {
 static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io) {
 	card_t *card = io->private_data;
 	int64_t taken = (now() - card->start) * io->rate / 1000000000LL;
-	if (taken - card->read > (int64_t)io->buffer_size)
+	if (taken - (int64_t)io->appl_ptr > (int64_t)io->buffer_size)
 		return -EPIPE;
 	return taken % io->buffer_size;
 }
@@ -46,8 +44,8 @@ static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io) {
 static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
 				       snd_pcm_uframes_t offset, snd_pcm_uframes_t size) {
 	card_t *card = io->private_data;
-	for (snd_pcm_uframes_t i = 0; i < size; i++, card->read++) {
-		int64_t at = card->start + card->read * 1000000000LL / io->rate;
+	for (snd_pcm_uframes_t i = 0; i < size; i++) {
+		int64_t at = card->start + (int64_t)(io->appl_ptr + i) * 1000000000LL / io->rate;
 		for (unsigned int c = 0; c < io->channels; c++) {
 			char *to = (char *)areas[c].addr + (areas[c].first + areas[c].step * (offset + i)) / 8;
 			float level = c == 0 && at / 1000000 % 250 < 2 ? 0.5f : 0.0f;

@@ -188,11 +188,11 @@ pub fn flash_and_click(file: &Path, seconds: u32) {
     );
 }
 
-/// Seconds at which the picture turns light.
+/// Seconds at which the picture turns from dark to light.
 pub fn flash_times(heard: &Heard) -> Vec<f64> {
     let light =
         |frame: &Frame| frame.rgb.iter().map(|v| u64::from(*v)).sum::<u64>() > frame.rgb.len() as u64 * 128;
-    let mut dark = true;
+    let mut dark = false;
     let mut times = Vec::new();
     for frame in &heard.frames {
         let now = light(frame);
