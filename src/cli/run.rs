@@ -53,8 +53,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 /// The configured model on the configured engine, ready to analyse.
 fn open(config: &Config) -> Result<Analysis, Failure> {
     let folder = config.model_dir()?;
-    let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
-    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::failed)?;
+    let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
+    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::configuration)?;
     let manifest = model.manifest();
     info!(
         model = manifest.name,

@@ -13,11 +13,13 @@ use crate::message::{Message, Sounding};
 use crate::picture::{self, Canvas, Mark, colour};
 use crate::queue::{self, Limits, Policy, Sensed};
 
-/// Draws one picture in the middle of everything that is heard and seen, and one just before its first
-/// sound, into `out`; tells how many.
+/// Draws one picture in the middle of everything that is heard and seen, one just before its first
+/// sound, and one of the moment with the most to tell, into `out`; tells how many.
 pub(super) fn leave(truth: &Truth, messages: &[Message], start: f64, out: &Path) -> Result<usize, String> {
     let mut times: Vec<f64> = truth.visible().map(|i| (i.start + i.end) / 2.0).collect();
     times.push(truth.visible().map(|i| i.start).fold(f64::INFINITY, f64::min) / 2.0);
+    let fullest = messages.iter().max_by_key(|message| message.detections.len());
+    times.extend(fullest.map(|message| message.frame.captured - start));
     times.sort_by(f64::total_cmp);
     times.dedup_by(|a, b| (*a - *b).abs() < 0.5);
     let frames = frames_at(&truth.clip, &times)?;

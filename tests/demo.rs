@@ -1,0 +1,43 @@
+//! `tvsl demo` finds what truly happens in its clip, through a real broker, and leaves pictures.
+
+use std::process::Command;
+
+#[test]
+fn the_demonstration_tells_the_truth() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_tvsl"))
+        .args(["demo", "--out"])
+        .arg(out.path())
+        .env_remove("TVSL_CONFIG")
+        .output()
+        .expect("the program starts");
+    let (told, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}\n{log}");
+    assert!(told.contains("0 false reports"), "{told}");
+    let messages = std::fs::read_to_string(out.path().join("messages.jsonl")).expect("the messages are kept");
+    let sequences: Vec<u64> = messages
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["sequence"]
+                .as_u64()
+                .expect("a number")
+        })
+        .collect();
+    let count = sequences.len() as u64;
+    assert!(
+        sequences.iter().copied().eq(1..=count) && count > 20,
+        "nothing is lost on the way: {sequences:?}"
+    );
+    let pictures = std::fs::read_dir(out.path()).expect("a folder").flatten();
+    assert!(pictures.filter(|file| file.path().extension().is_some_and(|e| e == "png")).count() >= 4);
+}
+
+#[test]
+fn a_missing_clip_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tvsl"))
+        .args(["demo", "--truth", "no/such/truth.json"])
+        .output()
+        .expect("the program starts");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no/such/truth.json"));
+}
