@@ -150,12 +150,26 @@ fn open_camera(
 /// # Errors
 /// A file that is missing, unreadable or holds no picture.
 pub fn read_picture(path: &Path, max: Option<Size>) -> Result<Frame, CaptureError> {
+    let first = read_pictures(path, max)?.next().transpose()?;
+    first.ok_or_else(|| CaptureError::file(path, "holds no picture"))
+}
+
+/// All pictures of a file, in order, as [`read_picture`] gives the first; stamps count from the start.
+///
+/// # Errors
+/// A file that is missing, unreadable or holds no picture; later, one that breaks off.
+pub fn read_pictures(
+    path: &Path,
+    max: Option<Size>,
+) -> Result<impl Iterator<Item = Result<Frame, CaptureError>>, CaptureError> {
     let scale: Scale = Arc::new(move |source| max.map_or(source, |max| within(source, max)));
     let wants = Wants { pictures: Some((scale, f64::INFINITY)), sound: None };
-    match read(path, wants)?.next().transpose()? {
-        Some(Sensed::Frame(frame)) => Ok(frame),
-        _ => Err(CaptureError::file(path, "holds no picture")),
-    }
+    let picture = |item| match item {
+        Ok(Sensed::Frame(frame)) => Some(Ok(frame)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    };
+    Ok(read(path, wants)?.filter_map(picture))
 }
 
 /// The whole sound of a file as mono samples at `rate`.

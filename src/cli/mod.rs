@@ -3,6 +3,8 @@
 //! Results go to standard output, messages and logs to standard error. Exit codes: 0 done, 1 failed,
 //! 2 the command line is wrong, 78 the configuration is wrong (no use in starting again unchanged).
 
+mod annotate;
+mod bench;
 mod check;
 mod demo;
 mod engine;
@@ -30,7 +32,9 @@ Examples:
   tvsl check                        what would run, and whether the configuration is right
   tvsl check --config tvsl.toml     the same for a file that is being written
   tvsl check --model                also load the model, which takes a second
+  tvsl annotate clip.mp4 --out DIR  what sounds where in a recording, as messages and pictures
   tvsl eval scenes.json             how right the model is on labelled scenes
+  tvsl bench                        how fast it is on this machine
   tvsl engine build                 compile the model for the NVIDIA GPU of this machine
 
 Configuration: the first of --config FILE, $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml, built-in
@@ -52,7 +56,9 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Annotate(annotate::Arguments),
     Eval(eval::Arguments),
+    Bench(bench::Arguments),
     Engine(engine::Arguments),
 }
 
@@ -149,6 +155,8 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments, &common),
         Command::Run(arguments) => run::run(arguments, &common),
         Command::Check(arguments) => check::run(arguments, &common),
+        Command::Annotate(arguments) => annotate::run(arguments, &common),
+        Command::Bench(arguments) => bench::run(arguments, &common),
         Command::Eval(arguments) => eval::run(arguments, &common),
         Command::Engine(arguments) => engine::run(arguments, &common),
     };

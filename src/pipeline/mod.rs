@@ -9,4 +9,4 @@ mod supervise;
 
 pub use serve::{ServeError, serve};
 pub use stop::Stop;
-pub use supervise::{Observer, PipelineError, run};
+pub use supervise::{Observer, PipelineError, replay, run};

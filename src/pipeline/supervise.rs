@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{self, CaptureError, Pace, Wanted};
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::frame::Frame;
 use crate::geometry::Size;
@@ -67,9 +67,35 @@ pub fn run(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
+    run_at(Pace::of(&config.camera), config, analysis, clock, stop, observer)
+}
+
+/// Analyses the recording that the configuration names as fast as it can. All stamps are seconds of the
+/// recording, in messages too.
+///
+/// # Errors
+/// As [`run`].
+pub fn replay(
+    config: &Config,
+    analysis: Analysis,
+    clock: &dyn Clock,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<(), PipelineError> {
+    run_at(Pace::Fast, config, analysis, clock, stop, observer)
+}
+
+fn run_at(
+    pace: Pace,
+    config: &Config,
+    analysis: Analysis,
+    clock: &dyn Clock,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<(), PipelineError> {
     let composer = Composer::new(config, analysis.model().manifest(), fastrand::u32(..));
     let notifier = Notifier::new();
-    let pace = Pace::of(&config.camera);
+    let (analysed, failures, latest) = (0, 0, Instant::ZERO);
     let supervisor = Supervisor {
         config,
         clock,
@@ -79,8 +105,9 @@ pub fn run(
         analysis,
         composer,
         notifier,
-        analysed: 0,
-        failures: 0,
+        analysed,
+        failures,
+        latest,
     };
     supervisor.run()
 }
@@ -96,6 +123,8 @@ struct Supervisor<'a> {
     notifier: Notifier,
     analysed: u64,
     failures: u32,
+    /// When the last frame was captured.
+    latest: Instant,
 }
 
 /// Why a watch is over.
@@ -202,6 +231,7 @@ impl Supervisor<'_> {
         let analysed = self.analysis.push_frame(frame);
         let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
         self.analysed += 1;
+        self.latest = frame.captured;
         let moment = self.moment();
         if self.analysed == 1 {
             let Size { width, height } = frame.source;
@@ -257,7 +287,10 @@ impl Supervisor<'_> {
     }
 
     fn moment(&self) -> Moment {
-        Moment { now: self.clock.now(), wall: self.clock.wall() }
+        match self.pace {
+            Pace::Fast => Moment::of_recording(self.latest),
+            Pace::Live | Pace::Realtime => Moment { now: self.clock.now(), wall: self.clock.wall() },
+        }
     }
 }
 

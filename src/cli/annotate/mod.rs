@@ -1,0 +1,146 @@
+//! `tvsl annotate`: what a recording, or a picture with a sound, holds; as messages and as pictures.
+
+mod journal;
+mod shots;
+mod timeline;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant as Stopwatch;
+
+use clap::Args;
+
+use super::{Common, Failure};
+use crate::analysis::Analysis;
+use crate::capture;
+use crate::clock::{Instant, SystemClock};
+use crate::config::{CameraSource, Config, MicrophoneSource};
+use crate::engine;
+use crate::frame::Samples;
+use crate::message::{Composer, Moment};
+use crate::model::Model;
+use crate::pipeline::{self, Observer, Stop};
+use journal::Journal;
+
+/// Show what sounds where in a recording
+///
+/// Analyses a clip, or a picture together with a sound, as fast as it can with the settings of `run`.
+/// Writes the messages that `run` would publish to DIR/detections.jsonl (times are seconds of the
+/// recording), and pictures with heat, boxes and labels: one a second while something sounds, and one
+/// for every change.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// A clip with sound; or, with a sound beside it, a picture
+    #[arg(value_name = "INPUT")]
+    input: PathBuf,
+    /// A sound for the picture INPUT
+    #[arg(value_name = "SOUND", conflicts_with = "sound_file")]
+    sound: Option<PathBuf>,
+    /// The same as SOUND
+    #[arg(long = "sound", value_name = "FILE")]
+    sound_file: Option<PathBuf>,
+    /// Folder for the messages and the pictures; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seconds between pictures while something sounds; 0 draws every analysed frame
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    every: f64,
+    /// Model folder, in place of the configured one
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+}
+
+/// Seconds between the frames of a picture that stands still while its sound plays.
+const STILL: f64 = 0.25;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|s| s.is_finite() && *s >= 0.0);
+    value.ok_or_else(|| "expected seconds, 0 or more".into())
+}
+
+pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    let Arguments { input, sound, sound_file, out, every, model } = arguments;
+    let (mut config, _) = common.settings()?;
+    config.camera.source = CameraSource::File;
+    config.camera.file.path = input.clone();
+    config.camera.file.repeat = false;
+    config.microphone.source = MicrophoneSource::Media;
+    readable(&input)?;
+    capture::init().map_err(Failure::failed)?;
+    let analysis = open(&config, model)?;
+    std::fs::create_dir_all(&out).map_err(|error| unwritable(&out, &error))?;
+    let mut journal = Journal::new(&out, every, &analysis).map_err(|error| unwritable(&out, &error))?;
+    let began = Stopwatch::now();
+    match sound.or(sound_file) {
+        Some(sound) => still(&config, analysis, &input, &sound, &mut journal)?,
+        None => {
+            let (clock, stop) = (SystemClock::new(), Stop::default());
+            pipeline::replay(&config, analysis, &clock, &stop, &mut journal).map_err(Failure::failed)?;
+        }
+    }
+    let took = began.elapsed();
+    let found = journal.finish().map_err(|error| unwritable(&out, &error))?;
+    complain(&input, &found)?;
+    let pictures = shots::draw(&input, &found.shots, &out)?;
+    super::print(&timeline::summary(&found, took, pictures, &out))
+}
+
+/// The folder cannot be written.
+fn unwritable(out: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Failed(format!("{}: cannot be written: {error}; name another folder with --out", out.display()))
+}
+
+/// A file that is not there is told before the model is loaded.
+fn readable(input: &Path) -> Result<(), Failure> {
+    let told = |error| Failure::Failed(format!("{}: {error}; name a clip or a picture", input.display()));
+    std::fs::File::open(input).map(drop).map_err(told)
+}
+
+fn open(config: &Config, model: Option<PathBuf>) -> Result<Analysis, Failure> {
+    let folder = model.map_or_else(|| config.model_dir(), Ok)?;
+    let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
+    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::failed)?;
+    Analysis::new(model, config).map_err(Failure::configuration)
+}
+
+/// Shows the picture for as long as the sound lasts.
+fn still(
+    config: &Config,
+    mut analysis: Analysis,
+    picture: &Path,
+    sound: &Path,
+    observer: &mut dyn Observer,
+) -> Result<(), Failure> {
+    let mut frame = capture::read_picture(picture, None).map_err(Failure::failed)?;
+    let rate = analysis.model().sample_rate();
+    let sound = capture::read_sound(sound, rate).map_err(Failure::failed)?;
+    let mut composer = Composer::new(config, analysis.model().manifest(), fastrand::u32(..));
+    let step = ((STILL * f64::from(rate)) as usize).max(1);
+    let mut heard = Instant::ZERO;
+    for block in sound.mono.chunks(step) {
+        let block = Samples::new(heard, rate, block.to_vec());
+        heard = block.end();
+        frame.captured = heard;
+        analysis.push_sound(&block).map_err(Failure::failed)?;
+        let analysed = analysis.push_frame(&frame).map_err(Failure::failed)?;
+        let message = composer.compose(&analysed, Moment::of_recording(heard));
+        observer.analysed(&analysed);
+        message.into_iter().for_each(|message| observer.message(message));
+    }
+    let last = composer.close(&analysis.finish(), Moment::of_recording(heard));
+    last.into_iter().for_each(|message| observer.message(message));
+    Ok(())
+}
+
+/// A recording that lacks a sense is no result.
+fn complain(input: &Path, found: &journal::Found) -> Result<(), Failure> {
+    let input = input.display();
+    if found.frames == 0 {
+        return Err(Failure::Failed(format!("{input}: holds no picture, so nothing can be seen in it")));
+    }
+    if !found.heard {
+        return Err(Failure::Failed(format!(
+            "{input}: has no sound, so nothing can be heard in it; give a sound with --sound FILE"
+        )));
+    }
+    Ok(())
+}

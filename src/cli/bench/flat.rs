@@ -1,0 +1,145 @@
+//! Flat out: the clip decoded only, decoded and analysed, and the bare engine on the same inputs.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::meter::{Cost, Mark, Metered, Tally};
+use crate::analysis::{Analysed, Analysis};
+use crate::capture::{self, Pace, Wanted};
+use crate::cli::Failure;
+use crate::clock::{Instant, SystemClock};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::message::Message;
+use crate::model::{Manifest, Model};
+use crate::pipeline::{self, Observer, Stop};
+use crate::queue::{self, Empty, Limits, Sensed};
+use crate::window::{Pairing, Patience};
+
+/// What one pass over the clip cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pass {
+    pub frames: usize,
+    pub cost: Cost,
+}
+
+impl Pass {
+    /// Milliseconds of processor time per frame.
+    pub fn cpu_ms(&self) -> f64 {
+        self.cost.cpu.as_secs_f64() * 1e3 / self.frames.max(1) as f64
+    }
+
+    /// Milliseconds by the clock on the wall per frame.
+    pub fn wall_ms(&self) -> f64 {
+        self.cost.wall.as_secs_f64() * 1e3 / self.frames.max(1) as f64
+    }
+}
+
+/// Decodes the clip and scales it to the model's size through the daemon's own capture; nothing is
+/// analysed. `each` is given what comes.
+pub(super) fn decode(
+    config: &Config,
+    manifest: &Manifest,
+    mut each: impl FnMut(Sensed),
+) -> Result<Pass, Failure> {
+    let image = manifest.image.clone();
+    let fitting = Arc::new(move |size| image.fit(size));
+    let wanted = Wanted { fitting, rate: manifest.audio.sample_rate };
+    let (sender, receiver) = queue::bounded(Limits::default(), Pace::Fast.policy());
+    let began = Mark::now();
+    let capture = capture::start(&config.camera, &config.microphone, &wanted, Pace::Fast, sender)
+        .map_err(Failure::failed)?;
+    let (mut frames, mut ends) = (0, 0);
+    while ends < 2 {
+        match receiver.recv(Duration::from_secs(10)) {
+            Ok(Sensed::End(_)) => ends += 1,
+            Ok(Sensed::Fault(_, error)) => return Err(Failure::Failed(error.to_string())),
+            Ok(item) => {
+                frames += usize::from(matches!(item, Sensed::Frame(_)));
+                each(item);
+            }
+            Err(Empty::Closed) => break,
+            Err(error @ Empty::TimedOut) => return Err(Failure::failed(error)),
+        }
+    }
+    let cost = began.cost();
+    drop((receiver, capture));
+    Ok(Pass { frames, cost })
+}
+
+/// Decodes and analyses the clip the way the daemon does, messages written as JSON.
+pub(super) fn whole(config: &Config, analysis: Analysis) -> Result<Pass, Failure> {
+    let (clock, stop, mut counter) = (SystemClock::new(), Stop::default(), Counter::default());
+    let began = Mark::now();
+    pipeline::replay(config, analysis, &clock, &stop, &mut counter).map_err(Failure::failed)?;
+    Ok(Pass { frames: counter.frames, cost: began.cost() })
+}
+
+#[derive(Default)]
+struct Counter {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Observer for Counter {
+    fn message(&mut self, message: Message) {
+        self.bytes += serde_json::to_vec(&message).map_or(0, |json| json.len());
+    }
+
+    fn analysed(&mut self, _: &Analysed) {
+        self.frames += 1;
+    }
+}
+
+/// What the engine was asked, and what that cost, when the clip came from memory.
+pub(super) struct Bare {
+    pub frames: usize,
+    /// All calls of all graphs.
+    pub engine: Cost,
+    /// Calls of the audio graph after loading.
+    pub audio_runs: u64,
+    /// Length of the sound.
+    pub sound: Duration,
+}
+
+/// Decodes the clip into memory first; then analyses it with an engine whose calls are counted, nothing
+/// else running.
+pub(super) fn bare(config: &Config, manifest: &Manifest, engine: Arc<dyn Engine>) -> Result<Bare, Failure> {
+    let mut items = Vec::new();
+    decode(config, manifest, |item| items.push(item))?;
+    let (metered, tally) = Metered::new(engine);
+    let model = Model::open(&config.model_dir()?, &metered).map_err(Failure::failed)?;
+    let mut analysis = Analysis::new(model, config).map_err(Failure::configuration)?;
+    clear(&tally);
+    let mut pairing = Pairing::new(Patience::Endless);
+    let (mut frames, mut sound) = (0, Duration::ZERO);
+    for item in items {
+        match item {
+            Sensed::Frame(frame) => pairing.frame(frame, Instant::ZERO),
+            Sensed::Sound(block) => {
+                sound += block.duration();
+                analysis.push_sound(&block).map_err(Failure::failed)?;
+                pairing.sound(block.end());
+            }
+            Sensed::End(_) | Sensed::Fault(..) => {}
+        }
+        while let Some(frame) = pairing.next(Instant::ZERO) {
+            analysis.push_frame(&frame).map_err(Failure::failed)?;
+            frames += 1;
+        }
+    }
+    let audio = manifest.graphs.values().map(|graphs| graphs.audio.as_str()).collect::<Vec<_>>();
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let engine = tally.iter().fold(Cost::default(), |sum, (_, calls)| Cost {
+        wall: sum.wall + calls.cost.wall,
+        cpu: sum.cpu + calls.cost.cpu,
+    });
+    let audio_runs = tally.iter().filter(|(name, _)| audio.contains(&name.as_str()));
+    Ok(Bare { frames, engine, audio_runs: audio_runs.map(|(_, calls)| calls.count).sum(), sound })
+}
+
+/// Forgets the calls that opening the model made.
+fn clear(tally: &Tally) {
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.iter_mut().for_each(|(_, calls)| *calls = Default::default());
+}

@@ -1,0 +1,123 @@
+//! `tvsl annotate`: messages and pictures from clips and from a picture with a sound; bad media are told.
+
+mod support;
+mod tiny;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::{Folder, flash_and_click, flashes, make};
+use tiny::{BLUE, RED};
+use tvsl::geometry::Size;
+use tvsl::picture::{Canvas, write_png};
+
+fn annotate(folder: &Folder, arguments: &[&Path]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.arg("annotate").args(arguments).args(["--model", "tests/data/tiny", "--out"]);
+    command.arg(folder.join("out")).output().expect("the program runs")
+}
+
+fn failure(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
+}
+
+/// Half a red picture and half a blue one.
+fn picture(folder: &Folder) -> std::path::PathBuf {
+    let frame = tiny::stripes(&[RED, BLUE], Size::new(320, 180), 0.0);
+    let path = folder.join("red-blue.png");
+    write_png(&Canvas::new(frame.size, frame.rgb), &path).expect("a picture");
+    path
+}
+
+/// A second of silence, then two of the red band, as a raw 16-bit WAV made by GStreamer.
+fn sound(folder: &Folder) -> std::path::PathBuf {
+    let mut mono = vec![0.0; tiny::RATE as usize];
+    mono.extend(tiny::hum(&[RED], 0.0, 2.0).mono);
+    let data: Vec<u8> = mono.iter().flat_map(|s| ((s * 32767.0) as i16).to_le_bytes()).collect();
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + data.len() as u32).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend(tiny::RATE.to_le_bytes());
+    wav.extend((2 * tiny::RATE).to_le_bytes());
+    wav.extend(b"\x02\0\x10\0data");
+    wav.extend((data.len() as u32).to_le_bytes());
+    wav.extend(data);
+    folder.file("red.wav", &wav)
+}
+
+#[test]
+fn a_picture_with_a_sound_gives_messages_and_pictures() {
+    let folder = Folder::new("annotate-picture");
+    let output = annotate(&folder, &[&picture(&folder), &sound(&folder)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = String::from_utf8(output.stdout).expect("text");
+    assert!(summary.contains("red") && summary.contains('█') && !summary.contains("blue"), "{summary}");
+    let lines = fs::read_to_string(folder.join("out/detections.jsonl")).expect("messages");
+    let messages: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let first = &messages[0]["detections"][0];
+    assert_eq!((&first["class"], &first["event"]), (&"red".into(), &"start".into()));
+    let began = messages[0]["frame"]["captured"].as_f64().expect("a time");
+    assert!((1.0..2.5).contains(&began), "seconds of the recording: {began}");
+    assert!(first["region"]["peak"][0].as_f64().is_some_and(|x| x < 0.5), "{first}");
+    assert_eq!(messages.last().map(|m| m["ended"].as_array().map(Vec::len)), Some(Some(1)));
+    let pictures = pictures(&folder);
+    assert!(pictures.iter().any(|name| name.ends_with("s-red.png")), "{pictures:?}");
+    assert!(pictures[0].ends_with("s-nothing.png"), "{pictures:?}");
+}
+
+fn pictures(folder: &Folder) -> Vec<String> {
+    let entries = fs::read_dir(folder.join("out")).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".png")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_clip_is_read_to_its_end() {
+    let folder = Folder::new("annotate-clip");
+    let clip = folder.join("clip.mkv");
+    flash_and_click(&clip, 2);
+    let output = annotate(&folder, &[&clip]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = String::from_utf8(output.stdout).expect("text");
+    assert!(summary.contains("of 1.9 s analysed"), "{summary}");
+    assert!(!pictures(&folder).is_empty());
+}
+
+#[test]
+fn a_clip_without_sound_is_told() {
+    let folder = Folder::new("annotate-mute");
+    let clip = folder.join("mute.mkv");
+    make(&format!("{} ! jpegenc ! matroskamux ! filesink", flashes(1)), &clip);
+    let error = failure(&annotate(&folder, &[&clip]));
+    assert!(error.contains("has no sound") && error.contains("--sound"), "{error}");
+}
+
+#[test]
+fn a_sound_without_a_picture_is_told() {
+    let folder = Folder::new("annotate-blind");
+    let error = failure(&annotate(&folder, &[&sound(&folder)]));
+    assert!(error.contains("picture"), "{error}");
+}
+
+#[test]
+fn truncated_and_unreadable_media_end_with_a_word_and_no_hang() {
+    let folder = Folder::new("annotate-broken");
+    let clip = folder.join("whole.mkv");
+    flash_and_click(&clip, 2);
+    let whole = fs::read(&clip).expect("a clip");
+    let stub = folder.file("stub.mkv", &whole[..200]);
+    assert!(failure(&annotate(&folder, &[&stub])).contains("stub.mkv"));
+    let noise = folder.file("noise.mp4", &[0x5a; 4096]);
+    assert!(failure(&annotate(&folder, &[&noise])).contains("noise.mp4"));
+    assert!(failure(&annotate(&folder, &[Path::new("no/clip.mkv")])).contains("no/clip.mkv"));
+    let half = folder.file("half.mkv", &whole[..whole.len() / 2]);
+    let output = annotate(&folder, &[&half]);
+    let (told, frames) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(frames.contains("analysed") || told.contains("half.mkv"), "{told}{frames}");
+}
