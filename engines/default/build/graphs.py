@@ -33,6 +33,7 @@ def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     linear = g.op("Conv", features, g.exact(fitted, "image.linear.weight", heads.linear_weight[:, :, None, None]),
                   g.exact(fitted, "image.linear.bias", heads.linear_bias), kernel_shape=[1, 1])
     odds = _scaled(g, fitted, "image.whether", g.op("Concat", named, linear, axis=1), heads.visual)
+    odds = g.op("Min", odds, g.constant(heads.settings["ceiling"]))
     v = _into_text_space(g, fitted, "image", _by_cell(g, g.op("Sigmoid", odds), heads), heads)
     gain, bias = heads.where[:, :, None, None].transpose(1, 0, 2, 3)
     where = g.op("Add", g.op("Concat", where_named, linear, axis=1), g.exact(fitted, "image.where.bias", bias))
@@ -46,11 +47,10 @@ def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     """`sound` [B,96,64] -> `A` [B,1,D]."""
     g = Graph("audio")
     _, logits = encoders.add_audio(g, frozen, networks.audio)
-    scores = g.op("Sigmoid", g.op("Flatten", logits))
-    scores = g.op("Gather", scores, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
-    scores = g.op("Reshape", scores, g.constant([0, *heads.heard.shape], np.int64))
-    scores = g.op("ReduceMax", scores, axes=[2], keepdims=0)
-    odds = g.op("Log", g.op("Add", scores, g.constant(heads.settings["epsilon"])))
+    labels = g.op("Flatten", logits)
+    labels = g.op("Gather", labels, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
+    labels = g.op("Reshape", labels, g.constant([0, *heads.heard.shape], np.int64))
+    odds = g.op("Clip", g.op("ReduceMax", labels, axes=[2], keepdims=0), *map(g.constant, heads.settings["audible"]))
     odds = _scaled(g, fitted, "audio.whether", odds, heads.audio)
     a = _into_text_space(g, fitted, "audio", g.op("Sigmoid", odds), heads)
     g.output(g.op("Unsqueeze", a, g.constant([1], np.int64)), "A", ["B", 1, heads.text.shape[1]])

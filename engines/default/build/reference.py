@@ -48,7 +48,8 @@ def image(networks: encoders.Encoders, heads: Heads, x: np.ndarray) -> np.ndarra
     linear += heads.linear_bias[:, None, None]
     whether = np.concatenate([np.log(share + heads.settings["epsilon"]), linear], axis=1)
     where = np.concatenate([np.log(own + FAINT) + logits.max(axis=1, keepdims=True), linear], axis=1)
-    evidence = _by_cell(_sigmoid(whether * heads.visual[:, 0, None, None] + heads.visual[:, 1, None, None]))
+    odds = whether * heads.visual[:, 0, None, None] + heads.visual[:, 1, None, None]
+    evidence = _by_cell(_sigmoid(np.minimum(odds, heads.settings["ceiling"])))
     place = _by_cell(np.logaddexp(0.0, where + heads.where[:, 1, None, None]) * heads.where[:, 0, None, None])
     return evidence @ heads.dual.astype(np.float64) + place @ heads.place_dual.astype(np.float64) + heads.nothing
 
@@ -56,8 +57,8 @@ def image(networks: encoders.Encoders, heads: Heads, x: np.ndarray) -> np.ndarra
 def audio(networks: encoders.Encoders, heads: Heads, sound: np.ndarray) -> np.ndarray:
     """[B,96,64] log-mel patches -> A [B,1,D]."""
     embedding = run(networks.audio.layers, sound[:, None]).mean(axis=(2, 3), keepdims=True)
-    scores = _sigmoid(run([networks.audio.classifier], embedding))[:, :, 0, 0]
-    odds = np.log(scores[:, heads.heard].max(axis=2) + heads.settings["epsilon"])
+    labels = run([networks.audio.classifier], embedding)[:, :, 0, 0]
+    odds = np.clip(labels[:, heads.heard].max(axis=2), *heads.settings["audible"])
     evidence = _sigmoid(odds * heads.audio[:, 0] + heads.audio[:, 1])
     return (evidence @ heads.dual.astype(np.float64) + heads.nothing)[:, None]
 

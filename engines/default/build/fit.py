@@ -1,0 +1,279 @@
+"""Fit the heads to the scenes of scenes.py's `fit` split; write heads.json and heads.safetensors.
+
+    python scenes.py && python fit.py && python build.py       (fit: three minutes; needs fit-requirements.txt)
+    python fit.py --report                                     what heads.json scores on the held-out scenes
+
+What is fitted, and to what:
+  person head     logistic regression on the 1280 features of each cell; boxes of the fit half of coco/, other fit photos as
+                  pictures without people; C and the calibration by 5-fold cross-validation over photos
+  p_v             visible or not ~ gain ln s + bias + slope b_n: three numbers for all classes but `person`
+  p_a             audible or not ~ gain u + bias + slope b_n: three numbers for all classes
+                  b_n: what the class scores by chance, a high quantile over the scenes without it (there are hundreds for each)
+  p               seen and heard ~ visual logit p_v + audio logit p_a + bias: three numbers
+  thresholds      of p_v and p_a: the best set F1 whose off-screen, noise and silent false rates stay below LIMITS
+No number is fitted to the pictures or recordings of one class (`person` apart), so a class without any here is calibrated like the others.
+"""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+import scenes
+import scenes_material as material
+from features import Extractor, letterbox, read_sound, softmax
+from graphs import HOP
+
+HERE = Path(__file__).resolve().parent
+LIMITS = {"off_screen": 0.045, "silence": 0.0, "silent": 0.12}
+CHANCE_SEEN, CHANCE_HEARD = 0.90, 0.99  # quantiles over scenes without the class
+CEILING = 3.0  # visual log-odds: however plain a thing is to see, it must still be heard
+AUDIBLE = (-9.0, 3.0)  # YAMNet logits are clipped to this
+AGE = {"grace": 1.2, "penalty": 16.0}  # s, log-odds per s: sound is forgotten about 1.6 s after it stops
+PREFER_STRICT = 0.02  # set F1 given up per unit of p_v and p_a demanded
+PERSON_C = (0.0003, 0.001, 0.003, 0.01)
+COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of a picture: a person to be found
+
+
+# -- features ------------------------------------------------------------------------------------------------------
+
+def scene_features(split: str, extractor: Extractor) -> list[dict]:
+    """Scenes with what the encoders say: `share` [P,1000], `features` [P,1280], `scores` [T,521]; kept in .cache."""
+    directory = material.CACHE / split
+    cache, source = directory / "features.pickle", directory / "scenes.json"
+    if cache.exists() and cache.stat().st_mtime > source.stat().st_mtime:
+        return pickle.loads(cache.read_bytes())
+    found = json.loads(source.read_text())["scenes"]
+    for scene in found:
+        x, place = letterbox(directory / scene["image"])
+        features, logits = extractor.image(x)
+        wave = read_sound(directory / scene["audio"])
+        scene |= {"features": features.astype(np.float16), "share": softmax(logits).astype(np.float32), "rows": place.rows,
+                  "columns": place.columns, "scores": extractor.audio(wave)[1],
+                  "dbfs": 10 * np.log10(np.mean(wave.astype(np.float64) ** 2) + 1e-20)}
+    cache.write_bytes(pickle.dumps(found))
+    return found
+
+
+def neighbourhood(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """[P,n] -> mean over the existing cells of each 3 by 3 neighbourhood."""
+    def total(y):
+        y = np.pad(y, ((1, 1), (1, 1), (0, 0)))
+        return sum(y[i:i + rows, j:j + columns] for i in range(3) for j in range(3))
+
+    return (total(x.reshape(rows, columns, -1)) / total(np.ones((rows, columns, 1)))).reshape(rows * columns, -1)
+
+
+def seen(scene: dict, heads: dict) -> np.ndarray:
+    """ln of the strongest cell's share of each class with ImageNet labels, [L]."""
+    marks = np.zeros((1000, sum(bool(c["imagenet"]) for c in heads["classes"])), np.float32)
+    for n, c in enumerate(heads["classes"]):
+        marks[c["imagenet"], n if c["imagenet"] else 0] = 1.0
+    shares = neighbourhood(scene["share"] @ marks, scene["rows"], scene["columns"])
+    return np.log(shares.max(axis=0) + heads["epsilon"])
+
+
+def heard(scene: dict, heads: dict) -> np.ndarray:
+    """Logit of each class's strongest label, [T,N]."""
+    scores = np.stack([scene["scores"][:, c["audioset"]].max(axis=1) for c in heads["classes"]], axis=1).clip(1e-6, 1 - 1e-6)
+    return np.log(scores / (1 - scores)).clip(*heads["audible"])
+
+
+def truth(found: list[dict], names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(seen and heard, seen, heard), each [S,N]."""
+    both, visible, audible = (np.zeros((len(found), len(names)), bool) for _ in range(3))
+    for i, scene in enumerate(found):
+        present = scene["kind"] not in ("off_screen", "silence")
+        for name in (s["class"] for s in scene["sources"] if s["class"] in names):
+            audible[i, names.index(name)] = True
+            both[i, names.index(name)] = visible[i, names.index(name)] = present
+        for name in set(scene["silent"]) & set(names):
+            visible[i, names.index(name)] = True
+    return both, visible, audible
+
+
+# -- the person head -----------------------------------------------------------------------------------------------
+
+def person_cells(photos: list, extractor: Extractor):
+    """Of each photo: features [P,1280], a person's cover of each cell 0..1, and the largest person's share of the picture."""
+    for photo in photos:
+        image = material.opened(photo)
+        if photo.cut_out:
+            ground = scenes.Image.new("RGB", image.size, (128, 134, 140))
+            ground.paste(image, (0, 0), image)
+            image = ground
+        x, place = letterbox(image)
+        features, _ = extractor.image(x)
+        mask = np.zeros(x.shape[2:], bool)
+        boxes = photo.boxes.get("person", [])
+        for x0, y0, x1, y1 in boxes:
+            (left, top), (right, bottom) = place.to_input(x0, y0), place.to_input(x1, y1)
+            mask[round(top):round(bottom), round(left):round(right)] = True
+        cover = mask.reshape(place.rows, 32, place.columns, 32).mean(axis=(1, 3)).ravel()
+        yield features, cover, max(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes), default=0.0)
+
+
+def person_head(photos: list, extractor: Extractor) -> tuple[np.ndarray, float, float, float]:
+    """(weight [1280], bias, gain, offset): logit of "a person is in the picture" = gain max_cell(f.w + b) + offset."""
+    cells = list(person_cells(photos, extractor))
+    x = np.concatenate([f for f, _, _ in cells])
+    cover = np.concatenate([c for _, c, _ in cells])
+    group = np.concatenate([[i] * len(c) for i, (_, c, _) in enumerate(cells)])
+    certain, y = (cover > COVERED) | (cover < CLEAR), cover > COVERED
+    largest = np.array([a for _, _, a in cells])
+    asked, shown = (largest == 0) | (largest >= VISIBLE), largest >= VISIBLE
+
+    def fitted(c, rows):
+        return LogisticRegression(C=c, class_weight="balanced", max_iter=300).fit(x[rows & certain], y[rows & certain])
+
+    best = None
+    for c in PERSON_C:
+        peak = np.zeros(len(cells))
+        for _, test in GroupKFold(5).split(cells, groups=np.arange(len(cells))):
+            model = fitted(c, ~np.isin(group, test))
+            for i in test:
+                peak[i] = model.decision_function(cells[i][0]).max()
+        outer = LogisticRegression(class_weight="balanced").fit(peak[asked, None], shown[asked])
+        correct = outer.predict_proba(peak[asked, None])[np.arange(asked.sum()), shown[asked].astype(int)]
+        auc = (peak[asked & shown][:, None] > peak[asked & ~shown]).mean()
+        print(f"person head C={c}: picture AUC {auc:.3f}, log-loss {-np.log(correct).mean():.3f} (5-fold, {asked.sum()} photos, "
+              f"{shown.sum()} with a person)")
+        if best is None or np.log(correct).mean() > best[0]:
+            best = np.log(correct).mean(), c, outer.coef_[0, 0], outer.intercept_[0]
+    model = fitted(best[1], np.ones(len(x), bool))
+    return model.coef_[0], model.intercept_[0], best[2], best[3]
+
+
+# -- calibration ---------------------------------------------------------------------------------------------------
+
+def calibrated(x: np.ndarray, y: np.ndarray, quantile: float) -> tuple[float, np.ndarray]:
+    """(gain, bias [N]) of logit P(y) = gain x + bias_n, bias_n = bias + slope chance_n, over all [S,N] pairs."""
+    chance = np.array([np.quantile(x[~y[:, n], n], quantile) for n in range(x.shape[1])])
+    pairs = np.stack([x.ravel(), np.broadcast_to(chance, x.shape).ravel()], axis=1)
+    model = LogisticRegression(C=10.0, max_iter=500).fit(pairs, y.ravel())
+    return model.coef_[0, 0], model.intercept_[0] + model.coef_[0, 1] * chance
+
+
+def logits(found: list[dict], heads: dict, weights: dict) -> tuple[np.ndarray, np.ndarray]:
+    """logit p_v and logit p_a of every scene and class, [S,N], as the graphs compute them."""
+    visual, audio = (np.array([c[k] for c in heads["classes"]]) for k in ("visual", "audio"))
+    all_seen, all_heard = [], []
+    for scene in found:
+        linear = scene["features"].astype(np.float32) @ weights["person.image.weight"] + weights["person.image.bias"]
+        all_seen.append(np.append(seen(scene, heads), linear.max()))
+        rows = heard(scene, heads) * audio[:, 0] + audio[:, 1]
+        old = np.maximum(HOP * np.arange(len(rows) - 1, -1, -1) - heads["age"]["grace"], 0.0)
+        all_heard.append((rows - heads["age"]["penalty"] * old[:, None]).max(axis=0))
+    return np.minimum(np.array(all_seen) * visual[:, 0] + visual[:, 1], heads["ceiling"]), np.array(all_heard)
+
+
+def rates(found: list[dict], names: list[str], reported: np.ndarray, both: np.ndarray) -> dict[str, float]:
+    """Set F1 and the false rates, named as by `tvsl eval`."""
+    kinds = np.array([s["kind"] for s in found])
+    quiet = [(i, names.index(n)) for i, s in enumerate(found) if s["kind"] not in ("off_screen", "silence")
+             for n in s["silent"] if n in names]
+    return {"set_f1": 2 * (reported & both).sum() / max(reported.sum() + both.sum(), 1),
+            "set_precision": (reported & both).sum() / max(reported.sum(), 1), "set_recall": (reported & both).sum() / both.sum(),
+            "off_screen": reported[kinds == "off_screen"].any(axis=1).mean(), "silence": reported[kinds == "silence"].any(axis=1).mean(),
+            "silent": np.mean([reported[i] for i in quiet])}
+
+
+def average_precision(y: np.ndarray, score: np.ndarray) -> float:
+    """Area under precision over recall."""
+    y = y[np.argsort(-score, kind="stable")]
+    return (np.cumsum(y) / np.arange(1, len(y) + 1))[y].mean()
+
+
+def decide(v: np.ndarray, a: np.ndarray, heads: dict, loud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(logit p, reported), each [S,N]."""
+    joint, least = heads["joint"], heads["thresholds"]
+    p = joint["visual"] * v + joint["audio"] * a + joint["bias"]
+    floor = {k: np.log(least[k] / (1 - least[k])) for k in ("p", "p_v", "p_a")}
+    return p, (p >= floor["p"]) & (v >= floor["p_v"]) & (a >= floor["p_a"]) & loud[:, None]
+
+
+def fit(found: list[dict], heads: dict, weights: dict) -> None:
+    """Calibrate both senses, join them, choose thresholds; `heads` is changed in place."""
+    names = [c["name"] for c in heads["classes"]]
+    labelled = [n for n, c in enumerate(heads["classes"]) if c["imagenet"]]
+    both, visible, audible = truth(found, names)
+    loud = np.array([s["dbfs"] >= heads["thresholds"]["level_dbfs"] for s in found])
+    heads |= {"ceiling": CEILING, "audible": AUDIBLE, "age": {"grace": np.inf, "penalty": 0.0}}
+    gain, bias = calibrated(np.array([seen(s, heads) for s in found]), visible[:, labelled], CHANCE_SEEN)
+    for n, b in zip(labelled, bias):
+        heads["classes"][n]["visual"] = [round(float(gain), 4), round(float(b), 4)]
+    gain, bias = calibrated(np.array([heard(s, heads).max(axis=0) for s in found])[loud], audible[loud], CHANCE_HEARD)
+    for c, b in zip(heads["classes"], bias):
+        c["audio"] = [round(float(gain), 4), round(float(b), 4)]
+    v, a = logits(found, heads, weights)
+    model = LogisticRegression(C=10.0, max_iter=500).fit(np.stack([v[loud].ravel(), a[loud].ravel()], axis=1), both[loud].ravel())
+    heads["joint"] = {k: round(float(x), 4) for k, x in zip(("visual", "audio", "bias"), (*model.coef_[0], *model.intercept_))}
+    heads["age"] = AGE
+    v, a = logits(found, heads, weights)
+    best = None
+    for p in np.arange(0.20, 0.71, 0.05):
+        for p_v in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
+            for p_a in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
+                heads["thresholds"] |= {"p": round(float(p), 2), "p_v": p_v, "p_a": p_a}
+                found_rates = rates(found, names, decide(v, a, heads, loud)[1], both)
+                worth = found_rates["set_f1"] + PREFER_STRICT * (p_v + p_a)
+                if all(found_rates[k] <= limit for k, limit in LIMITS.items()) and (best is None or worth > best[0]):
+                    best = worth, dict(heads["thresholds"])
+    if best is None:
+        raise SystemExit("fit: no thresholds keep the false rates below the limits")
+    heads["thresholds"] = best[1]
+
+
+def report(found: list[dict], heads: dict, weights: dict) -> None:
+    """What a split scores."""
+    names = [c["name"] for c in heads["classes"]]
+    both, visible, audible = truth(found, names)
+    loud = np.array([s["dbfs"] >= heads["thresholds"]["level_dbfs"] for s in found])
+    v, a = logits(found, heads, weights)
+    p, reported = decide(v, a, heads, loud)
+    scores = rates(found, names, reported, both)
+    scores["class_map"] = np.mean([average_precision(both[:, n], p[:, n]) for n in range(len(names)) if both[:, n].any()])
+    swapped = decide(v, np.roll(a, len(found) // 2 + 7, axis=0), heads, np.roll(loud, len(found) // 2 + 7))[1]
+    scores["swapped_audio_f1"] = rates(found, names, swapped, both)["set_f1"]
+    quiet = [i for i, s in enumerate(found) if "person" in s["silent"]]
+    scores["person_found"], scores["person_silent_false"] = reported[both[:, -1], -1].mean(), reported[quiet, -1].mean()
+    print({k: round(float(s), 3) for k, s in scores.items()}, len(found), "scenes")
+    for n in np.flatnonzero(both.any(axis=0) | reported.any(axis=0)):
+        y = both[:, n]
+        print(f"  {names[n]:18s} n {y.sum():3d} found {(reported[:, n] & y).sum():3d} false {(reported[:, n] & ~y).sum():3d}  "
+              f"of the missed: unseen {(y & ~reported[:, n] & (v[:, n] < -1)).sum():3d} unheard {(y & ~reported[:, n] & (a[:, n] < -1)).sum():3d}")
+
+
+def write(heads: dict) -> None:
+    """heads.json, a class a line."""
+    lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in heads.items() if k != "classes"]
+    classes = ",\n".join("  " + json.dumps(c) for c in heads["classes"])
+    (HERE / "heads.json").write_text("{\n" + ",\n".join(lines) + ",\n \"classes\": [\n" + classes + "\n ]\n}\n")
+
+
+def main(arguments: list[str]) -> None:
+    heads, weights = json.loads((HERE / "heads.json").read_text()), load_file(HERE / "heads.safetensors")
+    extractor = Extractor(threads=2)
+    if "--report" in arguments:
+        report(scene_features("heldout", extractor), heads, weights)
+        return
+    found = scene_features("fit", extractor)
+    tree = material.fetched()
+    photos = scenes.split(material.photos(tree), scenes.photo_class)["fit"]
+    weight, bias, gain, offset = person_head(photos, extractor)
+    weights = {"person.image.weight": weight.astype(np.float32), "person.image.bias": np.array([bias], np.float32)}
+    heads["classes"][-1]["visual"] = [round(float(gain), 4), round(float(offset), 4)]
+    fit(found, heads, weights)
+    report(found, heads, weights)
+    write(heads)
+    save_file(weights, HERE / "heads.safetensors")
+    print(heads["joint"], heads["thresholds"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

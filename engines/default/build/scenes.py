@@ -1,0 +1,254 @@
+"""Compose labelled audio-visual scenes from real photographs and recordings, for fitting and for measuring.
+
+    python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them
+                                     (default DIR: .cache/scenes; about two minutes)
+
+The two files share no photograph and no recording. Kinds: single 25 %, duet 25 %, silent object 20 %, off-screen 15 %,
+silence and noise 15 %. A duet is two photos side by side with both sounds; a silent object two photos with one sound;
+off-screen a photo with the sound of something that is not in it. Everything follows from SEED.
+"""
+
+import argparse
+import functools
+import json
+import zlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+from scipy import signal
+
+import scenes_material as material
+from scenes_material import Photo, Sound
+
+SEED = 20260821
+RATE, SECONDS = 16000, 3.0
+COUNTS = {"heldout": 440, "fit": 600}
+SHARES = {"single": 0.25, "duet": 0.25, "silent_object": 0.20, "off_screen": 0.15, "silence": 0.15}
+LEAST_AREA = 0.04  # of the photograph, for a class of a boxed photo to be asked for
+AMBIGUOUS = ({"bird", "waterfowl", "chicken"}, {"car", "bus", "truck", "motorcycle", "emergency_vehicle"}, {"dog", "big_cat"},
+             {"cow", "sheep_goat"}, {"guitar", "violin_cello", "banjo"})  # too like for "is not there" to be sure
+
+
+def split(items: list, key) -> dict[str, list]:
+    """Groups of one class alternate between the two files, in an order of hashes; a class's first group is held out."""
+    by_class, side = defaultdict(set), {}
+    for item in items:
+        by_class[key(item)].add(item.group)
+    for name in sorted(by_class):
+        groups = sorted(by_class[name] - side.keys(), key=lambda g: zlib.crc32(f"{SEED}{g}".encode()))
+        side |= {g: ("heldout", "fit")[i % 2] for i, g in enumerate(groups)}
+    return {s: [i for i in items if side[i.group] == s] for s in COUNTS}
+
+
+def photo_class(photo: Photo) -> str:
+    """The class a photo is dealt out by: its first that is not a person."""
+    return min(photo.classes - {"person"}, default="person" if photo.classes else "")
+
+
+class Composer:
+    """Draws scenes of one split."""
+
+    def __init__(self, photos: list[Photo], sounds: list[Sound], textures: list[Path], random: np.random.Generator):
+        self.random, self.textures = random, textures
+        self.photos, self.sounds = defaultdict(list), defaultdict(list)
+        for photo in photos:
+            for name, boxes in photo.boxes.items():
+                if not boxes or max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) >= LEAST_AREA:
+                    self.photos[name].append(photo)
+        for sound in sounds:
+            self.sounds[sound.name].append(sound)
+        self.both = sorted(self.photos.keys() & self.sounds.keys())
+        self.turn = defaultdict(int)
+
+    def pick(self, pool: dict[str, list], name: str):
+        """Every photo and recording of a class in turn; of a person's many recordings all groups alike."""
+        self.turn[id(pool), name] += 1
+        chosen = pool[name]
+        return chosen[(self.turn[id(pool), name] * 7919) % len(chosen)]
+
+    def a_class(self, avoid: set[str] = frozenset(), pool=None) -> str:
+        """A class with a photo and a sound, unlike everything in `avoid`; persons are drawn as often as three classes."""
+        apart = set(avoid).union(*(group for group in AMBIGUOUS if group & set(avoid)))
+        names = [n for n in (pool or self.both) if n not in apart]
+        weights = np.array([3.0 if n == "person" else 1.0 for n in names])
+        return str(self.random.choice(names, p=weights / weights.sum()))
+
+    def photo_with(self, name: str, without: set[str]) -> Photo:
+        """A photo of the class that shows none of `without` (or the last one tried)."""
+        for _ in range(40):
+            photo = self.pick(self.photos, name)
+            if not photo.classes & without:
+                break
+        return photo
+
+    # -- pictures ----------------------------------------------------------------------------------------------
+
+    def ground(self, width: int, height: int) -> Image.Image:
+        """A plain gradient or a texture for a cut-out to stand on."""
+        if self.random.random() < 0.5:
+            texture = Image.open(self.textures[self.random.integers(len(self.textures))]).convert("RGB")
+            tint = Image.new("RGB", texture.size, tuple(int(c) for c in self.random.integers(60, 220, 3)))
+            return Image.blend(texture, tint, 0.4).resize((width, height))
+        top, bottom = self.random.integers(70, 250, (2, 1, 3))
+        rows = np.linspace(top, bottom, height).repeat(width, axis=1)
+        return Image.fromarray((rows + self.random.normal(0, 3, rows.shape)).clip(0, 255).astype(np.uint8))
+
+    def shown(self, photo: Photo, width: int, height: int) -> tuple[Image.Image, dict[str, list]]:
+        """The photo filling (cropped) width x height; cut-outs on a ground; boxes in 0..1 of the result."""
+        image = material.opened(photo)
+        if photo.cut_out:
+            image = image.crop(image.getchannel("A").getbbox())
+            scale = self.random.uniform(0.6, 0.95) * min(width / image.width, height / image.height)
+            image = image.resize((max(int(image.width * scale), 1), max(int(image.height * scale), 1)), Image.LANCZOS)
+            x, y = (int(self.random.integers(0, room + 1)) for room in (width - image.width, height - image.height))
+            canvas = self.ground(width, height)
+            canvas.paste(image, (x, y), image)
+            box = (x / width, y / height, (x + image.width) / width, (y + image.height) / height)
+            return canvas, {name: [box] for name in photo.boxes}
+        scale = max(width / image.width, height / image.height)
+        w, h = image.width * scale, image.height * scale
+        left, top = (w - width) / 2, (h - height) / 2
+        image = image.resize((round(w), round(h)), Image.LANCZOS).crop((int(left), int(top), int(left) + width, int(top) + height))
+        place = lambda v, size, offset, out: min(max((v * size - offset) / out, 0.0), 1.0)
+        boxes = {name: [(place(x0, w, left, width), place(y0, h, top, height), place(x1, w, left, width), place(y1, h, top, height))
+                        for x0, y0, x1, y1 in listed] for name, listed in photo.boxes.items()}
+        boxes = {n: [b for b in listed if (b[2] - b[0]) * (b[3] - b[1]) > 1e-3] for n, listed in boxes.items()}
+        return image, {n: b for n, b in boxes.items() if b or not photo.boxes[n]}
+
+    def alone(self, photo: Photo):
+        """The whole picture in its own aspect."""
+        if photo.cut_out:
+            return self.shown(photo, 640, 480)
+        width, height = material.opened(photo).size
+        scale = 640 / max(width, height)
+        return self.shown(photo, round(width * scale), round(height * scale))
+
+    def side_by_side(self, left: Photo, right: Photo):
+        """Two photos in the halves of a 16:9 picture; a class without boxes gets its half."""
+        canvas, boxes = Image.new("RGB", (640, 360)), defaultdict(list)
+        for half, photo in enumerate((left, right)):
+            image, found = self.shown(photo, 320, 360)
+            canvas.paste(image, (320 * half, 0))
+            for name, listed in found.items():
+                boxes[name] += [((half + x0) / 2, y0, (half + x1) / 2, y1) for x0, y0, x1, y1 in listed or [(0, 0, 1, 1)]]
+        return canvas, dict(boxes)
+
+    # -- sounds ------------------------------------------------------------------------------------------------
+
+    def heard(self, sound: Sound) -> np.ndarray:
+        """3 s of the recording at a level of its own: the liveliest part, short ones repeated after a pause."""
+        count = int(RATE * SECONDS)
+        if len(sound.files) > 1:  # keystrokes
+            chosen = self.random.choice(len(sound.files), 24)
+            wave = np.zeros(count + RATE, np.float32)
+            for at, i in zip(np.cumsum(self.random.uniform(0.08, 0.3, 24)), chosen):
+                key = self.read(sound.files[i])[:RATE // 2]
+                start = int(at * RATE)
+                wave[start:start + len(key)] += key[:max(len(wave) - start, 0)]
+        else:
+            wave = self.read(sound.files[0])
+        pause = np.zeros(int(RATE * self.random.uniform(0.2, 0.6)), np.float32)
+        while len(wave) < 0.8 * count:
+            wave = np.concatenate([wave, pause, wave])
+        if len(wave) < count:
+            wave = np.pad(wave, (0, count - len(wave)))
+        total = np.concatenate([[0.0], np.cumsum(wave.astype(np.float64) ** 2)])
+        start = int(np.argmax((total[count:] - total[:-count])[::RATE // 10])) * (RATE // 10)
+        wave = wave[start:start + count]
+        loud = np.sqrt(np.quantile((wave.astype(np.float64) ** 2).reshape(-1, 480).mean(axis=1), 0.9)) + 1e-9
+        return wave / loud * 10 ** (self.random.uniform(-30, -14) / 20)
+
+    @staticmethod
+    @functools.cache
+    def read(file: Path) -> np.ndarray:
+        """At most 20 s."""
+        with soundfile.SoundFile(file) as f:
+            samples = f.read(f.samplerate * 20, dtype="float32", always_2d=True).mean(axis=1)
+            return signal.resample_poly(samples, RATE, f.samplerate).astype(np.float32)
+
+    def noise(self, dbfs: float) -> np.ndarray:
+        """White, pink or mains hum."""
+        count, kind = int(RATE * SECONDS), self.random.integers(3)
+        if kind == 2:
+            t, base = np.arange(count) / RATE, self.random.choice([50, 60, 100])
+            wave = sum(np.sin(2 * np.pi * base * k * t + self.random.uniform(0, 6)) / k for k in (1, 2, 3, 5))
+        else:
+            spectrum = np.fft.rfft(self.random.normal(size=count))
+            wave = np.fft.irfft(spectrum / (np.sqrt(np.arange(len(spectrum)) + 1) if kind else 1), count)
+        return wave / np.sqrt(np.mean(wave ** 2)) * 10 ** (dbfs / 20)
+
+    def mixed(self, chosen: list[Sound]) -> np.ndarray:
+        """The sum, half of the time over a quiet background, never clipped."""
+        wave = sum((self.heard(s) for s in chosen), np.zeros(int(RATE * SECONDS)))
+        if self.random.random() < 0.5:
+            wave = wave + self.noise(self.random.uniform(-65, -48))
+        return wave / max(np.abs(wave).max() / 0.95, 1.0)
+
+    # -- scenes ------------------------------------------------------------------------------------------------
+
+    def scene(self, kind: str):
+        """(picture, waveform or None, scene without its files)"""
+        if kind == "silence":
+            picture, boxes = self.alone(self.pick(self.photos, self.a_class()))
+            level = self.random.choice([-np.inf, self.random.uniform(-75, -40)], p=[0.2, 0.8])
+            return picture, self.noise(level), [], sorted(boxes)
+        if kind == "off_screen":
+            photo = self.pick(self.photos, self.a_class(pool=sorted(self.photos)))
+            sound = self.a_class(photo.classes, sorted(self.sounds))
+            picture, boxes = self.alone(photo)
+            return picture, self.mixed([self.pick(self.sounds, sound)]), [s for s in [sound] if s], sorted(boxes)
+        first = self.a_class()
+        if kind == "single":
+            picture, boxes = self.alone(self.pick(self.photos, first))
+            if first not in boxes:
+                return self.scene(kind)
+            return picture, self.mixed([self.pick(self.sounds, first)]), [(first, boxes)], sorted(set(boxes) - {first})
+        left = self.pick(self.photos, first)
+        second = self.a_class(left.classes)
+        right = self.photo_with(second, {first} if kind == "silent_object" else set())
+        order = (left, right) if self.random.random() < 0.5 else (right, left)
+        picture, boxes = self.side_by_side(*order)
+        if first not in boxes or second not in boxes or (kind == "silent_object" and left.classes & right.classes):
+            return self.scene(kind)
+        sounding = [first, second] if kind == "duet" else [first]
+        wave = self.mixed([self.pick(self.sounds, name) for name in sounding])
+        return picture, wave, [(name, boxes) for name in sounding], sorted(set(boxes) - set(sounding))
+
+    def write(self, directory: Path, count: int) -> dict:
+        """All scenes of the split; returns how many of each kind."""
+        directory.mkdir(parents=True, exist_ok=True)
+        scenes = []
+        for kind, share in SHARES.items():
+            for i in range(round(count * share)):
+                picture, wave, sources, silent = self.scene(kind)
+                stem = f"{kind}_{i:03d}"
+                picture.save(directory / f"{stem}.png", compress_level=1)
+                soundfile.write(directory / f"{stem}.wav", wave.astype(np.float32), RATE, subtype="FLOAT")
+                named = [{"class": s, "boxes": []} if isinstance(s, str) else
+                         {"class": s[0], "boxes": [[round(v, 4) for v in b] for b in s[1][s[0]]]} for s in sources]
+                scenes.append({"image": f"{stem}.png", "audio": f"{stem}.wav", "kind": kind, "sources": named, "silent": silent})
+        (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
+        return {kind: sum(s["kind"] == kind for s in scenes) for kind in SHARES}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=material.CACHE)
+    out = parser.parse_args().out
+    tree = material.fetched()
+    material.check(tree)
+    photos = split(material.photos(tree), photo_class)
+    sounds = split(material.sounds(tree), key=lambda s: s.name)
+    textures = [tree / f"skimage/data/{n}.png" for n in ("brick", "grass", "gravel")]
+    for i, (name, count) in enumerate(COUNTS.items()):
+        composer = Composer(photos[name], sounds[name], textures, np.random.default_rng(SEED + i))
+        kinds = composer.write(out / name, count)
+        print(name, kinds, f"{len(photos[name])} photos, {len(sounds[name])} recordings, {len(composer.both)} classes seen and heard:",
+              *composer.both)
+
+
+if __name__ == "__main__":
+    main()
