@@ -34,8 +34,8 @@ LIMITS = {"off_screen": 0.045, "silence": 0.0, "silent": 0.12}
 CHANCE_SEEN, CHANCE_HEARD = 0.90, 0.99  # quantiles over scenes without the class
 CEILING = 3.0  # visual log-odds: however plain a thing is to see, it must still be heard
 AUDIBLE = (-9.0, 3.0)  # YAMNet logits are clipped to this
-AGE = {"grace": 1.2, "penalty": 16.0}  # s, log-odds per s: sound is forgotten about 1.6 s after it stops
-PREFER_STRICT = 0.02  # set F1 given up per unit of p_v and p_a demanded
+AGE = {"grace": 1.2, "penalty": 10.0}  # s, log-odds per s: sound is forgotten about 1.7 s after it stops
+PREFER_STRICT = 0.05  # set F1 given up per unit of p_v and p_a demanded
 PERSON_C = (0.0003, 0.001, 0.003, 0.01)
 COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of a picture: a person to be found
 

@@ -1,16 +1,18 @@
 """Compose labelled audio-visual scenes from real photographs and recordings, for fitting and for measuring.
 
-    python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them
-                                     (default DIR: .cache/scenes; about two minutes)
+    python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and
+                                     DIR/coco/scenes.json (default DIR: .cache/scenes; about two minutes of one core)
 
 The two files share no photograph and no recording. Kinds: single 25 %, duet 25 %, silent object 20 %, off-screen 15 %,
 silence and noise 15 %. A duet is two photos side by side with both sounds; a silent object two photos with one sound;
 off-screen a photo with the sound of something that is not in it. Everything follows from SEED.
+coco/ is for localisation only: whole COCO photographs with their boxes and no sound; people only where held out.
 """
 
 import argparse
 import functools
 import json
+import shutil
 import zlib
 from collections import defaultdict
 from pathlib import Path
@@ -27,6 +29,7 @@ SEED = 20260821
 RATE, SECONDS = 16000, 3.0
 COUNTS = {"heldout": 440, "fit": 600}
 SHARES = {"single": 0.25, "duet": 0.25, "silent_object": 0.20, "off_screen": 0.15, "silence": 0.15}
+VISIBLE = 0.02  # of a COCO photograph, for a class to be located
 LEAST_AREA = 0.04  # of the photograph, for a class of a boxed photo to be asked for
 AMBIGUOUS = ({"bird", "waterfowl", "chicken"}, {"car", "bus", "truck", "motorcycle", "emergency_vehicle"}, {"dog", "big_cat"},
              {"cow", "sheep_goat"}, {"guitar", "violin_cello", "banjo"})  # too like for "is not there" to be sure
@@ -138,8 +141,8 @@ class Composer:
 
     # -- sounds ------------------------------------------------------------------------------------------------
 
-    def heard(self, sound: Sound) -> np.ndarray:
-        """3 s of the recording at a level of its own: the liveliest part, short ones repeated after a pause."""
+    def heard(self, sound: Sound, dbfs: float) -> np.ndarray:
+        """3 s of the recording: one of its liveliest parts, short ones repeated after a pause; `dbfs`: of its loud moments."""
         count = int(RATE * SECONDS)
         if len(sound.files) > 1:  # keystrokes
             chosen = self.random.choice(len(sound.files), 24)
@@ -153,13 +156,13 @@ class Composer:
         pause = np.zeros(int(RATE * self.random.uniform(0.2, 0.6)), np.float32)
         while len(wave) < 0.8 * count:
             wave = np.concatenate([wave, pause, wave])
-        if len(wave) < count:
-            wave = np.pad(wave, (0, count - len(wave)))
+        wave = np.pad(wave, (RATE, max(count - len(wave), 0)))
         total = np.concatenate([[0.0], np.cumsum(wave.astype(np.float64) ** 2)])
-        start = int(np.argmax((total[count:] - total[:-count])[::RATE // 10])) * (RATE // 10)
+        energy = (total[count:] - total[:-count])[::RATE // 10]
+        start = int(self.random.choice(np.flatnonzero(energy >= 0.9 * energy.max()))) * (RATE // 10)
         wave = wave[start:start + count]
         loud = np.sqrt(np.quantile((wave.astype(np.float64) ** 2).reshape(-1, 480).mean(axis=1), 0.9)) + 1e-9
-        return wave / loud * 10 ** (self.random.uniform(-30, -14) / 20)
+        return wave / loud * 10 ** (dbfs / 20)
 
     @staticmethod
     @functools.cache
@@ -181,8 +184,9 @@ class Composer:
         return wave / np.sqrt(np.mean(wave ** 2)) * 10 ** (dbfs / 20)
 
     def mixed(self, chosen: list[Sound]) -> np.ndarray:
-        """The sum, half of the time over a quiet background, never clipped."""
-        wave = sum((self.heard(s) for s in chosen), np.zeros(int(RATE * SECONDS)))
+        """The sum at a level of the scene's own, sources within 6 dB; half of the time over a quiet background; never clipped."""
+        level = self.random.uniform(-30, -16)
+        wave = sum((self.heard(s, level + self.random.uniform(-3, 3)) for s in chosen), np.zeros(int(RATE * SECONDS)))
         if self.random.random() < 0.5:
             wave = wave + self.noise(self.random.uniform(-65, -48))
         return wave / max(np.abs(wave).max() / 0.95, 1.0)
@@ -234,13 +238,30 @@ class Composer:
         return {kind: sum(s["kind"] == kind for s in scenes) for kind in SHARES}
 
 
+def write_coco(directory: Path, everything: list[Photo], heldout: list[Photo]) -> int:
+    """Whole COCO photos; a class is asked for when its boxes cover VISIBLE of the picture. Returns the number of sources."""
+    directory.mkdir(parents=True, exist_ok=True)
+    unfitted, scenes = {p.group for p in heldout}, []
+    for photo in (p for p in everything if p.group.startswith("coco/")):
+        sources = [{"class": name, "boxes": boxes} for name, boxes in photo.boxes.items()
+                   if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) >= VISIBLE
+                   and (name != "person" or photo.group in unfitted)]
+        if sources:
+            shutil.copy(photo.path, directory)
+            scenes.append({"image": photo.path.name, "kind": "single", "sources": sources, "silent": []})
+    (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
+    return sum(len(s["sources"]) for s in scenes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=material.CACHE)
     out = parser.parse_args().out
     tree = material.fetched()
     material.check(tree)
-    photos = split(material.photos(tree), photo_class)
+    everything = material.photos(tree)
+    photos = split(everything, photo_class)
+    print("coco", write_coco(out / "coco", everything, photos["heldout"]), "sources to locate")
     sounds = split(material.sounds(tree), key=lambda s: s.name)
     textures = [tree / f"skimage/data/{n}.png" for n in ("brick", "grass", "gravel")]
     for i, (name, count) in enumerate(COUNTS.items()):

@@ -38,7 +38,7 @@ PHOTOS = {
     "bird": "t/animals/birds/adelaide-rosella t/animals/birds/blackbird t/animals/birds/lark t/animals/birds/magpie "
             "t/animals/birds/rainbow-lorikeet t/animals/birds/owl g/explore_farm_animals__owl g/explore_world_animals__scarlet_macaw "
             "g/erase__kingfisher",
-    "waterfowl": "t/animals/birds/drake t/animals/birds/duck t/animals/birds/gander g/explore_farm_animals__duck g/erase__swans",
+    "waterfowl": "t/animals/birds/drake t/animals/birds/duck t/animals/birds/gander g/explore_farm_animals__duck",
     "frog": "t/animals/amphibians/frog-1 t/animals/amphibians/frog",
     "sheep_goat": "t/animals/mammals/bovines/sheep t/animals/mammals/bovines/sheep_lamb t/animals/mammals/bovines/ram "
                   "t/animals/mammals/bovines/goat t/animals/mammals/bovines/mountaingoat g/explore_farm_animals__sheep g/erase__goat "
@@ -47,7 +47,7 @@ PHOTOS = {
            "t/animals/mammals/bovines/zebu g/explore_farm_animals__cow g/erase__calf",
     "pig": "t/animals/mammals/pig t/animals/mammals/pig_golden t/animals/mammals/pig_golden2 t/animals/mammals/wildboar "
            "g/explore_farm_animals__pig",
-    "horse": "t/animals/mammals/equines/horse t/animals/mammals/equines/donkey g/explore_farm_animals__horse g/erase__horse",
+    "horse": "t/animals/mammals/equines/horse g/explore_farm_animals__horse g/erase__horse",
     "big_cat": "t/animals/mammals/cats/lion t/animals/mammals/cats/lion-2 t/animals/mammals/cats/tiger "
                "t/animals/mammals/cats/tiger_sumatran g/explore_world_animals__jaguar g/erase__cheetah",
     "insect": "t/animals/insects/fly t/animals/insects/grasshopper t/animals/insects/hoverfly "
@@ -82,7 +82,6 @@ SOUNDS = {
     "car": "g/memory-sound__LRStartAndStopCarEngine1LACut x/35",
     "bus": "x/27 x/28",
     "truck": "x/25",
-    "motorboat": "x/06 x/07",
     "emergency_vehicle": "t/vehicles/emergency/firetruck",
     "clock": "f/alarm-clock-elapsed",
     "telephone": "l/rings/oldphone-mono l/toy-mono f/phone-incoming-call",
