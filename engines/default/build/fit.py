@@ -218,7 +218,7 @@ def fit(found: list[dict], heads: dict, weights: dict) -> None:
     best = None
     for p in np.arange(0.20, 0.71, 0.05):
         for p_v in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
-            for p_a in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
+            for p_a in (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
                 heads["thresholds"] |= {"p": round(float(p), 2), "p_v": p_v, "p_a": p_a}
                 found_rates = rates(found, names, decide(v, a, heads, loud)[1], both)
                 worth = found_rates["set_f1"] + PREFER_STRICT * (p_v + p_a)

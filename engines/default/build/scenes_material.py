@@ -196,7 +196,8 @@ def photos(tree: Path) -> list[Photo]:
         for line in label.read_text().splitlines() if label.exists() else ():
             c, x, y, w, h = map(float, line.split())
             if names[int(c)] in COCO:
-                boxes.setdefault(COCO[names[int(c)]], []).append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+                edges = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)  # labels are rounded, so a box may leave the picture a little
+                boxes.setdefault(COCO[names[int(c)]], []).append(tuple(min(1.0, max(0.0, edge)) for edge in edges))
         found.append(Photo(image, f"coco/{image.stem}", boxes))
     return found
 
