@@ -65,7 +65,7 @@ impl Canvas {
     pub fn heat(&mut self, heat: &[f32]) {
         for (pixel, &value) in self.rgb.chunks_exact_mut(3).zip(heat) {
             let value = value.clamp(0.0, 1.0);
-            let ramp = (value / 0.75).min(1.0);
+            let ramp = ((value - 0.1) / 0.65).clamp(0.0, 1.0);
             let opacity = HEAT_OPACITY * ramp * ramp * (3.0 - 2.0 * ramp);
             let Rgb(mixed) = Rgb([pixel[0], pixel[1], pixel[2]]).mix(colour::heat(value), opacity);
             pixel.copy_from_slice(&mixed);

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::analysis::{Analysed, Analysis};
 use crate::clock::Instant;
 use crate::message::Message;
-use crate::model::HeatMap;
+use crate::model::{ClassId, HeatMap};
 use crate::picture::{Mark, colour};
 use crate::pipeline::Observer;
 use crate::track::Event;
@@ -57,6 +57,8 @@ pub(super) struct Journal {
     every: f64,
     labels: Vec<String>,
     present: BTreeSet<u64>,
+    /// Classes in the order of their first sound: neighbours get the colours that differ most.
+    seen: Vec<ClassId>,
     found: Found,
 }
 
@@ -70,6 +72,7 @@ impl Journal {
             every,
             labels: classes.iter().map(|class| class.label().to_owned()).collect(),
             present: BTreeSet::new(),
+            seen: Vec::new(),
             found: Found::default(),
         })
     }
@@ -99,7 +102,7 @@ impl Journal {
         let mark = |track: &crate::track::Track| Mark {
             rect: track.region.rect,
             peak: track.region.peak,
-            colour: colour::of_class(track.class),
+            colour: colour::of_class(self.seen.iter().position(|class| *class == track.class).unwrap_or(0)),
             title: format!("{}  {:.0} %", label(track.class), 100.0 * track.score.p),
             detail: format!(
                 "heard {:.0} · seen {:.0}",
@@ -107,14 +110,13 @@ impl Journal {
                 100.0 * track.score.p_visual
             ),
         };
-        let mut labels: Vec<String> = present().map(|track| label(track.class).to_owned()).collect();
-        labels.dedup();
+        let classes: BTreeSet<ClassId> = present().map(|track| track.class).collect();
         let shown = |map: &&HeatMap| present().any(|track| track.class == map.class);
         Shot {
             captured: analysed.captured,
             marks: present().map(mark).collect(),
             maps: analysed.maps.iter().filter(shown).cloned().collect(),
-            labels,
+            labels: classes.into_iter().map(|class| label(class).to_owned()).collect(),
             level_dbfs: analysed.sound.level_dbfs,
         }
     }
@@ -143,6 +145,11 @@ impl Observer for Journal {
     fn analysed(&mut self, analysed: &Analysed) {
         let ids = analysed.tracks.iter().filter(|t| t.event != Event::End).map(|t| t.id);
         let present: BTreeSet<u64> = ids.collect();
+        for track in &analysed.tracks {
+            if !self.seen.contains(&track.class) {
+                self.seen.push(track.class);
+            }
+        }
         self.found.frames += 1;
         self.found.seconds = analysed.captured.as_secs_f64();
         self.found.heard |= analysed.sound.end > analysed.sound.start;
