@@ -112,7 +112,7 @@ fn kinds(report: &Report) -> String {
 
 /// Columns of the table of classes: heading and figure.
 const COLUMNS: [(&str, &str); 8] = [
-    ("precision", "set_precision"),
+    ("precis.", "set_precision"),
     ("recall", "set_recall"),
     ("f1", "set_f1"),
     ("AP", "average_precision"),
@@ -123,12 +123,12 @@ const COLUMNS: [(&str, &str); 8] = [
 ];
 
 fn class_table(classes: &[ClassReport]) -> String {
-    let mut out = format!("\n{:<22}{:>5}", "class", "n");
-    COLUMNS.iter().for_each(|(heading, _)| out.push_str(&format!("{heading:>9}")));
+    let mut out = format!("\n{:<21}{:>4}", "class", "n");
+    COLUMNS.iter().for_each(|(heading, _)| out.push_str(&format!(" {heading:>8}")));
     out.push('\n');
     for ClassReport { class, figures } in classes {
         let n = figures.get("set_recall").map_or(0, |figure| figure.n);
-        let _ = write!(out, "{class:<22}{n:>5}");
+        let _ = write!(out, "{class:<21.21}{n:>4}");
         for (_, name) in COLUMNS {
             let value = figures.get(name).and_then(|figure| figure.value);
             let _ = write!(out, "{:>9}", shown(value));

@@ -92,21 +92,23 @@ impl Observer for Counter {
 }
 
 /// What the engine was asked, and what that cost, when the clip came from memory.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Bare {
-    pub frames: usize,
     /// All calls of all graphs.
-    pub engine: Cost,
+    pub pass: Pass,
     /// Calls of the audio graph after loading.
     pub audio_runs: u64,
     /// Length of the sound.
     pub sound: Duration,
 }
 
-/// Decodes the clip into memory first; then analyses it with an engine whose calls are counted, nothing
-/// else running.
-pub(super) fn bare(config: &Config, manifest: &Manifest, engine: Arc<dyn Engine>) -> Result<Bare, Failure> {
-    let mut items = Vec::new();
-    decode(config, manifest, |item| items.push(item))?;
+/// Analyses what was decoded before with an engine whose calls are counted, nothing else running.
+pub(super) fn bare(
+    config: &Config,
+    manifest: &Manifest,
+    engine: Arc<dyn Engine>,
+    items: &[Sensed],
+) -> Result<Bare, Failure> {
     let (metered, tally) = Metered::new(engine);
     let model = Model::open(&config.model_dir()?, &metered).map_err(Failure::failed)?;
     let mut analysis = Analysis::new(model, config).map_err(Failure::configuration)?;
@@ -115,10 +117,10 @@ pub(super) fn bare(config: &Config, manifest: &Manifest, engine: Arc<dyn Engine>
     let (mut frames, mut sound) = (0, Duration::ZERO);
     for item in items {
         match item {
-            Sensed::Frame(frame) => pairing.frame(frame, Instant::ZERO),
+            Sensed::Frame(frame) => pairing.frame(frame.clone(), Instant::ZERO),
             Sensed::Sound(block) => {
                 sound += block.duration();
-                analysis.push_sound(&block).map_err(Failure::failed)?;
+                analysis.push_sound(block).map_err(Failure::failed)?;
                 pairing.sound(block.end());
             }
             Sensed::End(_) | Sensed::Fault(..) => {}
@@ -128,14 +130,12 @@ pub(super) fn bare(config: &Config, manifest: &Manifest, engine: Arc<dyn Engine>
             frames += 1;
         }
     }
-    let audio = manifest.graphs.values().map(|graphs| graphs.audio.as_str()).collect::<Vec<_>>();
+    let audio: Vec<&str> = manifest.graphs.values().map(|graphs| graphs.audio.as_str()).collect();
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let engine = tally.iter().fold(Cost::default(), |sum, (_, calls)| Cost {
-        wall: sum.wall + calls.cost.wall,
-        cpu: sum.cpu + calls.cost.cpu,
-    });
+    let engine = tally.iter().fold(Cost::default(), |sum, (_, calls)| sum + calls.cost);
     let audio_runs = tally.iter().filter(|(name, _)| audio.contains(&name.as_str()));
-    Ok(Bare { frames, engine, audio_runs: audio_runs.map(|(_, calls)| calls.count).sum(), sound })
+    let audio_runs = audio_runs.map(|(_, calls)| calls.count).sum();
+    Ok(Bare { pass: Pass { frames, cost: engine }, audio_runs, sound })
 }
 
 /// Forgets the calls that opening the model made.

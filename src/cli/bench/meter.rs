@@ -1,5 +1,6 @@
 //! What work costs: processor time, memory, and the calls of an engine.
 
+use std::ops::Add;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +27,13 @@ pub(super) fn peak_rss() -> Option<f64> {
 pub(super) struct Cost {
     pub wall: Duration,
     pub cpu: Duration,
+}
+
+impl Add for Cost {
+    type Output = Cost;
+    fn add(self, other: Cost) -> Cost {
+        Cost { wall: self.wall + other.wall, cpu: self.cpu + other.cpu }
+    }
 }
 
 /// A moment on both clocks.
@@ -102,7 +110,7 @@ impl Graph for MeteredGraph {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = &mut tally[self.place].1;
         calls.count += 1;
-        calls.cost = Cost { wall: calls.cost.wall + cost.wall, cpu: calls.cost.cpu + cost.cpu };
+        calls.cost = calls.cost + cost;
         outputs
     }
 }
