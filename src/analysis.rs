@@ -77,7 +77,8 @@ impl Analysis {
         let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
         let background = profile.map(|path| Background::read(path)).transpose()?;
         Ok(Self {
-            decision: Decision::new(manifest, &config.detection, background.as_ref())?,
+            decision: Decision::new(manifest, &config.detection, background.as_ref())?
+                .keeping(config.tracking.keep),
             map_thresholds: manifest.map_thresholds(),
             tracker: Tracker::new(&config.tracking),
             audio: Duration::ZERO,
@@ -112,7 +113,7 @@ impl Analysis {
         let image = lap.lap();
         let hearing = self.model.heard(frame.captured);
         let scores = self.model.detect(&vision, &hearing)?;
-        let present = self.decision.select(&scores, hearing.level_dbfs);
+        let present = self.decision.select(&scores, hearing.level_dbfs, &self.tracker.going());
         let stage1 = lap.lap();
         let classes: Vec<ClassId> = present.iter().map(|score| score.class).collect();
         let maps = self.model.localize(&vision, &hearing, &classes)?;

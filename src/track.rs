@@ -88,6 +88,11 @@ impl Tracker {
         events
     }
 
+    /// The classes whose events have started and are not over.
+    pub fn going(&self) -> Vec<ClassId> {
+        self.live.iter().filter(|live| live.started).map(|live| live.track.class).collect()
+    }
+
     /// Ends every track, as when the source is over.
     pub fn finish(&mut self) -> Vec<Track> {
         self.live.drain(..).filter(|live| live.started).map(Live::end).collect()

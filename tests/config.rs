@@ -182,6 +182,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[mqtt]\nkeep_alive = 0", &["mqtt.keep_alive: 0 is out of range, expected seconds from 5"]),
     ("[engine]\nthreads = 0", &["engine.threads: 0 is out of range"]),
     ("[window]\nwait = -1", &["window.wait: -1 is out of range, expected seconds from 0"]),
+    ("[tracking]\nkeep = -1", &["tracking.keep: -1 is out of range, expected log-odds from 0 to 10"]),
     ("[tracking]\niou = 1.1", &["tracking.iou: 1.1 is out of range, expected a share from 0 to 1"]),
     ("[detection]\nsensitivity = 50", &["detection.sensitivity: 50 is out of range"]),
     ("[detection.thresholds]\ndog = { p = 70 }", &["detection.thresholds.dog.p: 70 is out of range"]),

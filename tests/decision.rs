@@ -4,12 +4,20 @@ mod tiny;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
+use proptest::prelude::*;
 use tiny::{BLUE, GREEN, RED};
-use tvsl::config::{Config, Detection, Thresholds};
+use tvsl::clock::Instant;
+use tvsl::config::{Config, Detection, Thresholds, Tracking};
+use tvsl::geometry::Rect;
 use tvsl::model::{Background, BackgroundLearner, Decision, Manifest, Score};
+use tvsl::regions::Region;
+use tvsl::track::{self, Tracker};
 
 const LOUD: f32 = -20.0;
+const REGION: Region =
+    Region { rect: Rect { x0: 0.2, y0: 0.2, x1: 0.6, y1: 0.8 }, peak: (0.4, 0.5), score: 1.0 };
 
 fn manifest() -> Manifest {
     Manifest::read(tiny::folder()).expect("the manifest reads")
@@ -25,7 +33,7 @@ fn score(class: usize, p: f32, p_visual: f32, p_audio: f32) -> Score {
 
 fn selected(config: &Detection, background: Option<&Background>, scores: &[Score]) -> Vec<usize> {
     let decision = Decision::new(&manifest(), config, background).expect("the classes are known");
-    decision.select(scores, LOUD).iter().map(|score| score.class).collect()
+    decision.select(scores, LOUD, &[]).iter().map(|score| score.class).collect()
 }
 
 #[test]
@@ -40,8 +48,8 @@ fn each_sense_must_pass_by_itself() {
 fn nothing_sounds_below_the_level_gate() {
     let decision = Decision::new(&manifest(), &plain(), None).expect("the classes are known");
     let scores = [score(RED, 1.0, 1.0, 1.0)];
-    assert!(decision.select(&scores, -55.1).is_empty());
-    assert_eq!(decision.select(&scores, -55.0).len(), 1);
+    assert!(decision.select(&scores, -55.1, &[RED]).is_empty());
+    assert_eq!(decision.select(&scores, -55.0, &[]).len(), 1);
 }
 
 #[test]
@@ -53,6 +61,40 @@ fn sensitivity_moves_every_threshold_in_log_odds() {
     assert!(
         selected(&Detection { sensitivity: -3.0, ..plain() }, None, &[score(RED, 0.9, 0.9, 0.9)]).is_empty()
     );
+}
+
+#[test]
+fn what_goes_on_may_fall_below_its_thresholds_but_not_below_the_floor() {
+    let rule = |audio_floor| {
+        let config = Detection { audio_floor: BTreeMap::from([("red".into(), audio_floor)]), ..plain() };
+        Decision::new(&manifest(), &config, None).expect("the classes are known").keeping(0.85)
+    };
+    let weak = [score(RED, 0.3, 0.3, 0.3), score(GREEN, 0.3, 0.3, 0.3)];
+    let kept = |floor, going: &[usize]| rule(floor).select(&weak, LOUD, going).len();
+    assert_eq!((kept(0.0, &[]), kept(0.0, &[RED]), kept(0.0, &[RED, GREEN, RED])), (0, 1, 2));
+    assert_eq!((kept(0.31, &[RED]), kept(0.31, &[GREEN])), (0, 1), "the fan is never kept");
+    assert!(rule(0.0).select(&[score(RED, 0.29, 0.9, 0.9)], LOUD, &[RED]).is_empty());
+}
+
+proptest! {
+    /// One class in one place: the true Schmitt trigger, whatever the scores.
+    #[test]
+    fn a_class_starts_at_its_threshold_and_goes_on_to_the_lower_one(
+        keep in 0f32..3.0, ps in prop::collection::vec(0f32..1.0, 1..60),
+    ) {
+        let rule = Decision::new(&manifest(), &plain(), None).expect("no class is named").keeping(keep);
+        let instant = Tracking { start_after: Duration::ZERO, hold: Duration::ZERO, iou: 0.1, keep };
+        let mut tracker = Tracker::new(&instant);
+        let lower = 1.0 / (1.0 + keep.exp());
+        let mut on = false;
+        for (n, &p) in ps.iter().enumerate().filter(|(_, p)| (**p - lower).abs() > 1e-5) {
+            on = p >= 0.5 || (on && p > lower);
+            let selected = rule.select(&[score(RED, p, 1.0, 1.0)], LOUD, &tracker.going());
+            prop_assert_eq!(selected.len() == 1, on, "p = {} at {}", p, n);
+            let found: Vec<_> = selected.iter().map(|&score| track::Detection { score, regions: vec![REGION] }).collect();
+            tracker.update(Instant::from_secs_f64(n as f64), &found);
+        }
+    }
 }
 
 #[test]

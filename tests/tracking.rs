@@ -13,7 +13,12 @@ use tvsl::regions::Region;
 use tvsl::track::{Detection, Event, Track, Tracker};
 
 fn settings() -> Tracking {
-    Tracking { start_after: Duration::from_millis(200), hold: Duration::from_millis(800), iou: 0.1 }
+    Tracking {
+        start_after: Duration::from_millis(200),
+        hold: Duration::from_millis(800),
+        iou: 0.1,
+        keep: 0.0,
+    }
 }
 
 fn at(seconds: f64) -> Instant {

@@ -92,6 +92,9 @@ pub struct Tracking {
     /// How long a class must be gone before its event ends.
     #[serde(deserialize_with = "value::seconds")]
     pub hold: Duration,
+    /// How far below its thresholds a class may fall while its event goes on, log-odds, 0–10.
+    #[serde(deserialize_with = "value::slack")]
+    pub keep: f32,
     /// Overlap (intersection over union, 0–1) from which two regions are the same object.
     #[serde(deserialize_with = "value::probability")]
     pub iou: f32,

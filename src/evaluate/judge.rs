@@ -183,7 +183,7 @@ impl Judge {
                     (verdict.p[class], verdict.window[class]) = (p, window);
                 }
             }
-            let selected = self.decision.select(&scores, hearing.level_dbfs);
+            let selected = self.decision.select(&scores, hearing.level_dbfs, &[]);
             verdict.reported.extend(selected.iter().map(|score| score.class));
         }
         verdict.reported.sort_unstable();

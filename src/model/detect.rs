@@ -24,6 +24,7 @@ pub struct Score {
 pub struct Decision {
     classes: Vec<Limits>,
     level_dbfs: f32,
+    keep: f32,
 }
 
 /// Least probabilities of one class.
@@ -32,7 +33,20 @@ struct Limits {
     p: f32,
     p_v: f32,
     p_a: f32,
+    /// Of the noises of the place: nothing lowers it.
+    floor: f32,
     allowed: bool,
+}
+
+impl Limits {
+    /// Whether `score` reaches every limit, lowered by `slack` in log-odds.
+    fn passes(&self, score: &Score, slack: f32) -> bool {
+        let least = |p| shifted(p, -slack);
+        self.allowed
+            && score.p >= least(self.p)
+            && score.p_visual >= least(self.p_v)
+            && score.p_audio >= least(self.p_a).max(self.floor)
+    }
 }
 
 impl Decision {
@@ -64,28 +78,30 @@ impl Decision {
                     shifted(set.or(model).unwrap_or(general), -config.sensitivity)
                 };
                 let floor = |floors: &BTreeMap<String, f32>| floors.get(&class.name).copied().unwrap_or(0.0);
-                let p_a = limit(own.and_then(|o| o.p_a), class.p_a, all.p_a);
                 Limits {
                     p: limit(own.and_then(|o| o.p), class.p, all.p),
                     p_v: limit(own.and_then(|o| o.p_v), class.p_v, all.p_v),
-                    p_a: p_a.max(floor(&config.audio_floor)).max(floor(learned)),
+                    p_a: limit(own.and_then(|o| o.p_a), class.p_a, all.p_a),
+                    floor: floor(&config.audio_floor).max(floor(learned)),
                     allowed: config.classes.is_empty() || config.classes.contains(&class.name),
                 }
             })
             .collect();
-        Ok(Self { classes, level_dbfs: manifest.thresholds.level_dbfs })
+        Ok(Self { classes, level_dbfs: manifest.thresholds.level_dbfs, keep: 0.0 })
+    }
+
+    /// The same rule with hysteresis: for a class that goes on, each threshold but the audio floor is
+    /// `log_odds` lower, so that a score near its threshold does not flicker.
+    pub fn keeping(self, log_odds: f32) -> Self {
+        Self { keep: log_odds, ..self }
     }
 
     /// The set S: classes over all their thresholds, the most probable first; none where the sound is
-    /// quieter than the model's gate.
-    pub fn select(&self, scores: &[Score], level_dbfs: f32) -> Vec<Score> {
+    /// quieter than the model's gate. `going` are the classes whose events go on.
+    pub fn select(&self, scores: &[Score], level_dbfs: f32, going: &[ClassId]) -> Vec<Score> {
+        let slack = |class| if going.contains(&class) { self.keep } else { 0.0 };
         let passes = |score: &&Score| {
-            self.classes.get(score.class).is_some_and(|limit| {
-                limit.allowed
-                    && score.p >= limit.p
-                    && score.p_visual >= limit.p_v
-                    && score.p_audio >= limit.p_a
-            })
+            self.classes.get(score.class).is_some_and(|limit| limit.passes(score, slack(score.class)))
         };
         if level_dbfs < self.level_dbfs {
             return Vec::new();
