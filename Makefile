@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx setup setup-test build lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-engines setup setup-test build lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -8,6 +8,7 @@ help:
 	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
 	@echo "make build   the program, target/release/tvsl"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
+	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
 	@echo "make bench   how fast it is;  make eval SCENES=scenes.json   how right it is"
 	@echo "make model   build the default model again from its sources;  make check-model   compare it with the reference"
@@ -60,6 +61,18 @@ check-model: .cache/model-venv/.done
 	setup/packages.sh fetch venv
 	python3 -m venv .cache/model-venv
 	$(MODEL_PYTHON) -m pip install --quiet --requirement $<
+	touch $@
+
+# The Python package in engines/, which imports, trains and compares models; the daemon needs none of it.
+ENGINES_PYTHON := .cache/engines-venv/bin/python
+
+test-engines: .cache/engines-venv/.done
+	cd engines && OMP_NUM_THREADS=1 ../$(ENGINES_PYTHON) -m pytest -q
+
+.cache/engines-venv/.done: engines/requirements.txt
+	setup/packages.sh fetch venv
+	python3 -m venv .cache/engines-venv
+	$(ENGINES_PYTHON) -m pip install --quiet --requirement $<
 	touch $@
 
 clean:

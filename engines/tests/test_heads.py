@@ -1,0 +1,68 @@
+"""T-VSL's equations."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tvsl_engines.heads import Heads, norm
+
+D = 16
+
+
+@pytest.fixture
+def tensors():
+    torch.manual_seed(3)
+    return torch.randn(2, 12, D), torch.randn(2, 5, D), norm(torch.randn(4, D))
+
+
+def test_untrained_heads_are_the_identity(tensors) -> None:
+    """Stage 2 spelled out cell by cell, with no learned part."""
+    v, a, t = tensors
+    maps = Heads(D).localize(v, a, t)
+    for b in range(2):
+        cells, rows = norm(v[b]), norm(a[b])
+        for k in range(4):
+            m, weight = norm(cells @ t[k]), norm(rows @ t[k])
+            q = norm((weight[:, None] * rows).mean(0))
+            torch.testing.assert_close(maps[b, k], m.clamp(min=0) * (cells @ q))
+
+
+def test_two_classes_have_two_maps(tensors) -> None:
+    """With the gate inside the norm identity heads give one map up to its sign; outside they tell classes apart."""
+    v, a, t = tensors
+    likeness = {}
+    for gate in ("outside", "inside"):
+        maps = Heads(D, gate).localize(v, a, t)
+        likeness[gate] = F.cosine_similarity(maps[:, 0].abs(), maps[:, 1].abs()).mean()
+    assert likeness["outside"] < 0.9
+
+
+def test_stage_1_wants_both_senses(tensors) -> None:
+    v, a, t = tensors
+    both = torch.cat([v[:1] * 0 + t[0], v[:1] * 0 + t[0], v[:1] * 0 + t[1]])
+    sound = torch.cat([a[:1] * 0 + t[0], a[:1] * 0 + t[1], a[:1] * 0 + t[1]])
+    p, p_v, p_a = Heads(D).detect(both, sound, t)
+    assert p[0, 0] > p[1, 0] > p[2, 0]
+    assert p_v[0, 0] == p_v[1, 0] > p_v[2, 0] and p_a[0, 0] > p_a[1, 0] == p_a[2, 0]
+
+
+def test_texts_of_every_item_by_itself(tensors) -> None:
+    v, a, t = tensors
+    own = t[torch.tensor([[0, 1], [2, 3]])]
+    maps, shared = Heads(D).localize(v, a, own), Heads(D).localize(v, a, t)
+    torch.testing.assert_close(maps[0], shared[0, :2])
+    torch.testing.assert_close(maps[1], shared[1, 2:])
+
+
+def test_every_part_is_learned(tensors) -> None:
+    v, a, t = tensors
+    heads = Heads(D)
+    odds = heads.presence(heads.tokens(v, a), t)
+    (heads.localize(v, a, t).sum() + odds.both.sum() + odds.seen.sum() + odds.heard.sum()).backward()
+    learned = {name for name, p in heads.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert {"mix.v.w", "mix.a.w", "mix.av.w", "mix.q.w", "mix.u.w", "both.bias", "seen.direction"} <= learned
+
+
+def test_an_unknown_gate_is_refused() -> None:
+    with pytest.raises(ValueError, match="outside or inside"):
+        Heads(D, "sideways")

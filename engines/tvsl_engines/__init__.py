@@ -1,0 +1,1 @@
+"""T-VSL as a PyTorch package: import encoders, train heads, compare methods, write model folders for `tvsl`."""
