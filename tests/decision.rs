@@ -119,6 +119,9 @@ fn a_class_the_model_lacks_is_named_with_the_nearest() {
         error.contains("detection.classes") && error.contains("\"gren\"") && error.contains("\"green\""),
         "{error}"
     );
+    let part = Detection { classes: vec!["dark blue".into()], ..plain() };
+    let error = Decision::new(&manifest(), &part, None).unwrap_err().to_string();
+    assert!(error.contains("\"blue\""), "the class that it is part of: {error}");
 }
 
 #[test]

@@ -154,6 +154,16 @@ fn a_wrong_label_costs_what_it_should() {
 }
 
 #[test]
+fn a_class_is_known_by_its_other_names() {
+    let scenes = SCENES.replace(r#""class": "red""#, r#""class": "dark red""#);
+    let scenes = scenes.replace(r#""silent": ["green"]"#, r#""silent": ["light green", "light red"]"#);
+    let report = Studio::new().report(&scenes);
+    assert_figure(&report, "set_f1", 1.0, 5);
+    assert_figure(&report, "silent_false_rate", 0.0, 2);
+    assert_eq!(report["classes_left_out"], serde_json::json!({"zebra": 1}));
+}
+
+#[test]
 fn the_same_scenes_give_the_same_report() {
     let studio = Studio::new();
     assert_eq!(studio.report(SCENES), studio.report(SCENES));

@@ -86,6 +86,7 @@ fn manifest_contradictions_name_the_key() {
         ("p_v = 0.5", "p_v = 1.5", &["thresholds.p_v = 1.5"]),
         ("level_dbfs = -55.0", "level_dbfs = 3.0", &["thresholds.level_dbfs"]),
         ("name = \"green\"", "name = \"red\"", &["\"red\" appears twice"]),
+        ("\"light green\"", "\"red\"", &["aliases", "\"red\" appears twice"]),
         ("text = \"text.onnx\"\n", "", &["embedding.text"]),
         ("[graphs.fp32]", "[graphs.fp16]", &["graphs.fp32"]),
         ("path = \"weights.bin\"", "path = \"../weights.bin\"", &["inside the folder"]),

@@ -26,7 +26,8 @@ kind     single, duet, silent_object, off_screen or silence; in the last two not
 audio    leave it out for digital silence
 sources  what sounds; boxes [x0, y0, x1, y1] are shares of the picture, and may be left out when unknown;
          \"half\": \"left\" or \"right\" says where a source of a duet is when its boxes are unknown
-silent   classes that are seen and do not sound";
+silent   classes that are seen and do not sound
+class    a name or an alias of the model's manifest; others are reported and left out";
 
 /// Score a model on labelled scenes
 ///

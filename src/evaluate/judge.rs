@@ -125,14 +125,16 @@ impl Judge {
     /// The scene in terms of the model's classes; `None` when it knows none of the true ones.
     fn task<'a>(&self, index: usize, scene: &'a Scene, judged: &mut Judged) -> Option<Task<'a>> {
         let mut known = |name: &str| {
-            let class = self.model.manifest().class(name);
+            let class = self.model.manifest().class_or_alias(name);
             if class.is_none() {
                 *judged.classes_left_out.entry(name.to_owned()).or_default() += 1;
             }
             class
         };
         let sources: Vec<_> = scene.sources.iter().filter_map(|s| Some((known(&s.class)?, s))).collect();
-        let silent = scene.silent.iter().filter_map(|name| known(name)).collect();
+        let mut silent: Vec<_> = scene.silent.iter().filter_map(|name| known(name)).collect();
+        // Of two that are one to the model, such as a silent goose beside a quacking duck, the one sounds.
+        silent.retain(|silent| sources.iter().all(|(class, _)| class != silent));
         if sources.is_empty() && scene.kind.sources_are_true() {
             judged.scenes_left_out += 1;
             return None;

@@ -223,7 +223,7 @@ fn check(index: usize, raw: RawScene, path: &Path) -> Result<Scene, ScenesError>
         }
     }
     for (number, source) in raw.sources.iter().enumerate() {
-        if let Some(at) = source.boxes.iter().position(|corners| !is_box(corners)) {
+        if let Some(at) = source.boxes.iter().position(|&corners| rect(corners).is_none()) {
             let problem = format!("{:?} is no box", source.boxes[at]);
             let cure = "give [x0, y0, x1, y1] as shares of the picture, 0 to 1, with x0 < x1 and y0 < y1";
             return Err(wrong(format!("sources[{number}].boxes[{at}]"), problem, cure));
@@ -237,13 +237,18 @@ fn check(index: usize, raw: RawScene, path: &Path) -> Result<Scene, ScenesError>
     Ok(Scene { image, audio, kind: raw.kind, sources, silent: raw.silent })
 }
 
-fn is_box(&[x0, y0, x1, y1]: &[f32; 4]) -> bool {
-    let inside = |v: f32| (0.0..=1.0).contains(&v);
-    [x0, y0, x1, y1].into_iter().all(inside) && x0 < x1 && y0 < y1
+/// How far outside the picture a corner may lie by rounding.
+const ROUNDING: f32 = 0.01;
+
+/// The box inside the picture; `None` when it is none.
+fn rect(corners: [f32; 4]) -> Option<Rect> {
+    let inside = corners.iter().all(|v| (-ROUNDING..=1.0 + ROUNDING).contains(v));
+    let [x0, y0, x1, y1] = corners.map(|v| v.clamp(0.0, 1.0));
+    (inside && x0 < x1 && y0 < y1).then_some(Rect { x0, y0, x1, y1 })
 }
 
 fn source(raw: RawSource) -> Source {
-    let boxes: Vec<_> = raw.boxes.iter().map(|&[x0, y0, x1, y1]| Rect { x0, y0, x1, y1 }).collect();
+    let boxes: Vec<_> = raw.boxes.into_iter().filter_map(rect).collect();
     let area: f32 = boxes.iter().map(Rect::area).sum();
     let middle = boxes.iter().map(|b| b.centre().0 * b.area()).sum::<f32>() / area;
     let half = raw.half.or((area > 0.0).then(|| Half::of(middle)));
@@ -272,6 +277,14 @@ mod tests {
         assert_eq!(scene.sources[0].half, Some(Half::Left));
         assert_eq!(scene.sources[1].half, Some(Half::Right));
         assert_eq!(scene.silent, ["cat"]);
+    }
+
+    #[test]
+    fn a_corner_that_rounding_moved_out_of_the_picture_is_moved_back() {
+        let single =
+            r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"a","boxes":[[-1e-7,0,1.005,1]]}]}"#;
+        let boxes = &second(single).unwrap().scenes[1].sources[0].boxes;
+        assert_eq!(boxes[..], [Rect { x0: 0.0, y0: 0.0, x1: 1.0, y1: 1.0 }]);
     }
 
     #[test]

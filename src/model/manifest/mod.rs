@@ -197,6 +197,9 @@ pub struct Class {
     /// Its name for people; empty: `name`.
     #[serde(default)]
     pub label: String,
+    /// Other names for it, or for parts of it, in the scene files of others.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// The prompt's tokens, for models with a text graph.
     #[serde(default)]
     pub tokens: Vec<u32>,
@@ -253,6 +256,12 @@ impl Manifest {
     /// The index of the class `name`.
     pub fn class(&self, name: &str) -> Option<super::ClassId> {
         self.classes.iter().position(|class| class.name == name)
+    }
+
+    /// The index of the class that is called `name` or has it among its aliases.
+    pub fn class_or_alias(&self, name: &str) -> Option<super::ClassId> {
+        let known_as = |class: &Class| class.aliases.iter().any(|alias| alias == name);
+        self.class(name).or_else(|| self.classes.iter().position(known_as))
     }
 
     /// Every class's threshold on its normalised heat map.

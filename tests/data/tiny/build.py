@@ -173,7 +173,8 @@ level_dbfs = -55.0
 
 def manifest():
     classes = "".join(
-        f'\n[[classes]]\nname = "{name}"\nprompt = "something {name}"\nlabel = "{name}"\ntokens = [{n}]\n'
+        f'\n[[classes]]\nname = "{name}"\nprompt = "something {name}"\nlabel = "{name}"\n'
+        f'aliases = ["light {name}", "dark {name}"]\ntokens = [{n}]\n'
         for n, name in enumerate(CLASSES, 1)
     )
     names = ["image.onnx", "audio.onnx", "stage1.onnx", "stage2.onnx", "text.onnx", "weights.bin"]
