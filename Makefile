@@ -15,11 +15,13 @@ help:
 
 setup:
 	@setup/rust.sh
-	@setup/packages.sh build run demo
+	@setup/packages.sh build run demo fetch
 	@setup/onnxruntime.sh
 
-setup-test: setup
-	@setup/packages.sh test
+setup-test:
+	@setup/rust.sh
+	@setup/packages.sh build run demo fetch test
+	@setup/onnxruntime.sh
 
 build: setup
 	$(CARGO) build --release --locked
@@ -37,7 +39,7 @@ test-rtx: setup-test
 	LD_LIBRARY_PATH=$(CURDIR)/.cache/tensorrt-rtx TVSL_TENSORRT_RTX=$(CURDIR)/.cache/tensorrt-rtx/libtensorrt_rtx.so.1 \
 		$(CARGO) test --locked --test tensorrt_rtx -- --nocapture
 
-lint:
+lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	setup/dependencies.sh

@@ -7,8 +7,8 @@ build="gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0
 # h264parse is in "bad", the decoders of H.264 and AAC are in "libav".
 run="gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-alsa"
 demo="mosquitto"
-# The tests run an RTSP server, a sound card of their own and `systemd-analyze verify`.
-test="mosquitto libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd"
+# Beside the broker of the demonstration, the tests run an RTSP server, a sound card of their own and `systemd-analyze verify`.
+test="libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd"
 # Fetches ONNX Runtime from the Python package index.
 fetch="python3 python3-pip"
 # Builds the default model.
@@ -34,16 +34,33 @@ for package in "${wanted[@]}"; do
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
+echo "setup: installing with apt-get what is missing: ${missing[*]}"
+by_hand="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "setup: packages are missing, and this is not root and has no sudo. As root, run:" >&2
-        echo "  apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
+    sudo=(sudo)
+    if ! command -v sudo >/dev/null || ! sudo --validate; then
+        echo "setup: this is not root and may not use sudo. As root, run this, then try again:" >&2
+        echo "  $by_hand" >&2
         exit 1
     fi
-    sudo=(sudo)
 fi
-echo "setup: installing with apt-get: ${missing[*]}"
-"${sudo[@]}" apt-get update --quiet=2
-"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}"
+
+log=.cache/packages.log
+mkdir -p .cache
+install() {
+    "${sudo[@]}" apt-get update --quiet=2 || return
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}"
+}
+if ! install >"$log" 2>&1 </dev/null; then
+    tail -n 15 "$log" >&2
+    echo "setup: apt-get failed; all it said is in $log. (Ubuntu keeps some in its component \"universe\".) By hand:" >&2
+    echo "  $by_hand" >&2
+    exit 1
+fi
+case " ${missing[*]} " in *" mosquitto "*)
+    echo "setup: the package mosquitto also starts a broker of its own, on 127.0.0.1:1883, which tvsl's demo and tests"
+    echo "       do not use; \`systemctl disable --now mosquitto\` stops it."
+    ;;
+esac
