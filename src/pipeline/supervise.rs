@@ -15,7 +15,7 @@ use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::frame::Frame;
 use crate::geometry::Size;
-use crate::message::{Composer, Message, Moment};
+use crate::message::{Composer, Health, Message, Moment};
 use crate::model::ModelError;
 use crate::notify::Notifier;
 use crate::publish::Backoff;
@@ -33,6 +33,9 @@ const MOST_FAILURES: u32 = 50;
 pub trait Observer {
     /// Something was found, goes on, or is over.
     fn message(&mut self, message: Message);
+
+    /// A part of the device works better or worse than before.
+    fn health(&mut self, _health: Health) {}
 
     /// A frame was analysed.
     fn analysed(&mut self, _analysed: &Analysed) {}

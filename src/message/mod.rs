@@ -2,6 +2,8 @@
 //!
 //! A later version may add fields; it never renames one, and it never changes what one means.
 
+mod health;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::config::Config;
 use crate::geometry::Size;
 use crate::model::Manifest;
 use crate::track::{Event, Track};
+
+pub use health::{Health, HealthState, Part};
 
 /// Version of [`Message`].
 pub const SCHEMA: u32 = 1;

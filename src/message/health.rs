@@ -1,0 +1,54 @@
+//! How well each part of the device works: one retained message for each, under `health/`.
+
+use serde::{Deserialize, Serialize};
+
+/// What is told of one part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Which part; the last level of its topic.
+    pub part: Part,
+    /// How well it works.
+    pub state: HealthState,
+    /// Why it is not `ok`, and what to do; empty if it is.
+    pub reason: String,
+    /// Since when it has been in this state, Unix seconds.
+    pub since: f64,
+}
+
+/// The parts that report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Where pictures come from.
+    Camera,
+    /// Where sound comes from.
+    Microphone,
+    /// What runs the model.
+    Engine,
+    /// The connection that the reports travel on.
+    Broker,
+}
+
+/// How well a part works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    /// As it should.
+    Ok,
+    /// It works, but less well than it should.
+    Degraded,
+    /// It does not work; it is being tried again.
+    Failed,
+}
+
+impl Part {
+    /// The word of topics and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Microphone => "microphone",
+            Self::Engine => "engine",
+            Self::Broker => "broker",
+        }
+    }
+}
