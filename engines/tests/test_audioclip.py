@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from tvsl_engines.__main__ import main
 from tvsl_engines.audioclip import AudioClip, attend, positions, tokenize
-from tvsl_engines.checkpoint import CheckpointError
+from tvsl_engines.errors import CheckpointError
 
 PUBLISHED_BYTES = 537_302_068  # of AudioCLIP-Full-Training.pt
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .checkpoint import CheckpointError
+from .errors import MENDABLE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     try:
         chosen.run(chosen)
-    except CheckpointError as error:
+    except MENDABLE as error:
         print(f"tvsl_engines: {error}", file=sys.stderr)
         return 1
     return 0
@@ -28,6 +28,18 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--out", type=Path, required=True, help="the folder to write")
     own.add_argument("--classes", type=Path, help="a text file with a class a line (default: the default model's)")
     own.set_defaults(run=_import)
+
+    own = commands.add_parser("train", help="train a method over frozen encoders; run under torchrun for several GPUs")
+    own.add_argument("--config", type=Path, required=True, help="a TOML file: engines/train.toml shows every key")
+    own.add_argument("--method", help="instead of the configuration's")
+    own.add_argument("--out", type=Path, help="instead of the configuration's")
+    own.set_defaults(run=_train)
+
+    own = commands.add_parser("deploy", help="trained two-stage heads become a model folder")
+    own.add_argument("--encoders", type=Path, required=True, help="the model folder that they were trained over")
+    own.add_argument("--weights", type=Path, required=True, help="weights.pt of the training")
+    own.add_argument("--out", type=Path, required=True, help="the folder to write")
+    own.set_defaults(run=_deploy)
     return top
 
 
@@ -35,6 +47,18 @@ def _import(chosen: argparse.Namespace) -> None:
     from .importer import import_audioclip
 
     import_audioclip(chosen.checkpoint, chosen.out, chosen.classes)
+
+
+def _train(chosen: argparse.Namespace) -> None:
+    from .train import Config, train
+
+    print("weights:", train(Config.read(chosen.config, method=chosen.method, out=chosen.out)))
+
+
+def _deploy(chosen: argparse.Namespace) -> None:
+    from .deploy import deploy
+
+    deploy(chosen.encoders, chosen.weights, chosen.out)
 
 
 if __name__ == "__main__":

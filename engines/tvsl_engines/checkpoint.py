@@ -6,11 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .errors import CheckpointError
+
 LISTED = 8  # names shown of a long list
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be used; says which file, what was found and what was expected."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,81 @@
+"""Pictures and sound prepared as the program does it, on the default model and its goldens."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tvsl_engines import picture, sound
+from tvsl_engines.encoders import Encoders
+from tvsl_engines.importer import DEFAULT
+
+
+@pytest.fixture(scope="module")
+def encoders() -> Encoders:
+    return Encoders(DEFAULT, 1)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    return load_file(DEFAULT / "golden.safetensors")
+
+
+def off(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def test_the_front_end_is_the_programs(encoders: Encoders, golden) -> None:
+    mel = encoders.manifest["audio"]["log_mel"]
+    assert off(sound.log_mel(golden["waveform"], mel, 16000), golden["log_mel"]) < 1e-5
+
+
+def test_encoders_give_the_goldens(encoders: Encoders, golden) -> None:
+    assert off(encoders.see(golden["image"]), golden["V"]) < 1e-3
+    window = np.zeros(48000, np.float32)
+    rows = encoders.hear(window)
+    assert len(rows) == 1 and rows[0].shape == (9, 384)
+
+
+def test_rows_are_a_hop_apart_and_reach_back_a_window(encoders: Encoders) -> None:
+    """A click in the last patch alone changes the last row alone; longer sound has a window more."""
+    quiet = np.zeros(48000, np.float32)
+    click = quiet.copy()
+    click[45000:45100] = 0.9
+    changed = np.abs(encoders.hear(click)[0] - encoders.hear(quiet)[0]).max(axis=1) > 1e-3
+    assert changed[-1] and not changed[:-4].any()
+    assert len(encoders.hear(np.zeros(80000, np.float32))) == 2
+
+
+def test_a_letterbox_is_the_programs(encoders: Encoders) -> None:
+    place = picture.fit(640, 360, encoders.image)
+    assert (place.rows, place.columns) == (7, 12) and (place.width, place.height) == (384, 216)
+    x, _ = encoders.whole(np.full((360, 640, 3), 255, np.uint8))
+    assert x.shape == (3, 224, 384) and (x[:, :4] == 0).all() and np.allclose(x[:, 4:-4], 1.0)
+
+
+def test_scaling_is_the_programs() -> None:
+    line = np.repeat(np.array([0, 0, 100, 100], np.uint8)[None, :, None], 3, axis=2)
+    assert picture.scaled(line, 2, 1)[0, :, 0].tolist() == [14, 86]
+
+
+def test_a_squashing_model_sees_frames_side_by_side(folder) -> None:
+    encoders = Encoders(folder, 1)
+    frames = [np.zeros((48, 64, 3), np.uint8), np.full((64, 48, 3), 255, np.uint8)]
+    x, place = encoders.beside(frames)
+    assert x.shape == (3, 224, 448) and (place.rows, place.columns) == (7, 14)
+    assert x[:, :, :224].max() < x[:, :, 224:].min()
+    assert encoders.see(x[None]).shape == (1, 98, 32)
+    rows = encoders.hear(np.zeros(220500, np.float32))
+    assert rows[0].shape == (143, 32) and encoders.t.shape == (52, 32)
+
+
+def test_the_middle_of_a_sound() -> None:
+    assert sound.middle(np.arange(10), 4).tolist() == [3, 4, 5, 6]
+    assert sound.middle(np.arange(3), 6).tolist() == [0, 1, 2, 0, 1, 2]
+    with pytest.raises(ValueError, match="no sample"):
+        sound.middle(np.zeros(0), 4)
+
+
+def test_resampling_keeps_a_tone() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(44100) / 44100).astype(np.float32)
+    expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert off(sound.resampled(tone, 44100, 16000), expected) < 1e-3

@@ -1,0 +1,68 @@
+"""Every method: shapes, gradients, and one batch learned by heart."""
+
+import pytest
+import torch
+
+from tvsl_engines.heads import norm
+from tvsl_engines.methods import METHODS, Scale, match
+
+N, D, ROWS, COLUMNS = 6, 24, 3, 6
+
+
+def batch(count: int = 8):
+    """Two classes side by side; each has a pattern of its own in its half and in the sound, unlike its text."""
+    torch.manual_seed(0)
+    t, seen, heard = norm(torch.randn(N, D)), torch.randn(N, D), torch.randn(N, D)
+    present = torch.stack([torch.randperm(N)[:2] for _ in range(count)])
+    v = torch.randn(count, ROWS, COLUMNS, D) * 0.3
+    v[:, :, :2] += seen[present[:, 0]][:, None, None]
+    v[:, :, 4:] += seen[present[:, 1]][:, None, None]
+    a = torch.randn(count, 5, D) * 0.3
+    a[:, :2] += heard[present[:, 0]][:, None]
+    a[:, 3:] += heard[present[:, 1]][:, None]
+    return t, v.flatten(1, 2), a, present
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_shapes(name: str) -> None:
+    t, v, a, present = batch()
+    method = METHODS[name](t)
+    assert method.maps(v, a, present).shape == (8, 2, ROWS * COLUMNS)
+    p = method.presence(v, a)
+    assert p.shape == (8, N) and (p >= 0).all() and (p <= 1).all()
+    assert all(x.shape == () for x in method.losses(v, a, present).values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_batch_is_learned_by_heart(name: str) -> None:
+    t, v, a, present = batch()
+    torch.manual_seed(1)
+    method = METHODS[name](t)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3, weight_decay=0)
+    for step in range(300):
+        loss = sum(method.losses(v, a, present).values())
+        first = loss.item() if step == 0 else first
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.35 * first
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    found = method.presence(v, a).topk(2).indices.sort().values
+    assert (found == present.sort().values).all()
+
+
+@pytest.mark.parametrize("name", ["tvsl-two-stage", "tvsl-one-stage"])
+def test_a_map_asks_for_its_class_by_text(name: str) -> None:
+    t, v, a, present = batch()
+    torch.manual_seed(1)
+    method = METHODS[name](t)
+    there, back = method.maps(v, a, present), method.maps(v, a, present.flip(1))
+    torch.testing.assert_close(there, back.flip(1))
+
+
+def test_matching_pairs_cost_least() -> None:
+    x = torch.eye(6)[None]
+    scale = Scale(20.0)
+    each, one = torch.arange(6)[None], torch.zeros(1, 6, dtype=torch.long)
+    assert match(x, x, scale, each) < 0.01 < 1 < match(x, x.roll(1, 1), scale, each)
+    assert match(x, x.roll(1, 1), scale, one) == 0, "nothing to be told from"

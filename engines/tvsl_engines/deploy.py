@@ -1,0 +1,35 @@
+"""Trained heads and the encoders they were trained over become a model folder for `tvsl`."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from . import export, manifest
+from .checkpoint import load_weights
+from .encoders import Encoders
+from .methods import TwoStage
+
+COMMENT = "Written by `python -m tvsl_engines deploy`."
+SOURCE = "heads trained with tvsl_engines"
+STAGES = ("stage1", "stage2")
+KEPT = ("name", "prompt", "label", "tokens")  # of a class; its thresholds belong to the old heads
+
+
+def deploy(encoders: Path, weights: Path, out: Path) -> None:
+    """Copy the encoders' files and write both stages from `weights`, those of tvsl-two-stage."""
+    said = manifest.read(encoders)
+    method = TwoStage(torch.from_numpy(Encoders(encoders, 1).t))
+    method.load_state_dict(load_weights(weights, method.state_dict()))
+    out.mkdir(parents=True, exist_ok=True)
+    kept = [entry for entry in said["files"] if not entry["path"].startswith((*STAGES, "golden."))]
+    for entry in kept:
+        shutil.copyfile(encoders / entry["path"], out / entry["path"])
+    names = export.heads(out, method.heads.eval(), method.t.shape[1])
+    single = said["graphs"]["fp32"]
+    graphs = {precision: {**single, **said["graphs"].get(precision, {}), **stages}
+              for precision, stages in export.graphs(*STAGES).items()}
+    kept = [{key: value for key, value in entry.items() if key != "sha256"} for entry in kept]
+    classes = [{key: value for key, value in entry.items() if key in KEPT} for entry in said["classes"]]
+    manifest.write(out, {**said, "name": f"{said['name']}-trained", "graphs": graphs, "thresholds": manifest.THRESHOLDS,
+                         "classes": classes, "files": kept + manifest.files(names, "Apache-2.0", SOURCE)}, COMMENT)

@@ -1,0 +1,69 @@
+"""The frozen encoders of any model folder, run by ONNX Runtime: pictures to V, sounds to A, class names to t."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from safetensors.numpy import load_file
+
+from . import manifest, picture, sound
+
+FRAME = (320, 360)  # width and height of each of two frames beside each other, where a model keeps the aspect
+
+
+class Encoders:
+    """The image and audio graphs of `folder` with its table of texts."""
+
+    def __init__(self, folder: Path, threads: int | None = None):
+        self.folder, self.manifest = folder, manifest.read(folder)
+        self.image, self.front_end = self.manifest["image"], sound.FrontEnd(self.manifest["audio"])
+        graphs = self.manifest["graphs"]["fp32"]
+        self._threads = threads or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+        self._see, self._hear = (self._session(graphs[name]) for name in ("image", "audio"))
+        self.classes = [entry["name"] for entry in self.manifest["classes"]]
+        self.t = self._texts(graphs)
+
+    @property
+    def dimension(self) -> int:
+        return self.manifest["embedding"]["dimension"]
+
+    def beside(self, frames: list[np.ndarray]) -> tuple[np.ndarray, picture.Fit]:
+        """Frames side by side -> ([3, H, W], where they lie). A squashing model sees every frame as a square of its own grid."""
+        if self.image["aspect"] == "squash":
+            place = picture.squashed(self.image, len(frames))
+            frames = [picture.scaled(f, place.width // len(frames), place.height) for f in frames]
+        else:
+            frames = [picture.scaled(f, *FRAME) for f in frames]
+            place = picture.fit(FRAME[0] * len(frames), FRAME[1], self.image)
+        return picture.prepared(np.concatenate(frames, axis=1), place, self.image), place
+
+    def whole(self, frame: np.ndarray) -> tuple[np.ndarray, picture.Fit]:
+        """One picture as the program sees it -> ([3, H, W], where it lies)."""
+        place = picture.fit(frame.shape[1], frame.shape[0], self.image)
+        return picture.prepared(frame, place, self.image), place
+
+    def see(self, batch: np.ndarray) -> np.ndarray:
+        """[B, 3, H, W] -> V [B, P, D]."""
+        return self._see.run(["V"], {"image": batch})[0]
+
+    def hear(self, samples: np.ndarray) -> list[np.ndarray]:
+        """Sound -> A [T, D] of every window, oldest row first."""
+        rows = (self._hear.run(["A"], {"sound": batch})[0] for batch in self.front_end.batches(samples))
+        return [a.reshape(-1, a.shape[-1]) for a in rows]
+
+    def _texts(self, graphs: dict[str, str]) -> np.ndarray:
+        table = self.manifest["embedding"].get("text")
+        if table:
+            return load_file(self.folder / table)["t"]
+        lists = [entry["tokens"] for entry in self.manifest["classes"]]
+        tokens = np.zeros((len(lists), max(map(len, lists))), np.float32)
+        for row, own in zip(tokens, lists):
+            row[:len(own)] = own
+        return self._session(graphs["text"]).run(["t"], {"tokens": tokens})[0]
+
+    def _session(self, name: str) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(self.folder / name, options, providers=onnxruntime.get_available_providers())

@@ -1,0 +1,166 @@
+"""The methods of the seed's table over one pair of frozen encoders: losses to train by, maps to judge by."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .heads import Calibration, Heads, Scale, norm
+
+
+class Method(nn.Module):
+    """A method for the texts t [N, D]. V [B, P, D] and A [B, T, D] are dense tokens; `present` [B, K] are class indices."""
+
+    def __init__(self, t: Tensor):
+        super().__init__()
+        self.register_buffer("t", norm(t), persistent=False)
+
+    def losses(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """The parts of the loss; their sum is minimised."""
+        raise NotImplementedError
+
+    def maps(self, v: Tensor, a: Tensor, present: Tensor) -> Tensor:
+        """H [B, K, P] of these classes."""
+        raise NotImplementedError
+
+    def presence(self, v: Tensor, a: Tensor) -> Tensor:
+        """The probability of each class [B, N]."""
+        raise NotImplementedError
+
+    def labels(self, present: Tensor) -> Tensor:
+        """[B, N], 1 where a class is present."""
+        return torch.zeros(len(present), len(self.t), device=present.device).scatter_(1, present, 1.0)
+
+    def forward(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
+        return self.losses(v, a, present)
+
+
+class TwoStage(Method):
+    """T-VSL: stage 1 finds the classes, and only those condition stage 2."""
+
+    def __init__(self, t: Tensor, gate: str = "outside"):
+        super().__init__(t)
+        self.heads = Heads(t.shape[1], gate)
+
+    def losses(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
+        tokens = self.heads.tokens(v, a)
+        odds, labels = self.heads.presence(tokens, self.t), self.labels(present)
+        sources = self.heads.sources(tokens, self.t[present])
+        return {
+            "multilabel": F.binary_cross_entropy_with_logits(odds.both, labels),
+            "calibration": sum(F.binary_cross_entropy_with_logits(x, labels) for x in (odds.seen, odds.heard)),
+            "visual": self._class(sources.picture, "ic", "picture", present),
+            "audio": self._class(sources.sound, "ac", "sound", present),
+            "correspondence": match(self.heads.mix["u"](sources.picture), sources.q, self.heads.scales["match"], present),
+        }
+
+    def _class(self, pooled: Tensor, mix: str, scale: str, present: Tensor) -> Tensor:
+        """Cross entropy over all classes, of the pooled tokens of each source."""
+        odds = self.heads.scales[scale](norm(self.heads.mix[mix](pooled)) @ self.t.T)
+        return F.cross_entropy(odds.flatten(0, 1), present.flatten())
+
+    def maps(self, v: Tensor, a: Tensor, present: Tensor) -> Tensor:
+        return self.heads.localize(v, a, self.t[present])
+
+    def presence(self, v: Tensor, a: Tensor) -> Tensor:
+        return self.heads.detect(v, a, self.t)[0]
+
+
+class OneStage(Method):
+    """T-VSL without stage 1: all N texts condition both senses, and the maps are read directly."""
+
+    def __init__(self, t: Tensor):
+        super().__init__(t)
+        self.heads = Heads(t.shape[1])
+        del self.heads.both, self.heads.mix["av"], self.heads.scales["picture"], self.heads.scales["sound"]  # stage 1's
+
+    def _all(self, v: Tensor, a: Tensor):
+        tokens = self.heads.tokens(v, a)
+        sources = self.heads.sources(tokens, self.t)
+        likeness = lambda mix, pooled: (norm(self.heads.mix[mix](pooled)) * self.t).sum(-1)
+        seen = self.heads.seen(likeness("ic", sources.picture), self.t)
+        return tokens, sources, seen, self.heads.heard(likeness("ac", sources.sound), self.t)
+
+    def losses(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
+        _, sources, seen, heard = self._all(v, a)
+        labels = self.labels(present)
+        picture = self.heads.mix["u"](taken(sources.picture, present))
+        return {
+            "visual": F.binary_cross_entropy_with_logits(seen, labels),
+            "audio": F.binary_cross_entropy_with_logits(heard, labels),
+            "correspondence": match(picture, taken(sources.q, present), self.heads.scales["match"], present),
+        }
+
+    def maps(self, v: Tensor, a: Tensor, present: Tensor) -> Tensor:
+        tokens, sources, *_ = self._all(v, a)
+        return taken(self.heads.maps(tokens, sources), present)
+
+    def presence(self, v: Tensor, a: Tensor) -> Tensor:
+        _, _, seen, heard = self._all(v, a)
+        return (seen.sigmoid() * heard.sigmoid()).sqrt()
+
+
+class Grouping(nn.Module):
+    """N learned class tokens gather what belongs to them: a softmax over the classes at every token of a sense."""
+
+    def __init__(self, classes: int, dimension: int):
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(classes, dimension) * dimension ** -0.5)
+        self.q, self.k, self.v, self.out = (nn.Linear(dimension, dimension) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] -> [B, N, D]."""
+        likeness = self.q(self.tokens) @ self.k(x).transpose(1, 2) * x.shape[-1] ** -0.5
+        share = likeness.float().softmax(dim=1)
+        share = share / share.sum(-1, keepdim=True).clamp(min=1e-6)
+        return self.tokens + self.out(share.to(x.dtype) @ self.v(x))
+
+
+class Avgn(Method):
+    """AVGN: learned class tokens group the tokens of each sense; texts play no part."""
+
+    def __init__(self, t: Tensor):
+        super().__init__(t)
+        classes, dimension = t.shape
+        self.seen, self.heard = Grouping(classes, dimension), Grouping(classes, dimension)
+        self.see, self.hear, self.tell = nn.Linear(dimension, 1), nn.Linear(dimension, 1), nn.Linear(dimension, classes)
+        self.cells = nn.Linear(dimension, dimension)
+        self.scale = Scale(1 / 0.07)
+
+    def losses(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
+        v, a = norm(v), norm(a)
+        picture, sound, labels = self.seen(v), self.heard(a), self.labels(present)
+        own = torch.arange(len(self.t), device=v.device)
+        alike = lambda group: F.cross_entropy(self.tell(group.tokens), own)
+        best = (norm(taken(sound, present)) @ norm(self.cells(v)).transpose(1, 2)).amax(-1)
+        return {
+            "tokens": alike(self.seen) + alike(self.heard),
+            "visual": F.binary_cross_entropy_with_logits(self.see(picture).squeeze(-1), labels),
+            "audio": F.binary_cross_entropy_with_logits(self.hear(sound).squeeze(-1), labels),
+            "correspondence": match(taken(picture, present), taken(sound, present), self.scale, present),
+            "cells": (1 - best).mean(),
+        }
+
+    def maps(self, v: Tensor, a: Tensor, present: Tensor) -> Tensor:
+        sound = taken(self.heard(norm(a)), present)
+        return norm(sound) @ norm(self.cells(norm(v))).transpose(1, 2)
+
+    def presence(self, v: Tensor, a: Tensor) -> Tensor:
+        seen, heard = self.see(self.seen(norm(v))), self.hear(self.heard(norm(a)))
+        return (seen.sigmoid() * heard.sigmoid()).sqrt().squeeze(-1)
+
+
+def taken(x: Tensor, present: Tensor) -> Tensor:
+    """[B, N, …] at the classes [B, K] -> [B, K, …]."""
+    return x[torch.arange(len(x), device=x.device)[:, None], present]
+
+
+def match(x: Tensor, y: Tensor, scale: Scale, present: Tensor) -> Tensor:
+    """Symmetric InfoNCE over all sources of the batch, [B, K, D] against [B, K, D]; others of one's class are left out."""
+    odds = scale(norm(x).flatten(0, 1) @ norm(y).flatten(0, 1).T)
+    own, name = torch.arange(len(odds), device=odds.device), present.flatten()
+    twins = (name[:, None] == name) & (own[:, None] != own)
+    odds = odds.masked_fill(twins, -torch.inf)
+    return (F.cross_entropy(odds, own) + F.cross_entropy(odds.T, own)) / 2
+
+
+METHODS = {"tvsl-two-stage": TwoStage, "tvsl-one-stage": OneStage, "avgn": Avgn}
