@@ -12,13 +12,6 @@ use tvsl::clock::{Clock, SystemClock};
 use tvsl::config::{self, CameraSource, Channel, MicrophoneSource};
 use tvsl::queue::{self, Limits, Policy};
 
-const CARDS: &str = "
-pcm.s16 { type tvsltest format \"S16_LE\" rate 16000 channels 1 hint.description \"test card\" }
-pcm.s32 { type tvsltest format \"S32_LE\" rate 48000 channels 2 hint.description \"test card\" }
-pcm.float { type tvsltest format \"FLOAT_LE\" rate 44100 channels 2 hint.description \"test card\" }
-pcm.plugged { type plug slave.pcm \"s32\" }
-";
-
 /// Runs `test` in a process of its own that sees the test cards, since ALSA reads its environment once.
 fn with_cards(test: impl FnOnce()) {
     if std::env::var_os("TVSL_TEST_CARDS").is_some() {
@@ -26,16 +19,7 @@ fn with_cards(test: impl FnOnce()) {
     }
     let name = std::thread::current().name().expect("a test has a name").to_owned();
     let folder = Folder::new(&name);
-    let plug_in = folder.join("card.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/card.c");
-    let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-DPIC", "-O1", "-Wall", "-Werror", source, "-lasound", "-o"]).arg(&plug_in);
-    assert!(cc.status().expect("a C compiler").success());
-    let lines = format!(
-        "</usr/share/alsa/alsa.conf>\npcm_type.tvsltest {{ lib \"{}\" }}\n{CARDS}",
-        plug_in.display()
-    );
-    let config = folder.file("asound.conf", lines.as_bytes());
+    let config = test_cards(&folder);
     let mut child = Command::new(std::env::current_exe().expect("this test"));
     child.args([name.as_str(), "--exact", "--nocapture"]);
     let status = child.env("ALSA_CONFIG_PATH", config).env("TVSL_TEST_CARDS", "1").status();

@@ -68,8 +68,8 @@ pub enum CaptureError {
     },
     /// The launch line of `[camera.pipeline]` is not one.
     #[error(
-        "[camera.pipeline] launch: {0}; expected a GStreamer launch line whose last pad is left open, such as \
-         \"videotestsrc ! video/x-raw,width=640,height=360\""
+        "[camera.pipeline] launch: {0}; expected a GStreamer launch line that ends in an element (not in caps) \
+         whose last pad is left open, such as \"v4l2src ! jpegparse\""
     )]
     Launch(String),
     /// A value of the configuration that only the device could judge.

@@ -9,6 +9,7 @@ mod card;
 mod ear;
 mod error;
 mod flash;
+mod list;
 mod media;
 mod rate;
 mod resample;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 pub use error::CaptureError;
+pub use list::{CameraFound, MicrophoneFound, Mode, cameras, microphones};
 
 use crate::clock::Instant;
 use crate::config::{self, CameraSource, MicrophoneSource};
@@ -75,14 +77,31 @@ pub struct Wanted {
 /// Sources at work; they stop when this is dropped.
 #[must_use = "dropping it stops the capture"]
 pub struct Capture {
-    _media: Media,
-    microphone: Option<alsa::Alsa>,
+    _camera: Camera,
+    microphone: Option<Microphone>,
 }
 
 impl Capture {
     /// How often the sound card was not read in time; each shows as `lost_before` of a block.
     pub fn overruns(&self) -> u64 {
-        self.microphone.as_ref().map_or(0, alsa::Alsa::overruns)
+        self.microphone.as_ref().map_or(0, Microphone::overruns)
+    }
+}
+
+/// A camera at work; it stops when this is dropped.
+#[must_use = "dropping it stops the camera"]
+pub struct Camera {
+    _media: Media,
+}
+
+/// A sound card at work; it stops when this is dropped.
+#[must_use = "dropping it stops the microphone"]
+pub struct Microphone(alsa::Alsa);
+
+impl Microphone {
+    /// How often the card was not read in time.
+    pub fn overruns(&self) -> u64 {
+        self.0.overruns()
     }
 }
 
@@ -110,37 +129,47 @@ pub fn start(
     out: Sender,
 ) -> Result<Capture, CaptureError> {
     init()?;
-    let (media, alsa) = match microphone.source {
-        MicrophoneSource::Media if !camera.source.has_sound() => {
-            return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
-        }
-        MicrophoneSource::Media => (Some(wanted.rate), None),
-        MicrophoneSource::Alsa => (None, Some(&microphone.alsa)),
-        MicrophoneSource::None => (None, None),
-    };
-    let _media = open_camera(camera, media, wanted, pace, out.group())?;
-    let microphone = alsa.map(|alsa| alsa::Alsa::start(alsa, wanted.rate, out.group())).transpose()?;
-    if microphone.is_none() && media.is_none() {
+    let media = microphone.source == MicrophoneSource::Media;
+    let _camera = open_camera(camera, media, wanted, pace, &out)?;
+    let alsa = microphone.source == MicrophoneSource::Alsa;
+    let microphone = alsa.then(|| open_microphone(&microphone.alsa, wanted.rate, &out)).transpose()?;
+    if microphone.is_none() && !media {
         out.send(Sensed::End(Sense::Microphone)).ok();
     }
-    Ok(Capture { _media, microphone })
+    Ok(Capture { _camera, microphone })
 }
 
-fn open_camera(
+/// Opens the camera alone, with its sound track if `sound`; sends as [`start`] does.
+///
+/// # Errors
+/// A camera that cannot be opened within 10 s, or has no sound track to give.
+pub fn open_camera(
     camera: &config::Camera,
-    sound: Option<u32>,
+    sound: bool,
     wanted: &Wanted,
     pace: Pace,
-    out: Sender,
-) -> Result<Media, CaptureError> {
+    out: &Sender,
+) -> Result<Camera, CaptureError> {
+    init()?;
+    if sound && !camera.source.has_sound() {
+        return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
+    }
     let fitting = Arc::clone(&wanted.fitting);
     let scale: Scale = Arc::new(move |source| fitting(source).picture);
     let pipeline = Media::pipeline();
-    let origin = sources::open(camera, pipeline.as_ref(), sound.is_some(), pace == Pace::Live)?;
+    let origin = sources::open(camera, pipeline.as_ref(), sound, pace == Pace::Live)?;
     let repeat = camera.source == CameraSource::File && camera.file.repeat;
-    let wants = Wants { pictures: Some((scale, camera.rate)), sound };
-    let delivery = delivery(&origin, pace, out);
-    Media::start(pipeline, origin, wants, delivery, repeat)
+    let wants = Wants { pictures: Some((scale, camera.rate)), sound: sound.then_some(wanted.rate) };
+    let delivery = delivery(&origin, pace, out.group());
+    Ok(Camera { _media: Media::start(pipeline, origin, wants, delivery, repeat)? })
+}
+
+/// Opens the sound card alone and reads it towards mono sound at `rate`; sends as [`start`] does.
+///
+/// # Errors
+/// A card that is not there or does not offer what the settings ask for.
+pub fn open_microphone(alsa: &config::Alsa, rate: u32, out: &Sender) -> Result<Microphone, CaptureError> {
+    alsa::Alsa::start(alsa, rate, out.group()).map(Microphone)
 }
 
 /// The first picture of a file: JPEG, PNG or whatever GStreamer decodes, turned upright.

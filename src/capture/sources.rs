@@ -79,8 +79,8 @@ fn v4l2(camera: &config::V4l2, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
     Ok(Origin {
         name: format!("camera {}", camera.device.display()),
         cure:
-            "expected a V4L2 camera that offers the [camera.v4l2] size and framerate: `ls -l /dev/v4l/by-id` \
-               lists the cameras, `v4l2-ctl -d DEVICE --list-formats-ext` what one offers"
+            "expected a V4L2 camera that offers the [camera.v4l2] size and framerate: `tvsl devices` lists the \
+               cameras, what each offers, and its name under /dev/v4l/by-id"
                 .into(),
         live: true,
         outlets: vec![decoder],

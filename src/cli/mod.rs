@@ -7,12 +7,14 @@ mod annotate;
 mod bench;
 mod check;
 mod demo;
+mod devices;
+mod doctor;
 mod engine;
 mod eval;
 pub mod logging;
 mod run;
 
-use crate::config::{Config, ConfigError, ModelNotFound, Origin};
+use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, ModelNotFound, Origin};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
 use std::io::Write;
@@ -32,6 +34,8 @@ Examples:
   tvsl check                        what would run, and whether the configuration is right
   tvsl check --config tvsl.toml     the same for a file that is being written
   tvsl check --model                also load the model, which takes a second
+  tvsl devices                      which cameras, microphones, GPUs and engines there are
+  tvsl doctor                       what does not work here, and the cure
   tvsl annotate clip.mp4 --out DIR  what sounds where in a recording, as messages and pictures
   tvsl eval scenes.json             how right the model is on labelled scenes
   tvsl bench                        how fast it is on this machine
@@ -56,6 +60,8 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Devices(devices::Arguments),
+    Doctor(doctor::Arguments),
     Annotate(annotate::Arguments),
     Eval(eval::Arguments),
     Bench(bench::Arguments),
@@ -78,11 +84,22 @@ pub struct Common {
 impl Common {
     /// Reads the configuration and starts the log as it says.
     fn settings(&self) -> Result<(Config, Origin), Failure> {
-        let environment = std::env::var_os("TVSL_CONFIG").map(PathBuf::from);
-        let (config, origin) = Config::find(self.config.as_deref(), environment.as_deref())?;
+        let (config, origin) = self.find()?;
         logging::start(&self.logging, &config.log)?;
         tracing::debug!(%origin, "configuration");
         Ok((config, origin))
+    }
+
+    /// Reads the configuration, without a word to the log.
+    fn find(&self) -> Result<(Config, Origin), ConfigError> {
+        let environment = std::env::var_os("TVSL_CONFIG").map(PathBuf::from);
+        Config::find(self.config.as_deref(), environment.as_deref())
+    }
+
+    /// Starts the log for a command whose report says everything: only errors, unless more is asked for.
+    fn log_errors_only(&self) -> Result<(), Failure> {
+        let (level, format) = (LogLevel::Error, LogFormat::Auto);
+        logging::start(&self.logging, &config::Log { level, format })
     }
 }
 
@@ -148,6 +165,11 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// A result as indented JSON with a line end.
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(Failure::failed)
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let CommandLine { common, command } = CommandLine::parse();
@@ -155,6 +177,8 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments, &common),
         Command::Run(arguments) => run::run(arguments, &common),
         Command::Check(arguments) => check::run(arguments, &common),
+        Command::Devices(arguments) => devices::run(arguments, &common),
+        Command::Doctor(arguments) => doctor::run(arguments, &common),
         Command::Annotate(arguments) => annotate::run(arguments, &common),
         Command::Bench(arguments) => bench::run(arguments, &common),
         Command::Eval(arguments) => eval::run(arguments, &common),

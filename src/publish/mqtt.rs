@@ -65,11 +65,16 @@ pub async fn run(config: &Config, outbox: Arc<Outbox>, stop: Arc<Notify>) {
     }
 }
 
-fn options(config: &Config) -> MqttOptions {
-    let mut options =
-        MqttOptions::new(config.mqtt.client_id.clone(), (config.mqtt.host.clone(), config.mqtt.port));
+/// How the configured broker is reached and what it is shown, for a client called `client_id`.
+pub fn access(config: &Config, client_id: &str) -> MqttOptions {
+    let mut options = MqttOptions::new(client_id, (config.mqtt.host.clone(), config.mqtt.port));
     options.set_keep_alive(u16::try_from(config.mqtt.keep_alive.as_secs()).unwrap_or(u16::MAX));
     options.set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
+    options
+}
+
+fn options(config: &Config) -> MqttOptions {
+    let mut options = access(config, &config.mqtt.client_id);
     options.set_inflight(IN_FLIGHT);
     options.set_last_will(LastWill::new(config.topic("status"), status::OFFLINE, QoS::AtLeastOnce, true));
     options
@@ -136,7 +141,7 @@ impl Link {
 }
 
 /// What went wrong, and what to look at.
-fn reason(error: &ConnectionError) -> String {
+pub fn reason(error: &ConnectionError) -> String {
     use rumqttc::ConnectReturnCode::{BadClientId, BadUserNamePassword, NotAuthorized, ServiceUnavailable};
     match error {
         ConnectionError::ConnectionRefused(NotAuthorized | BadUserNamePassword) => {

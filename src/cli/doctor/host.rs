@@ -1,0 +1,143 @@
+//! This machine: disk, clock, rights, the service's unit, the GPU.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Access, access, statvfs};
+
+use super::Check;
+use crate::config::{Config, EngineKind, Origin};
+use crate::engine::tensorrt::{Device, TensorRt};
+
+/// Less free space than this, in MiB, is too little for logs and updates.
+const LEAST_MIB: u64 = 200;
+/// 2025-01-01, Unix seconds: a clock before it was never set.
+const NEVER_SET: u64 = 1_735_689_600;
+
+/// What does not depend on the configuration.
+pub(super) fn checks() -> Vec<Check> {
+    vec![disk(Path::new("/")), clock(), permissions(), unit()]
+}
+
+fn disk(path: &Path) -> Check {
+    const STAGE: &str = "disk";
+    match statvfs(path) {
+        Ok(about) => {
+            let free = (about.f_bavail * about.f_frsize) >> 20;
+            let found = format!("{free} MiB free on {}", path.display());
+            let cure =
+                "free some space, for example with `journalctl --vacuum-size=100M` and `apt-get clean`";
+            if free < LEAST_MIB { Check::warning(STAGE, found, cure) } else { Check::ok(STAGE, found) }
+        }
+        Err(error) => Check::skipped(STAGE, format!("{}: {error}", path.display())),
+    }
+}
+
+fn clock() -> Check {
+    const STAGE: &str = "clock";
+    let cure =
+        "connect it to a time server: `timedatectl set-ntp true`, or install systemd-timesyncd or chrony";
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if seconds < NEVER_SET {
+        return Check::failed(STAGE, "it was never set, so every stamp is wrong", cure);
+    }
+    match output("timedatectl", &["show", "--property=NTPSynchronized", "--value"]).as_deref() {
+        Some("yes") => Check::ok(STAGE, "set by a time server"),
+        Some("no") => Check::warning(STAGE, "no time server sets it, so stamps drift", cure),
+        _ => Check::skipped(STAGE, "timedatectl does not tell whether a time server sets it"),
+    }
+}
+
+/// Whether this user may open cameras and sound cards.
+fn permissions() -> Check {
+    const STAGE: &str = "permissions";
+    let devices = ["/dev/snd", "/dev"].iter().filter_map(|folder| Path::new(folder).read_dir().ok());
+    let devices = devices.flatten().flatten().map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("video") || (name.starts_with("pcm") && name.ends_with('c'))
+    });
+    let (all, refused): (Vec<_>, Vec<_>) =
+        devices.partition(|path| access(path, Access::READ_OK | Access::WRITE_OK).is_ok());
+    if let Some(path) = refused.first() {
+        let found = format!("this user may not open {}", path.display());
+        return Check::failed(STAGE, found, "`sudo usermod -aG video,audio $USER`, then log in again");
+    }
+    match all.len() {
+        0 => Check::skipped(STAGE, "there is no device file of a camera or a sound card"),
+        count => Check::ok(STAGE, format!("{count} device files of cameras and sound cards may be opened")),
+    }
+}
+
+fn unit() -> Check {
+    const STAGE: &str = "unit";
+    if !Path::new("/run/systemd/system").exists() {
+        return Check::skipped(STAGE, "systemd does not run here");
+    }
+    let show = |property| output("systemctl", &["show", "tvsl.service", "--value", "--property", property]);
+    let (loaded, active, file) = (show("LoadState"), show("ActiveState"), show("UnitFileState"));
+    match (loaded.as_deref(), active.as_deref(), file.as_deref()) {
+        (Some("loaded"), Some("failed"), _) => {
+            Check::failed(STAGE, "tvsl.service has failed", "`journalctl -u tvsl -p warning -e` says why")
+        }
+        (Some("loaded"), Some(active), Some(file)) if file != "enabled" => Check::warning(
+            STAGE,
+            format!("tvsl.service is {active}, but does not start with the machine ({file})"),
+            "`sudo systemctl enable --now tvsl`",
+        ),
+        (Some("loaded"), Some(active), _) => Check::ok(STAGE, format!("tvsl.service is {active}")),
+        _ => Check::skipped(STAGE, "there is no tvsl.service here"),
+    }
+}
+
+/// What a command prints, if it is there and succeeds.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Whether a password in the configuration is for its owner's eyes only.
+pub(super) fn secrecy(config: &Config, origin: &Origin) -> Check {
+    const STAGE: &str = "secrets";
+    let file = match origin {
+        Origin::Argument(file) | Origin::Environment(file) | Origin::Found(file) => file,
+        Origin::BuiltIn => return Check::skipped(STAGE, "there is no configuration file"),
+    };
+    let holds_one = config.camera.rtsp.public_url() != config.camera.rtsp.url;
+    match std::fs::metadata(file) {
+        Ok(about) if holds_one && about.permissions().mode() & 0o004 != 0 => Check::warning(
+            STAGE,
+            format!("{} holds the camera's password, and everyone may read it", file.display()),
+            format!("`chmod o= {}`", file.display()),
+        ),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Check::warning(STAGE, format!("{}: {error}", file.display()), "check the rights of its folder")
+        }
+        _ => Check::ok(STAGE, if holds_one { "kept from others" } else { "none in the configuration" }),
+    }
+}
+
+/// NVIDIA's part, where it is asked for or there.
+pub(super) fn gpu(config: &Config) -> Check {
+    const STAGE: &str = "gpu";
+    let asked = config.engine.kind == EngineKind::TensorRt;
+    let gpu = match Device::first().and_then(|device| device.gpu()) {
+        Ok(gpu) => format!("{}, CUDA {}", gpu.name, gpu.driver),
+        Err(error) if asked => {
+            let cure = "install NVIDIA's driver (on a Jetson: JetPack), or set [engine] kind = \"cpu\"";
+            return Check::failed(STAGE, error.to_string(), cure);
+        }
+        Err(_) => return Check::skipped(STAGE, "none; the CPU engine needs none"),
+    };
+    match TensorRt::open() {
+        Ok(_) => Check::ok(STAGE, format!("{gpu}, with TensorRT")),
+        Err(error) => {
+            let cure = "install TensorRT (`apt-get install tensorrt` on a Jetson)";
+            let check = if asked { Check::failed } else { Check::warning };
+            check(STAGE, format!("{gpu}, but {error}"), cure.to_owned())
+        }
+    }
+}

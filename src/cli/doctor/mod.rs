@@ -1,0 +1,169 @@
+//! `tvsl doctor`: stage by stage, what does not work here, and the cure.
+
+mod broker;
+mod host;
+mod judge;
+mod senses;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Common, Failure};
+use crate::capture;
+use crate::config::{Config, ConfigError, Origin};
+
+/// Try every part for some seconds, and say what does not work and the cure
+///
+/// Looks at the configuration, model, engine, camera, microphone, broker and this machine, in the order
+/// in which they build on each other. It opens the devices itself: stop the service first. Passwords are
+/// never shown. Exits with 0 if nothing failed, with 78 for a wrong configuration, with 1 otherwise.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a stage went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// Works, but not as it should.
+    Warning,
+    Failed,
+    /// Not looked at: switched off, or it builds on something that failed.
+    Skipped,
+}
+
+/// What was found in one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Check {
+    stage: &'static str,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<String>,
+}
+
+impl Check {
+    fn new(stage: &'static str, verdict: Verdict, found: impl Into<String>) -> Self {
+        Self { stage, verdict, found: found.into(), cure: None }
+    }
+
+    fn ok(stage: &'static str, found: impl Into<String>) -> Self {
+        Self::new(stage, Verdict::Ok, found)
+    }
+
+    fn skipped(stage: &'static str, why: impl Into<String>) -> Self {
+        Self::new(stage, Verdict::Skipped, why)
+    }
+
+    fn warning(stage: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..Self::new(stage, Verdict::Warning, found) }
+    }
+
+    fn failed(stage: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..Self::new(stage, Verdict::Failed, found) }
+    }
+
+    /// A failure told by an error of ours, which ends in its cure.
+    fn error(stage: &'static str, error: impl std::error::Error) -> Self {
+        let told = super::with_causes(&error);
+        match told.rsplit_once("; ") {
+            Some((found, cure)) => Self::failed(stage, found, cure),
+            None => Self::new(stage, Verdict::Failed, told),
+        }
+    }
+
+    /// The line for people, with its cure below.
+    fn line(&self) -> String {
+        let word = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "WARNING",
+            Verdict::Failed => "FAILED",
+            Verdict::Skipped => "skipped",
+        };
+        let cure = self.cure.iter().map(|cure| format!("{:24}cure: {cure}\n", ""));
+        let found = self.found.trim_end().replace('\n', &format!("\n{:24}", ""));
+        format!("{word:<9}{:<15}{found}\n", self.stage) + &cure.collect::<String>()
+    }
+}
+
+pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    common.log_errors_only()?;
+    let found = common.find();
+    let wrong = found.is_err();
+    let mut report = Report { json: arguments.json, checks: Vec::new() };
+    match found {
+        Ok((config, origin)) => examine(&config, &origin, &mut report)?,
+        Err(error) => report.add(configuration_error(&error))?,
+    }
+    host::checks().into_iter().try_for_each(|check| report.add(check))?;
+    report.finish(wrong)
+}
+
+fn configuration_error(error: &ConfigError) -> Check {
+    Check::failed("configuration", error.to_string(), "put the lines right that are named above")
+}
+
+/// Everything that a right configuration names.
+fn examine(config: &Config, origin: &Origin, report: &mut Report) -> Result<(), Failure> {
+    report.add(Check::ok("configuration", origin.to_string()))?;
+    report.add(host::secrecy(config, origin))?;
+    let analysis = judge::checks(config, &mut |check| report.add(check))?;
+    report.add(host::gpu(config))?;
+    match capture::init() {
+        Ok(()) => senses::checks(config, analysis.as_ref()).into_iter().try_for_each(|c| report.add(c))?,
+        Err(error) => report.add(Check::error("camera", error))?,
+    }
+    broker::checks(config).into_iter().try_for_each(|check| report.add(check))
+}
+
+/// Collects the checks; tells each as it comes, unless the whole shall be JSON.
+struct Report {
+    json: bool,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    fn add(&mut self, check: Check) -> Result<(), Failure> {
+        if !self.json {
+            super::print(&check.line())?;
+        }
+        self.checks.push(check);
+        Ok(())
+    }
+
+    fn finish(self, wrong_configuration: bool) -> Result<(), Failure> {
+        if self.json {
+            super::print(&super::json(&self.checks)?)?;
+        }
+        let count = |verdict| self.checks.iter().filter(|check| check.verdict == verdict).count();
+        match count(Verdict::Failed) {
+            0 => Ok(()),
+            _ if wrong_configuration => Err(Failure::Configuration("the configuration is wrong".into())),
+            failed => Err(Failure::Failed(format!("{failed} of {} checks failed", self.checks.len()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::CaptureError;
+
+    #[test]
+    fn an_error_is_parted_from_its_cure() {
+        let check = Check::error("camera", CaptureError::GStreamer("no plug-ins".into()));
+        assert_eq!(check.found, "GStreamer does not start: no plug-ins");
+        assert!(check.cure.is_some_and(|cure| cure.starts_with("install it with `apt-get install")));
+    }
+
+    #[test]
+    fn lines_stand_below_each_other() {
+        let line = Check::failed("camera", "one\ntwo", "three").line();
+        let at = " ".repeat(24);
+        assert_eq!(line, format!("FAILED   camera         one\n{at}two\n{at}cure: three\n"));
+    }
+}

@@ -1,0 +1,219 @@
+//! `tvsl doctor` names what does not work, with its cure, and never shows a secret; `tvsl devices` lists
+//! what there is.
+
+mod daemon;
+mod support;
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use daemon::{PATIENCE, Place};
+use serde_json::Value;
+use support::{Folder, test_cards};
+
+const TEST_CAMERA: &str = "[camera]\nsource = \"test\"\n";
+const NO_BROKER: &str = "[mqtt]\nenabled = false\n";
+
+/// What `tvsl doctor --json` found, by stage, with its exit code.
+struct Findings(i32, Vec<Value>, String);
+
+impl Findings {
+    /// Asserts the verdict on a stage; gives what was found and the cure.
+    fn stage(&self, stage: &str, verdict: &str) -> String {
+        let check = self.1.iter().find(|check| check["stage"] == stage);
+        let check = check.unwrap_or_else(|| panic!("no stage {stage}: {:?}", self.1));
+        assert_eq!(check["verdict"], verdict, "{check}");
+        assert!(verdict != "failed" || check["cure"].is_string(), "a failure without a cure: {check}");
+        check.to_string()
+    }
+}
+
+fn doctor(config: &Path, environment: &[(&str, &Path)]) -> Findings {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.args(["doctor", "--json", "--config"]).arg(config);
+    for variable in ["TVSL_LOG", "JOURNAL_STREAM", "INVOCATION_ID"] {
+        command.env_remove(variable);
+    }
+    let output = command.envs(environment.iter().copied()).output().expect("the program runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let checks = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    Findings(output.status.code().expect("an exit code"), checks, format!("{out}{err}"))
+}
+
+/// A mosquitto on a free port; killed when dropped.
+struct Broker(Child, u16);
+
+impl Broker {
+    fn start(place: &Place, settings: &str) -> Self {
+        let port = free_port();
+        let file = place.path("mosquitto.conf");
+        std::fs::write(&file, format!("listener {port} 127.0.0.1\n{settings}\n")).expect("room for a file");
+        let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new("mosquitto");
+        command.arg("-c").arg(&file).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
+        let broker = Self(command.spawn().expect("mosquitto is installed: `make setup-test`"), port);
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(began.elapsed() < PATIENCE, "mosquitto does not start");
+            std::thread::yield_now();
+        }
+        broker
+    }
+
+    fn section(&self) -> String {
+        format!("[mqtt]\nport = {}\n", self.1)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn microphone(device: &str, more: &str) -> String {
+    format!("[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"{device}\"\n{more}")
+}
+
+#[test]
+fn a_healthy_device_has_nothing_to_be_cured() {
+    let (place, folder) = (Place::new(), Folder::new("doctor-healthy"));
+    let broker = Broker::start(&place, "allow_anonymous true");
+    let config = place.config(&format!("{TEST_CAMERA}{}{}", microphone("s16", ""), broker.section()));
+    let found = doctor(&config, &[("ALSA_CONFIG_PATH", &test_cards(&folder))]);
+    for stage in [
+        "configuration",
+        "secrets",
+        "model",
+        "engine",
+        "camera",
+        "microphone",
+        "synchrony",
+        "dns",
+        "tcp",
+        "mqtt",
+    ] {
+        found.stage(stage, "ok");
+    }
+    assert_eq!(found.0, 0, "{}", found.2);
+    assert!(found.stage("mqtt", "ok").contains("tvsl/test/doctor"));
+    assert!(found.stage("camera", "ok").contains("pictures/s"));
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_cure() {
+    let place = Place::new();
+    let camera = "[camera]\nsource = \"v4l2\"\n[camera.v4l2]\ndevice = \"/dev/v4l/by-id/none\"\n";
+    let broker = format!("[mqtt]\nport = {}\n", free_port());
+    let config = place.config(&format!("{camera}{}{broker}", microphone("hw:CARD=Absent", "")));
+    let found = doctor(&config, &[]);
+    assert_eq!(found.0, 1);
+    assert!(found.stage("camera", "failed").contains("/dev/v4l/by-id/none"));
+    assert!(found.stage("microphone", "failed").contains("hw:CARD=Absent"));
+    assert!(found.stage("tcp", "failed").contains("refused"));
+    found.stage("synchrony", "skipped");
+}
+
+#[test]
+fn a_silent_microphone_and_a_frozen_black_picture_are_noticed() {
+    let (place, folder) = (Place::new(), Folder::new("doctor-silent"));
+    let camera = "[camera]\nsource = \"pipeline\"\n[camera.pipeline]\nlaunch = \"videotestsrc is-live=true pattern=PATTERN ! video/x-raw,framerate=RATE/1 ! identity\"\n";
+    let cards = test_cards(&folder);
+    let look = |pattern, rate, card: &str| {
+        let camera = camera.replace("PATTERN", pattern).replace("RATE", rate);
+        doctor(&place.config(&format!("{camera}{card}{NO_BROKER}")), &[("ALSA_CONFIG_PATH", &cards)])
+    };
+    // The second channel of this card holds nothing.
+    let found = look("black", "20", &microphone("s32", "channel = 1\n"));
+    assert!(found.stage("microphone", "failed").contains("digital silence"));
+    assert!(found.stage("camera", "warning").contains("black"));
+    found.stage("broker", "skipped");
+    let found = look("smpte100", "20", &microphone("s16", ""));
+    assert!(found.stage("camera", "warning").contains("every picture is the same"));
+    let found = look("ball", "4", &microphone("s16", ""));
+    assert!(found.stage("camera", "warning").contains("10 are asked for"));
+    assert_eq!(found.0, 0, "a warning is no failure");
+}
+
+#[test]
+fn a_broker_that_forbids_the_topic_is_told_from_one_that_is_away() {
+    let place = Place::new();
+    let rights = place.path("acl");
+    std::fs::write(&rights, "topic read other/#\n").expect("room for a file");
+    let broker = Broker::start(&place, &format!("allow_anonymous true\nacl_file {}", rights.display()));
+    let quiet = format!("{TEST_CAMERA}[microphone]\nsource = \"media\"\n");
+    let found = doctor(&place.config(&format!("{quiet}{}", broker.section())), &[]);
+    found.stage("tcp", "ok");
+    assert!(found.stage("mqtt", "failed").contains("ACL"));
+    drop(broker);
+    let broker = Broker::start(&place, "allow_anonymous false");
+    let found = doctor(&place.config(&format!("{quiet}{}", broker.section())), &[]);
+    assert!(found.stage("mqtt", "failed").contains("not authorised"));
+    let nowhere = format!("{quiet}[mqtt]\nhost = \"no-such-host.invalid\"\n");
+    doctor(&place.config(&nowhere), &[]).stage("dns", "failed");
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let place = Place::new();
+    let (word, port) = ("OpenSesame", free_port());
+    let camera = format!(
+        "[camera]\nsource = \"rtsp\"\n[camera.rtsp]\nurl = \"rtsp://user:{word}@127.0.0.1:{port}/stream\"\n"
+    );
+    let config = place.config(&format!("{camera}[microphone]\nsource = \"media\"\n{NO_BROKER}"));
+    let found = doctor(&config, &[]);
+    found.stage("camera", "failed");
+    found.stage("microphone", "skipped");
+    assert!(found.stage("secrets", "warning").contains("chmod"));
+    assert!(!found.2.contains(word), "{}", found.2);
+}
+
+#[test]
+fn a_wrong_configuration_and_an_altered_model_are_told_apart() {
+    let place = Place::new();
+    let found = doctor(&place.config("[mqtt]\nport = 0\n"), &[]);
+    assert_eq!(found.0, 78);
+    assert!(found.stage("configuration", "failed").contains("mqtt.port"));
+    let model = place.path("model");
+    std::fs::create_dir(&model).expect("room for a folder");
+    for entry in std::fs::read_dir("tests/data/tiny").expect("the tiny model").flatten() {
+        std::fs::copy(entry.path(), model.join(entry.file_name())).expect("room for a file");
+    }
+    std::fs::write(model.join("image.onnx"), "altered").expect("room for a file");
+    let text =
+        format!("[model]\npath = \"model\"\n{TEST_CAMERA}[microphone]\nsource = \"media\"\n{NO_BROKER}");
+    let config = place.path("other.toml");
+    std::fs::write(&config, text).expect("room for a file");
+    let found = doctor(&config, &[]);
+    assert_eq!(found.0, 1);
+    assert!(found.stage("model", "failed").contains("image.onnx"));
+    found.stage("camera", "ok");
+}
+
+#[test]
+fn devices_lists_microphones_and_engines() {
+    let folder = Folder::new("devices");
+    let list = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        command.arg("devices").args(arguments).env("ALSA_CONFIG_PATH", test_cards(&folder));
+        let output = command.output().expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let found: Value = serde_json::from_str(&list(&["--json"])).expect("JSON");
+    let microphones = found["microphones"].as_array().expect("a list");
+    let card = microphones.iter().find(|found| found["device"] == "s16").expect("the test card");
+    assert_eq!((&card["description"], &card["stable"]), (&"test card".into(), &false.into()));
+    assert_eq!((&found["engines"][0]["kind"], &found["engines"][0]["usable"]), (&"cpu".into(), &true.into()));
+    assert!(found["cameras"].is_array() && found["gpus"].is_array());
+    let table = list(&[]);
+    assert!(table.contains("Cameras (for [camera.v4l2] device)\n") && table.contains("\n  s16 "), "{table}");
+}
