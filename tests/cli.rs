@@ -46,8 +46,10 @@ fn every_subcommand_has_help() {
         out.split("Commands:").nth(1).and_then(|rest| rest.split("Options:").next()).expect("a list");
     let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
     for name in names.filter(|name| *name != "help") {
-        let (code, out, _) = output(&mut tvsl(&folder(), &[name, "--help"]));
+        let (code, out, _) = output(tvsl(&folder(), &[name, "--help"]).env("COLUMNS", "80"));
         assert!(code == 0 && out.contains("Usage:"), "{name}: {out}");
+        assert!(out.contains("Common options:"), "its own options stand apart: {name}: {out}");
+        assert!(out.lines().all(|line| line.chars().count() <= 80), "{name} on 80 columns: {out}");
     }
 }
 
@@ -74,6 +76,15 @@ fn check_says_what_would_run() {
     {
         assert!(out.contains(part), "{part} is missing:\n{out}");
     }
+}
+
+#[test]
+fn check_lists_what_the_model_can_name() {
+    let (code, out, _) = output(&mut tvsl(&folder(), &["check", "--classes"]));
+    assert_eq!(code, 0);
+    assert!(out.lines().count() >= 50 && out.lines().any(|line| line == "dog"), "{out}");
+    let waterfowl = out.lines().find(|line| line.starts_with("waterfowl ")).expect("a class with aliases");
+    assert!(waterfowl.contains("duck, goose"), "{waterfowl}");
 }
 
 #[test]

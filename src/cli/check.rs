@@ -4,6 +4,7 @@ use super::{Common, Failure};
 use crate::analysis::Analysis;
 use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
 use crate::engine;
+use crate::model::manifest::Class;
 use crate::model::{Decision, Manifest, Model};
 use clap::Args;
 use std::path::Path;
@@ -17,6 +18,9 @@ pub(super) struct Arguments {
     /// Also open the model as `run` would: engine, checksums, graphs, learned background
     #[arg(long)]
     model: bool,
+    /// List what the model can name instead: each class, and other names that `eval` knows it by
+    #[arg(long, conflicts_with = "model")]
+    classes: bool,
 }
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
@@ -26,6 +30,9 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let manifest = Manifest::read(&folder).map_err(Failure::configuration)?;
     // Fails for a class that the model lacks.
     Decision::new(&manifest, &config.detection, None).map_err(Failure::configuration)?;
+    if arguments.classes {
+        return super::print(&manifest.classes.iter().map(listed).collect::<String>());
+    }
     super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
 }
 
@@ -40,6 +47,11 @@ fn opened(config: &Config, folder: &Path) -> Result<String, Failure> {
 fn described(folder: &Path, manifest: &Manifest) -> String {
     let (name, version, classes) = (&manifest.name, &manifest.version, manifest.classes.len());
     format!("{name} {version}, {classes} classes, in {}", folder.display())
+}
+
+/// The class's name and its aliases.
+fn listed(class: &Class) -> String {
+    format!("{:<20} {}", class.name, class.aliases.join(", ")).trim_end().to_owned() + "\n"
 }
 
 /// One line for each part of the program.

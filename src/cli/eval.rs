@@ -15,19 +15,24 @@ use crate::evaluate::report::{ClassReport, Report};
 use crate::evaluate::{self, scenes};
 use crate::model::{Background, Decision, Model};
 
+/// Not wrapped by the parser: at most 80 columns.
 const FORMAT: &str = "\
 A scenes file is JSON, its paths relative to its folder:
 
   {\"scenes\": [{\"image\": \"a.jpg\", \"audio\": \"a.wav\", \"kind\": \"duet\",
-    \"sources\": [{\"class\": \"dog\", \"boxes\": [[0.1, 0.2, 0.4, 0.9]]}, {\"class\": \"cat\"}],
+    \"sources\": [{\"class\": \"dog\", \"boxes\": [[0.1, 0.2, 0.4, 0.9]]},
+                {\"class\": \"cat\"}],
     \"silent\": [\"cow\"]}]}
 
-kind     single, duet, silent_object, off_screen or silence; in the last two nothing is to be reported
+kind     single, duet, silent_object, off_screen or silence; in the last two
+         nothing is to be reported
 audio    leave it out for digital silence
-sources  what sounds; boxes [x0, y0, x1, y1] are shares of the picture, and may be left out when unknown;
-         \"half\": \"left\" or \"right\" says where a source of a duet is when its boxes are unknown
+sources  what sounds; boxes [x0, y0, x1, y1] are shares of the picture, and may
+         be left out when unknown; \"half\": \"left\" or \"right\" says where a
+         source of a duet is when its boxes are unknown
 silent   classes that are seen and do not sound
-class    a name or an alias of the model's manifest; others are reported and left out";
+class    a name or alias of the model's manifest (tvsl check --classes); others
+         are reported and left out";
 
 /// Score a model on labelled scenes
 ///

@@ -15,15 +15,12 @@ use tracing_subscriber::registry::LookupSpan;
 /// What the command line says about the log.
 #[derive(Args, Debug, Clone)]
 pub(super) struct Arguments {
-    /// What is logged: error, warn, info, debug or trace, also by module ("info,tvsl::capture=debug")
-    ///
-    /// Goes before $TVSL_LOG, which goes before `log.level` of the configuration.
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = filter)]
+    /// Least important messages shown, in place of $TVSL_LOG and log.level: error, warn, info, debug or
+    /// trace; by module: info,tvsl::capture=debug
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = filter, help_heading = super::COMMON)]
     log_level: Option<String>,
-    /// How it is written
-    ///
-    /// "auto" is human, with the journal's priorities under systemd.
-    #[arg(long, global = true, value_name = "FORMAT")]
+    /// How the log is written: human, json, or auto: human, with the journal's priorities under systemd
+    #[arg(long, global = true, value_name = "FORMAT", hide_possible_values = true, help_heading = super::COMMON)]
     log_format: Option<LogFormat>,
 }
 

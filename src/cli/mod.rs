@@ -26,23 +26,28 @@ const ABOUT: &str =
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (model schema 1, message schema 1)");
 
+/// Heading in the help of what every subcommand takes.
+const COMMON: &str = "Common options";
+
+/// Not wrapped by the parser: at most 80 columns.
 const EXAMPLES: &str = "\
 Examples:
-  tvsl demo                         see it work on a bundled clip, through a real broker
-  tvsl run                          watch, listen and publish, until told to stop
-  tvsl run --stdout --config x.toml the same, and show every message
-  tvsl check                        what would run, and whether the configuration is right
-  tvsl check --config tvsl.toml     the same for a file that is being written
-  tvsl check --model                also load the model, which takes a second
-  tvsl devices                      which cameras, microphones, GPUs and engines there are
-  tvsl doctor                       what does not work here, and the cure
-  tvsl annotate clip.mp4 --out DIR  what sounds where in a recording, as messages and pictures
-  tvsl eval scenes.json             how right the model is on labelled scenes
-  tvsl bench                        how fast it is on this machine
-  tvsl engine build                 compile the model for the NVIDIA GPU of this machine
+  tvsl demo                          see it work, through a real broker
+  tvsl run                           watch, listen and publish until told to stop
+  tvsl run --stdout --config x.toml  the same, and show every message
+  tvsl check                         is the configuration right, what would run
+  tvsl check --classes               what the model can name
+  tvsl check --model                 also load the model, which takes a second
+  tvsl devices                       which cameras, microphones and GPUs there are
+  tvsl doctor                        what does not work here, and the cure
+  tvsl annotate clip.mp4 --out DIR   what sounds where in a recording
+  tvsl eval scenes.json              how right the model is on labelled scenes
+  tvsl bench                         how fast it is on this machine
+  tvsl engine build                  compile the model for this machine's GPU
 
-Configuration: the first of --config FILE, $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml, built-in
-defaults. A file holds only what differs; config/tvsl.toml shows every key.
+Configuration: the first there is of --config FILE, $TVSL_CONFIG, ./tvsl.toml,
+/etc/tvsl/tvsl.toml and the built-in defaults. A file holds only what differs;
+config/tvsl.toml shows every key.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line, 78 wrong configuration.";
 
@@ -71,11 +76,8 @@ enum Command {
 /// What every subcommand takes.
 #[derive(Args, Debug, Clone)]
 pub struct Common {
-    /// Configuration file
-    ///
-    /// Without it: the file of $TVSL_CONFIG, ./tvsl.toml, /etc/tvsl/tvsl.toml or the built-in defaults,
-    /// whichever is there first.
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Configuration file, in place of $TVSL_CONFIG, ./tvsl.toml or /etc/tvsl/tvsl.toml
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     logging: logging::Arguments,
