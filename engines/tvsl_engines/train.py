@@ -139,7 +139,7 @@ class Work:
         """One pass over the mixtures, then a checkpoint."""
         self.order.set_epoch(epoch)
         self.model.train()
-        bar = tqdm(self.loader, f"epoch {epoch + 1}/{self.config.epochs}", disable=self.rank > 0, leave=False)
+        bar = tqdm(self.loader, f"epoch {epoch + 1}/{self.config.epochs}", disable=self.rank > 0 or None, leave=False)
         for batch in bar:
             parts = self.update(batch)
             bar.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
