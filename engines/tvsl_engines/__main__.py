@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--test", type=Path, action="append", required=True, help="lines `id,class` or `id,class,id,class`; may be repeated")
     own.add_argument("--boxes", type=Path, required=True, help="vggss.json, or MUSIC's")
     own.add_argument("--weights", action="append", default=[], metavar="METHOD=FILE", help="weights.pt of a training; may be repeated")
+    own.add_argument("--clipseg", type=Path, help="CLIPSeg's weights, for clip-ssl")
     own.set_defaults(run=_table)
 
     own = commands.add_parser("eval", help="judge a model folder on the scenes of `tvsl eval`, in Python")
@@ -77,7 +78,7 @@ def _deploy(chosen: argparse.Namespace) -> None:
 def _table(chosen: argparse.Namespace) -> None:
     from .rivals import table
 
-    print(table(chosen.encoders, chosen.data, chosen.test, chosen.boxes, chosen.weights))
+    print(table(chosen.encoders, chosen.data, chosen.test, chosen.boxes, chosen.weights, chosen.clipseg))
 
 
 def _eval(chosen: argparse.Namespace) -> None:

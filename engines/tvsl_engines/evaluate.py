@@ -86,27 +86,29 @@ class Program:
         return judge(np.stack(maps), [s.boxes for s in sources], place, [self.thresholds[k] for k in classes])
 
 
-def by_method(method: Method, encoders: Encoders, scenes: list[Scene], broken: Broken) -> list[Judged]:
-    """A method on published scenes; unreadable ones are counted in `broken`."""
-    return by_methods({"": method}, encoders, scenes, broken)[""]
-
-
-def by_methods(methods: dict[str, Method], encoders: Encoders, scenes: list[Scene], broken: Broken) -> dict[str, list[Judged]]:
-    """Several methods on the same scenes, every scene encoded once."""
+def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene], broken: Broken) -> dict[str, list[Judged]]:
+    """Methods with their encoders on the same scenes, each encoded once; unreadable ones are counted in `broken`."""
     judged: dict[str, list[Judged]] = {name: [] for name in methods}
     for scene in tqdm(scenes, "scenes", leave=False, disable=None):
         try:
-            x, place = encoders.beside([picture.read(frame) for frame in scene.frames])
-            v, a = encoders.see(x[None]), encoders.hear(mixed(encoders, scene))[0][None]
+            seen = {encoders: _encoded(encoders, scene) for _, encoders in methods.values()}
         except (OSError, ValueError, RuntimeError) as error:
             broken.skip("+".join(f.stem for f in scene.frames), str(error))
             continue
-        present = torch.tensor([[encoders.index[s.name] for s in scene.sources]])
-        for name, method in methods.items():
+        for name, (method, encoders) in methods.items():
+            v, a, place = seen[encoders]
+            present = torch.tensor([[encoders.index[s.name] for s in scene.sources]])
             with torch.no_grad():
-                maps = method.eval().maps(torch.from_numpy(v), torch.from_numpy(a), present)[0].numpy()
+                maps = method.eval().maps(v, a, present)[0].numpy()
             judged[name].append(judge(maps, [s.boxes for s in scene.sources], place, None))
     return judged
+
+
+def _encoded(encoders: Encoders, scene: Scene) -> tuple[torch.Tensor, torch.Tensor, Fit]:
+    """V [1, P, D] and A [1, T, D] of a scene, and where its picture lies."""
+    x, place = encoders.beside([picture.read(frame) for frame in scene.frames])
+    a = encoders.hear(mixed(encoders, scene))[0]
+    return torch.from_numpy(encoders.see(x[None])), torch.from_numpy(a[None]), place
 
 
 def _share(least: float) -> Callable[[float], float]:

@@ -2,42 +2,47 @@
 
 from pathlib import Path
 
-import torch
-
 from . import dataset, evaluate
 from .checkpoint import load_weights
+from .choose import CLIP_SSL, NAMES, choose
 from .encoders import Encoders
 from .errors import DataError
-from .methods import METHODS, Method
+from .methods import Method
 from .table import compared
 
 UNTRAINED = "tvsl-untrained"
-NOTES = {"clip-ssl": "needs CLIPSeg weights"}
 
 
-def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: list[str]) -> str:
+def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: list[str], clipseg: Path | None = None) -> str:
     """Judge `METHOD=FILE` weights, and untrained heads, on published tests; the table as Markdown."""
-    own = Encoders(encoders)
+    rivals = methods(encoders, weights, clipseg)
+    known = rivals[UNTRAINED][1]
     scenes = []
     for test in tests:
-        found, broken = dataset.published(dataset.Data(data), test, boxes, own.classes)
+        found, broken = dataset.published(dataset.Data(data), test, boxes, known.classes)
         scenes += found
-        if broken.found:
-            print(f"skipped {len(broken.found)} scenes of {test}:\n{broken}")
+        _tell(broken)
     broken = dataset.Broken(len(scenes))
-    judged = evaluate.by_methods(methods(torch.from_numpy(own.t), weights), own, scenes, broken)
+    judged = evaluate.by_methods(rivals, scenes, broken)
+    _tell(broken)
+    notes = {} if CLIP_SSL in rivals else {CLIP_SSL: "needs CLIPSeg weights"}
+    return compared(judged, evaluate.PUBLISHED, notes)
+
+
+def _tell(broken: dataset.Broken) -> None:
     if broken.found:
         print(f"skipped {len(broken.found)} scenes:\n{broken}")
-    return compared(judged, evaluate.PUBLISHED, NOTES)
 
 
-def methods(t: torch.Tensor, weights: list[str]) -> dict[str, Method]:
-    """The methods with their weights, in the order given; untrained heads last."""
-    loaded: dict[str, Method] = {}
+def methods(folder: Path, weights: list[str], clipseg: Path | None) -> dict[str, tuple[Method, Encoders]]:
+    """The methods with their weights and encoders, in the order given; untrained heads last."""
+    loaded = {}
+    untrained = choose(NAMES[0], folder, None)
     for text in weights:
         name, _, file = text.partition("=")
-        if name not in METHODS or not file:
-            raise DataError(f"--weights {text}: expected METHOD=FILE with METHOD one of {', '.join(METHODS)}")
-        loaded[name] = METHODS[name](t)
-        loaded[name].load_state_dict(load_weights(Path(file), loaded[name].state_dict()))
-    return {**loaded, UNTRAINED: METHODS["tvsl-two-stage"](t)}
+        if name not in NAMES or not file:
+            raise DataError(f"--weights {text}: expected METHOD=FILE with METHOD one of {', '.join(NAMES)}")
+        method, encoders = choose(name, folder, clipseg)
+        method.load_state_dict(load_weights(Path(file), method.state_dict()))
+        loaded[name] = (method, encoders if name == CLIP_SSL else untrained[1])
+    return {**loaded, UNTRAINED: untrained}
