@@ -7,8 +7,9 @@ build="gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0
 # h264parse is in "bad", the decoders of H.264 and AAC are in "libav".
 run="gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-alsa"
 demo="mosquitto"
-# Beside the broker of the demonstration, the tests run an RTSP server, a sound card of their own and `systemd-analyze verify`.
-test="libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd"
+# Beside the broker of the demonstration, the tests run subscribers, an RTSP server, a sound card of their own and
+# `systemd-analyze verify`.
+test="mosquitto-clients libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd"
 # Fetches ONNX Runtime from the Python package index.
 fetch="python3 python3-pip"
 # Builds the default model.
