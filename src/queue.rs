@@ -234,6 +234,12 @@ impl Receiver {
         }
     }
 
+    /// Drops what a sense has sent and nobody took: its source is gone.
+    pub fn forget(&self, sense: Sense) {
+        self.0.lock().lane(sense).clear();
+        self.0.room.notify_all();
+    }
+
     /// What was shed so far.
     pub fn shed(&self) -> Shed {
         self.0.lock().shed
@@ -279,6 +285,11 @@ struct Lane {
 impl Lane {
     fn new(limit: u64) -> Self {
         Self { limit, ..Self::default() }
+    }
+
+    fn clear(&mut self) {
+        self.items.clear();
+        self.load = 0;
     }
 
     fn full(&self) -> bool {

@@ -1,65 +1,23 @@
 //! A network camera: pictures and sound arrive in step, and a camera that goes away is noticed. The
 //! server is a real one inside the test.
 
+mod rtsp;
 mod support;
 
 use std::path::Path;
-use std::thread::JoinHandle;
 
-use gstreamer::glib;
-use gstreamer_rtsp_server as rtsp;
-use gstreamer_rtsp_server::prelude::*;
+use rtsp::Server;
 use support::*;
-use tvsl::capture::{self, Pace};
+use tvsl::capture::Pace;
 use tvsl::clock::{Clock, SystemClock};
 use tvsl::config::{self, CameraSource, MicrophoneSource, Transport};
 use tvsl::geometry::Size;
 
-/// A server of one stream on a free port of this machine.
-struct Server {
-    server: rtsp::RTSPServer,
-    main_loop: glib::MainLoop,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    fn of(launch: &str) -> Self {
-        capture::init().expect("GStreamer");
-        let context = glib::MainContext::new();
-        let factory = rtsp::RTSPMediaFactory::new();
-        factory.set_launch(launch);
-        let server = rtsp::RTSPServer::new();
-        server.set_address("127.0.0.1");
-        server.set_service("0");
-        server.mount_points().expect("mount points").add_factory("/camera", factory);
-        server.attach(Some(&context)).expect("a free port");
-        let main_loop = glib::MainLoop::new(Some(&context), false);
-        let running = main_loop.clone();
-        let thread = Some(std::thread::spawn(move || running.run()));
-        Self { server, main_loop, thread }
-    }
-
-    fn camera(&self, transport: Transport) -> config::Camera {
-        let mut camera = camera(CameraSource::Rtsp);
-        camera.rtsp.url = format!("rtsp://127.0.0.1:{}/camera", self.server.bound_port());
-        camera.rtsp.transport = transport;
-        camera
-    }
-
-    /// Hangs up on everyone.
-    fn close(&self) {
-        self.server.client_filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.close();
-        self.main_loop.quit();
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("a server without panic");
-        }
-    }
+fn stream(server: &Server, transport: Transport) -> config::Camera {
+    let mut camera = camera(CameraSource::Rtsp);
+    camera.rtsp.url = server.url();
+    camera.rtsp.transport = transport;
+    camera
 }
 
 const PICTURE: &str = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! \
@@ -72,7 +30,7 @@ fn h264_and_aac_arrive_over_either_transport() {
         let server = Server::of(&format!("( {PICTURE} {sound} )"));
         let before = SystemClock::new().now();
         let (_capture, receiver) =
-            start(&server.camera(transport), &microphone(MicrophoneSource::Media), Pace::Live)
+            start(&stream(&server, transport), &microphone(MicrophoneSource::Media), Pace::Live)
                 .expect("a stream");
         let heard = collect(&receiver, |heard| heard.frames.len() >= 20 && heard.samples() >= 8000);
         let now = SystemClock::new().now();
@@ -88,7 +46,7 @@ fn h264_and_aac_arrive_over_either_transport() {
 fn a_stream_without_sound_says_so_at_once() {
     let server = Server::of(&format!("( {PICTURE} )"));
     let (_capture, receiver) =
-        start(&server.camera(Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
+        start(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
             .expect("a stream");
     let heard = collect(&receiver, |heard| heard.frames.len() >= 5 && !heard.ends.is_empty());
     assert_eq!(heard.ends, [tvsl::queue::Sense::Microphone]);
@@ -110,7 +68,7 @@ fn flash_and_click_stay_together_and_the_end_is_told() {
     flash_and_click(&file, 3);
     let server = serve(&file);
     let (_capture, receiver) =
-        start(&server.camera(Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
+        start(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
             .expect("a stream");
     let heard = collect(&receiver, |_| false);
     assert!(heard.over());
@@ -122,7 +80,7 @@ fn a_server_that_hangs_up_is_noticed() {
     for transport in [Transport::Tcp, Transport::Udp] {
         let server = Server::of(&format!("( {PICTURE} )"));
         let (_capture, receiver) =
-            start(&server.camera(transport), &microphone(MicrophoneSource::None), Pace::Live)
+            start(&stream(&server, transport), &microphone(MicrophoneSource::None), Pace::Live)
                 .expect("a stream");
         collect(&receiver, |heard| heard.frames.len() >= 5);
         drop(server);
@@ -135,7 +93,7 @@ fn a_server_that_hangs_up_is_noticed() {
 #[test]
 fn a_path_that_the_server_does_not_know() {
     let server = Server::of(&format!("( {PICTURE} )"));
-    let mut camera = server.camera(Transport::Tcp);
+    let mut camera = stream(&server, Transport::Tcp);
     camera.rtsp.url.push_str("/none");
     let error = start(&camera, &microphone(MicrophoneSource::None), Pace::Live).map(|_| ());
     let text = error.expect_err("an error").to_string();

@@ -94,10 +94,22 @@ fn waiting_for_a_camera_is_alive_but_not_ready() {
     let mut daemon = manager.daemon(&config);
     let told = daemon.log.find(|line| line.contains("trying again"));
     assert!(told.contains("/dev/v4l/by-id/none"), "{told}");
-    daemon.log.find(|line| line.contains("trying again"));
     manager.until("WATCHDOG=1");
+    manager.until("STATUS=waiting: the camera is away: ");
     daemon.signal("TERM");
     assert!(!manager.until("STOPPING=1").contains(&"READY=1".to_string()));
+    assert!(daemon.end().success());
+}
+
+#[test]
+fn a_start_without_the_camera_counts_after_a_while() {
+    let place = Place::new();
+    let camera = "[camera]\nsource = \"v4l2\"\n[camera.v4l2]\ndevice = \"/dev/v4l/by-id/none\"\n[microphone]\nsource = \"none\"\n";
+    let config = place.config(&format!("{camera}{QUIET}[service]\nstart_within = 0.2\n"));
+    let manager = Manager::new(&place);
+    let mut daemon = manager.daemon(&config);
+    manager.until("READY=1");
+    daemon.signal("TERM");
     assert!(daemon.end().success());
 }
 

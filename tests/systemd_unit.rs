@@ -5,15 +5,19 @@ use std::path::Path;
 use std::process::Command;
 
 fn unit() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/tvsl.service");
-    fs::read_to_string(file).expect("systemd/tvsl.service")
+    file("tvsl.service")
+}
+
+fn file(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
+    fs::read_to_string(file).expect("a unit")
 }
 
 /// What `systemd-analyze verify` has to say about `text`; `None` without that program. A misspelled key
 /// leaves its exit code at 0, so every line about the unit counts.
 fn verify(text: &str) -> Option<Vec<String>> {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("tvsl.service");
+    let file = folder.path().join(if text.contains("%i") { "tvsl@hall.service" } else { "tvsl.service" });
     // The program need not be installed for the unit to be judged.
     fs::write(&file, text.replace("/usr/bin/tvsl", env!("CARGO_BIN_EXE_tvsl"))).expect("a file");
     let output = match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file).output() {
@@ -30,10 +34,53 @@ fn verify(text: &str) -> Option<Vec<String>> {
 
 #[test]
 fn systemd_has_nothing_to_say_about_it() {
-    match verify(&unit()) {
-        Some(said) => assert_eq!(said, Vec::<String>::new()),
-        None => println!("skipped: systemd-analyze absent"),
+    for text in [unit(), file("tvsl@.service")] {
+        match verify(&text) {
+            Some(said) => assert_eq!(said, Vec::<String>::new()),
+            None => println!("skipped: systemd-analyze absent"),
+        }
     }
+}
+
+#[test]
+fn its_exposure_is_at_most_1_5() {
+    let mut command = Command::new("systemd-analyze");
+    command.args(["security", "--offline=yes", "--threshold=15", "--no-pager"]);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/tvsl.service"));
+    match command.output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(error) => println!("skipped: systemd-analyze absent: {error}"),
+    }
+}
+
+#[test]
+fn every_device_and_relaxation_has_its_reason() {
+    let unit = unit();
+    let lines: Vec<&str> = unit.lines().collect();
+    let relaxed =
+        |line: &str| line.starts_with("DeviceAllow=") || (line.ends_with("=no") || line == "ProcSubset=all");
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| relaxed(line)) {
+        let above = lines[..at].iter().rev().find(|above| !relaxed(above));
+        assert!(above.is_some_and(|above| above.starts_with('#')), "no reason stands above {line}");
+    }
+}
+
+#[test]
+fn the_template_is_the_unit_with_the_name_of_the_instance() {
+    let settings = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(String::from).collect::<Vec<_>>().join("\n")
+    };
+    let mut expected = settings(&unit());
+    for (plain, instance) in [
+        ("over MQTT", "over MQTT (%i)"),
+        ("/etc/tvsl/tvsl.toml", "/etc/tvsl/%i.toml"),
+        ("StateDirectory=tvsl", "StateDirectory=tvsl/%i"),
+    ] {
+        assert_eq!(expected.matches(plain).count(), 1, "{plain}");
+        expected = expected.replace(plain, instance);
+    }
+    assert_eq!(settings(&file("tvsl@.service")), expected);
 }
 
 #[test]
@@ -53,6 +100,7 @@ fn it_keeps_its_promises() {
         "Restart=on-failure",
         "RestartPreventExitStatus=78",
         "ExecStart=/usr/bin/tvsl run",
+        "DevicePolicy=closed",
         "WantedBy=multi-user.target",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line} is missing");

@@ -109,6 +109,19 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// Whether waiting can mend it: a device may be plugged in, a missing plug-in never comes.
+    pub fn may_pass(&self) -> bool {
+        !matches!(
+            self,
+            Self::GStreamer(_)
+                | Self::Element { .. }
+                | Self::Decoder { .. }
+                | Self::Launch(_)
+                | Self::NoMediaSound { .. }
+                | Self::Setting { .. }
+        )
+    }
+
     pub(super) fn file(path: &Path, reason: impl ToString) -> Self {
         Self::File { path: path.to_owned(), reason: reason.to_string() }
     }

@@ -3,6 +3,7 @@
 use super::value;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `[device]`: who this device is.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -22,6 +23,12 @@ pub struct Camera {
     /// Pictures analysed in a second, at most; above 0.
     #[serde(deserialize_with = "value::rate")]
     pub rate: f64,
+    /// A live camera that delivers no picture for so long is taken down and opened again.
+    #[serde(deserialize_with = "value::stall")]
+    pub stall: Duration,
+    /// Likewise one whose picture has not changed by a bit for so long; zero: never.
+    #[serde(deserialize_with = "value::seconds")]
+    pub frozen: Duration,
     /// A USB or built-in camera.
     pub v4l2: V4l2,
     /// A Jetson's ribbon-cable camera.

@@ -21,7 +21,7 @@ pub use devices::{
 pub use error::{ConfigError, Fault};
 pub use judgement::{Detection, Engine, EngineKind, Model, Thresholds, Tracking, Window};
 pub use search::{ModelNotFound, Origin, places};
-pub use service::{Log, LogFormat, LogLevel, Mqtt};
+pub use service::{Log, LogFormat, LogLevel, Mqtt, Service};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// What is logged.
     pub log: Log,
+    /// The word with systemd.
+    pub service: Service,
     /// Folder of the file this came from, where relative paths are looked for first.
     #[serde(skip)]
     pub base: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! The sections `[mqtt]` and `[log]`: whom it tells.
+//! The sections `[mqtt]`, `[log]` and `[service]`: whom it tells.
 
 use super::value;
 use serde::Deserialize;
@@ -63,4 +63,13 @@ pub enum LogFormat {
     Human,
     /// One JSON object for a message.
     Json,
+}
+
+/// `[service]`: the word with systemd.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The service counts as started after this even if a device is still waited for.
+    #[serde(deserialize_with = "value::seconds")]
+    pub start_within: Duration,
 }

@@ -80,6 +80,10 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Er
     number(d, 0.0, DAY, "seconds").map(Duration::from_secs_f64)
 }
 
+pub(super) fn stall<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    number(d, 0.5, 10.0, "seconds").map(Duration::from_secs_f64)
+}
+
 pub(super) fn log_odds<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
     number(d, -10.0, 10.0, "log-odds").map(|v| v as f32)
 }

@@ -1,11 +1,16 @@
 //! Threads, queues and supervision: the only shell.
 //!
 //! Capture fills a queue from threads of its own; [`run`] empties it on the analysis thread and brings
-//! lost devices back; [`serve`] puts signals and the broker beside it.
+//! lost devices back, each by the one state machine of `lifecycle`; [`serve`] puts signals and the broker
+//! beside it.
 
+mod device;
+mod lifecycle;
+mod live;
 mod serve;
 mod stop;
 mod supervise;
+mod vigil;
 
 pub use serve::{ServeError, serve};
 pub use stop::Stop;

@@ -1,13 +1,13 @@
-//! The analysis thread: sound and frames in, messages out, and lost devices brought back.
+//! The analysis thread: sound and frames in, messages out.
 //!
-//! [`Supervisor::run`] is the one loop that tries again, around [`Supervisor::watch`], which lasts as
-//! long as the devices do.
+//! [`Supervisor::play`] takes a recording to its end; [`Supervisor::watch`] lasts for months, while
+//! [`Live`] loses its devices and finds them again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{self, CaptureError, Pace, Wanted};
@@ -18,11 +18,11 @@ use crate::geometry::Size;
 use crate::message::{Composer, Health, Message, Moment};
 use crate::model::ModelError;
 use crate::notify::Notifier;
-use crate::publish::Backoff;
 use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
 use super::Stop;
+use super::live::Live;
 
 /// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
 const TURN: Duration = Duration::from_millis(100);
@@ -130,40 +130,11 @@ struct Supervisor<'a> {
     latest: Instant,
 }
 
-/// Why a watch is over.
-enum Over {
-    /// Stopping was asked for.
-    Stopped,
-    /// The recording came to its end.
-    Finished,
-    /// A sense was lost.
-    Lost(Sense, Box<dyn std::error::Error + Send + Sync>),
-}
-
 impl Supervisor<'_> {
     fn run(mut self) -> Result<(), PipelineError> {
-        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-        let result = loop {
-            let before = self.analysed;
-            let why = match self.watch() {
-                Ok(Over::Finished) if self.analysed == 0 => {
-                    break Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
-                }
-                Ok(Over::Stopped | Over::Finished) => break Ok(()),
-                Ok(Over::Lost(sense, error)) if self.pace != Pace::Live => {
-                    break Err(PipelineError::Broken(sense, error));
-                }
-                Err(error) if self.pace != Pace::Live || !may_pass(&error) => break Err(error),
-                Ok(Over::Lost(sense, error)) => format!("the {sense} was lost: {error}"),
-                Err(error) => error.to_string(),
-            };
-            if self.analysed > before {
-                backoff.reset();
-            }
-            self.finish_tracks();
-            if self.wait(backoff.next(fastrand::f64()), &why) {
-                break Ok(());
-            }
+        let result = match self.pace {
+            Pace::Live => self.watch(),
+            Pace::Realtime | Pace::Fast => self.play(),
         };
         self.notifier.stopping();
         self.finish_tracks();
@@ -171,31 +142,103 @@ impl Supervisor<'_> {
         result
     }
 
-    /// Captures and analyses for as long as the senses last.
-    fn watch(&mut self) -> Result<Over, PipelineError> {
-        let image = self.analysis.model().manifest().image.clone();
-        let wanted = Wanted {
-            fitting: Arc::new(move |size| image.fit(size)),
-            rate: self.analysis.model().sample_rate(),
-        };
+    /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
+    /// judged only while every configured sense delivers.
+    fn watch(&mut self) -> Result<(), PipelineError> {
         let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
-        let capture =
-            capture::start(&self.config.camera, &self.config.microphone, &wanted, self.pace, sender)?;
-        let over = self.take(&receiver);
+        let began = self.clock.now();
+        let mut live = Live::new(self.config, &self.wanted(), &sender, began);
+        let mut pairing = Pairing::new(Patience::AtMost(self.config.window.wait));
+        if live.deaf() {
+            pairing.no_more_sound();
+        }
+        while !self.stop.asked() {
+            let lost = live.tend(self.clock.now(), &receiver)?;
+            let lost = self.receive(&receiver, &mut live, &mut pairing)? || lost;
+            while let Some(frame) = pairing.next(self.clock.now()) {
+                if live.whole() {
+                    self.judge(&frame)?;
+                }
+            }
+            if lost {
+                self.finish_tracks();
+            }
+            self.tell(&mut live, began);
+        }
         let shed = receiver.shed();
-        drop((receiver, capture)); // in this order: senders that wait for room are let go first
         if shed.frames + shed.samples > 0 {
             info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
         }
-        over
+        Ok(())
+    }
+
+    /// Takes what comes within a turn; tells whether a sense was lost.
+    fn receive(
+        &mut self,
+        receiver: &Receiver,
+        live: &mut Live,
+        pairing: &mut Pairing,
+    ) -> Result<bool, PipelineError> {
+        let item = receiver.recv(self.turn(pairing));
+        let now = self.clock.now();
+        let lost = match item {
+            Ok(Sensed::Frame(frame)) => {
+                let frozen = live.see(&frame, now).map(|why| (Sense::Camera, why));
+                pairing.frame(frame, now);
+                frozen
+            }
+            Ok(Sensed::Sound(sound)) => {
+                live.hear(&sound, now);
+                let heard = self.analysis.push_sound(&sound);
+                self.judged(heard)?;
+                pairing.sound(sound.end());
+                None
+            }
+            Ok(Sensed::End(sense)) => Some((sense, "the stream ended".to_owned())),
+            Ok(Sensed::Fault(sense, error)) => Some((sense, error.to_string())),
+            Err(Empty::TimedOut | Empty::Closed) => None,
+        };
+        if let Some((sense, why)) = &lost {
+            live.lose(*sense, why, now, receiver);
+        }
+        Ok(lost.is_some())
+    }
+
+    /// Tells observer and service manager how the devices do. Waiting for one is progress.
+    fn tell(&mut self, live: &mut Live, began: Instant) {
+        let (now, moment) = (self.clock.now(), self.moment());
+        live.news(moment).into_iter().for_each(|health| self.observer.health(health));
+        self.notifier.progress(now);
+        if !live.whole() {
+            self.notifier.status(now, || format!("waiting: {}", live.missing()));
+            if now.since(began) > self.config.service.start_within {
+                self.notifier.ready();
+            }
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
+        let image = self.analysis.model().manifest().image.clone();
+        Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: self.analysis.model().sample_rate() }
+    }
+
+    /// Plays the recording to its end, or until stopping is asked for.
+    fn play(&mut self) -> Result<(), PipelineError> {
+        let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
+        let (camera, microphone) = (&self.config.camera, &self.config.microphone);
+        let capture = capture::start(camera, microphone, &self.wanted(), self.pace, sender)?;
+        let played = self.take(&receiver);
+        drop((receiver, capture)); // in this order: senders that wait for room are let go first
+        played?;
+        if self.analysed == 0 && !self.stop.asked() {
+            return Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
+        }
+        Ok(())
     }
 
     /// Empties the queue until there is nothing more to come.
-    fn take(&mut self, receiver: &Receiver) -> Result<Over, PipelineError> {
-        let mut pairing = Pairing::new(match self.pace {
-            Pace::Live => Patience::AtMost(self.config.window.wait),
-            Pace::Realtime | Pace::Fast => Patience::Endless,
-        });
+    fn take(&mut self, receiver: &Receiver) -> Result<(), PipelineError> {
+        let mut pairing = Pairing::new(Patience::Endless);
         let mut pictures_over = false;
         while !self.stop.asked() {
             match receiver.recv(self.turn(&pairing)) {
@@ -206,11 +249,8 @@ impl Supervisor<'_> {
                     pairing.sound(sound.end());
                 }
                 Ok(Sensed::End(Sense::Microphone)) => pairing.no_more_sound(),
-                Ok(Sensed::End(Sense::Camera)) if self.pace == Pace::Live => {
-                    return Ok(Over::Lost(Sense::Camera, "the stream ended".into()));
-                }
                 Ok(Sensed::End(Sense::Camera)) => pictures_over = true,
-                Ok(Sensed::Fault(sense, error)) => return Ok(Over::Lost(sense, error)),
+                Ok(Sensed::Fault(sense, error)) => return Err(PipelineError::Broken(sense, error)),
                 Err(Empty::TimedOut) => {}
                 Err(Empty::Closed) => (pairing.no_more_sound(), pictures_over = true).0,
             }
@@ -219,10 +259,10 @@ impl Supervisor<'_> {
             }
             self.notifier.progress(self.clock.now());
             if pictures_over && pairing.held() == 0 {
-                return Ok(Over::Finished);
+                break;
             }
         }
-        Ok(Over::Stopped)
+        Ok(())
     }
 
     /// How long to wait for the next item: a frame that waits for sound ends the turn in time.
@@ -272,46 +312,12 @@ impl Supervisor<'_> {
         message.into_iter().for_each(|message| self.observer.message(message));
     }
 
-    /// Waits before the next try, and tells why; `true` if stopping was asked for meanwhile. Waiting
-    /// for a device is progress: the watchdog is fed.
-    fn wait(&mut self, time: Duration, why: &str) -> bool {
-        warn!("{why}; trying again in {:.1} s", time.as_secs_f64());
-        let until = self.clock.now() + time;
-        loop {
-            let now = self.clock.now();
-            self.notifier.progress(now);
-            self.notifier.status(now, || format!("waiting: {why}"));
-            let left = until.since(now);
-            if left.is_zero() || self.stop.wait(left.min(TURN)) {
-                debug!("trying again");
-                return self.stop.asked();
-            }
-        }
-    }
-
     fn moment(&self) -> Moment {
         match self.pace {
             Pace::Fast => Moment::of_recording(self.latest),
             Pace::Live | Pace::Realtime => Moment { now: self.clock.now(), wall: self.clock.wall() },
         }
     }
-}
-
-/// Whether waiting can mend the fault: a device may be plugged in, a missing plug-in never comes.
-fn may_pass(error: &PipelineError) -> bool {
-    use CaptureError::{Decoder, Element, GStreamer, Launch, NoMediaSound, Setting};
-    !matches!(
-        error,
-        PipelineError::Model(_)
-            | PipelineError::Capture(
-                GStreamer(_)
-                    | Element { .. }
-                    | Decoder { .. }
-                    | Launch(_)
-                    | NoMediaSound { .. }
-                    | Setting { .. }
-            )
-    )
 }
 
 fn status_line(frames: u64, message: Option<&Message>) -> String {

@@ -1,7 +1,8 @@
 // A sound card for tests, as ALSA's own external plug-in: it keeps real time on CLOCK_MONOTONIC, and overruns.
 //
 // Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second; the other
-// channels are silent, and no numbers at all in the float format.
+// channels are silent, and no numbers at all in the float format. While the file of TVSL_TEST_UNPLUGGED is there, the
+// card takes no more sound and does not open.
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
 #include <math.h>
@@ -21,6 +22,11 @@ static int64_t now(void) {
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+static int unplugged(void) {
+	const char *file = getenv("TVSL_TEST_UNPLUGGED");
+	return file && access(file, F_OK) == 0;
+}
+
 static int card_start(snd_pcm_ioplug_t *io) {
 	card_t *card = io->private_data;
 	struct itimerspec tick = { { 0, 5000000 }, { 0, 5000000 } };
@@ -35,6 +41,10 @@ static int card_stop(snd_pcm_ioplug_t *io) {
 
 static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io) {
 	card_t *card = io->private_data;
+	if (unplugged()) {
+		card_stop(io); // or snd_pcm_wait would turn with every tick, and never time out
+		return io->hw_ptr % io->buffer_size;
+	}
 	int64_t taken = (now() - card->start) * io->rate / 1000000000LL;
 	if (taken - (int64_t)io->appl_ptr > (int64_t)io->buffer_size)
 		return -EPIPE;
@@ -94,6 +104,8 @@ SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
 		if (!strcmp(id, "rate")) snd_config_get_integer(n, &rate);
 		if (!strcmp(id, "channels")) snd_config_get_integer(n, &channels);
 	}
+	if (unplugged())
+		return -ENODEV;
 	card_t *card = calloc(1, sizeof *card);
 	if (!card)
 		return -ENOMEM;

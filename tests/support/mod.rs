@@ -67,6 +67,8 @@ pub fn camera(source: CameraSource) -> config::Camera {
     config::Camera {
         source,
         rate: f64::INFINITY,
+        stall: Duration::from_secs(5),
+        frozen: Duration::ZERO,
         v4l2: config::V4l2 { device: "/dev/video-none".into(), width: 0, height: 0, framerate: 0.0 },
         csi: config::Csi { sensor: 0, width: 1280, height: 720, framerate: 30.0 },
         rtsp: config::Rtsp { url: String::new(), transport: Transport::Tcp, latency_ms: 50 },

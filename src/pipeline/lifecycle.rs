@@ -1,0 +1,151 @@
+//! The life of a part that can be lost and found again: its state, and when it is tried. Pure: time
+//! and chance are arguments.
+
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::publish::Backoff;
+
+/// How a part does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was delivered yet.
+    Starting,
+    /// Delivers.
+    Running,
+    /// Delivers, but not as it should.
+    Degraded,
+    /// Lost, and tried again.
+    Failed,
+}
+
+/// Where the one loop of tries stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting { until: Instant },
+    Trying,
+    Open { since: Instant, last: Instant },
+}
+
+/// Waits between tries: from this, doubling,
+const FIRST: Duration = Duration::from_millis(500);
+/// to this.
+const MOST: Duration = Duration::from_secs(10);
+/// A part that delivered for so long is sound: the next wait is a short one again.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// The state machine of one part.
+#[derive(Debug, Clone)]
+pub struct Lifecycle {
+    state: State,
+    reason: String,
+    since: Instant,
+    phase: Phase,
+    backoff: Backoff,
+    news: bool,
+}
+
+impl Lifecycle {
+    /// A part that is to be tried at once.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            state: State::Starting,
+            reason: String::new(),
+            since: now,
+            phase: Phase::Waiting { until: now },
+            backoff: Backoff::new(FIRST, MOST),
+            news: false,
+        }
+    }
+
+    /// How it does.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it is not running; empty if it is.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Since when it has been in its state.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether what it delivers can be relied on now.
+    pub fn delivers(&self) -> bool {
+        matches!(self.state, State::Running | State::Degraded)
+    }
+
+    /// Whether state or reason changed since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether to try now. The try is then under way until [`Self::opened`] or [`Self::lost`] is told;
+    /// there is never a second one beside it.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        let due = matches!(self.phase, Phase::Waiting { until } if until <= now);
+        if due {
+            self.phase = Phase::Trying;
+        }
+        due
+    }
+
+    /// The try succeeded; the first delivery is still to come.
+    pub fn opened(&mut self, now: Instant) {
+        self.phase = Phase::Open { since: now, last: now };
+    }
+
+    /// Something was delivered.
+    pub fn delivered(&mut self, now: Instant) {
+        let Phase::Open { since, last } = &mut self.phase else { return };
+        *last = now;
+        if now.since(*since) >= STEADY {
+            self.backoff.reset();
+        }
+        if !self.delivers() {
+            self.become_(State::Running, "", now);
+        }
+    }
+
+    /// What is wrong with what it delivers; `None`: nothing.
+    pub fn complain(&mut self, complaint: Option<&str>, now: Instant) {
+        match complaint {
+            _ if !self.delivers() => {}
+            Some(complaint) => self.become_(State::Degraded, complaint, now),
+            None => self.become_(State::Running, "", now),
+        }
+    }
+
+    /// For how long it has been open and delivered nothing; zero if it is not open.
+    pub fn silence(&self, now: Instant) -> Duration {
+        match self.phase {
+            Phase::Open { last, .. } => now.since(last),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// A try failed, or what was open is lost; gives the wait before the next try, which `random` (0-1)
+    /// spreads.
+    pub fn lost(&mut self, why: &str, now: Instant, random: f64) -> Duration {
+        let wait = self.backoff.next(random);
+        self.phase = Phase::Waiting { until: now + wait };
+        self.become_(State::Failed, why, now);
+        wait
+    }
+
+    fn become_(&mut self, state: State, reason: &str, now: Instant) {
+        if (self.state, self.reason.as_str()) == (state, reason) {
+            return;
+        }
+        if self.state != state {
+            self.since = now;
+        }
+        (self.state, self.reason, self.news) = (state, reason.to_owned(), true);
+    }
+}
+
+#[cfg(test)]
+mod tests;

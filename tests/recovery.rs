@@ -1,0 +1,97 @@
+//! A device that is lost is found again by itself, and nothing is reported without it.
+
+mod daemon;
+mod rtsp;
+mod support;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use daemon::{Daemon, Place};
+use rtsp::Server;
+use support::{Folder, test_cards};
+
+const QUIET: &str = "[mqtt]\nenabled = false\n";
+/// A stream that the tiny model hears and sees.
+const STREAM: &str = "( videotestsrc is-live=true pattern=red ! video/x-raw,width=320,height=180,framerate=10/1 ! \
+    x264enc tune=zerolatency key-int-max=5 ! rtph264pay name=pay0 pt=96 \
+    audiotestsrc is-live=true freq=200 volume=0.8 ! audio/x-raw,rate=48000 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97 )";
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn network_camera(port: u16) -> String {
+    format!(
+        "[camera]\nsource = \"rtsp\"\nstall = 2.0\nfrozen = 0.0\n[camera.rtsp]\n\
+         url = \"rtsp://127.0.0.1:{port}/camera\"\n[microphone]\nsource = \"media\"\n{QUIET}"
+    )
+}
+
+#[test]
+fn a_network_camera_comes_back_and_what_it_showed_is_ended_meanwhile() {
+    let (place, port) = (Place::new(), free_port());
+    let server = Server::on(port, STREAM);
+    let daemon = Daemon::start(&place.config(&network_camera(port)));
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    drop(server);
+    let lost = Instant::now();
+    daemon.messages.find(|line| line.contains("\"ended\":[{"));
+    println!("noticed after {:.1} s", lost.elapsed().as_secs_f64());
+    daemon.log.find(|line| line.contains("trying again"));
+    let server = Server::on(port, STREAM);
+    let there = Instant::now();
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    println!("heard and seen again after {:.1} s", there.elapsed().as_secs_f64());
+    daemon.log.find(|line| line.contains("is back after"));
+    drop(server);
+}
+
+#[test]
+fn a_sound_card_that_is_pulled_out_is_found_again() {
+    let (place, folder) = (Place::new(), Folder::new("recovery-card"));
+    let unplugged = folder.join("unplugged");
+    std::fs::write(&unplugged, "").expect("room for a file");
+    let camera =
+        "[camera]\nsource = \"test\"\n[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"s16\"\n";
+    let config = place.config(&format!("{camera}{QUIET}"));
+    let (cards, file) = (test_cards(&folder), unplugged.to_string_lossy().into_owned());
+    let environment = [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TEST_UNPLUGGED", &file)];
+    let daemon = Daemon::start_with(&config, &environment);
+    // Not there at the start: waited for.
+    daemon.log.find(|line| line.contains("microphone \"s16\"") && line.contains("trying again"));
+    std::fs::remove_file(&unplugged).expect("the file");
+    daemon.log.find(|line| line.contains("is back after"));
+    daemon.log.find(|line| line.contains("the first frame is analysed"));
+    std::fs::write(&unplugged, "").expect("room for a file");
+    daemon.log.find(|line| line.contains("microphone") && line.contains("trying again"));
+    std::fs::remove_file(&unplugged).expect("the file");
+    daemon.log.find(|line| line.contains("is back after"));
+}
+
+#[test]
+fn a_camera_that_freezes_is_taken_down_and_opened_again() {
+    let place = Place::new();
+    let launch = "videotestsrc is-live=true pattern=red ! video/x-raw,framerate=10/1 ! identity";
+    let camera =
+        format!("[camera]\nsource = \"pipeline\"\nfrozen = 1.0\n[camera.pipeline]\nlaunch = \"{launch}\"\n");
+    let daemon = Daemon::start(&place.config(&format!("{camera}[microphone]\nsource = \"none\"\n{QUIET}")));
+    daemon.log.find(|line| line.contains("the picture is frozen") && line.contains("trying again"));
+    daemon.log.find(|line| line.contains("is back after"));
+}
+
+#[test]
+fn a_camera_that_never_answers_does_not_hold_up_the_stop() {
+    let place = Place::new();
+    // Connections are accepted by the kernel, and nobody ever speaks.
+    let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = mute.local_addr().expect("an address").port();
+    let mut daemon = Daemon::start_with(&place.config(&network_camera(port)), &[("TVSL_LOG", "debug")]);
+    daemon.log.find(|line| line.contains("is being opened"));
+    mute.accept().expect("the daemon connects");
+    let asked = Instant::now();
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    assert!(asked.elapsed() < Duration::from_secs(2), "stopped after {:?}", asked.elapsed());
+}
