@@ -4,6 +4,7 @@
 //! when a message is made ([`Clock::wall`]), so that a stepped wall clock disturbs nothing.
 
 use std::ops::{Add, Sub};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment on the monotonic clock of one source, in nanoseconds.
@@ -73,6 +74,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Instant;
     /// Now, as time since the Unix epoch; may step at any moment.
     fn wall(&self) -> Duration;
+    /// Whether the wall clock is synchronised; `None` if nobody tells.
+    fn synced(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// The clocks of this machine: `CLOCK_MONOTONIC` and the system's wall clock.
@@ -103,11 +108,40 @@ impl Clock for SystemClock {
     fn wall(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
+
+    fn synced(&self) -> Option<bool> {
+        synced(self.wall(), Path::new(TIMESYNC))
+    }
+}
+
+/// There while systemd-timesyncd runs; holds [`SYNCHRONISED`] once it has set the clock.
+const TIMESYNC: &str = "/run/systemd/timesync";
+const SYNCHRONISED: &str = "synchronized";
+/// 2025-01-01: a clock that shows an earlier time was never set.
+const NEVER_SET: Duration = Duration::from_secs(1_735_689_600);
+
+/// Whether a clock that shows `wall` was set from the network, as `timesync` tells.
+fn synced(wall: Duration, timesync: &Path) -> Option<bool> {
+    if wall < NEVER_SET {
+        return Some(false);
+    }
+    timesync.is_dir().then(|| timesync.join(SYNCHRONISED).exists())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_synchronised_when_the_system_says_so() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let today = NEVER_SET * 2;
+        assert_eq!(synced(today, &folder.path().join("none")), None);
+        assert_eq!(synced(today, folder.path()), Some(false));
+        std::fs::write(folder.path().join(SYNCHRONISED), "").expect("room for a file");
+        assert_eq!(synced(today, folder.path()), Some(true));
+        assert_eq!(synced(Duration::from_secs(60), folder.path()), Some(false), "1970 after a boot");
+    }
 
     #[test]
     fn differences_are_signed_or_saturate() {

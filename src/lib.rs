@@ -11,6 +11,8 @@ pub mod clock;
 
 pub mod geometry;
 
+pub mod bearing;
+
 pub mod frame;
 
 pub mod queue;

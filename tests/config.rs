@@ -375,3 +375,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lens_is_a_field_of_view_or_a_whole_calibration() {
+    let whole = "[camera.lens]\nfx = 500\nfy = 500\ncx = 320\ncy = 240\nwidth = 640\nheight = 480";
+    assert_eq!(accepted(whole).camera.lens.fx, 500.0);
+    assert!(complaint("[camera.lens]\nfx = 500").contains("fy is not"));
+    assert!(complaint(&format!("{whole}\nfield_of_view = 60")).contains("beside a field of view"));
+    assert!(complaint("[camera.lens]\ndistortion = [0.1]").contains("four or five"));
+}

@@ -2,14 +2,18 @@
 
 mod daemon;
 mod support;
+mod wire;
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use daemon::{Daemon, Lines, PATIENCE, Place};
 use serde_json::Value;
+use wire::Wire;
 
 /// A mosquitto; killed when dropped.
 struct Broker(Child);
@@ -42,6 +46,8 @@ impl Drop for Broker {
 struct Subscriber {
     process: Child,
     lines: Lines,
+    /// Lines of topics that nobody asked for yet.
+    seen: RefCell<VecDeque<String>>,
 }
 
 impl Subscriber {
@@ -54,17 +60,45 @@ impl Subscriber {
             .spawn()
             .expect("mosquitto-clients is installed");
         let lines = Lines::of(process.stdout.take().expect("its output"));
-        Self { process, lines }
+        Self { process, lines, seen: RefCell::default() }
     }
 
     fn status(&self, word: &str) {
-        self.lines.find(|line| line == format!("tvsl/test/status {word}"));
+        self.payload("status", |payload| payload == word);
     }
 
     fn detections(&self) -> Value {
-        let topic = "tvsl/test/detections ";
-        let line = self.lines.find(|line| line.starts_with(topic));
-        serde_json::from_str(&line[topic.len()..]).expect("JSON")
+        self.next("detections", |_| true)
+    }
+
+    /// The next message of a topic that `wanted` holds for.
+    fn next(&self, topic: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let read = |payload: &str| serde_json::from_str::<Value>(payload).expect("JSON");
+        read(&self.payload(topic, |payload| wanted(&read(payload))))
+    }
+
+    /// The next payload of a topic that `wanted` holds for; those of other topics wait their turn.
+    fn payload(&self, topic: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let topic = format!("tvsl/test/{topic} ");
+        let mut seen = self.seen.borrow_mut();
+        while let Some(place) = seen.iter().position(|line| line.starts_with(&topic)) {
+            let line = seen.remove(place).expect("a line");
+            if wanted(&line[topic.len()..]) {
+                return line[topic.len()..].into();
+            }
+        }
+        self.lines.find(|line| match line.strip_prefix(&topic) {
+            Some(payload) => wanted(payload),
+            None => {
+                seen.push_back(line.into());
+                false
+            }
+        })[topic.len()..]
+            .into()
+    }
+
+    fn event(&self, name: &str) -> Value {
+        self.next("events", |event| event["event"] == name)
     }
 }
 
@@ -89,6 +123,21 @@ fn place(port: u16) -> (Place, std::path::PathBuf) {
     support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
     let config = place.plays(&clip, &format!("[mqtt]\nport = {port}\n"));
     (place, config)
+}
+
+/// Waits until the daemon has found something half a second from now.
+fn works_on(daemon: &Daemon) {
+    let now = UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
+    daemon.messages.find(|line| {
+        let message: Value = serde_json::from_str(line).expect("JSON");
+        message["published"].as_f64().is_some_and(|published| published > now + 0.5)
+    });
+}
+
+/// Adds lines to the section `[mqtt]`, which is the last.
+fn more(config: &Path, lines: &str) {
+    let text = std::fs::read_to_string(config).expect("a file");
+    std::fs::write(config, format!("{text}{lines}\n")).expect("room for a file");
 }
 
 fn start(config: &Path) -> Daemon {
@@ -174,4 +223,108 @@ fn a_broker_that_accepts_and_never_answers_holds_up_nothing() {
     daemon.log.find(|line| line.contains("it does not answer in time"));
     daemon.signal("TERM");
     assert!(daemon.end().success());
+}
+
+#[test]
+fn the_life_of_a_source_is_told_and_its_class_has_a_state() {
+    let port = free_port();
+    let (place, config) = place(port);
+    more(&config, "update_every = 0\n[camera.lens]\nfield_of_view = 60");
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    let daemon = start(&config);
+    let info = subscriber.next("info", |_| true);
+    assert_eq!(info["classes"][0]["name"], "red");
+    assert_eq!(subscriber.next("state/red", |_| true)["state"], "OFF");
+    assert_eq!(subscriber.next("health/broker", |_| true)["state"], "ok");
+    let start = subscriber.event("start");
+    assert_eq!((start["sequence"].as_u64(), start["late"].as_bool()), (Some(1), Some(false)));
+    assert!(start["source"]["bearing"]["azimuth_deg"].as_f64().expect("an angle").abs() <= 30.0);
+    let on = subscriber.next("state/red", |state| state["state"] == "ON");
+    assert_eq!(on["sources"][0]["id"], start["source"]["id"]);
+    assert_eq!(subscriber.event("update")["source"]["id"], start["source"]["id"]);
+    assert!(subscriber.next("level", |_| true)["level_dbfs"].as_f64().expect("a level") > -20.0);
+    daemon.signal("TERM");
+    let end = subscriber.event("end");
+    assert_eq!(end["source"]["id"], start["source"]["id"]);
+    assert!(end["source"]["duration"].as_f64().expect("a time") > 0.0);
+    subscriber.next("state/red", |state| state["state"] == "OFF");
+    subscriber.status("stopped");
+}
+
+#[test]
+fn what_a_crash_interrupted_is_ended_by_the_next_run() {
+    let port = free_port();
+    let (place, config) = place(port);
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    let daemon = start(&config);
+    let start_of_first = subscriber.event("start");
+    subscriber.next("state/red", |state| state["state"] == "ON");
+    daemon.signal("KILL");
+    subscriber.status("offline");
+    let _second = start(&config);
+    let end = subscriber.event("end");
+    assert_eq!(
+        (end["interrupted"].as_bool(), &end["source"]["id"]),
+        (Some(true), &start_of_first["source"]["id"])
+    );
+    assert_ne!(end["run"], start_of_first["run"]);
+    let fresh = subscriber.next("state/red", |state| state["run"] == end["run"]);
+    assert!(fresh["sources"].as_array().is_some_and(|sources| !sources.contains(&end["source"])));
+}
+
+/// A subscriber that drops what it knows sees every event once and in order, whatever happens to the
+/// connection between device and broker.
+#[test]
+fn no_event_is_lost_on_a_wire_that_breaks() {
+    let port = free_port();
+    let wire = Wire::to(port);
+    let (place, config) = place(wire.port);
+    more(&config, "update_every = 0");
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    let mut daemon = start(&config);
+    let (mut told, mut again) = (0, 0);
+    for round in 0..6 {
+        let enough = told + 8;
+        while told < enough {
+            let event = subscriber.next("events", |_| true);
+            let number = event["sequence"].as_u64().expect("a number");
+            assert_eq!(event["missed"], 0);
+            assert!(number <= told + 1, "{number} comes right after {told}");
+            again += u64::from(number <= told);
+            told = told.max(number);
+        }
+        if round % 2 == 1 {
+            wire.lose_answers();
+            works_on(&daemon);
+        }
+        wire.cut();
+    }
+    assert!(again > 0, "what was not acknowledged is sent again");
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
+#[test]
+fn a_killed_broker_that_comes_back_is_told_everything_that_waited() {
+    let port = free_port();
+    let (place, config) = place(port);
+    more(&config, "update_every = 0");
+    let broker = Broker::start(&place, port, OPEN);
+    let daemon = start(&config);
+    daemon.log.find(|line| line.contains("connected to the broker"));
+    drop(broker);
+    daemon.log.find(|line| line.contains("no connection to the broker"));
+    works_on(&daemon);
+    daemon.signal("STOP"); // until somebody listens
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    daemon.signal("CONT");
+    let first = subscriber.next("events", |event| event["late"] == true);
+    let mut last = first["sequence"].as_u64().expect("a number");
+    while subscriber.next("events", |event| event["sequence"] == last + 1)["late"] == true {
+        last += 1;
+    }
 }

@@ -21,10 +21,7 @@ class Encoders:
         graphs = self.manifest["graphs"]["fp32"]
         self._threads = threads or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
         self._see, self._hear = (self._session(graphs[name]) for name in ("image", "audio"))
-        entries = self.manifest["classes"]
-        self.classes = [entry["name"] for entry in entries]
-        self.index = {alias: i for i, entry in enumerate(entries) for alias in entry.get("aliases", [])}
-        self.index |= {name: i for i, name in enumerate(self.classes)}
+        self.classes = [entry["name"] for entry in self.manifest["classes"]]
         self.t = self._texts(graphs)
 
     @property

@@ -25,7 +25,8 @@ class Features(Dataset):
     def __init__(self, cache: Path, encoders: Encoders, scenes: list[Scene]):
         self.encoders, self.scenes = encoders, scenes
         self.folder = cache / _key(encoders, scenes)
-        self.present = np.array([[encoders.index[s.name] for s in scene.sources] for scene in scenes])
+        index = {name: i for i, name in enumerate(encoders.classes)}
+        self.present = np.array([[index[s.name] for s in scene.sources] for scene in scenes])
         self._open()
 
     def _open(self) -> None:
@@ -42,7 +43,7 @@ class Features(Dataset):
 
     def fill(self, broken: Broken, rank: int = 0, world: int = 1) -> None:
         """Encode this process's part of what is still missing; unreadable scenes are counted in `broken`."""
-        for i in tqdm(range(rank, len(self.scenes), world), "features", disable=rank > 0 or None, leave=False):
+        for i in tqdm(range(rank, len(self.scenes), world), "features", disable=rank > 0, leave=False):
             if self.state[i] == DONE:
                 continue
             try:

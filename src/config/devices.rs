@@ -1,5 +1,6 @@
 //! The sections `[device]`, `[camera]` and `[microphone]`: who this is and what it opens.
 
+use super::lens::Lens;
 use super::value;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ pub struct Camera {
     pub test: TestPicture,
     /// A launch line of the user's own.
     pub pipeline: Pipeline,
+    /// What is known of the lens.
+    pub lens: Lens,
 }
 
 /// The kinds of camera.

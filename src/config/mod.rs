@@ -8,6 +8,7 @@ mod devices;
 mod error;
 mod judgement;
 mod layer;
+mod lens;
 mod rules;
 mod search;
 mod service;
@@ -20,6 +21,7 @@ pub use devices::{
 };
 pub use error::{ConfigError, Fault};
 pub use judgement::{Detection, Engine, EngineKind, Model, Thresholds, Tracking, Window};
+pub use lens::Lens;
 pub use search::{ModelNotFound, Origin, places};
 pub use service::{Log, LogFormat, LogLevel, Mqtt, Service};
 

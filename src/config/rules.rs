@@ -1,11 +1,19 @@
 //! What must hold between settings, beyond each value by itself.
 
 use super::error::Fault;
+use super::lens;
 use super::{CameraSource, Config, MicrophoneSource};
 
 /// Every rule that `config` breaks.
 pub(super) fn faults(config: &Config) -> Vec<Fault> {
-    [camera(config), sound_track(config), rtsp(config), classes(config)].into_iter().flatten().collect()
+    let faults = [
+        camera(config),
+        sound_track(config),
+        rtsp(config),
+        classes(config),
+        lens::fault(&config.camera.lens),
+    ];
+    faults.into_iter().flatten().collect()
 }
 
 /// The chosen camera must say what to open.

@@ -25,6 +25,23 @@ pub struct Mqtt {
     /// Time between signs of life when nothing else is sent.
     #[serde(deserialize_with = "value::keep_alive")]
     pub keep_alive: Duration,
+    /// Most messages a second on `detections`; 0: no limit.
+    #[serde(deserialize_with = "value::per_second")]
+    pub detections_rate: f64,
+    /// Whether `detections` tells of empty pictures.
+    pub send_empty: bool,
+    /// Time between the updates of an event.
+    #[serde(deserialize_with = "value::seconds")]
+    pub update_every: Duration,
+    /// Time between the messages of `level`; zero: none.
+    #[serde(deserialize_with = "value::seconds")]
+    pub level_every: Duration,
+    /// Most messages of `detections` that wait for the broker.
+    #[serde(deserialize_with = "value::store")]
+    pub keep_detections: usize,
+    /// Most messages of `events` that wait for the broker.
+    #[serde(deserialize_with = "value::store")]
+    pub keep_events: usize,
 }
 
 /// `[log]`: what is logged, and how.

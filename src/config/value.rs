@@ -107,6 +107,31 @@ pub(super) fn probabilities<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<
     Ok(map.into_iter().map(|(class, Probability(p))| (class, p)).collect())
 }
 
+pub(super) fn view<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    number(d, 0.0, 175.0, "degrees (0: unknown)")
+}
+
+pub(super) fn pixels<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    number(d, 0.0, 100_000.0, "pixels (0: unknown)")
+}
+
+pub(super) fn distortion<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+    let values = Vec::<f64>::deserialize(d)?;
+    if matches!(values.len(), 0 | 4 | 5) && values.iter().all(|v| v.is_finite()) {
+        Ok(values)
+    } else {
+        Err(D::Error::custom("expected no numbers, or the four or five k1, k2, p1, p2, k3"))
+    }
+}
+
+pub(super) fn per_second<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    number(d, 0.0, 1000.0, "messages in a second (0: no limit)")
+}
+
+pub(super) fn store<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    whole(d, (64, 1_000_000), "messages", None).map(|v| v as usize)
+}
+
 /// Reads a text and refuses it with the sentence that `fault` finds.
 fn text<'de, D: Deserializer<'de>>(d: D, fault: impl Fn(&str) -> Option<String>) -> Result<String, D::Error> {
     let value = String::deserialize(d)?;

@@ -215,19 +215,25 @@ mod tests {
             event: Phase::Start,
             class: class.into(),
             label: class.into(),
+            prompt: String::new(),
             p: 0.9,
             p_audio: 0.9,
             p_visual: 0.9,
             region,
+            bearing: None,
             since: captured,
         };
         Message {
             schema: SCHEMA,
             device: "test".into(),
+            run: "1".into(),
             sequence: 1,
+            missed: 0,
+            late: false,
             frame: FrameStamp { captured, width: 640, height: 360 },
             sound: SoundStamp { start: captured - 3.0, end: captured, level_dbfs: -20.0 },
             published: captured + 0.1,
+            clock_synced: None,
             detections: class.map(sounding).into_iter().collect(),
             ended: ended
                 .map(|class| Ended { id: "1-1".into(), class: class.into(), last: captured })

@@ -1,24 +1,33 @@
-//! The message subscribers read, in one place: schema 1, JSON.
+//! The messages subscribers read, in one place: the contract, schema 1.
 //!
-//! A later version may add fields; it never renames one, and it never changes what one means.
+//! A later revision may add fields; it never renames one, and it never changes what one means.
+//! [`Report`] is the list of everything that is published, with its topic and how it is delivered.
 
+mod compose;
+mod event;
 mod health;
+mod report;
+mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{Analysed, SoundWindow};
+use crate::bearing::Bearing;
 use crate::clock::Instant;
-use crate::config::Config;
-use crate::geometry::Size;
-use crate::model::Manifest;
-use crate::track::{Event, Track};
 
+pub use compose::Composer;
+pub use event::{Chronicle, EventMessage, Phase as EventPhase, Source};
 pub use health::{Health, HealthState, Part};
+pub use report::{Delivery, Report};
+pub use state::{ClassState, Info, Level, OnOff, Presence};
 
-/// Version of [`Message`].
+/// Version of every message: it changes only if a field were to change its name or its meaning.
 pub const SCHEMA: u32 = 1;
+/// How often fields were added to schema 1 so far.
+pub const REVISION: u32 = 1;
 
 /// What one analysed frame has to tell: who is sounding where, and whose sound is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,14 +36,23 @@ pub struct Message {
     pub schema: u32,
     /// Name of the device.
     pub device: String,
-    /// One more for every message of this run, so that a subscriber sees gaps; starts at 1.
+    /// The run of the program, eight hexadecimal digits: a new one says that it was started anew.
+    pub run: String,
+    /// One more for every message of this topic and run, so that a subscriber sees gaps; starts at 1.
     pub sequence: u64,
+    /// Messages of this topic that had to be dropped right before this one, never acknowledged.
+    pub missed: u64,
+    /// Whether it waited for a connection to the broker.
+    pub late: bool,
     /// The picture.
     pub frame: FrameStamp,
     /// The sound it was judged with.
     pub sound: SoundStamp,
     /// When the message was made, Unix seconds.
     pub published: f64,
+    /// Whether the clock behind the Unix seconds is synchronised; absent where the system does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synced: Option<bool>,
     /// What is heard and seen now, in the order of its start.
     pub detections: Vec<Sounding>,
     /// What was reported before and is over.
@@ -74,6 +92,8 @@ pub struct Sounding {
     pub class: String,
     /// Its class as people say it.
     pub label: String,
+    /// The sentence by which the model knows its class.
+    pub prompt: String,
     /// Probability that it is heard and seen, 0–1.
     pub p: f32,
     /// Probability that it is heard, by the sound alone.
@@ -82,6 +102,9 @@ pub struct Sounding {
     pub p_visual: f32,
     /// Where it is.
     pub region: Place,
+    /// The direction of the region; absent unless `[camera.lens]` is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearing: Option<Bearing>,
     /// The frame it was first seen in, Unix seconds.
     pub since: f64,
 }
@@ -129,12 +152,14 @@ pub struct Moment {
     pub now: Instant,
     /// Since the Unix epoch.
     pub wall: Duration,
+    /// Whether the wall clock is synchronised, where the system tells.
+    pub synced: Option<bool>,
 }
 
 impl Moment {
     /// The moment of a recording that counts from its own start: stamps are seconds into it.
     pub fn of_recording(now: Instant) -> Self {
-        Self { now, wall: Duration::from_nanos(now.as_nanos()) }
+        Self { now, wall: Duration::from_nanos(now.as_nanos()), synced: None }
     }
 
     /// Unix seconds of an instant, to the microsecond.
@@ -142,101 +167,4 @@ impl Moment {
         let seconds = self.wall.as_secs_f64() + at.seconds_from(self.now);
         (seconds * 1e6).round() / 1e6
     }
-}
-
-/// Makes the messages of one run: names, ids and sequence numbers.
-#[derive(Debug, Clone)]
-pub struct Composer {
-    device: String,
-    run: String,
-    sequence: u64,
-    names: Vec<(String, String)>,
-    last: Option<(Size, Instant, SoundWindow)>,
-}
-
-impl Composer {
-    /// A composer for the classes of a model. `run` is a random number that keeps the ids of two runs
-    /// apart.
-    pub fn new(config: &Config, manifest: &Manifest, run: u32) -> Self {
-        let names = manifest.classes.iter().map(|class| (class.name.clone(), class.label.clone())).collect();
-        Self { device: config.device.name.clone(), run: format!("{run:08x}"), sequence: 0, names, last: None }
-    }
-
-    /// The message of an analysed frame; `None` if it has nothing to tell.
-    pub fn compose(&mut self, analysed: &Analysed, moment: Moment) -> Option<Message> {
-        self.last = Some((analysed.source, analysed.captured, analysed.sound));
-        self.tell(&analysed.tracks, moment)
-    }
-
-    /// The message that ends `tracks` when no frame follows, as at a clean stop.
-    pub fn close(&mut self, tracks: &[Track], moment: Moment) -> Option<Message> {
-        self.tell(tracks, moment)
-    }
-
-    fn tell(&mut self, tracks: &[Track], moment: Moment) -> Option<Message> {
-        let (size, captured, sound) = self.last.filter(|_| !tracks.is_empty())?;
-        self.sequence += 1;
-        let (over, present): (Vec<&Track>, Vec<&Track>) = tracks.iter().partition(|t| t.event == Event::End);
-        Some(Message {
-            schema: SCHEMA,
-            device: self.device.clone(),
-            sequence: self.sequence,
-            frame: FrameStamp { captured: moment.unix(captured), width: size.width, height: size.height },
-            sound: SoundStamp {
-                start: moment.unix(sound.start),
-                end: moment.unix(sound.end),
-                level_dbfs: rounded(sound.level_dbfs, 10.0),
-            },
-            published: moment.unix(moment.now),
-            detections: present.into_iter().map(|track| self.sounding(track, size, moment)).collect(),
-            ended: over.into_iter().map(|track| self.ended(track, moment)).collect(),
-        })
-    }
-
-    fn sounding(&self, track: &Track, size: Size, moment: Moment) -> Sounding {
-        let (class, label) = self.name(track);
-        Sounding {
-            id: self.id(track),
-            event: if track.event == Event::Start { Phase::Start } else { Phase::Update },
-            class,
-            label,
-            p: share(track.score.p),
-            p_audio: share(track.score.p_audio),
-            p_visual: share(track.score.p_visual),
-            region: place(track, size),
-            since: moment.unix(track.started),
-        }
-    }
-
-    fn ended(&self, track: &Track, moment: Moment) -> Ended {
-        Ended { id: self.id(track), class: self.name(track).0, last: moment.unix(track.seen) }
-    }
-
-    fn id(&self, track: &Track) -> String {
-        format!("{}-{}", self.run, track.id)
-    }
-
-    fn name(&self, track: &Track) -> (String, String) {
-        self.names.get(track.class).cloned().unwrap_or_default()
-    }
-}
-
-fn place(track: &Track, size: Size) -> Place {
-    let region = &track.region;
-    let rect = region.rect;
-    Place {
-        rect: [rect.x0, rect.y0, rect.x1, rect.y1].map(share),
-        pixels: rect.pixels(size),
-        peak: [share(region.peak.0), share(region.peak.1)],
-        score: share(region.score),
-    }
-}
-
-/// To four decimals: more would be noise that every subscriber pays for.
-fn share(value: f32) -> f32 {
-    rounded(value, 1e4)
-}
-
-fn rounded(value: f32, steps: f32) -> f32 {
-    (value * steps).round() / steps
 }

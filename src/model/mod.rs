@@ -53,6 +53,7 @@ pub struct Model {
     image: ImagePreparation,
     ear: Ear,
     hops: u64,
+    engine: &'static str,
 }
 
 impl Model {
@@ -66,12 +67,24 @@ impl Model {
         let mut parts = Parts::load(dir, &manifest, engine)?;
         let mut ear = Ear::new(&manifest);
         ear.rest(|silence| parts.encode_sound(silence))?;
-        Ok(Self { image: ImagePreparation::new(&manifest.image), ear, parts, manifest, hops: 0 })
+        Ok(Self {
+            image: ImagePreparation::new(&manifest.image),
+            ear,
+            parts,
+            manifest,
+            hops: 0,
+            engine: engine.name(),
+        })
     }
 
     /// What the folder says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What runs its graphs.
+    pub fn engine(&self) -> &'static str {
+        self.engine
     }
 
     /// Where a picture of this size lies in the model's input.

@@ -9,16 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysed, Analysis};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::message::Message;
-use crate::publish::{Outbox, mqtt};
+use crate::message::{Health, Info, Message};
+use crate::publish::{Teller, mqtt};
 
-use super::{Observer, PipelineError, Stop, run};
-
-/// Messages that wait for the broker at most: at ten a second, half a minute.
-const OUTBOX: usize = 300;
+use super::supervise::run_as;
+use super::{Observer, PipelineError, Stop};
 
 /// Why the daemon ended with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -49,28 +47,33 @@ pub fn serve(config: &Config, analysis: Analysis, clock: &dyn Clock, stdout: boo
     let runtime = Builder::new_current_thread().enable_all().build().map_err(system("an event loop"))?;
     let stop = Arc::new(Stop::default());
     runtime.block_on(async { watch_signals(Arc::clone(&stop)) }).map_err(system("signal handlers"))?;
-    let outbox = Arc::new(Outbox::new(OUTBOX));
+    let number = fastrand::u32(..);
+    let info = Info::new(config, analysis.model());
+    let teller = config.mqtt.enabled.then(|| Teller::new(config, info, number, clock));
+    let teller = teller.as_ref();
     let finished = Arc::new(Notify::new());
     thread::scope(|scope| {
-        let mut outlet = Outlet { outbox: config.mqtt.enabled.then(|| Arc::clone(&outbox)), stdout };
+        let mut outlet = Outlet { teller, stdout };
         let done = Done(Arc::clone(&finished));
         let body = move || {
             let _done = done;
-            run(config, analysis, clock, &stop, &mut outlet)
+            run_as(number, config, analysis, clock, &stop, &mut outlet)
         };
         let analysis = thread::Builder::new()
             .name("analysis".into())
             .spawn_scoped(scope, body)
             .map_err(system("a thread"))?;
         runtime.block_on(async {
-            if config.mqtt.enabled {
-                mqtt::run(config, Arc::clone(&outbox), finished).await;
-            } else {
-                finished.notified().await;
+            match teller {
+                Some(teller) => mqtt::run(config, teller, finished).await,
+                None => finished.notified().await,
             }
         });
-        if outbox.dropped() + outbox.waiting() as u64 > 0 {
-            let lost = outbox.dropped() + outbox.waiting() as u64;
+        let lost = teller.map_or(0, |teller| {
+            let store = teller.outbox().store();
+            store.dropped() + store.waiting() as u64
+        });
+        if lost > 0 {
             warn!(messages = lost, "messages that the broker never took");
         }
         analysis.join().map_err(|_| ServeError::Died)?.map_err(ServeError::from)
@@ -87,26 +90,40 @@ impl Drop for Done {
 }
 
 /// Where messages go.
-struct Outlet {
-    outbox: Option<Arc<Outbox>>,
+struct Outlet<'a> {
+    teller: Option<&'a Teller<'a>>,
     stdout: bool,
 }
 
-impl Observer for Outlet {
+impl Observer for Outlet<'_> {
     fn message(&mut self, message: Message) {
-        let json = match serde_json::to_vec(&message) {
-            Ok(json) => json,
-            Err(error) => return warn!("a message could not be written as JSON: {error}"),
-        };
         if self.stdout {
-            let mut out = io::stdout().lock();
-            self.stdout =
-                out.write_all(&json).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_ok();
+            self.stdout = print(&message).is_ok();
         }
-        if let Some(outbox) = &self.outbox {
-            outbox.put(json);
+        if let Some(teller) = self.teller {
+            teller.message(&message);
         }
     }
+
+    fn health(&mut self, health: Health) {
+        if let Some(teller) = self.teller {
+            teller.health(health);
+        }
+    }
+
+    fn analysed(&mut self, analysed: &Analysed) {
+        if let Some(teller) = self.teller {
+            teller.analysed(analysed);
+        }
+    }
+}
+
+/// One line of JSON, at once.
+fn print(message: &Message) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, message)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// The first signal asks to stop, the second stops at once.

@@ -70,7 +70,19 @@ pub fn run(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    run_at(Pace::of(&config.camera), config, analysis, clock, stop, observer)
+    run_as(fastrand::u32(..), config, analysis, clock, stop, observer)
+}
+
+/// [`run`], with the number that tells this run from others.
+pub(super) fn run_as(
+    number: u32,
+    config: &Config,
+    analysis: Analysis,
+    clock: &dyn Clock,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<(), PipelineError> {
+    run_at(Pace::of(&config.camera), number, config, analysis, clock, stop, observer)
 }
 
 /// Analyses the recording that the configuration names as fast as it can. All stamps are seconds of the
@@ -85,18 +97,19 @@ pub fn replay(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    run_at(Pace::Fast, config, analysis, clock, stop, observer)
+    run_at(Pace::Fast, fastrand::u32(..), config, analysis, clock, stop, observer)
 }
 
 fn run_at(
     pace: Pace,
+    number: u32,
     config: &Config,
     analysis: Analysis,
     clock: &dyn Clock,
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let composer = Composer::new(config, analysis.model().manifest(), fastrand::u32(..));
+    let composer = Composer::new(config, analysis.model().manifest(), number);
     let notifier = Notifier::new();
     let (analysed, failures, latest) = (0, 0, Instant::ZERO);
     let supervisor = Supervisor {
@@ -315,7 +328,9 @@ impl Supervisor<'_> {
     fn moment(&self) -> Moment {
         match self.pace {
             Pace::Fast => Moment::of_recording(self.latest),
-            Pace::Live | Pace::Realtime => Moment { now: self.clock.now(), wall: self.clock.wall() },
+            Pace::Live | Pace::Realtime => {
+                Moment { now: self.clock.now(), wall: self.clock.wall(), synced: self.clock.synced() }
+            }
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Messages out to subscribers; never in the way of analysis.
 //!
-//! Analysis puts what it has to tell into an [`Outbox`], which never waits; [`mqtt`] takes it from
-//! there as fast as the broker accepts it.
+//! Analysis hands what it finds to a [`Teller`], which puts it as reports into an [`Outbox`] and never
+//! waits; [`mqtt`] takes it from there as fast as the broker acknowledges it.
 
 mod backoff;
 pub mod mqtt;
 mod outbox;
+mod store;
+mod teller;
 
 pub use backoff::Backoff;
 pub use outbox::Outbox;
+pub use store::{Store, Ticket};
+pub use teller::Teller;

@@ -70,7 +70,7 @@ impl Lines {
     }
 
     /// The first line that `wanted` holds for.
-    pub fn find(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub fn find(&self, mut wanted: impl FnMut(&str) -> bool) -> String {
         let (began, mut seen) = (Instant::now(), Vec::new());
         loop {
             match self.0.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {

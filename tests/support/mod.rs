@@ -65,6 +65,7 @@ pub fn test_cards(folder: &Folder) -> PathBuf {
 
 pub fn camera(source: CameraSource) -> config::Camera {
     config::Camera {
+        lens: config::Config::default().camera.lens,
         source,
         rate: f64::INFINITY,
         stall: Duration::from_secs(5),

@@ -52,11 +52,13 @@ pub(super) fn subscribe(port: u16, prefix: &str) -> Result<Receiver<Heard>, Stri
 fn pass_on(out: &Sender<Heard>, topic: &[u8], payload: &[u8]) -> Result<(), ()> {
     let heard = if topic.ends_with(b"/status") {
         Heard::Status(String::from_utf8_lossy(payload).into())
-    } else {
+    } else if topic.ends_with(b"/detections") {
         match serde_json::from_slice(payload) {
             Ok(message) => Heard::Message(Box::new(message)),
             Err(error) => Heard::Unreadable(error.to_string()),
         }
+    } else {
+        return Ok(());
     };
     out.send(heard).map_err(drop)
 }

@@ -20,7 +20,7 @@ use clap::Args;
 use super::{Common, Failure};
 use crate::config;
 use crate::evaluate::clip::Truth;
-use crate::message::Message;
+use crate::message::{Message, Presence};
 use broker::Broker;
 use listen::Heard;
 use table::Table;
@@ -107,7 +107,7 @@ fn watch(truth: &Truth, heard: &Receiver<Heard>, player: &mut Player) -> Result<
                 table.message(&message, seen.start.unwrap_or(message.frame.captured));
                 seen.messages.push(*message);
             }
-            Ok(Heard::Status(word)) if word == crate::publish::mqtt::status::STOPPED => break,
+            Ok(Heard::Status(word)) if word == Presence::Stopped.word() => break,
             Ok(Heard::Status(word)) => table.status(&word),
             Ok(Heard::Unreadable(why)) => {
                 return Err(Failure::Failed(format!("a message is not of schema 1: {why}")));

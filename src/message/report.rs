@@ -1,0 +1,93 @@
+//! Everything that is published: under which topic, and how it is delivered.
+
+use super::{ClassState, EventMessage, Health, Info, Level, Message, Presence};
+
+/// One message for subscribers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// What one frame shows.
+    Detections(Box<Message>),
+    /// A turn in the life of a source.
+    Event(Box<EventMessage>),
+    /// Whether a class sounds.
+    State(Box<ClassState>),
+    /// How loud it is.
+    Level(Level),
+    /// How well a part works.
+    Health(Health),
+    /// What this device is.
+    Info(Box<Info>),
+    /// Whether this device is there.
+    Status(Presence),
+    /// Nothing any more: the retained message of this topic is taken back.
+    Gone(String),
+}
+
+/// What happens to a report until the broker has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every one is kept until the broker acknowledges it, in order.
+    Kept,
+    /// As [`Delivery::Kept`], but the store is small and the oldest gives way.
+    Recent,
+    /// The latest one is what holds: retained by the broker, and told again on every connection.
+    Retained,
+    /// Told once if there is a connection (QoS 0), forgotten otherwise.
+    Fleeting,
+}
+
+impl Report {
+    /// Its topic below the prefix.
+    pub fn topic(&self) -> String {
+        match self {
+            Self::Detections(_) => "detections".into(),
+            Self::Event(_) => "events".into(),
+            Self::State(state) => format!("state/{}", state.class.replace(['/', '+', '#', '$'], "_")),
+            Self::Level(_) => "level".into(),
+            Self::Health(health) => format!("health/{}", health.part.name()),
+            Self::Info(_) => "info".into(),
+            Self::Status(_) => "status".into(),
+            Self::Gone(topic) => topic.clone(),
+        }
+    }
+
+    /// How it is delivered.
+    pub const fn delivery(&self) -> Delivery {
+        match self {
+            Self::Detections(_) => Delivery::Recent,
+            Self::Event(_) => Delivery::Kept,
+            Self::State(_) | Self::Health(_) | Self::Info(_) | Self::Status(_) | Self::Gone(_) => {
+                Delivery::Retained
+            }
+            Self::Level(_) => Delivery::Fleeting,
+        }
+    }
+
+    /// The same report with what the sender knows: how many were dropped right before it, and whether
+    /// it waited for a connection. Only reports that are numbered have room for it.
+    pub fn marked(mut self, missed: u64, late: bool) -> Self {
+        match &mut self {
+            Self::Detections(message) => (message.missed, message.late) = (missed, late),
+            Self::Event(event) => (event.missed, event.late) = (missed, late),
+            _ => {}
+        }
+        self
+    }
+
+    /// Its payload: a JSON object, the bare word of `status`, or nothing.
+    ///
+    /// # Errors
+    /// Never for what this program makes: no map has keys that JSON could not write.
+    pub fn payload(&self) -> Result<Vec<u8>, serde_json::Error> {
+        match self {
+            Self::Detections(message) => serde_json::to_vec(message),
+            Self::Event(event) => serde_json::to_vec(event),
+            Self::State(state) => serde_json::to_vec(state),
+            Self::Level(level) => serde_json::to_vec(level),
+            Self::Health(health) => serde_json::to_vec(health),
+            Self::Info(info) => serde_json::to_vec(info),
+            Self::Status(presence) => Ok(presence.word().into()),
+            Self::Gone(_) => Ok(Vec::new()),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What holds now: retained states, the sound's level, and what this device is.
+
+use serde::{Deserialize, Serialize};
+
+use super::{REVISION, SCHEMA, Source};
+use crate::analysis::Analysed;
+use crate::config::{self, Config};
+use crate::model::Model;
+
+use super::Moment;
+use super::compose::rounded;
+
+/// Payloads of `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// Connected and at work.
+    Online,
+    /// Gone without a word: the broker says so in our place (Last Will).
+    Offline,
+    /// Stopped on purpose.
+    Stopped,
+}
+
+impl Presence {
+    /// The word on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Whether a class is heard and seen now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OnOff {
+    /// At least one source of the class sounds.
+    On,
+    /// None does.
+    Off,
+}
+
+/// `state/<class>`, retained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassState {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the device.
+    pub device: String,
+    /// The run of the program that says so.
+    pub run: String,
+    /// Name of the class.
+    pub class: String,
+    /// The class as people say it.
+    pub label: String,
+    /// Whether it is heard and seen now.
+    pub state: OnOff,
+    /// When it was last heard and seen, Unix seconds; absent if never. While `ON`: up to now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<f64>,
+    /// The sources of the class that sound.
+    pub sources: Vec<Source>,
+    /// When the message was made, Unix seconds.
+    pub published: f64,
+}
+
+/// `level`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the device.
+    pub device: String,
+    /// Level of the sound, dBFS, −120 (digital silence) to 0.
+    pub level_dbfs: f32,
+    /// The end of the sound, Unix seconds.
+    pub heard: f64,
+    /// When the message was made, Unix seconds.
+    pub published: f64,
+}
+
+impl Level {
+    /// The level of the sound that a frame was judged with.
+    pub fn of(device: &str, analysed: &Analysed, moment: Moment) -> Self {
+        Self {
+            schema: SCHEMA,
+            device: device.into(),
+            level_dbfs: rounded(analysed.sound.level_dbfs, 10.0),
+            heard: moment.unix(analysed.sound.end),
+            published: moment.unix(moment.now),
+        }
+    }
+}
+
+/// `info`, retained: what a subscriber may want to know before it reads anything else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// [`REVISION`]: how often fields were added.
+    pub revision: u32,
+    /// Name of the device.
+    pub device: String,
+    /// Version of the program.
+    pub version: String,
+    /// The model in use.
+    pub model: ModelInfo,
+    /// What runs it.
+    pub engine: String,
+    /// The classes that may be reported, in the model's order.
+    pub classes: Vec<ClassInfo>,
+    /// What is known of the lens, as configured; zeros where nothing is.
+    pub lens: config::Lens,
+}
+
+/// The model in use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A class that may be reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassInfo {
+    /// Its name in topics and messages.
+    pub name: String,
+    /// Its name for people.
+    pub label: String,
+    /// The sentence by which the model knows it.
+    pub prompt: String,
+}
+
+impl Info {
+    /// What this device is.
+    pub fn new(config: &Config, model: &Model) -> Self {
+        let manifest = model.manifest();
+        let wanted = &config.detection.classes;
+        let reported = manifest.classes.iter().filter(|c| wanted.is_empty() || wanted.contains(&c.name));
+        Self {
+            schema: SCHEMA,
+            revision: REVISION,
+            device: config.device.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: ModelInfo { name: manifest.name.clone(), version: manifest.version.clone() },
+            engine: model.engine().into(),
+            classes: reported
+                .map(|class| ClassInfo {
+                    name: class.name.clone(),
+                    label: class.label().into(),
+                    prompt: class.prompt.clone(),
+                })
+                .collect(),
+            lens: config.camera.lens.clone(),
+        }
+    }
+}

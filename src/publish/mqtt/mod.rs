@@ -1,0 +1,243 @@
+//! The broker: connects for ever, and sends what the outbox holds until it is acknowledged.
+//!
+//! Every connection is a client of its own, with nothing left of the one before: the outbox is the only
+//! memory, so nothing can be lost or told twice between the two.
+
+mod access;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, NetworkOptions, Outgoing, Packet, Publish,
+    PublishOptions, QoS,
+};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+pub use access::{access, reason};
+
+use super::store::{Ticket, WINDOW};
+use super::{Backoff, Teller};
+use crate::config::Config;
+use crate::message::{ClassState, Delivery, Presence, Report};
+use wire::Wire;
+
+/// Longest time for a connection to be made.
+const CONNECT_SECONDS: u64 = 5;
+/// A connection that lasted this long was a good one: the next try comes soon. (Two devices with one
+/// client id throw each other out at once, again and again.)
+const GOOD: Duration = Duration::from_secs(10);
+/// Longest time for the last messages and the goodbye at a clean stop.
+const GOODBYE: Duration = Duration::from_millis(800);
+
+/// Sends what `teller` has to tell to the configured broker until `stop` is notified, then says goodbye.
+/// Connects again for ever; every change of the connection is logged with its reason.
+pub async fn run(config: &Config, teller: &Teller<'_>, stop: Arc<Notify>) {
+    let mut publisher = Publisher { config, teller, earlier: false, said: String::new() };
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+    loop {
+        let began = Instant::now();
+        let lost = publisher.connection(&stop).await;
+        teller.outbox().store().disconnected();
+        let Some(error) = lost else { return };
+        if began.elapsed() >= GOOD {
+            backoff.reset();
+        }
+        let wait = backoff.next(fastrand::f64());
+        publisher.complain(&error, wait);
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stop.notified() => return,
+        }
+    }
+}
+
+struct Publisher<'a> {
+    config: &'a Config,
+    teller: &'a Teller<'a>,
+    /// Whether what an earlier run left at the broker was read.
+    earlier: bool,
+    /// The last reason that was logged for a connection that failed.
+    said: String,
+}
+
+/// One connection.
+struct Link {
+    client: AsyncClient,
+    network: EventLoop,
+    wire: Wire,
+}
+
+impl Publisher<'_> {
+    /// Makes a connection and keeps it until it breaks (the reason), or until `stop` is notified and
+    /// everything is said (`None`).
+    async fn connection(&mut self, stop: &Notify) -> Option<ConnectionError> {
+        let mut link = Link::new(self.config);
+        tokio::select! {
+            made = self.connect(&mut link) => if let Err(error) = made { return Some(error) },
+            () = stop.notified() => return None,
+        }
+        loop {
+            self.send(&mut link);
+            let event = tokio::select! {
+                event = link.network.poll() => event,
+                () = self.teller.outbox().arrival() => continue,
+                () = stop.notified() => {
+                    self.goodbye(link).await;
+                    return None;
+                }
+            };
+            if let Err(error) = event.map(|event| self.take(&mut link, event)) {
+                return Some(error);
+            }
+        }
+    }
+
+    /// Waits for the broker's consent. What an earlier run left behind is asked for before anything of
+    /// this run can overwrite it.
+    async fn connect(&mut self, link: &mut Link) -> Result<(), ConnectionError> {
+        while !matches!(link.network.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
+        info!(broker = self.broker(), "connected to the broker");
+        self.said.clear();
+        if !self.earlier && link.client.try_subscribe(self.config.topic("state/+"), QoS::AtMostOnce).is_ok() {
+            // Until the broker has heard the question, nothing is told that would change the answer.
+            loop {
+                match link.network.poll().await? {
+                    Event::Incoming(Packet::SubAck(_)) => break,
+                    event => self.take(link, event),
+                }
+            }
+        }
+        self.teller.connected();
+        Ok(())
+    }
+
+    /// Hands the client what waits.
+    fn send(&self, link: &mut Link) {
+        while let Some((ticket, report)) = self.teller.outbox().take() {
+            link.publish(self.config.topic(&report.topic()), ticket, &report);
+        }
+    }
+
+    fn take(&mut self, link: &mut Link, event: Event) {
+        let done = match event {
+            Event::Outgoing(Outgoing::Publish(packet)) => link.wire.sent(packet),
+            Event::Incoming(Packet::PubAck(answer)) => link.wire.acknowledged(answer.pkid),
+            Event::Incoming(Packet::Publish(message)) => {
+                self.hear(link, &message);
+                None
+            }
+            other => {
+                debug!(event = ?other, "mqtt");
+                None
+            }
+        };
+        if let Some(ticket) = done {
+            self.teller.outbox().store().acknowledge(&ticket);
+        }
+    }
+
+    /// Reads the states that an earlier run left; our own, coming back, says that those were all.
+    fn hear(&mut self, link: &Link, message: &Publish) {
+        if message.retain {
+            match serde_json::from_slice::<ClassState>(&message.payload) {
+                Ok(state) => self.teller.earlier(state),
+                Err(error) => debug!("a retained state is not ours: {error}"),
+            }
+        } else if !self.earlier {
+            self.earlier = true;
+            self.attempt(link.client.try_unsubscribe(self.config.topic("state/+")));
+        }
+    }
+
+    /// Sends what still waits and the word `stopped`, and closes the connection.
+    async fn goodbye(&mut self, mut link: Link) {
+        let said = timeout(GOODBYE, async {
+            self.drain(&mut link).await?;
+            self.teller.outbox().put(Report::Status(Presence::Stopped));
+            self.drain(&mut link).await?;
+            self.attempt(link.client.try_disconnect());
+            while !matches!(link.network.poll().await?, Event::Outgoing(Outgoing::Disconnect)) {}
+            Ok::<(), ConnectionError>(())
+        });
+        match said.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!("the broker was lost while the last messages were sent: {}", reason(&error))
+            }
+            Err(_) => {
+                warn!("the broker did not take the last messages within {} ms", GOODBYE.as_millis());
+            }
+        }
+    }
+
+    /// Sends until the broker has everything.
+    async fn drain(&mut self, link: &mut Link) -> Result<(), ConnectionError> {
+        loop {
+            self.send(link);
+            if self.teller.outbox().store().is_empty() {
+                return Ok(());
+            }
+            let event = link.network.poll().await?;
+            self.take(link, event);
+        }
+    }
+
+    fn attempt(&self, result: Result<(), rumqttc::ClientError>) {
+        if let Err(error) = result {
+            debug!(broker = self.broker(), "a request was not taken: {error}");
+        }
+    }
+
+    /// Tells why there is no connection: each reason once as a warning, its repetitions quietly.
+    fn complain(&mut self, error: &ConnectionError, wait: Duration) {
+        let (broker, why, seconds) = (self.broker(), reason(error), wait.as_secs_f64());
+        if self.said == why {
+            debug!(broker, "still no connection: {why}; trying again in {seconds:.1} s");
+        } else {
+            warn!(
+                broker,
+                "no connection to the broker: {why}; trying again for ever, first in {seconds:.1} s"
+            );
+            self.said = why;
+        }
+    }
+
+    fn broker(&self) -> String {
+        format!("{}:{}", self.config.mqtt.host, self.config.mqtt.port)
+    }
+}
+
+impl Link {
+    fn new(config: &Config) -> Self {
+        // Room for all that may be in flight, and for what is said beside it.
+        let (client, mut network) =
+            AsyncClient::builder(access::options(config)).capacity(2 * WINDOW).build();
+        let mut options = NetworkOptions::new();
+        options.set_connection_timeout(CONNECT_SECONDS);
+        options.set_tcp_nodelay(true);
+        network.set_network_options(options);
+        Self { client, network, wire: Wire::default() }
+    }
+
+    /// Hands one report to the client. One that cannot be sent stays in flight, and is sent again on
+    /// the next connection.
+    fn publish(&mut self, topic: String, ticket: Ticket, report: &Report) {
+        let options = match report.delivery() {
+            Delivery::Kept | Delivery::Recent => PublishOptions::at_least_once(),
+            Delivery::Retained => PublishOptions::at_least_once().retained(),
+            Delivery::Fleeting => PublishOptions::at_most_once(),
+        };
+        let sent = match report.payload() {
+            Ok(payload) => self.client.try_publish(topic, payload, options).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match sent {
+            Ok(()) => self.wire.requested(ticket),
+            Err(error) => warn!("a message could not be sent: {error}"),
+        }
+    }
+}

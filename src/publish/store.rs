@@ -1,0 +1,124 @@
+//! What the broker has not acknowledged: every report is in here until it is, bounded, and whatever had
+//! to give way is counted and told to the subscriber.
+//!
+//! Pure: the connection is told to it as calls, so that a thousand fault schedules are a test.
+
+mod board;
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use crate::config;
+use crate::message::{Delivery, Report};
+
+use board::Board;
+use lane::Lane;
+
+/// Reports sent and not acknowledged, at most.
+pub const WINDOW: usize = 32;
+
+/// Stands for a report that was sent, until it is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ticket {
+    /// The oldest unacknowledged report of the events with this number, counted from the first.
+    Event(u64),
+    /// The same of the detections.
+    Detections(u64),
+    /// The latest value of a topic, in this version.
+    Value(String, u64),
+}
+
+/// The reports on their way to the broker.
+///
+/// Every numbered report that is put in is acknowledged, waiting, in flight, or counted in the `missed`
+/// of the next one of its topic. Order within a topic is kept; after a broken connection what was in
+/// flight is sent again, before anything newer.
+#[derive(Debug)]
+pub struct Store {
+    events: Lane,
+    detections: Lane,
+    board: Board,
+    connected: bool,
+}
+
+impl Store {
+    /// An empty store of the configured bounds, not connected.
+    pub fn new(config: &config::Mqtt) -> Self {
+        Self {
+            events: Lane::new(config.keep_events),
+            detections: Lane::new(config.keep_detections),
+            board: Board::default(),
+            connected: false,
+        }
+    }
+
+    /// Takes a report. Where its lane is full the oldest waiting one gives way.
+    pub fn put(&mut self, report: Report) {
+        match report.delivery() {
+            Delivery::Kept => self.events.put(report, !self.connected),
+            Delivery::Recent => self.detections.put(report, !self.connected),
+            Delivery::Retained => self.board.set(report),
+            Delivery::Fleeting if self.connected => self.board.set(report),
+            Delivery::Fleeting => {}
+        }
+    }
+
+    /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or
+    /// enough is in flight. States first, then events, then detections.
+    pub fn take(&mut self) -> Option<(Ticket, Report)> {
+        if !self.connected || self.in_flight() >= WINDOW {
+            return None;
+        }
+        if let Some((topic, version, report)) = self.board.next() {
+            return Some((Ticket::Value(topic, version), report));
+        }
+        if let Some((number, report)) = self.events.next() {
+            return Some((Ticket::Event(number), report));
+        }
+        self.detections.next().map(|(number, report)| (Ticket::Detections(number), report))
+    }
+
+    /// The broker has what `ticket` stands for. Tickets of an earlier connection say nothing.
+    pub fn acknowledge(&mut self, ticket: &Ticket) {
+        match ticket {
+            Ticket::Event(number) => self.events.acknowledge(*number),
+            Ticket::Detections(number) => self.detections.acknowledge(*number),
+            Ticket::Value(topic, version) => self.board.acknowledge(topic, *version),
+        }
+    }
+
+    /// A connection begins: every retained value is told again.
+    pub fn connected(&mut self) {
+        self.connected = true;
+        self.board.tell_all();
+    }
+
+    /// The connection is gone: what was in flight waits again, in its old order, and all that waits is
+    /// late.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+        self.events.recall();
+        self.detections.recall();
+        self.board.recall();
+    }
+
+    /// Reports sent and not acknowledged.
+    pub fn in_flight(&self) -> usize {
+        self.events.in_flight() + self.detections.in_flight() + self.board.in_flight()
+    }
+
+    /// Numbered reports that are not acknowledged yet.
+    pub fn waiting(&self) -> usize {
+        self.events.len() + self.detections.len()
+    }
+
+    /// Whether everything is acknowledged, states included.
+    pub fn is_empty(&self) -> bool {
+        self.waiting() == 0 && self.board.is_told()
+    }
+
+    /// Numbered reports that gave way unacknowledged.
+    pub fn dropped(&self) -> u64 {
+        self.events.dropped() + self.detections.dropped()
+    }
+}

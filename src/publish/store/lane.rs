@@ -1,0 +1,88 @@
+//! One topic whose every message counts: in order, bounded, the oldest gives way and is counted.
+
+use std::collections::VecDeque;
+
+use crate::message::Report;
+
+/// Numbered reports, oldest first: first those in flight, then those that wait.
+#[derive(Debug)]
+pub(super) struct Lane {
+    most: usize,
+    items: VecDeque<Item>,
+    /// How many of `items`, from the front, are in flight.
+    flying: usize,
+    /// Number of the next report.
+    next: u64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Item {
+    number: u64,
+    /// Reports that gave way right before this one.
+    missed: u64,
+    late: bool,
+    acknowledged: bool,
+    report: Report,
+}
+
+impl Lane {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most: most.max(1), items: VecDeque::new(), flying: 0, next: 0, dropped: 0 }
+    }
+
+    pub(super) fn put(&mut self, report: Report, late: bool) {
+        let number = self.next;
+        self.next += 1;
+        self.items.push_back(Item { number, missed: 0, late, acknowledged: false, report });
+        if self.items.len() > self.most {
+            self.give_way();
+        }
+    }
+
+    /// Drops the oldest that is not in flight; the one after it tells. (All in flight and full: the
+    /// new one waits beyond the bound, which is at most the window.)
+    fn give_way(&mut self) {
+        if self.flying + 1 >= self.items.len() {
+            return;
+        }
+        if let Some(oldest) = self.items.remove(self.flying) {
+            self.dropped += 1;
+            self.items[self.flying].missed += 1 + oldest.missed;
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<(u64, Report)> {
+        let item = self.items.get(self.flying)?;
+        self.flying += 1;
+        Some((item.number, item.report.clone().marked(item.missed, item.late)))
+    }
+
+    /// Brokers acknowledge in order; one that does not is believed too, and order is kept.
+    pub(super) fn acknowledge(&mut self, number: u64) {
+        let flying = self.items.iter_mut().take(self.flying);
+        flying.filter(|item| item.number == number).for_each(|item| item.acknowledged = true);
+        while self.flying > 0 && self.items.front().is_some_and(|item| item.acknowledged) {
+            self.items.pop_front();
+            self.flying -= 1;
+        }
+    }
+
+    pub(super) fn recall(&mut self) {
+        self.flying = 0;
+        self.items.retain(|item| !item.acknowledged);
+        self.items.iter_mut().for_each(|item| item.late = true);
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.flying
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}

@@ -1,0 +1,201 @@
+//! The promise to subscribers, held to random fault schedules in simulated time.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::{Store, Ticket, WINDOW};
+use crate::config::Config;
+use crate::message::tests::{detections, event, state};
+use crate::message::{OnOff, Report};
+
+/// One step of the world.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// The pipeline reports.
+    Event,
+    Detections,
+    State(bool),
+    /// The connection carries so many reports to the broker, and so many of its answers back.
+    Carry {
+        there: usize,
+        back: usize,
+    },
+    /// The connection breaks: reports and answers under way are lost.
+    Break,
+    Connect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Event),
+        4 => Just(Step::Detections),
+        1 => any::<bool>().prop_map(Step::State),
+        6 => (0usize..12, 0usize..12).prop_map(|(there, back)| Step::Carry { there, back }),
+        1 => Just(Step::Break),
+        2 => Just(Step::Connect),
+    ]
+}
+
+/// A store, a wire, and a broker with one subscriber that remembers everything it was told.
+struct World {
+    store: Store,
+    connected: bool,
+    there: VecDeque<(Ticket, Report)>,
+    back: VecDeque<Ticket>,
+    told: Vec<Report>,
+    events: u64,
+    detections: u64,
+    state: Option<bool>,
+}
+
+impl World {
+    fn new(keep: usize) -> Self {
+        let mut config = Config::default().mqtt;
+        (config.keep_events, config.keep_detections) = (keep, keep);
+        let store = Store::new(&config);
+        let (there, back) = (VecDeque::new(), VecDeque::new());
+        Self { store, connected: false, there, back, told: vec![], events: 0, detections: 0, state: None }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Event => {
+                self.events += 1;
+                self.store.put(event(self.events));
+            }
+            Step::Detections => {
+                self.detections += 1;
+                self.store.put(detections(self.detections));
+            }
+            Step::State(on) => {
+                self.state = Some(on);
+                self.store.put(state(if on { OnOff::On } else { OnOff::Off }));
+            }
+            Step::Carry { there, back } => self.carry(there, back),
+            Step::Break => {
+                (self.there, self.back, self.connected) = (VecDeque::new(), VecDeque::new(), false);
+                self.store.disconnected();
+            }
+            Step::Connect if self.connected => {}
+            Step::Connect => {
+                self.connected = true;
+                self.store.connected();
+            }
+        }
+        self.there.extend(std::iter::from_fn(|| self.store.take()));
+    }
+
+    fn carry(&mut self, there: usize, back: usize) {
+        for (ticket, report) in self.there.drain(..there.min(self.there.len())) {
+            self.told.push(report);
+            self.back.push_back(ticket);
+        }
+        for ticket in self.back.drain(..back.min(self.back.len())) {
+            self.store.acknowledge(&ticket);
+        }
+    }
+
+    /// The faults are over: everything that can arrive does.
+    fn settle(&mut self) {
+        self.step(Step::Connect);
+        for _ in 0..10_000 {
+            if self.store.is_empty() {
+                return;
+            }
+            self.step(Step::Carry { there: WINDOW, back: WINDOW });
+        }
+        panic!("{} reports never leave the store", self.store.waiting());
+    }
+
+    /// Sequence numbers and counts of missed messages as a subscriber sees them that drops what it knows.
+    fn distinct(&self, number: impl Fn(&Report) -> Option<(u64, u64)>) -> Vec<(u64, u64)> {
+        let mut seen: Vec<(u64, u64)> = Vec::new();
+        for (sequence, missed) in self.told.iter().filter_map(number) {
+            if seen.iter().all(|(known, _)| *known != sequence) {
+                seen.push((sequence, missed));
+            }
+        }
+        seen
+    }
+}
+
+fn of_events(report: &Report) -> Option<(u64, u64)> {
+    if let Report::Event(event) = report { Some((event.sequence, event.missed)) } else { None }
+}
+
+fn of_detections(report: &Report) -> Option<(u64, u64)> {
+    if let Report::Detections(message) = report { Some((message.sequence, message.missed)) } else { None }
+}
+
+/// In order, and every number that never came is counted by the one after it.
+fn complete(seen: &[(u64, u64)], put: u64) -> Result<(), TestCaseError> {
+    let mut last = 0;
+    for (sequence, missed) in seen {
+        prop_assert!(*sequence > last, "{sequence} comes after {last}");
+        // A report whose acknowledgement was lost may have come and be counted too: never too few.
+        prop_assert!(*missed >= sequence - last - 1, "{missed} missed between {last} and {sequence}");
+        last = *sequence;
+    }
+    prop_assert_eq!(last, put, "the newest always comes");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// With room for all, a subscriber that drops what it knows sees every event exactly once, in order.
+    #[test]
+    fn every_event_comes_once_and_in_order(steps in prop::collection::vec(step(), 0..300)) {
+        let mut world = World::new(1000);
+        steps.into_iter().for_each(|step| world.step(step));
+        world.settle();
+        let expected: Vec<(u64, u64)> = (1..=world.events).map(|sequence| (sequence, 0)).collect();
+        prop_assert_eq!(world.distinct(of_events), expected);
+        prop_assert_eq!(world.store.dropped(), 0);
+    }
+
+    /// With too little room, whatever gave way is counted where it is missing, and nothing else is.
+    #[test]
+    fn what_gives_way_is_counted(keep in 1usize..40, steps in prop::collection::vec(step(), 0..300)) {
+        let mut world = World::new(keep);
+        for step in steps {
+            world.step(step);
+            prop_assert!(world.store.waiting() <= 2 * (keep + WINDOW), "bounded");
+            prop_assert!(world.store.in_flight() <= WINDOW);
+        }
+        world.settle();
+        complete(&world.distinct(of_events), world.events)?;
+        complete(&world.distinct(of_detections), world.detections)?;
+    }
+
+    /// The last word on a topic is its latest value.
+    #[test]
+    fn the_latest_state_holds(steps in prop::collection::vec(step(), 0..300)) {
+        let mut world = World::new(100);
+        steps.into_iter().for_each(|step| world.step(step));
+        world.settle();
+        let last = world.told.iter().rev().find_map(|report| match report {
+            Report::State(state) => Some(state.state == OnOff::On),
+            _ => None,
+        });
+        prop_assert_eq!(last, world.state);
+    }
+}
+
+#[test]
+fn what_waited_for_a_connection_is_late() {
+    let mut world = World::new(100);
+    world.step(Step::Event);
+    world.step(Step::Connect);
+    world.step(Step::Event);
+    world.step(Step::Carry { there: 9, back: 0 });
+    world.step(Step::Break);
+    world.settle();
+    let late: Vec<(u64, bool)> = world
+        .told
+        .iter()
+        .filter_map(|report| if let Report::Event(e) = report { Some((e.sequence, e.late)) } else { None })
+        .collect();
+    assert_eq!(late, [(1, true), (2, false), (1, true), (2, true)]);
+}

@@ -1,0 +1,216 @@
+//! Findings to reports: what is told under which topic, and how often.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Outbox;
+use crate::analysis::Analysed;
+use crate::clock::{Clock, Instant};
+use crate::config::Config;
+use crate::message::{
+    Chronicle, ClassState, EventMessage, EventPhase, Health, HealthState, Info, Level, Message, Moment,
+    OnOff, Part, Phase, Presence, Report, SCHEMA, Source,
+};
+
+/// Tells subscribers what the pipeline finds. The analysis thread and the publisher's task share it;
+/// neither holds it for longer than it takes to make a message.
+pub struct Teller<'a> {
+    clock: &'a dyn Clock,
+    outbox: Outbox,
+    told: Mutex<Told>,
+}
+
+/// What was told so far.
+struct Told {
+    device: String,
+    run: String,
+    chronicle: Chronicle,
+    states: BTreeMap<String, ClassState>,
+    detections: Limit,
+    sequence: u64,
+    level: Limit,
+}
+
+impl<'a> Teller<'a> {
+    /// A teller of the run `run` of a device that is what `info` says.
+    pub fn new(config: &Config, info: Info, run: u32, clock: &'a dyn Clock) -> Self {
+        let (mqtt, run) = (&config.mqtt, format!("{run:08x}"));
+        let teller = Self {
+            clock,
+            outbox: Outbox::new(mqtt),
+            told: Mutex::new(Told {
+                device: info.device.clone(),
+                run,
+                chronicle: Chronicle::new(mqtt.update_every),
+                states: BTreeMap::new(),
+                detections: Limit::every(if mqtt.detections_rate > 0.0 {
+                    1.0 / mqtt.detections_rate
+                } else {
+                    0.0
+                }),
+                sequence: 0,
+                level: Limit::every(if mqtt.level_every.is_zero() {
+                    f64::INFINITY
+                } else {
+                    mqtt.level_every.as_secs_f64()
+                }),
+            }),
+        };
+        teller.introduce(info);
+        teller
+    }
+
+    /// Where the reports wait for the broker.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Tells of a message, of what it means for the life of its sources, and for the states of their
+    /// classes.
+    pub fn message(&self, message: &Message) {
+        let now = self.clock.now();
+        let mut told = self.told();
+        let events = told.chronicle.follow(message);
+        let changed = events.iter().filter(|event| event.event != EventPhase::Update);
+        let states: Vec<ClassState> =
+            changed.filter_map(|event| told.changed(&event.source, event.published)).collect();
+        let detections = told.due(message, now);
+        drop(told);
+        events.into_iter().for_each(|event| self.outbox.put(Report::Event(Box::new(event))));
+        states.into_iter().for_each(|state| self.outbox.put(Report::State(Box::new(state))));
+        detections.into_iter().for_each(|message| self.outbox.put(Report::Detections(Box::new(message))));
+    }
+
+    /// Tells how loud it is, when that is due.
+    pub fn analysed(&self, analysed: &Analysed) {
+        let moment = self.moment();
+        let mut told = self.told();
+        if told.level.due(moment.now) {
+            self.outbox.put(Report::Level(Level::of(&told.device, analysed, moment)));
+        }
+    }
+
+    /// Tells how well a part works.
+    pub fn health(&self, health: Health) {
+        self.outbox.put(Report::Health(health));
+    }
+
+    /// A connection begins: everything that holds is told anew.
+    pub fn connected(&self) {
+        let moment = self.moment();
+        let (part, state, since) = (Part::Broker, HealthState::Ok, moment.unix(moment.now));
+        self.outbox.put(Report::Health(Health { part, state, reason: String::new(), since }));
+        self.outbox.put(Report::Status(Presence::Online));
+        self.outbox.store().connected();
+    }
+
+    /// Ends what the state of an earlier run says is still sounding, and keeps what it says of when the
+    /// class was last heard.
+    pub fn earlier(&self, state: ClassState) {
+        let moment = self.moment();
+        let mut told = self.told();
+        if state.run == told.run {
+            return;
+        }
+        for source in &state.sources {
+            let event = told.interrupted(source.clone(), moment);
+            self.outbox.put(Report::Event(Box::new(event)));
+        }
+        let report = match told.states.get_mut(&state.class) {
+            Some(ours) => {
+                ours.last = ours.last.or(state.last);
+                Report::State(Box::new(ours.clone()))
+            }
+            None => Report::Gone(Report::State(Box::new(state)).topic()),
+        };
+        self.outbox.put(report);
+    }
+
+    /// What is told before anything is found.
+    fn introduce(&self, info: Info) {
+        let (published, mut told) = (self.moment(), self.told());
+        for class in &info.classes {
+            let state = ClassState {
+                schema: SCHEMA,
+                device: told.device.clone(),
+                run: told.run.clone(),
+                class: class.name.clone(),
+                label: class.label.clone(),
+                state: OnOff::Off,
+                last: None,
+                sources: vec![],
+                published: published.unix(published.now),
+            };
+            self.outbox.put(Report::State(Box::new(state.clone())));
+            told.states.insert(class.name.clone(), state);
+        }
+        self.outbox.put(Report::Info(Box::new(info)));
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.now(), wall: self.clock.wall(), synced: self.clock.synced() }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    /// The new state of the class of a source that started or ended.
+    fn changed(&mut self, source: &Source, published: f64) -> Option<ClassState> {
+        let sources = self.chronicle.sounding(&source.class);
+        let state = self.states.get_mut(&source.class)?;
+        state.state = if sources.is_empty() { OnOff::Off } else { OnOff::On };
+        (state.sources, state.last, state.published) = (sources, Some(source.last), published);
+        Some(state.clone())
+    }
+
+    /// The message as it is told, unless it is one too many.
+    fn due(&mut self, message: &Message, now: Instant) -> Option<Message> {
+        let turn = !message.ended.is_empty() || message.detections.iter().any(|d| d.event == Phase::Start);
+        if !(self.detections.due(now) || turn) {
+            return None;
+        }
+        self.sequence += 1;
+        Some(Message { sequence: self.sequence, ..message.clone() })
+    }
+
+    fn interrupted(&mut self, source: Source, moment: Moment) -> EventMessage {
+        EventMessage {
+            schema: SCHEMA,
+            device: self.device.clone(),
+            run: self.run.clone(),
+            sequence: self.chronicle.number(),
+            missed: 0,
+            late: false,
+            event: EventPhase::End,
+            interrupted: true,
+            source,
+            published: moment.unix(moment.now),
+            clock_synced: moment.synced,
+        }
+    }
+}
+
+/// Lets one thing through in a time.
+#[derive(Debug)]
+struct Limit {
+    seconds: f64,
+    last: Option<Instant>,
+}
+
+impl Limit {
+    fn every(seconds: f64) -> Self {
+        Self { seconds, last: None }
+    }
+
+    fn due(&mut self, now: Instant) -> bool {
+        let due = self.seconds.is_finite()
+            && self.last.is_none_or(|last| now.since(last).as_secs_f64() >= self.seconds);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}

@@ -1,0 +1,69 @@
+//! A wire between the daemon and the broker that a test can cut, stall and mend.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Listens on a port of its own and carries every connection to the broker.
+pub struct Wire {
+    pub port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Both ends of every connection.
+    open: Mutex<Vec<TcpStream>>,
+    /// Whether what the broker answers is thrown away.
+    deaf: AtomicBool,
+}
+
+impl Wire {
+    pub fn to(broker: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, broker)) {
+                    carry(client, server, &shared);
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Breaks every connection; new ones are carried.
+    pub fn cut(&self) {
+        for end in self.state.open.lock().expect("no panic").drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+        self.state.deaf.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on the broker hears everything and its answers are lost, until the wire is cut.
+    pub fn lose_answers(&self) {
+        self.state.deaf.store(true, Ordering::SeqCst);
+    }
+}
+
+fn carry(client: TcpStream, server: TcpStream, state: &Arc<State>) {
+    let twin = |end: &TcpStream| end.try_clone().expect("a descriptor");
+    state.open.lock().expect("no panic").extend([twin(&client), twin(&server)]);
+    let (client_in, server_in, shared) = (twin(&client), twin(&server), Arc::clone(state));
+    thread::spawn(move || pump(client_in, server, |_| true));
+    thread::spawn(move || pump(server_in, client, |_| !shared.deaf.load(Ordering::SeqCst)));
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut bytes) {
+        if passes(&bytes[..length]) && to.write_all(&bytes[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
