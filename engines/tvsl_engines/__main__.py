@@ -40,6 +40,20 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--weights", type=Path, required=True, help="weights.pt of the training")
     own.add_argument("--out", type=Path, required=True, help="the folder to write")
     own.set_defaults(run=_deploy)
+
+    own = commands.add_parser("table", help="compare trained methods on published tests")
+    own.add_argument("--encoders", type=Path, required=True, help="the model folder that they were trained over")
+    own.add_argument("--data", type=Path, required=True, help="frames/ and audio/")
+    own.add_argument("--test", type=Path, action="append", required=True, help="lines `id,class` or `id,class,id,class`; may be repeated")
+    own.add_argument("--boxes", type=Path, required=True, help="vggss.json, or MUSIC's")
+    own.add_argument("--weights", action="append", default=[], metavar="METHOD=FILE", help="weights.pt of a training; may be repeated")
+    own.add_argument("--clipseg", type=Path, help="CLIPSeg's weights, for clip-ssl")
+    own.set_defaults(run=_table)
+
+    own = commands.add_parser("eval", help="judge a model folder on the scenes of `tvsl eval`, in Python")
+    own.add_argument("scenes", type=Path, help="scenes.json")
+    own.add_argument("--model", type=Path, required=True, help="a model folder")
+    own.set_defaults(run=_eval)
     return top
 
 
@@ -59,6 +73,22 @@ def _deploy(chosen: argparse.Namespace) -> None:
     from .deploy import deploy
 
     deploy(chosen.encoders, chosen.weights, chosen.out)
+
+
+def _table(chosen: argparse.Namespace) -> None:
+    from .rivals import table
+
+    print(table(chosen.encoders, chosen.data, chosen.test, chosen.boxes, chosen.weights, chosen.clipseg))
+
+
+def _eval(chosen: argparse.Namespace) -> None:
+    from .dataset import labelled
+    from .evaluate import PROGRAM, by_program
+    from .table import figures
+
+    print(f"protocol: {PROGRAM}")
+    for name, (value, low, high) in figures(by_program(chosen.model, labelled(chosen.scenes))).items():
+        print(f"{name:<24}{value:8.2f}   {low:.2f}–{high:.2f}")
 
 
 if __name__ == "__main__":

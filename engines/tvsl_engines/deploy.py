@@ -13,7 +13,7 @@ from .methods import TwoStage
 COMMENT = "Written by `python -m tvsl_engines deploy`."
 SOURCE = "heads trained with tvsl_engines"
 STAGES = ("stage1", "stage2")
-KEPT = ("name", "prompt", "label", "tokens")  # of a class; its thresholds belong to the old heads
+KEPT = ("name", "prompt", "label", "aliases", "tokens")  # of a class; its thresholds belong to the old heads
 
 
 def deploy(encoders: Path, weights: Path, out: Path) -> None:

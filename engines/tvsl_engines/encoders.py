@@ -21,7 +21,10 @@ class Encoders:
         graphs = self.manifest["graphs"]["fp32"]
         self._threads = threads or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
         self._see, self._hear = (self._session(graphs[name]) for name in ("image", "audio"))
-        self.classes = [entry["name"] for entry in self.manifest["classes"]]
+        entries = self.manifest["classes"]
+        self.classes = [entry["name"] for entry in entries]
+        self.index = {alias: i for i, entry in enumerate(entries) for alias in entry.get("aliases", [])}
+        self.index |= {name: i for i, name in enumerate(self.classes)}
         self.t = self._texts(graphs)
 
     @property

@@ -25,8 +25,7 @@ class Features(Dataset):
     def __init__(self, cache: Path, encoders: Encoders, scenes: list[Scene]):
         self.encoders, self.scenes = encoders, scenes
         self.folder = cache / _key(encoders, scenes)
-        index = {name: i for i, name in enumerate(encoders.classes)}
-        self.present = np.array([[index[s.name] for s in scene.sources] for scene in scenes])
+        self.present = np.array([[encoders.index[s.name] for s in scene.sources] for scene in scenes])
         self._open()
 
     def _open(self) -> None:
@@ -43,7 +42,7 @@ class Features(Dataset):
 
     def fill(self, broken: Broken, rank: int = 0, world: int = 1) -> None:
         """Encode this process's part of what is still missing; unreadable scenes are counted in `broken`."""
-        for i in tqdm(range(rank, len(self.scenes), world), "features", disable=rank > 0, leave=False):
+        for i in tqdm(range(rank, len(self.scenes), world), "features", disable=rank > 0 or None, leave=False):
             if self.state[i] == DONE:
                 continue
             try:

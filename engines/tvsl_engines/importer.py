@@ -30,7 +30,7 @@ def listed(path: Path) -> list[dict[str, str]]:
 
 def known() -> list[dict[str, str]]:
     """The classes of the default model."""
-    return [{key: c[key] for key in ("name", "prompt", "label") if key in c} for c in manifest.read(DEFAULT)["classes"]]
+    return [{key: c[key] for key in ("name", "prompt", "label", "aliases") if key in c} for c in manifest.read(DEFAULT)["classes"]]
 
 
 def write(out: Path, model: AudioClip, heads: Heads, classes: list[dict[str, str]]) -> None:

@@ -23,7 +23,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def presence(self, v: Tensor, a: Tensor) -> Tensor:
-        """The probability of each class [B, N]."""
+        """The probability of each class [B, N]; not of methods that know no classes."""
         raise NotImplementedError
 
     def labels(self, present: Tensor) -> Tensor:
@@ -163,4 +163,4 @@ def match(x: Tensor, y: Tensor, scale: Scale, present: Tensor) -> Tensor:
     return (F.cross_entropy(odds, own) + F.cross_entropy(odds.T, own)) / 2
 
 
-METHODS = {"tvsl-two-stage": TwoStage, "tvsl-one-stage": OneStage, "avgn": Avgn}
+METHODS = {"tvsl-two-stage": TwoStage, "tvsl-one-stage": OneStage, "avgn": Avgn}  # over the encoders of any model folder

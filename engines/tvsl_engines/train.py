@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from . import dataset
 from .checkpoint import read_tensors
+from .choose import NAMES, choose
 from .encoders import Encoders
 from .errors import TrainingError
 from .features import Features
-from .methods import METHODS, Method
+from .methods import Method
 
 LAST, WEIGHTS = "last.pt", "weights.pt"
 PRECISIONS = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,6 +36,7 @@ class Config:
     out: Path  # checkpoints, log, weights
     cache: Path = Path(".cache/features")
     method: str = "tvsl-two-stage"
+    clipseg: Path | None = None  # CLIPSeg's weights, for clip-ssl
     mixtures: int = 2  # partners of every clip
     epochs: int = 20
     batch: int = 64  # scenes, of each process
@@ -57,8 +59,8 @@ class Config:
         lacking = [k for k in ("encoders", "data", "split", "out") if k not in values]
         if lacking:
             raise TrainingError(f"{path}: missing {', '.join(lacking)}")
-        config = cls(**{k: Path(v) if known[k] is Path else v for k, v in values.items()})
-        for key, choices in (("method", METHODS), ("amp", PRECISIONS)):
+        config = cls(**{k: Path(v) if known[k] in (Path, Path | None) else v for k, v in values.items()})
+        for key, choices in (("method", NAMES), ("amp", PRECISIONS)):
             if getattr(config, key) not in choices:
                 raise TrainingError(f"{path}: {key} = {getattr(config, key)!r}; expected one of {', '.join(choices)}")
         return config
@@ -88,9 +90,9 @@ def _train(config: Config, rank: int, world: int) -> Path:
     torch.manual_seed(config.seed)
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
     config.out.mkdir(parents=True, exist_ok=True)
-    encoders = Encoders(config.encoders)
+    method, encoders = choose(config.method, config.encoders, config.clipseg)
     features = load(config, encoders, rank, world)
-    method = METHODS[config.method](torch.from_numpy(encoders.t)).to(device)
+    method = method.to(device)
     work = Work(config, method, features, device, rank, world)
     work.resume()
     for epoch in range(work.epoch, config.epochs):
@@ -128,7 +130,7 @@ class Work:
         self.config, self.method, self.device, self.rank = config, method, device, rank
         self.loader, self.order = _loader(config, features, rank, world)
         self.model: nn.Module = DistributedDataParallel(method, find_unused_parameters=True) if world > 1 else method
-        self.optimizer = torch.optim.AdamW(method.parameters(), lr=config.rate, weight_decay=config.decay)
+        self.optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=config.rate, weight_decay=config.decay)
         steps = max(1, config.epochs * len(self.loader))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: cosine(step, config.warmup, steps))
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")
@@ -139,7 +141,7 @@ class Work:
         """One pass over the mixtures, then a checkpoint."""
         self.order.set_epoch(epoch)
         self.model.train()
-        bar = tqdm(self.loader, f"epoch {epoch + 1}/{self.config.epochs}", disable=self.rank > 0, leave=False)
+        bar = tqdm(self.loader, f"epoch {epoch + 1}/{self.config.epochs}", disable=self.rank > 0 or None, leave=False)
         for batch in bar:
             parts = self.update(batch)
             bar.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})

@@ -1,0 +1,157 @@
+"""Heat maps against labelled boxes: the program's own protocol on its scenes, and the published one on published tests."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from tqdm import tqdm
+
+from . import metrics, picture, sound
+from .dataset import Box, Broken, Scene
+from .encoders import Encoders
+from .features import mixed
+from .methods import Method
+from .picture import Fit
+
+PROGRAM_RASTER, RASTER = 128, 224
+CUT = 0.5  # of a scaled map, in the published protocol
+PROGRAM = (f"as `tvsl eval`: whole picture, class given, in the window of its highest p; the mask is the union of the published regions "
+           f"(the model's `map` threshold) on a {PROGRAM_RASTER} x {PROGRAM_RASTER} raster")
+PUBLISHED = (f"published: frames side by side, the middle of each sound, summed; class given; map interpolated bicubically to "
+             f"{RASTER} x {RASTER}, scaled from least to most, cut at {CUT}")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One scene with K boxed sources: overlap [K], and average precision [K, K] of map i against the boxes of source j."""
+
+    iou: np.ndarray
+    precision: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.iou)
+
+    def best_permutation(self) -> float:
+        """Mean average precision when maps may be given to sources in any way."""
+        own = range(self.count)
+        return max(float(np.mean([self.precision[i, j] for i, j in zip(own, order)])) for order in permutations(own))
+
+
+def judge(maps: np.ndarray, boxes: list[tuple[Box, ...]], place: Fit, thresholds: list[float] | None) -> Judged:
+    """H [K, P] against K lists of boxes. With `thresholds` the program's regions are judged, else the map cut at CUT."""
+    side = PROGRAM_RASTER if thresholds else RASTER
+    heat = [metrics.over_picture(h, place, side, side) for h in maps]
+    truth = [metrics.raster(b, side) for b in boxes]
+    if thresholds:
+        found = [metrics.raster(metrics.regions(h, place, cut)[0], side) for h, cut in zip(maps, thresholds)]
+    else:
+        found = [(x if x is not None else np.zeros_like(h)) >= CUT for h, x in ((h, metrics.scaled(h)) for h in heat)]
+    precision = [[metrics.average_precision(h.ravel(), t.ravel()) for t in truth] for h in heat]
+    return Judged(np.array([metrics.iou(f, t) for f, t in zip(found, truth)]), np.array(precision))
+
+
+def by_program(folder: Path, scenes: Iterable[Scene]) -> list[Judged]:
+    """The deployed graphs of a model folder on scenes, as `tvsl eval` judges them; sources without boxes or class are left out."""
+    model = Program(folder)
+    known = lambda s: s.name in model.encoders.index
+    kept = ((scene, [s for s in scene.sources if known(s) and s.boxes]) for scene in scenes)
+    return [model.judge(scene, sources) for scene, sources in tqdm(list(kept), "scenes", leave=False, disable=None) if sources]
+
+
+class Program:
+    """A model folder's graphs, run as the program runs them."""
+
+    def __init__(self, folder: Path):
+        self.encoders = Encoders(folder)
+        graphs = self.encoders.manifest["graphs"]["fp32"]
+        run = lambda name: onnxruntime.InferenceSession(folder / graphs[name], providers=["CPUExecutionProvider"]).run
+        self.stage1, self.stage2 = run("stage1"), run("stage2")
+        general = self.encoders.manifest["thresholds"]["map"]
+        self.thresholds = [entry.get("map", general) for entry in self.encoders.manifest["classes"]]
+
+    def judge(self, scene: Scene, sources: list) -> Judged:
+        encoders = self.encoders
+        x, place = encoders.whole(picture.read(scene.frames[0]))
+        v = encoders.see(x[None])
+        rate = encoders.front_end.rate
+        rows = encoders.hear(sound.read(scene.sounds[0], rate) if scene.sounds else np.zeros(0, np.float32))
+        p = np.stack([self.stage1(["p"], {"V": v, "A": a[None], "t": encoders.t})[0][0] for a in rows])
+        classes = [encoders.index[s.name] for s in sources]
+        maps = [self.stage2(["H"], {"V": v, "A": rows[p[:, k].argmax()][None], "t": encoders.t[k:k + 1]})[0][0, 0] for k in classes]
+        return judge(np.stack(maps), [s.boxes for s in sources], place, [self.thresholds[k] for k in classes])
+
+
+def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene], broken: Broken) -> dict[str, list[Judged]]:
+    """Methods with their encoders on the same scenes, each encoded once; unreadable ones are counted in `broken`."""
+    judged: dict[str, list[Judged]] = {name: [] for name in methods}
+    for scene in tqdm(scenes, "scenes", leave=False, disable=None):
+        try:
+            seen = {encoders: _encoded(encoders, scene) for _, encoders in methods.values()}
+        except (OSError, ValueError, RuntimeError) as error:
+            broken.skip("+".join(f.stem for f in scene.frames), str(error))
+            continue
+        for name, (method, encoders) in methods.items():
+            v, a, place = seen[encoders]
+            present = torch.tensor([[encoders.index[s.name] for s in scene.sources]])
+            with torch.no_grad():
+                maps = method.eval().maps(v, a, present)[0].numpy()
+            judged[name].append(judge(maps, [s.boxes for s in scene.sources], place, None))
+    return judged
+
+
+def _encoded(encoders: Encoders, scene: Scene) -> tuple[torch.Tensor, torch.Tensor, Fit]:
+    """V [1, P, D] and A [1, T, D] of a scene, and where its picture lies."""
+    x, place = encoders.beside([picture.read(frame) for frame in scene.frames])
+    a = encoders.hear(mixed(encoders, scene))[0]
+    return torch.from_numpy(encoders.see(x[None])), torch.from_numpy(a[None]), place
+
+
+def _share(least: float) -> Callable[[float], float]:
+    return lambda value: float(value >= least)
+
+
+def _sources(of: Callable[[float], float]) -> Callable[[Judged], list[float]]:
+    return lambda scene: [of(v) for v in scene.iou]
+
+
+def _frame(of: Callable[[float], float]) -> Callable[[Judged], list[float]]:
+    return lambda scene: [of(float(scene.iou.mean()))]
+
+
+ALL = {
+    "AP": lambda scene: list(scene.precision.diagonal()),
+    "IoU@0.3": _sources(_share(0.3)),
+    "IoU@0.5": _sources(_share(0.5)),
+    "AUC": _sources(metrics.success_area),
+}
+SINGLE = {
+    "AP": lambda scene: [scene.precision[0, 0]],
+    "IoU@0.5": _sources(_share(0.5)),
+    "AUC": _sources(metrics.success_area),
+}
+DUET = {
+    "CAP": lambda scene: list(scene.precision.diagonal()),
+    "PIAP": lambda scene: [scene.best_permutation()],
+    "CIoU@0.3": _sources(_share(0.3)),
+    "CIoU@0.3 by frame": _frame(_share(0.3)),
+    "AUC": _sources(metrics.success_area),
+    "AUC by frame": _frame(metrics.success_area),
+}
+
+
+def samples(figure: Callable[[Judged], list[float]], judged: list[Judged]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of a figure's samples in every scene."""
+    values = [figure(scene) for scene in judged]
+    return np.array([sum(v) for v in values]), np.array([len(v) for v in values])
+
+
+def parts(judged: list[Judged]) -> dict[str, tuple[dict, list[Judged]]]:
+    """Scenes of one source with their figures, those of several with theirs, and all of them."""
+    single, duet = [j for j in judged if j.count == 1], [j for j in judged if j.count > 1]
+    named = (("single", SINGLE, single), ("duet", DUET, duet), ("all", ALL, judged))
+    return {name: (figures, own) for name, figures, own in named if own}

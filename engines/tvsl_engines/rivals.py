@@ -1,0 +1,48 @@
+"""The seed's Table 7 for any encoders and data: every trained method on the same tests."""
+
+from pathlib import Path
+
+from . import dataset, evaluate
+from .checkpoint import load_weights
+from .choose import CLIP_SSL, NAMES, choose
+from .encoders import Encoders
+from .errors import DataError
+from .methods import Method
+from .table import compared
+
+UNTRAINED = "tvsl-untrained"
+
+
+def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: list[str], clipseg: Path | None = None) -> str:
+    """Judge `METHOD=FILE` weights, and untrained heads, on published tests; the table as Markdown."""
+    rivals = methods(encoders, weights, clipseg)
+    known = rivals[UNTRAINED][1]
+    scenes = []
+    for test in tests:
+        found, broken = dataset.published(dataset.Data(data), test, boxes, known.classes)
+        scenes += found
+        _tell(broken)
+    broken = dataset.Broken(len(scenes))
+    judged = evaluate.by_methods(rivals, scenes, broken)
+    _tell(broken)
+    notes = {} if CLIP_SSL in rivals else {CLIP_SSL: "needs CLIPSeg weights"}
+    return compared(judged, evaluate.PUBLISHED, notes)
+
+
+def _tell(broken: dataset.Broken) -> None:
+    if broken.found:
+        print(f"skipped {len(broken.found)} scenes:\n{broken}")
+
+
+def methods(folder: Path, weights: list[str], clipseg: Path | None) -> dict[str, tuple[Method, Encoders]]:
+    """The methods with their weights and encoders, in the order given; untrained heads last."""
+    loaded = {}
+    untrained = choose(NAMES[0], folder, None)
+    for text in weights:
+        name, _, file = text.partition("=")
+        if name not in NAMES or not file:
+            raise DataError(f"--weights {text}: expected METHOD=FILE with METHOD one of {', '.join(NAMES)}")
+        method, encoders = choose(name, folder, clipseg)
+        method.load_state_dict(load_weights(Path(file), method.state_dict()))
+        loaded[name] = (method, encoders if name == CLIP_SSL else untrained[1])
+    return {**loaded, UNTRAINED: untrained}
