@@ -47,7 +47,7 @@ def write(out: Path, model: AudioClip, heads: Heads, classes: list[dict[str, str
                   "channels": "rgb", "mean": [255 * x for x in audioclip.MEAN], "std": [255 * x for x in audioclip.STD]},
         "audio": {"front_end": "waveform", "sample_rate": RATE, "window": SAMPLES / RATE, "hop": HOP, "scale": 32768.0},
         "graphs": export.graphs("image", "audio", "stage1", "stage2", "text"),
-        "embedding": {"dimension": model.dimension},
+        "embedding": {"dimension": model.dimension, "tokenizer": "clip"},
         "thresholds": manifest.THRESHOLDS,
         "classes": classes,
         "files": manifest.files(names, "MIT", SOURCE),

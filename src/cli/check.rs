@@ -27,7 +27,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let (config, origin) = common.settings()?;
     let folder = config.model_dir()?;
     let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
-    let manifest = Manifest::read(&folder).map_err(Failure::configuration)?;
+    let manifest = Manifest::read(&folder).and_then(|manifest| manifest.with_classes(&config.detection));
+    let manifest = manifest.map_err(Failure::configuration)?;
     // Fails for a class that the model lacks.
     Decision::new(&manifest, &config.detection, None).map_err(Failure::configuration)?;
     if arguments.classes {
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 /// Opens engine and model as `run` does; says what the engine is.
 fn opened(config: &Config, folder: &Path) -> Result<String, Failure> {
     let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
-    let model = Model::open(folder, engine.as_ref()).map_err(Failure::configuration)?;
+    let model = Model::configured(folder, engine.as_ref(), config).map_err(Failure::configuration)?;
     Analysis::new(model, config).map_err(Failure::configuration)?;
     Ok(format!("{}, {} threads", engine.name(), config.engine.threads))
 }

@@ -59,7 +59,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     capture::init().map_err(Failure::failed)?;
     let folder = arguments.model.map_or_else(|| config.model_dir(), Ok)?;
     let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
-    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::failed)?;
+    let model = Model::configured(&folder, engine.as_ref(), &config).map_err(Failure::failed)?;
     let profile = &config.detection.background;
     let background = if profile.as_os_str().is_empty() { None } else { Some(Background::read(profile)) };
     let background = background.transpose().map_err(Failure::configuration)?;

@@ -54,7 +54,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 fn open(config: &Config) -> Result<Analysis, Failure> {
     let folder = config.model_dir()?;
     let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
-    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::configuration)?;
+    let model = Model::configured(&folder, engine.as_ref(), config).map_err(Failure::configuration)?;
     let manifest = model.manifest();
     info!(
         model = manifest.name,

@@ -13,6 +13,8 @@ pub struct Model {
     /// Folder with a `manifest.toml`; see [`super::Config::model_dir`] for where a relative path is looked for.
     #[serde(deserialize_with = "value::path")]
     pub path: PathBuf,
+    /// Folder for embeddings of texts; empty: see [`super::Config::cache_dir`].
+    pub cache: PathBuf,
 }
 
 /// `[engine]`: what runs the model.
@@ -63,6 +65,8 @@ pub struct Detection {
     /// Audio probability that a class must exceed here.
     #[serde(deserialize_with = "value::probabilities")]
     pub audio_floor: BTreeMap<String, f32>,
+    /// Text of a class for a model that reads free text; `{}` stands for the class.
+    pub prompts: BTreeMap<String, String>,
     /// Thresholds in place of the model's own.
     pub thresholds: BTreeMap<String, Thresholds>,
 }

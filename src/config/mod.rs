@@ -98,6 +98,13 @@ impl Config {
         search::model_dir(&self.model.path, self.base.as_deref())
     }
 
+    /// The folder for what is computed once: `model.cache`, `$CACHE_DIRECTORY`, `$STATE_DIRECTORY`,
+    /// `$XDG_CACHE_HOME/tvsl` or `~/.cache/tvsl`, whichever is set first; `None` without any.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        let named = Some(self.model.cache.clone()).filter(|path| !path.as_os_str().is_empty());
+        named.or_else(search::cache_dir)
+    }
+
     /// Turns relative paths of files that lie beside the configuration file into ones that lead there;
     /// others stay relative to the working directory.
     fn anchor(&mut self) {

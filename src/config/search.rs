@@ -111,6 +111,15 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
     folders.into_iter().chain(program.ancestors().skip(1)).map(|folder| folder.join(path)).collect()
 }
 
+/// Where programs of this user, or this service, keep what can be computed again.
+pub(super) fn cache_dir() -> Option<PathBuf> {
+    let folder = |variable: &str| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
+    folder("CACHE_DIRECTORY")
+        .or_else(|| folder("STATE_DIRECTORY"))
+        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("tvsl")))
+        .or_else(|| folder("HOME").map(|home| home.join(".cache/tvsl")))
+}
+
 /// The machine's host name as one level of a topic.
 pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

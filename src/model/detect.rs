@@ -112,7 +112,7 @@ impl Decision {
     }
 }
 
-fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> ModelError {
+pub(super) fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> ModelError {
     let near = |class: &str| std::cmp::Reverse(strsim::damerau_levenshtein(class, name));
     let nearest = manifest.classes.iter().map(|c| &c.name).max_by_key(|class| near(class));
     let part_of = manifest.class_or_alias(name).map(|class| &manifest.classes[class].name);

@@ -13,6 +13,7 @@ mod parts;
 mod patches;
 mod resize;
 mod sound;
+mod vocabulary;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use manifest::Manifest;
 pub use sound::Hearing;
 
 use crate::clock::Instant;
+use crate::config::Config;
 use crate::engine::{Engine, EngineError, Tensor};
 use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
@@ -63,8 +65,26 @@ impl Model {
     /// # Errors
     /// A [`ModelError`] that names the file and what was expected of it.
     pub fn open(dir: &Path, engine: &dyn Engine) -> Result<Self, ModelError> {
-        let manifest = Manifest::read(dir)?;
-        let mut parts = Parts::load(dir, &manifest, engine)?;
+        Self::load(dir, Manifest::read(dir)?, engine, None)
+    }
+
+    /// [`Model::open`] with the classes that `config` names, see [`Manifest::with_classes`]. Their texts
+    /// are embedded here and never again; what is embedded is kept in the configured cache.
+    ///
+    /// # Errors
+    /// Also when the model cannot know a class or read its text.
+    pub fn configured(dir: &Path, engine: &dyn Engine, config: &Config) -> Result<Self, ModelError> {
+        let manifest = Manifest::read(dir)?.with_classes(&config.detection)?;
+        Self::load(dir, manifest, engine, config.cache_dir().as_deref())
+    }
+
+    fn load(
+        dir: &Path,
+        manifest: Manifest,
+        engine: &dyn Engine,
+        cache: Option<&Path>,
+    ) -> Result<Self, ModelError> {
+        let mut parts = Parts::load(dir, &manifest, engine, cache)?;
         let mut ear = Ear::new(&manifest);
         ear.rest(|silence| parts.encode_sound(silence))?;
         Ok(Self {
@@ -239,6 +259,30 @@ pub enum ModelError {
         model: String,
         /// The class most like it.
         nearest: String,
+    },
+    /// A text for a model whose texts are fixed.
+    #[error(
+        "detection.prompts.{class}: the model `{model}` has a fixed list of classes and reads no text; cure: remove the line"
+    )]
+    Fixed {
+        /// The model's name.
+        model: String,
+        /// The class of the text.
+        class: String,
+    },
+    /// A text that the model cannot read.
+    #[error(
+        "detection.prompts.{class}: \"{text}\" has {tokens} tokens, expected 1 to {most}; cure: another text"
+    )]
+    Text {
+        /// The class.
+        class: String,
+        /// Its text.
+        text: String,
+        /// The tokens in it.
+        tokens: usize,
+        /// The most that the model reads.
+        most: usize,
     },
     /// A background profile cannot be used.
     #[error("{}: not a background profile: {reason}", file.display())]

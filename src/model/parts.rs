@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::detect::Score;
 use super::manifest::Manifest;
-use super::{ClassId, ModelError, files};
+use super::{ClassId, ModelError, files, vocabulary};
 use crate::engine::{Engine, Graph, Tensor};
 use crate::geometry::Fit;
 
@@ -33,7 +33,13 @@ struct Part {
 }
 
 impl Parts {
-    pub(super) fn load(dir: &Path, manifest: &Manifest, engine: &dyn Engine) -> Result<Self, ModelError> {
+    /// Loads the graphs; `cache` is where embeddings of texts are kept.
+    pub(super) fn load(
+        dir: &Path,
+        manifest: &Manifest,
+        engine: &dyn Engine,
+        cache: Option<&Path>,
+    ) -> Result<Self, ModelError> {
         let graphs = manifest.precision(PRECISION).ok_or_else(|| ModelError::Manifest {
             file: dir.join(super::manifest::FILE),
             reason: format!("[graphs.{PRECISION}] is missing"),
@@ -44,10 +50,10 @@ impl Parts {
         };
         let text = match &manifest.embedding.text {
             Some(table) => files::read_tensor(&dir.join(table), "t")?,
-            None => {
+            None => vocabulary::embedded(manifest, cache, || {
                 let file = graphs.text.as_deref().unwrap_or_default();
-                part("text", file, &["tokens"], &["t"])?.run(&[("tokens", &tokens(manifest))])?.remove(0)
-            }
+                Ok(part("text", file, &["tokens"], &["t"])?.run(&[("tokens", &tokens(manifest))])?.remove(0))
+            })?,
         };
         let dimension = manifest.embedding.dimension;
         expect("text", "t", &text, &[manifest.classes.len(), dimension])?;

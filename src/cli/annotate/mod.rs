@@ -98,7 +98,7 @@ fn readable(input: &Path) -> Result<(), Failure> {
 fn open(config: &Config, model: Option<PathBuf>) -> Result<Analysis, Failure> {
     let folder = model.map_or_else(|| config.model_dir(), Ok)?;
     let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
-    let model = Model::open(&folder, engine.as_ref()).map_err(Failure::failed)?;
+    let model = Model::configured(&folder, engine.as_ref(), config).map_err(Failure::failed)?;
     Analysis::new(model, config).map_err(Failure::configuration)
 }
 

@@ -110,7 +110,7 @@ pub(super) fn bare(
     items: &[Sensed],
 ) -> Result<Bare, Failure> {
     let (metered, tally) = Metered::new(engine);
-    let model = Model::open(&config.model_dir()?, &metered).map_err(Failure::failed)?;
+    let model = Model::configured(&config.model_dir()?, &metered, config).map_err(Failure::failed)?;
     let mut analysis = Analysis::new(model, config).map_err(Failure::configuration)?;
     clear(&tally);
     let mut pairing = Pairing::new(Patience::Endless);

@@ -108,7 +108,8 @@ impl Bench {
     }
 
     fn analysis(&self) -> Result<Analysis, Failure> {
-        let model = Model::open(&self.config.model_dir()?, self.engine.as_ref()).map_err(Failure::failed)?;
+        let model = Model::configured(&self.config.model_dir()?, self.engine.as_ref(), &self.config)
+            .map_err(Failure::failed)?;
         Analysis::new(model, &self.config).map_err(Failure::configuration)
     }
 

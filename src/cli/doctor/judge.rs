@@ -33,7 +33,8 @@ pub(super) fn checks(
             return Ok(None);
         }
     };
-    let opened = Model::open(&folder, engine.as_ref()).and_then(|model| Analysis::new(model, config));
+    let opened =
+        Model::configured(&folder, engine.as_ref(), config).and_then(|model| Analysis::new(model, config));
     match opened {
         Ok(mut analysis) => {
             let manifest = analysis.model().manifest();

@@ -167,6 +167,16 @@ pub struct Embedding {
     pub dimension: usize,
     /// Safetensors file with `t`, `[N, D]`; without it the graph `text` computes `t`.
     pub text: Option<String>,
+    /// How the graph `text` wants words cut into tokens; without it, only the prompts in this manifest.
+    pub tokenizer: Option<Tokenizer>,
+}
+
+/// Ways to cut words into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokenizer {
+    /// CLIP's byte-pair encoding between start and end of text, at most 77 tokens.
+    Clip,
 }
 
 /// When a class counts as heard and seen; probabilities unless said otherwise.
@@ -186,7 +196,7 @@ pub struct Thresholds {
 }
 
 /// One class.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// Its identifier in messages and configuration.

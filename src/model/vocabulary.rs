@@ -1,0 +1,116 @@
+//! Open vocabulary: classes in the user's own words, as texts whose embeddings are computed once and kept.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use instant_clip_tokenizer::{Token, Tokenizer as ClipTokenizer};
+use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
+
+use super::manifest::{Class, Manifest};
+use super::{ModelError, detect, files};
+use crate::config::Detection;
+use crate::engine::Tensor;
+
+/// Tokens of a text that CLIP reads, without start and end.
+const MOST_TOKENS: usize = 75;
+
+impl Manifest {
+    /// The manifest with the classes that the configuration names. A model that reads free text knows
+    /// exactly those, in that order, or its own where none is named; any other keeps its list.
+    ///
+    /// # Errors
+    /// A prompt for a model of fixed texts or for a class that is not named, or a text of impossible length.
+    pub fn with_classes(mut self, config: &Detection) -> Result<Self, ModelError> {
+        let prompted = config.prompts.keys().next();
+        if self.embedding.tokenizer.is_none() || self.embedding.text.is_some() {
+            return match prompted {
+                Some(class) => Err(ModelError::Fixed { model: self.name, class: class.clone() }),
+                None => Ok(self),
+            };
+        }
+        if config.classes.is_empty() && prompted.is_none() {
+            return Ok(self);
+        }
+        let own = self.classes.iter().map(|class| &class.name);
+        let named: Vec<_> =
+            if config.classes.is_empty() { own.collect() } else { config.classes.iter().collect() };
+        let tokenizer = ClipTokenizer::new();
+        let mut classes: Vec<Class> = Vec::with_capacity(named.len());
+        for name in named {
+            if !classes.iter().any(|class| &class.name == name) {
+                classes.push(self.worded(name, config, &tokenizer)?);
+            }
+        }
+        self.classes = classes;
+        match config.prompts.keys().find(|name| self.class(name).is_none()) {
+            Some(name) => Err(detect::unknown(&self, "detection.prompts", name)),
+            None => Ok(self),
+        }
+    }
+
+    /// The class `name`: as it stands in the manifest, or with the words of the configuration.
+    fn worded(&self, name: &str, config: &Detection, tokenizer: &ClipTokenizer) -> Result<Class, ModelError> {
+        let own = self.class(name).and_then(|id| self.classes.get(id));
+        let template = config.prompts.get(name);
+        if let (Some(own), None) = (own, template) {
+            return Ok(own.clone());
+        }
+        let prompt = template.map_or("{}", String::as_str).replace("{}", &name.replace('_', " "));
+        let mut tokens = Vec::new();
+        tokenizer.encode(&prompt, &mut tokens);
+        if !(1..=MOST_TOKENS).contains(&tokens.len()) {
+            let (class, tokens) = (name.to_owned(), tokens.len());
+            return Err(ModelError::Text { class, text: prompt, tokens, most: MOST_TOKENS });
+        }
+        tokens.insert(0, tokenizer.start_of_text());
+        tokens.push(tokenizer.end_of_text());
+        let tokens = tokens.into_iter().map(|token: Token| u32::from(token.to_u16())).collect();
+        Ok(Class { name: name.to_owned(), prompt, tokens, ..own.cloned().unwrap_or_default() })
+    }
+}
+
+/// `t` of the manifest's classes: the one kept in the folder `cache` for this model and these texts, or
+/// `compute`d and kept.
+pub(super) fn embedded(
+    manifest: &Manifest,
+    cache: Option<&Path>,
+    compute: impl FnOnce() -> Result<Tensor, ModelError>,
+) -> Result<Tensor, ModelError> {
+    let Some(cache) = cache else { return compute() };
+    let file = cache.join(format!("{}.safetensors", key(manifest)));
+    let shape = [manifest.classes.len(), manifest.embedding.dimension];
+    if let Ok(kept) = files::read_tensor(&file, "t")
+        && kept.shape == shape
+    {
+        return Ok(kept);
+    }
+    let t = compute()?;
+    if let Err(error) = keep(&file, &t) {
+        tracing::warn!("{}: the embeddings of the texts cannot be kept: {error}", file.display());
+    }
+    Ok(t)
+}
+
+/// Another name for other files of the model or other texts.
+fn key(manifest: &Manifest) -> String {
+    let mut hash = Sha256::new();
+    manifest.files.iter().for_each(|file| hash.update(&file.sha256));
+    for class in &manifest.classes {
+        class.tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
+        hash.update(u32::MAX.to_le_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes `t` so that the file is there whole or not at all.
+fn keep(file: &Path, t: &Tensor) -> io::Result<()> {
+    let bytes: Vec<u8> = t.data.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, t.shape.clone(), &bytes).map_err(io::Error::other)?;
+    let whole = safetensors::serialize([("t", view)], None).map_err(io::Error::other)?;
+    file.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let unfinished = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&unfinished, whole)?;
+    fs::rename(&unfinished, file)
+}
