@@ -54,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("scenes", type=Path, help="scenes.json")
     own.add_argument("--model", type=Path, required=True, help="a model folder")
     own.set_defaults(run=_eval)
+    own = commands.add_parser("speed", help="a training step beside its bare matrix products, on made-up features")
+    own.add_argument("--method", default="tvsl-two-stage")
+    own.add_argument("--batch", type=int, default=64)
+    own.add_argument("--classes", type=int, default=221)
+    own.add_argument("--dimension", type=int, default=1024)
+    own.set_defaults(run=_speed)
     return top
 
 
@@ -89,6 +95,14 @@ def _eval(chosen: argparse.Namespace) -> None:
     print(f"protocol: {PROGRAM}")
     for name, (value, low, high) in figures(by_program(chosen.model, labelled(chosen.scenes))).items():
         print(f"{name:<24}{value:8.2f}   {low:.2f}–{high:.2f}")
+
+
+def _speed(chosen: argparse.Namespace) -> None:
+    from .speed import measure
+
+    found = measure(chosen.method, chosen.batch, chosen.classes, chosen.dimension)
+    print(f"{found['step'] * 1e3:.0f} ms a step, {found['products'] * 1e3:.0f} ms of it bare products: {found['share']:.2f}; "
+          f"{found['scenes']:.0f} scenes/s")
 
 
 if __name__ == "__main__":
