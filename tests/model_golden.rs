@@ -1,10 +1,12 @@
 //! The default model computes what its independent NumPy reference computed.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use tvsl::config;
 use tvsl::engine::{self, Engine, Graph, Tensor};
+use tvsl::model::manifest::File;
 use tvsl::model::{Manifest, Spectrogram, read_tensor};
 
 /// Largest relative L2 error.
@@ -104,4 +106,17 @@ fn log_mel_front_end() {
     Spectrogram::new(&settings, manifest.audio.sample_rate).push(wave.data, &mut frames);
     let count = frames.len() / settings.bands;
     assert_close("log_mel", &Tensor::new([count, settings.bands], frames).expect("whole frames"));
+}
+
+/// What the repository promises of the model that it ships.
+#[test]
+fn the_shipped_model_is_small_licensed_and_names_people() {
+    let manifest = Manifest::read(folder()).expect("the manifest reads");
+    assert!(manifest.classes.len() >= 50 && manifest.class("person").is_some());
+    assert!(manifest.classes.iter().all(|class| !class.prompt.is_empty()));
+    let size = |file: &File| fs::metadata(folder().join(&file.path)).expect(&file.path).len();
+    assert!(manifest.files.iter().map(size).sum::<u64>() <= 20_000_000);
+    for file in &manifest.files {
+        assert!(!file.license.is_empty() && !file.source.is_empty(), "{}", file.path);
+    }
 }

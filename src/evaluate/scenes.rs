@@ -100,7 +100,7 @@ pub enum ScenesError {
         error: std::io::Error,
     },
     /// Not JSON, or not the JSON of scenes.
-    #[error("{path}: {place}: {error}")]
+    #[error("{path}: {place}: {error}; `tvsl eval --help` shows the form")]
     Format {
         /// The file.
         path: PathBuf,

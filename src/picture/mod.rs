@@ -2,6 +2,7 @@
 
 mod canvas;
 pub mod colour;
+mod font;
 mod text;
 
 use std::path::{Path, PathBuf};

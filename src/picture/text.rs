@@ -1,59 +1,14 @@
 //! Text: labels on plates of their class's colour, and the caption along the lower edge.
 
-use std::sync::LazyLock;
-
-use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
-
 use super::canvas::{Area, Canvas};
 use super::colour::Rgb;
+use super::font::{self, width};
 use super::{Mark, Scale};
 use crate::geometry::Size;
 
-/// Roboto Medium (Apache-2.0, see NOTICE) with the Latin, Greek and Cyrillic letters.
-static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    FontRef::try_from_slice(include_bytes!("roboto-medium-subset.ttf")).expect("the bundled font is whole")
-});
-
-/// Width in pixels of `text` at `size` pixels, kerning included.
-fn width(text: &str, size: f32) -> f32 {
-    lay_out(text, size).last().map_or(0.0, |&(glyph, x)| x + scaled(size).h_advance(glyph))
-}
-
-fn scaled(size: f32) -> ab_glyph::PxScaleFont<&'static FontRef<'static>> {
-    FONT.as_scaled(PxScale::from(size))
-}
-
-/// Glyphs with their distance from the start of the line.
-fn lay_out(text: &str, size: f32) -> Vec<(GlyphId, f32)> {
-    let font = scaled(size);
-    let (mut x, mut before) = (0.0, None);
-    let mut glyphs = Vec::new();
-    for letter in text.chars().filter(|c| !c.is_control()) {
-        let glyph = font.glyph_id(letter);
-        x += before.map_or(0.0, |before| font.kern(before, glyph));
-        glyphs.push((glyph, x));
-        x += font.h_advance(glyph);
-        before = Some(glyph);
-    }
-    glyphs
-}
-
 /// Draws one line of text whose line box begins at `(x, y)`.
-fn draw(canvas: &mut Canvas, text: &str, size: f32, (x, y): (f32, f32), colour: Rgb) {
-    let baseline = y + scaled(size).ascent();
-    for (glyph, offset) in lay_out(text, size) {
-        let glyph = glyph.with_scale_and_position(size, point(x + offset, baseline));
-        let Some(outline) = FONT.outline_glyph(glyph) else { continue };
-        let corner = outline.px_bounds().min;
-        outline.draw(|dx, dy, cover| {
-            canvas.blend(
-                corner.x as i64 + i64::from(dx),
-                corner.y as i64 + i64::from(dy),
-                colour,
-                cover.min(1.0),
-            );
-        });
-    }
+fn draw(canvas: &mut Canvas, text: &str, size: f32, start: (f32, f32), colour: Rgb) {
+    font::draw(text, size, start, |x, y, cover| canvas.blend(x, y, colour, cover));
 }
 
 /// Where the label of `mark` goes: above its box, else inside its upper edge, else below; moved down
