@@ -6,7 +6,7 @@ use crate::clock::Instant;
 use crate::config::Config;
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
-use crate::model::{Background, ClassId, Decision, Hearing, HeatMap, Model, ModelError, Score};
+use crate::model::{Background, ClassId, Decision, Hearing, HeatMap, Manifest, Model, ModelError, Score};
 use crate::regions::regions;
 use crate::track::{Detection, Track, Tracker};
 
@@ -74,16 +74,23 @@ impl Analysis {
     /// When the configuration names a class that the model lacks, or the background is unreadable.
     pub fn new(model: Model, config: &Config) -> Result<Self, ModelError> {
         let manifest = model.manifest();
-        let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
-        let background = profile.map(|path| Background::read(path)).transpose()?;
         Ok(Self {
-            decision: Decision::new(manifest, &config.detection, background.as_ref())?
-                .keeping(config.tracking.keep),
+            decision: decision(manifest, config)?,
             map_thresholds: manifest.map_thresholds(),
             tracker: Tracker::new(&config.tracking),
             audio: Duration::ZERO,
             model,
         })
+    }
+
+    /// Goes on with other settings of detection and tracking; nothing that was heard or seen is lost.
+    ///
+    /// # Errors
+    /// As [`Analysis::new`]; the settings before stay in force.
+    pub fn configure(&mut self, config: &Config) -> Result<(), ModelError> {
+        self.decision = decision(self.model.manifest(), config)?;
+        self.tracker.configure(&config.tracking);
+        Ok(())
     }
 
     /// The model in use.
@@ -142,6 +149,13 @@ impl Analysis {
         let pairs = present.into_iter().zip(maps);
         pairs.map(|(score, map)| Detection { score, regions: regions(map, threshold(map.class)) }).collect()
     }
+}
+
+fn decision(manifest: &Manifest, config: &Config) -> Result<Decision, ModelError> {
+    let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
+    let background = profile.map(|path| Background::read(path)).transpose()?;
+    let decision = Decision::new(manifest, &config.detection, background.as_ref())?;
+    Ok(decision.keeping(config.tracking.keep))
 }
 
 impl SoundWindow {

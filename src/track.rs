@@ -72,6 +72,11 @@ impl Tracker {
         Self { config: config.clone(), live: Vec::new(), next_id: 1, now: Instant::ZERO }
     }
 
+    /// Goes on with other settings; what is there stays.
+    pub fn configure(&mut self, config: &config::Tracking) {
+        self.config = config.clone();
+    }
+
     /// Takes what one frame shows. Gives the start or update of every track that is present and the
     /// end of every track that is over, ends last. Where time runs backwards everything ends first.
     pub fn update(&mut self, now: Instant, detections: &[Detection]) -> Vec<Track> {

@@ -82,6 +82,38 @@ fn a_camera_that_freezes_is_taken_down_and_opened_again() {
 }
 
 #[test]
+fn a_changed_configuration_is_put_in_force_and_a_wrong_one_refused() {
+    let (place, port) = (Place::new(), free_port());
+    let server = Server::on(port, STREAM);
+    let text = network_camera(port);
+    let mut daemon = Daemon::start(&place.config(&text));
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    place.config(&format!("{text}port = 0\n"));
+    daemon.signal("HUP");
+    daemon.log.find(|line| line.contains("is refused"));
+    let reason = daemon.log.find(|line| line.contains("mqtt.port"));
+    assert!(reason.contains("tvsl.toml:") && reason.contains("out of range"), "{reason}");
+    daemon.messages.find(|line| line.contains("\"event\":\"update\""));
+    place.config(&format!("{text}[detection]\nclasses = [\"no such class\"]\n"));
+    daemon.signal("HUP");
+    daemon.log.find(|line| line.contains("is refused"));
+    daemon.log.find(|line| line.contains("no such class"));
+    daemon.messages.find(|line| line.contains("\"event\":\"update\""));
+    // Another class is wanted: what was reported ends, without the camera being opened again.
+    place.config(&format!("{text}[detection]\nclasses = [\"green\"]\n"));
+    daemon.signal("HUP");
+    daemon.messages.find(|line| line.contains("\"ended\":[{"));
+    place.config(&text);
+    daemon.signal("HUP");
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    let log = daemon.log.rest();
+    assert!(!log.iter().any(|line| line.contains("trying again")), "the camera was opened again: {log:?}");
+    drop(server);
+}
+
+#[test]
 fn a_camera_that_never_answers_does_not_hold_up_the_stop() {
     let place = Place::new();
     // Connections are accepted by the kernel, and nobody ever speaks.

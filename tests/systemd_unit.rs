@@ -100,6 +100,7 @@ fn it_keeps_its_promises() {
         "Restart=on-failure",
         "RestartPreventExitStatus=78",
         "ExecStart=/usr/bin/tvsl run",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "DevicePolicy=closed",
         "WantedBy=multi-user.target",
     ] {

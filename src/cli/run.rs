@@ -46,7 +46,12 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         Some(seconds) => {
             learn(&config, analysis, &clock, Duration::from_secs(seconds.into()), &arguments.out)
         }
-        None => pipeline::serve(&config, analysis, &clock, arguments.stdout).map_err(Failure::failed),
+        None => {
+            let again = common.clone();
+            let read_again =
+                move || again.find().map(|(config, _)| config.into()).map_err(|error| error.to_string());
+            pipeline::serve(&config, analysis, &clock, arguments.stdout, read_again).map_err(Failure::failed)
+        }
     }
 }
 

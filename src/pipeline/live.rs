@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::device::Device;
 use super::lifecycle::{Lifecycle, State};
+use super::reload::Changes;
 use super::vigil::{PictureVigil, SoundVigil};
 use crate::capture::{self, Camera, CaptureError, Microphone, Pace, Wanted};
 use crate::clock::Instant;
@@ -54,6 +55,27 @@ impl Live {
             heard: SoundVigil::default(),
             stall: config.camera.stall,
             frozen: real.then_some(config.camera.frozen),
+        }
+    }
+
+    /// Closes the devices that `changes` names; [`Live::tend`] opens what is configured now in their place.
+    pub fn replace(
+        &mut self,
+        config: &Config,
+        changes: &Changes,
+        wanted: &Wanted,
+        (out, receiver): (&Sender, &Receiver),
+        now: Instant,
+    ) {
+        let new = Self::new(config, wanted, out, now);
+        if changes.microphone || matches!(self.sound, Sound::Track(_)) {
+            (self.sound, self.heard) = (new.sound, new.heard);
+            receiver.forget(Sense::Microphone);
+        }
+        if changes.camera {
+            (self.camera, self.picture) = (new.camera, new.picture);
+            (self.stall, self.frozen) = (new.stall, new.frozen);
+            receiver.forget(Sense::Camera);
         }
     }
 

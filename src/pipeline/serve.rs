@@ -15,8 +15,9 @@ use crate::config::Config;
 use crate::message::{Health, Info, Message};
 use crate::publish::{Teller, mqtt};
 
+use super::reload::Inbox;
 use super::supervise::run_as;
-use super::{Observer, PipelineError, Stop};
+use super::{Observer, PipelineError, Reloaded, Stop};
 
 /// Why the daemon ended with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -38,22 +39,30 @@ pub enum ServeError {
 }
 
 /// Runs the daemon until its recording is over or it is told to stop (SIGTERM, SIGINT; a second signal
-/// stops at once). Messages go to the broker and, with `stdout`, to standard output as JSON lines.
+/// stops at once). On SIGHUP `read_again` reads the configuration anew. Messages go to the broker and, with `stdout`, to standard output as JSON lines.
 ///
 /// # Errors
 /// The pipeline gave up, or the system refuses a thread or a signal handler.
-pub fn serve(config: &Config, analysis: Analysis, clock: &dyn Clock, stdout: bool) -> Result<(), ServeError> {
+pub fn serve(
+    config: &Config,
+    analysis: Analysis,
+    clock: &dyn Clock,
+    stdout: bool,
+    read_again: impl Fn() -> Reloaded + Send + 'static,
+) -> Result<(), ServeError> {
     let system = |what| move |error| ServeError::System { what, error };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(system("an event loop"))?;
     let stop = Arc::new(Stop::default());
-    runtime.block_on(async { watch_signals(Arc::clone(&stop)) }).map_err(system("signal handlers"))?;
+    let inbox = Arc::new(Inbox::default());
+    let signals = async { watch_signals(Arc::clone(&stop), Arc::clone(&inbox), read_again) };
+    runtime.block_on(signals).map_err(system("signal handlers"))?;
     let number = fastrand::u32(..);
     let info = Info::new(config, analysis.model());
     let teller = config.mqtt.enabled.then(|| Teller::new(config, info, number, clock));
     let teller = teller.as_ref();
     let finished = Arc::new(Notify::new());
     thread::scope(|scope| {
-        let mut outlet = Outlet { teller, stdout };
+        let mut outlet = Outlet { teller, stdout, inbox };
         let done = Done(Arc::clone(&finished));
         let body = move || {
             let _done = done;
@@ -93,9 +102,14 @@ impl Drop for Done {
 struct Outlet<'a> {
     teller: Option<&'a Teller<'a>>,
     stdout: bool,
+    inbox: Arc<Inbox>,
 }
 
 impl Observer for Outlet<'_> {
+    fn reloaded(&mut self) -> Option<Reloaded> {
+        self.inbox.take()
+    }
+
     fn message(&mut self, message: Message) {
         if self.stdout {
             self.stdout = print(&message).is_ok();
@@ -126,8 +140,13 @@ fn print(message: &Message) -> io::Result<()> {
     out.flush()
 }
 
-/// The first signal asks to stop, the second stops at once.
-fn watch_signals(stop: Arc<Stop>) -> io::Result<()> {
+/// SIGHUP reads the configuration again. The first SIGTERM or SIGINT asks to stop, the second stops at once.
+fn watch_signals(
+    stop: Arc<Stop>,
+    inbox: Arc<Inbox>,
+    read_again: impl Fn() -> Reloaded + Send + 'static,
+) -> io::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         let mut signals = 0;
@@ -135,6 +154,10 @@ fn watch_signals(stop: Arc<Stop>) -> io::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hang_up.recv() => {
+                    inbox.put(read_again());
+                    continue;
+                }
             }
             signals += 1;
             if signals > 1 {

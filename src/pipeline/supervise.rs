@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{self, CaptureError, Pace, Wanted};
@@ -18,11 +18,12 @@ use crate::geometry::Size;
 use crate::message::{Composer, Health, Message, Moment};
 use crate::model::ModelError;
 use crate::notify::Notifier;
-use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
+use crate::queue::{self, Empty, Limits, Receiver, Sender, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
 use super::Stop;
 use super::live::Live;
+use super::reload::{Changes, Reloaded};
 
 /// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
 const TURN: Duration = Duration::from_millis(100);
@@ -36,6 +37,11 @@ pub trait Observer {
 
     /// A part of the device works better or worse than before.
     fn health(&mut self, _health: Health) {}
+
+    /// The configuration file as it was read again, once for every reading.
+    fn reloaded(&mut self) -> Option<Reloaded> {
+        None
+    }
 
     /// A frame was analysed.
     fn analysed(&mut self, _analysed: &Analysed) {}
@@ -113,7 +119,8 @@ fn run_at(
     let notifier = Notifier::new();
     let (analysed, failures, latest) = (0, 0, Instant::ZERO);
     let supervisor = Supervisor {
-        config,
+        config: config.clone(),
+        refused: String::new(),
         clock,
         stop,
         observer,
@@ -129,7 +136,9 @@ fn run_at(
 }
 
 struct Supervisor<'a> {
-    config: &'a Config,
+    config: Config,
+    /// Why the newest configuration file is not in force; empty if it is.
+    refused: String,
     clock: &'a dyn Clock,
     stop: &'a Stop,
     observer: &'a mut dyn Observer,
@@ -160,7 +169,7 @@ impl Supervisor<'_> {
     fn watch(&mut self) -> Result<(), PipelineError> {
         let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
         let began = self.clock.now();
-        let mut live = Live::new(self.config, &self.wanted(), &sender, began);
+        let mut live = Live::new(&self.config, &self.wanted(), &sender, began);
         let mut pairing = Pairing::new(Patience::AtMost(self.config.window.wait));
         if live.deaf() {
             pairing.no_more_sound();
@@ -177,6 +186,9 @@ impl Supervisor<'_> {
                 self.finish_tracks();
             }
             self.tell(&mut live, began);
+            if let Some(reloaded) = self.observer.reloaded() {
+                self.reload(reloaded, &mut live, &sender, &receiver);
+            }
         }
         let shed = receiver.shed();
         if shed.frames + shed.samples > 0 {
@@ -223,9 +235,36 @@ impl Supervisor<'_> {
         live.news(moment).into_iter().for_each(|health| self.observer.health(health));
         self.notifier.progress(now);
         if !live.whole() {
-            self.notifier.status(now, || format!("waiting: {}", live.missing()));
+            self.notifier.status(now, || format!("waiting: {}{}", live.missing(), self.refused));
             if now.since(began) > self.config.service.start_within {
                 self.notifier.ready();
+            }
+        }
+    }
+
+    /// Puts a new configuration in force: settings of judgement at once, others by opening their device
+    /// anew. A wrong one changes nothing.
+    fn reload(&mut self, reloaded: Reloaded, live: &mut Live, sender: &Sender, receiver: &Receiver) {
+        let judged = reloaded.and_then(|new| {
+            let changes = Changes::between(&self.config, &new);
+            let configured = if changes.judgement { self.analysis.configure(&new) } else { Ok(()) };
+            configured.map(|()| (new, changes)).map_err(|error| error.to_string())
+        });
+        match judged {
+            Ok((new, changes)) => {
+                if changes.camera || changes.microphone {
+                    live.replace(&new, &changes, &self.wanted(), (sender, receiver), self.clock.now());
+                    self.finish_tracks();
+                }
+                info!(?changes, "the configuration was read again");
+                if !changes.later.is_empty() {
+                    warn!(sections = ?changes.later, "these sections take effect at the next start only");
+                }
+                (self.config, self.refused) = (*new, String::new());
+            }
+            Err(why) => {
+                error!("the changed configuration is refused, the one before stays in force:\n{why}");
+                self.refused = format!("; refused: {}", why.lines().next().unwrap_or_default());
             }
         }
     }
@@ -297,7 +336,8 @@ impl Supervisor<'_> {
         let message = self.composer.compose(&analysed, moment);
         self.observer.analysed(&analysed);
         let frames = self.analysed;
-        self.notifier.status(self.clock.now(), || status_line(frames, message.as_ref()));
+        let line = || status_line(frames, message.as_ref()) + &self.refused;
+        self.notifier.status(self.clock.now(), line);
         message.into_iter().for_each(|message| self.observer.message(message));
         Ok(())
     }
