@@ -1,46 +1,21 @@
 //! Subscribers are told through a real broker, and every fault of the broker is survived.
 
+mod broker;
 mod daemon;
 mod support;
 mod wire;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use daemon::{Daemon, Lines, PATIENCE, Place};
+use broker::{Broker, free_port, more};
+use daemon::{Daemon, Lines, Place};
 use serde_json::Value;
 use wire::Wire;
-
-/// A mosquitto; killed when dropped.
-struct Broker(Child);
-
-impl Broker {
-    fn start(place: &Place, port: u16, settings: &str) -> Self {
-        let file = place.path("mosquitto.conf");
-        std::fs::write(&file, format!("listener {port} 127.0.0.1\n{settings}\n")).expect("room for a file");
-        let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new("mosquitto");
-        command.arg("-c").arg(&file).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
-        let broker = Self(command.spawn().expect("mosquitto is installed: `make setup-test`"));
-        let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "mosquitto does not start");
-            std::thread::yield_now();
-        }
-        broker
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// An independent client, which prints `topic payload` lines; killed when dropped.
 struct Subscriber {
@@ -111,10 +86,6 @@ impl Drop for Subscriber {
 
 const OPEN: &str = "allow_anonymous true";
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.local_addr()).expect("a free port").port()
-}
-
 /// A place whose configuration plays red that hums, for ever, to the broker on `port`.
 fn place(port: u16) -> (Place, std::path::PathBuf) {
     let place = Place::new();
@@ -132,12 +103,6 @@ fn works_on(daemon: &Daemon) {
         let message: Value = serde_json::from_str(line).expect("JSON");
         message["published"].as_f64().is_some_and(|published| published > now + 0.5)
     });
-}
-
-/// Adds lines to the section `[mqtt]`, which is the last.
-fn more(config: &Path, lines: &str) {
-    let text = std::fs::read_to_string(config).expect("a file");
-    std::fs::write(config, format!("{text}{lines}\n")).expect("room for a file");
 }
 
 fn start(config: &Path) -> Daemon {

@@ -23,7 +23,7 @@ pub use error::{ConfigError, Fault};
 pub use judgement::{Detection, Engine, EngineKind, Model, Thresholds, Tracking, Window};
 pub use lens::Lens;
 pub use search::{ModelNotFound, Origin, places};
-pub use service::{Log, LogFormat, LogLevel, Mqtt, Service};
+pub use service::{Address, Log, LogFormat, LogLevel, Mqtt, Service, Tls};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,16 @@ impl Config {
     /// others stay relative to the working directory.
     fn anchor(&mut self) {
         let Some(base) = &self.base else { return };
-        for path in [&mut self.camera.file.path, &mut self.detection.background, &mut self.engine.library] {
+        let mqtt = &mut self.mqtt;
+        for path in [
+            &mut self.camera.file.path,
+            &mut self.detection.background,
+            &mut self.engine.library,
+            &mut mqtt.password_file,
+            &mut mqtt.tls.ca_file,
+            &mut mqtt.tls.certificate_file,
+            &mut mqtt.tls.key_file,
+        ] {
             let beside = base.join(&*path);
             if !path.as_os_str().is_empty() && beside.exists() {
                 *path = beside;

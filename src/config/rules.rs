@@ -12,6 +12,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
         rtsp(config),
         classes(config),
         lens::fault(&config.camera.lens),
+        keys(config),
     ];
     faults.into_iter().flatten().collect()
 }
@@ -65,4 +66,19 @@ fn classes(config: &Config) -> Option<Fault> {
         Fault::rule("detection.classes", "holds an empty name".into())
             .help("expected names of classes, such as [\"dog\"], or [] for every class")
     })
+}
+
+/// A certificate is nothing without its key, a password nothing without its user.
+fn keys(config: &Config) -> Option<Fault> {
+    let (mqtt, tls) = (&config.mqtt, &config.mqtt.tls);
+    let missing = |key: &str, other: &str| {
+        Fault::rule(key, format!("is set, but {other} is not")).help(format!("set {other} too"))
+    };
+    let given = |path: &std::path::Path| !path.as_os_str().is_empty();
+    match (given(&tls.certificate_file), given(&tls.key_file)) {
+        (true, false) => Some(missing("mqtt.tls.certificate_file", "key_file")),
+        (false, true) => Some(missing("mqtt.tls.key_file", "certificate_file")),
+        _ => (given(&mqtt.password_file) && mqtt.username.is_empty())
+            .then(|| missing("mqtt.password_file", "username")),
+    }
 }

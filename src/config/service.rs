@@ -2,6 +2,8 @@
 
 use super::value;
 use serde::Deserialize;
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[mqtt]`: the broker.
@@ -22,6 +24,13 @@ pub struct Mqtt {
     /// Name of this client at the broker; never empty once a configuration is loaded.
     #[serde(deserialize_with = "value::client_id")]
     pub client_id: String,
+    /// Brokers that are tried when the first is away.
+    #[serde(deserialize_with = "value::addresses")]
+    pub fallbacks: Vec<Address>,
+    /// Who this client is; empty: nobody.
+    pub username: String,
+    /// File or systemd credential with the password; empty: none.
+    pub password_file: PathBuf,
     /// Time between signs of life when nothing else is sent.
     #[serde(deserialize_with = "value::keep_alive")]
     pub keep_alive: Duration,
@@ -42,6 +51,45 @@ pub struct Mqtt {
     /// Most messages of `events` that wait for the broker.
     #[serde(deserialize_with = "value::store")]
     pub keep_events: usize,
+    /// Encryption.
+    pub tls: Tls,
+}
+
+impl Mqtt {
+    /// Every broker, in the order in which they are tried.
+    pub fn brokers(&self) -> Vec<Address> {
+        let first = Address { host: self.host.clone(), port: self.port };
+        std::iter::once(first).chain(self.fallbacks.iter().cloned()).collect()
+    }
+}
+
+/// Where a broker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name or number of the host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// `[mqtt.tls]`: encryption.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Whether the connection is encrypted.
+    pub enabled: bool,
+    /// Authorities to trust, PEM; empty: the system's.
+    pub ca_file: PathBuf,
+    /// This client's certificate, PEM; empty: none.
+    pub certificate_file: PathBuf,
+    /// Its key, PEM: a file or a systemd credential.
+    pub key_file: PathBuf,
 }
 
 /// `[log]`: what is logged, and how.

@@ -2,6 +2,7 @@
 //! the sentence that a user will read.
 
 use super::devices::Channel;
+use super::service::Address;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, de};
 use std::collections::BTreeMap;
@@ -143,6 +144,25 @@ fn text<'de, D: Deserializer<'de>>(d: D, fault: impl Fn(&str) -> Option<String>)
 
 pub(super) fn word<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     text(d, |s| s.trim().is_empty().then(|| "is empty, expected a name".into()))
+}
+
+/// Reads a list of `HOST:PORT`.
+pub(super) fn addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Address>, D::Error> {
+    let texts = Vec::<String>::deserialize(d)?;
+    let address = |text: &String| {
+        let (host, port) = text.rsplit_once(':')?;
+        let fine = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+        let port = port.parse().ok().filter(|port| *port > 0 && fine)?;
+        Some(Address { host: host.into(), port })
+    };
+    let read = |text| {
+        address(text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is no broker, expected \"HOST:PORT\", such as \"192.168.1.11:1883\""
+            ))
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 pub(super) fn path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {

@@ -8,8 +8,8 @@ use rumqttc::{AsyncClient, ConnectionError, Event, Packet, PublishOptions, QoS};
 use tokio::runtime::Builder;
 
 use super::Check;
-use crate::config::Config;
-use crate::publish::mqtt;
+use crate::config::{Address, Config};
+use crate::publish::mqtt::{self, AccessError};
 
 /// Longest time for each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +69,9 @@ fn talk(config: &Config) -> Check {
             let cure = "look at the broker's log for what it says about this client";
             Check::failed(STAGE, told, cure)
         }
+        Ok(Err(Told::Access(error))) => {
+            Check::failed(STAGE, error.to_string(), "mend the file that the message names")
+        }
         Ok(Err(Told::Refused)) => Check::failed(STAGE, format!("may not subscribe to {topic}"), rights),
         Err(_) => {
             let found = format!("a message to {topic} did not come back within {} s", PATIENCE.as_secs());
@@ -80,6 +83,7 @@ fn talk(config: &Config) -> Check {
 /// Why no message came back.
 enum Told {
     Connection(Box<ConnectionError>),
+    Access(AccessError),
     Refused,
 }
 
@@ -87,7 +91,9 @@ enum Told {
 async fn echo(config: &Config, topic: &str) -> Result<(), Told> {
     let word = format!("{:016x}", fastrand::u64(..));
     let client_id = format!("{}-doctor", config.mqtt.client_id);
-    let (client, mut connection) = AsyncClient::builder(mqtt::access(config, &client_id)).capacity(4).build();
+    let broker = Address { host: config.mqtt.host.clone(), port: config.mqtt.port };
+    let options = mqtt::access(config, &broker, &client_id).map_err(Told::Access)?;
+    let (client, mut connection) = AsyncClient::builder(options).capacity(4).build();
     loop {
         match connection.poll().await.map_err(|error| Told::Connection(Box::new(error)))? {
             Event::Incoming(Packet::ConnAck(_)) => {

@@ -1,29 +1,91 @@
-//! How the broker is reached, and what a failure to reach it means.
+//! How the broker is reached, what it is shown, and what a failure to reach it means.
 
-use rumqttc::{ConnectionError, LastWill, MqttOptions, QoS};
+use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use rumqttc::tokio_rustls::rustls::{self, CertificateError};
+use rumqttc::{ConnectionError, LastWill, MqttOptions, QoS, TlsConfiguration, TlsError, Transport};
+
+use super::secret::{self, SecretError};
+use crate::config::{Address, Config, Tls};
 use crate::message::Presence;
 use crate::publish::store::WINDOW;
 
 /// A message larger than this is no message of ours.
 const LARGEST_PACKET: usize = 256 * 1024;
+/// Where systems keep the certificates of the authorities that they trust.
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// How the configured broker is reached and what it is shown, for a client called `client_id`.
-pub fn access(config: &Config, client_id: &str) -> MqttOptions {
-    let mut options = MqttOptions::new(client_id, (config.mqtt.host.clone(), config.mqtt.port));
-    options.set_keep_alive(u16::try_from(config.mqtt.keep_alive.as_secs()).unwrap_or(u16::MAX));
+/// Why a broker cannot even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A password or a key.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A certificate.
+    #[error("{key}: {}: {error}", path.display())]
+    Certificate {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The system has no certificates of authorities.
+    #[error("no certificates of authorities are installed ({}); install ca-certificates, or set [mqtt.tls] ca_file", SYSTEM_ROOTS.join(", "))]
+    NoRoots,
+}
+
+/// How `broker` is reached and what it is shown, for a client called `client_id`.
+///
+/// # Errors
+/// A file with a password, a key or a certificate cannot be used.
+pub fn access(config: &Config, broker: &Address, client_id: &str) -> Result<MqttOptions, AccessError> {
+    let mqtt = &config.mqtt;
+    let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
+    options.set_keep_alive(u16::try_from(mqtt.keep_alive.as_secs()).unwrap_or(u16::MAX));
     options.set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
-    options
+    if !mqtt.password_file.as_os_str().is_empty() {
+        let password = secret::read("mqtt.password_file", &mqtt.password_file)?;
+        options.set_credentials(mqtt.username.clone(), password);
+    } else if !mqtt.username.is_empty() {
+        options.set_username(mqtt.username.clone());
+    }
+    if mqtt.tls.enabled {
+        options.set_transport(Transport::tls_with_config(encryption(&mqtt.tls)?));
+    }
+    Ok(options)
 }
 
 /// The same for the daemon: with its last will.
-pub(super) fn options(config: &Config) -> MqttOptions {
-    let mut options = access(config, &config.mqtt.client_id);
+pub(super) fn options(config: &Config, broker: &Address) -> Result<MqttOptions, AccessError> {
+    let mut options = access(config, broker, &config.mqtt.client_id)?;
     options.set_inflight(WINDOW as u16);
     let gone = Presence::Offline.word();
     options.set_last_will(LastWill::new(config.topic("status"), gone, QoS::AtLeastOnce, true));
-    options
+    Ok(options)
+}
+
+/// Certificates are always verified; there is no setting against it.
+fn encryption(tls: &Tls) -> Result<TlsConfiguration, AccessError> {
+    let ca = if tls.ca_file.as_os_str().is_empty() {
+        let roots = SYSTEM_ROOTS.iter().find_map(|path| std::fs::read(path).ok());
+        roots.ok_or(AccessError::NoRoots)?
+    } else {
+        certificate("mqtt.tls.ca_file", &tls.ca_file)?
+    };
+    let client_auth = if tls.certificate_file.as_os_str().is_empty() {
+        None
+    } else {
+        let key = secret::read("mqtt.tls.key_file", &tls.key_file)?;
+        Some((certificate("mqtt.tls.certificate_file", &tls.certificate_file)?, key))
+    };
+    Ok(TlsConfiguration::Simple { ca, alpn: None, client_auth })
+}
+
+fn certificate(key: &'static str, path: &Path) -> Result<Vec<u8>, AccessError> {
+    std::fs::read(path).map_err(|error| AccessError::Certificate { key, path: path.into(), error })
 }
 
 /// What went wrong, and what to look at.
@@ -31,7 +93,8 @@ pub fn reason(error: &ConnectionError) -> String {
     use rumqttc::ConnectReturnCode::{BadClientId, BadUserNamePassword, NotAuthorized, ServiceUnavailable};
     match error {
         ConnectionError::ConnectionRefused(NotAuthorized | BadUserNamePassword) => {
-            "it refuses this client: not authorised (it wants a user name and password, or forbids this client id)"
+            "it refuses this client: not authorised (a wrong or missing user name or password, or a forbidden client id); \
+             check [mqtt] username and password_file"
                 .into()
         }
         ConnectionError::ConnectionRefused(BadClientId) => {
@@ -41,7 +104,37 @@ pub fn reason(error: &ConnectionError) -> String {
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
             "it does not answer in time; check [mqtt] host and port, and the network".into()
         }
+        ConnectionError::Tls(TlsError::Io(error)) => mistrust(error),
+        ConnectionError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            mistrust(error)
+        }
         ConnectionError::Io(error) => format!("{error}; check [mqtt] host and port, and that the broker runs"),
         other => other.to_string(),
     }
+}
+
+/// Why the two ends do not trust each other.
+fn mistrust(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let cure = match inner {
+        Some(rustls::Error::InvalidCertificate(fault)) => match fault {
+            CertificateError::UnknownIssuer => "set [mqtt.tls] ca_file to the authority that signed it",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "renew it, and check the clock of this device"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "check the clock of this device"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "set [mqtt] host to a name that the certificate holds"
+            }
+            _ => "look at the broker's certificate",
+        },
+        Some(rustls::Error::AlertReceived(_)) => {
+            "the broker refuses; it may want [mqtt.tls] certificate_file and key_file"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "the broker speaks no TLS on this port; check [mqtt] port",
+        _ => "check that [mqtt] port is the broker's TLS port, and its log",
+    };
+    format!("TLS: {error}; {cure}")
 }

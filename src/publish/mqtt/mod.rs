@@ -4,8 +4,10 @@
 //! memory, so nothing can be lost or told twice between the two.
 
 mod access;
+mod secret;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-pub use access::{access, reason};
+pub use access::{AccessError, access, reason};
+pub use secret::SecretError;
 
 use super::store::{Ticket, WINDOW};
 use super::{Backoff, Teller};
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::message::{ClassState, Delivery, Presence, Report};
 use wire::Wire;
 
@@ -36,18 +39,23 @@ const GOODBYE: Duration = Duration::from_millis(800);
 /// Sends what `teller` has to tell to the configured broker until `stop` is notified, then says goodbye.
 /// Connects again for ever; every change of the connection is logged with its reason.
 pub async fn run(config: &Config, teller: &Teller<'_>, stop: Arc<Notify>) {
-    let mut publisher = Publisher { config, teller, earlier: false, said: String::new() };
+    let brokers = config.mqtt.brokers();
+    let mut publisher = Publisher { config, teller, earlier: false, said: BTreeMap::new() };
+    let mut turn = 0;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     loop {
         let began = Instant::now();
-        let lost = publisher.connection(&stop).await;
+        let lost = publisher.connection(&brokers[turn], &stop).await;
         teller.outbox().store().disconnected();
-        let Some(error) = lost else { return };
-        if began.elapsed() >= GOOD {
+        let Some(why) = lost else { return };
+        let good = began.elapsed() >= GOOD;
+        if good {
             backoff.reset();
         }
-        let wait = backoff.next(fastrand::f64());
-        publisher.complain(&error, wait);
+        let broker = &brokers[turn];
+        turn = if good { 0 } else { (turn + 1) % brokers.len() };
+        let wait = if turn == 0 { backoff.next(fastrand::f64()) } else { Duration::ZERO };
+        publisher.complain(broker, why, wait);
         tokio::select! {
             () = sleep(wait) => {}
             () = stop.notified() => return,
@@ -60,8 +68,8 @@ struct Publisher<'a> {
     teller: &'a Teller<'a>,
     /// Whether what an earlier run left at the broker was read.
     earlier: bool,
-    /// The last reason that was logged for a connection that failed.
-    said: String,
+    /// The last reason that was logged for a connection to a broker that failed.
+    said: BTreeMap<String, String>,
 }
 
 /// One connection.
@@ -74,10 +82,13 @@ struct Link {
 impl Publisher<'_> {
     /// Makes a connection and keeps it until it breaks (the reason), or until `stop` is notified and
     /// everything is said (`None`).
-    async fn connection(&mut self, stop: &Notify) -> Option<ConnectionError> {
-        let mut link = Link::new(self.config);
+    async fn connection(&mut self, broker: &Address, stop: &Notify) -> Option<String> {
+        let mut link = match Link::new(self.config, broker) {
+            Ok(link) => link,
+            Err(error) => return Some(error.to_string()),
+        };
         tokio::select! {
-            made = self.connect(&mut link) => if let Err(error) = made { return Some(error) },
+            made = self.connect(broker, &mut link) => if let Err(error) = made { return Some(reason(&error)) },
             () = stop.notified() => return None,
         }
         loop {
@@ -91,16 +102,16 @@ impl Publisher<'_> {
                 }
             };
             if let Err(error) = event.map(|event| self.take(&mut link, event)) {
-                return Some(error);
+                return Some(reason(&error));
             }
         }
     }
 
     /// Waits for the broker's consent. What an earlier run left behind is asked for before anything of
     /// this run can overwrite it.
-    async fn connect(&mut self, link: &mut Link) -> Result<(), ConnectionError> {
+    async fn connect(&mut self, broker: &Address, link: &mut Link) -> Result<(), ConnectionError> {
         while !matches!(link.network.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
-        info!(broker = self.broker(), "connected to the broker");
+        info!(%broker, "connected to the broker");
         self.said.clear();
         if !self.earlier && link.client.try_subscribe(self.config.topic("state/+"), QoS::AtMostOnce).is_ok() {
             // Until the broker has heard the question, nothing is told that would change the answer.
@@ -188,39 +199,32 @@ impl Publisher<'_> {
 
     fn attempt(&self, result: Result<(), rumqttc::ClientError>) {
         if let Err(error) = result {
-            debug!(broker = self.broker(), "a request was not taken: {error}");
+            debug!("a request was not taken: {error}");
         }
     }
 
     /// Tells why there is no connection: each reason once as a warning, its repetitions quietly.
-    fn complain(&mut self, error: &ConnectionError, wait: Duration) {
-        let (broker, why, seconds) = (self.broker(), reason(error), wait.as_secs_f64());
-        if self.said == why {
-            debug!(broker, "still no connection: {why}; trying again in {seconds:.1} s");
+    fn complain(&mut self, broker: &Address, why: String, wait: Duration) {
+        let (name, seconds) = (broker.to_string(), wait.as_secs_f64());
+        if self.said.get(&name) == Some(&why) {
+            debug!(%broker, "still no connection: {why}; trying again in {seconds:.1} s");
         } else {
-            warn!(
-                broker,
-                "no connection to the broker: {why}; trying again for ever, first in {seconds:.1} s"
-            );
-            self.said = why;
+            warn!(%broker, "no connection to the broker: {why}; trying again for ever, first in {seconds:.1} s");
+            self.said.insert(name, why);
         }
-    }
-
-    fn broker(&self) -> String {
-        format!("{}:{}", self.config.mqtt.host, self.config.mqtt.port)
     }
 }
 
 impl Link {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, broker: &Address) -> Result<Self, AccessError> {
         // Room for all that may be in flight, and for what is said beside it.
         let (client, mut network) =
-            AsyncClient::builder(access::options(config)).capacity(2 * WINDOW).build();
+            AsyncClient::builder(access::options(config, broker)?).capacity(2 * WINDOW).build();
         let mut options = NetworkOptions::new();
         options.set_connection_timeout(CONNECT_SECONDS);
         options.set_tcp_nodelay(true);
         network.set_network_options(options);
-        Self { client, network, wire: Wire::default() }
+        Ok(Self { client, network, wire: Wire::default() })
     }
 
     /// Hands one report to the client. One that cannot be sent stays in flight, and is sent again on

@@ -1,0 +1,106 @@
+//! Passwords and keys: from a file that only the service can read, or from a systemd credential.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A secret is smaller than this.
+const LARGEST: u64 = 64 * 1024;
+/// Where systemd lays the credentials of a service (`LoadCredential=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// Why a secret cannot be used; never holds any of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("{key}: {}: {error}", path.display())]
+    Unreadable {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// Everybody can read it.
+    #[error("{key}: {}: every user of this machine can read it; `chmod o= {}`", path.display(), path.display())]
+    Exposed {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is larger than any password or key.
+    #[error("{key}: {}: larger than {LARGEST} bytes, so it is no secret", path.display())]
+    TooLarge {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The secret that the setting `key` names: a credential of this service if `name` is the bare name of
+/// one, else the file. White space at its end is not part of it.
+pub(super) fn read(key: &'static str, name: &Path) -> Result<Vec<u8>, SecretError> {
+    let folder = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+    read_in(key, name, folder.as_deref())
+}
+
+fn read_in(key: &'static str, name: &Path, credentials: Option<&Path>) -> Result<Vec<u8>, SecretError> {
+    let bare = name.components().count() == 1;
+    let credential =
+        credentials.filter(|_| bare).map(|folder| folder.join(name)).filter(|path| path.exists());
+    let path = credential.clone().unwrap_or_else(|| name.into());
+    let unreadable = |error| SecretError::Unreadable { key, path: path.clone(), error };
+    let file = std::fs::File::open(&path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    if credential.is_none() && mode & 0o007 != 0 {
+        return Err(SecretError::Exposed { key, path });
+    }
+    let mut secret = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut secret).map_err(unreadable)?;
+    if secret.len() as u64 > LARGEST {
+        return Err(SecretError::TooLarge { key, path });
+    }
+    secret.truncate(secret.trim_ascii_end().len());
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+
+    const KEY: &str = "mqtt.password_file";
+
+    fn file(folder: &Path, name: &str, mode: u32) -> PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, "hunter2\n").expect("room for a file");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("our own file");
+        path
+    }
+
+    #[test]
+    fn a_secret_is_a_closed_file_or_a_credential() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let closed = file(folder.path(), "closed", 0o600);
+        assert_eq!(read_in(KEY, &closed, None).expect("closed"), b"hunter2");
+        file(folder.path(), "password", 0o444); // systemd guards the folder
+        assert_eq!(read_in(KEY, Path::new("password"), Some(folder.path())).expect("one"), b"hunter2");
+    }
+
+    #[test]
+    fn what_everybody_can_read_is_no_secret_and_is_never_shown() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = file(folder.path(), "open", 0o644);
+        let told = read_in(KEY, &open, None).expect_err("it is open").to_string();
+        assert!(told.contains("chmod") && !told.contains("hunter2"), "{told}");
+        fs::write(&open, vec![b'x'; LARGEST as usize + 1]).expect("room for a file");
+        fs::set_permissions(&open, Permissions::from_mode(0o600)).expect("our own file");
+        assert!(matches!(read_in(KEY, &open, None), Err(SecretError::TooLarge { .. })));
+        let missing =
+            read_in(KEY, &folder.path().join("none"), None).expect_err("it is not there").to_string();
+        assert!(missing.starts_with(KEY), "{missing}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Who may talk to whom: certificates, passwords and client certificates against a real broker.
+
+mod broker;
+mod daemon;
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use broker::{Broker, free_port, more};
+use daemon::{Daemon, Place};
+
+/// Runs openssl inside the place.
+fn openssl(place: &Place, line: &str) {
+    let mut command = Command::new("openssl");
+    command.args(line.split(' ')).current_dir(place.0.path());
+    let output = command.output().expect("openssl is installed: `make setup-test`");
+    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An authority `ca`, and what it signed: `server` for 127.0.0.1, `stale` long expired, `client`. And a
+/// `stranger`, an authority that signed nothing.
+fn certificates(place: &Place) {
+    for authority in ["ca", "stranger"] {
+        openssl(
+            place,
+            &format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {authority}.key -out {authority}.crt -days 2 -subj /CN={authority}"
+            ),
+        );
+    }
+    fs::write(place.path("names"), "subjectAltName=IP:127.0.0.1\n").expect("room for a file");
+    for name in ["server", "stale", "client"] {
+        openssl(
+            place,
+            &format!(
+                "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+            ),
+        );
+        // OpenSSL makes a certificate that ended yesterday of -days -1.
+        let days = if name == "stale" { -1 } else { 2 };
+        openssl(
+            place,
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days {days} -extfile names"
+            ),
+        );
+    }
+    for key in ["ca", "stranger", "server", "stale", "client"] {
+        let path = place.path(&format!("{key}.key"));
+        fs::set_permissions(path, Permissions::from_mode(0o640)).expect("our own file");
+    }
+}
+
+/// A place whose daemon has nothing to see, and a configuration with these lines below `[mqtt]`.
+fn place(port: u16, lines: &str) -> (Place, PathBuf) {
+    let place = Place::new();
+    certificates(&place);
+    fs::write(place.path("password"), "hunter2\n").expect("room for a file");
+    fs::set_permissions(place.path("password"), Permissions::from_mode(0o600)).expect("our own file");
+    let config = place.config(&format!(
+        "[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n[mqtt]\nport = {port}\n"
+    ));
+    more(&config, lines);
+    (place, config)
+}
+
+/// Settings of a broker that shows `certificate`, with `more`.
+fn shows(place: &Place, certificate: &str, more: &str) -> String {
+    let file = |name: String| place.path(&name).display().to_string();
+    let (crt, key) = (file(format!("{certificate}.crt")), file(format!("{certificate}.key")));
+    format!("user root\ncertfile {crt}\nkeyfile {key}\ncafile {}\n{more}", file("ca.crt".into()))
+}
+
+const OPEN: &str = "allow_anonymous true";
+const TRUSTING: &str = "[mqtt.tls]\nenabled = true\nca_file = \"ca.crt\"";
+
+/// What the daemon's log says of its first try.
+fn verdict(config: &std::path::Path) -> String {
+    let daemon = Daemon::start(config);
+    daemon.log.find(|line| {
+        ["connected to the broker", "no connection to the broker"].iter().any(|words| line.contains(words))
+    })
+}
+
+#[test]
+fn a_certificate_is_verified() {
+    for (shown, trusted, expected) in [
+        ("server", "ca.crt", "connected to the broker"),
+        ("server", "stranger.crt", "ca_file"),
+        ("stale", "ca.crt", "clock"),
+    ] {
+        let port = free_port();
+        let (place, config) = place(port, &format!("[mqtt.tls]\nenabled = true\nca_file = \"{trusted}\""));
+        let _broker = Broker::start(&place, port, &shows(&place, shown, OPEN));
+        let told = verdict(&config);
+        assert!(told.contains(expected), "{shown} under {trusted}: {told}");
+    }
+}
+
+#[test]
+fn without_a_ca_file_only_the_systems_authorities_are_trusted() {
+    let port = free_port();
+    let (place, config) = place(port, "[mqtt.tls]\nenabled = true");
+    let _broker = Broker::start(&place, port, &shows(&place, "server", OPEN));
+    let told = verdict(&config);
+    assert!(told.contains("no connection") && told.contains("authorit"), "{told}");
+}
+
+#[test]
+fn a_broker_may_want_a_client_certificate() {
+    let wants = format!("require_certificate true\n{OPEN}");
+    let port = free_port();
+    let (place_without, config) = place(port, TRUSTING);
+    let broker = Broker::start(&place_without, port, &shows(&place_without, "server", &wants));
+    let told = verdict(&config);
+    assert!(told.contains("no connection"), "{told}");
+    more(&config, "certificate_file = \"client.crt\"\nkey_file = \"client.key\"");
+    let told = verdict(&config);
+    assert!(told.contains("connected to the broker"), "{told}");
+    drop(broker);
+}
+
+#[test]
+fn a_password_comes_from_a_closed_file() {
+    let port = free_port();
+    let (place, config) = place(port, "username = \"tvsl\"\npassword_file = \"password\"");
+    let users = place.path("users");
+    let made =
+        Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&users).args(["tvsl", "hunter2"]).output();
+    assert!(made.expect("mosquitto_passwd comes with mosquitto").status.success());
+    let settings = format!("user root\nallow_anonymous false\npassword_file {}", users.display());
+    let _broker = Broker::start(&place, port, &settings);
+    let told = verdict(&config);
+    assert!(told.contains("connected to the broker"), "{told}");
+    fs::write(place.path("password"), "wrong").expect("our own file");
+    let told = verdict(&config);
+    assert!(told.contains("not authorised") && !told.contains("wrong password"), "{told}");
+    fs::set_permissions(place.path("password"), Permissions::from_mode(0o644)).expect("our own file");
+    let told = verdict(&config);
+    assert!(told.contains("chmod o=") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn the_next_broker_is_tried_when_the_first_is_away() {
+    let (away, port) = (free_port(), free_port());
+    let (place, config) = place(away, &format!("fallbacks = [\"127.0.0.1:{port}\"]"));
+    let _broker = Broker::start(&place, port, OPEN);
+    let daemon = Daemon::start(&config);
+    let told = daemon.log.find(|line| line.contains("connected to the broker"));
+    assert!(told.contains(&port.to_string()), "{told}");
+}
