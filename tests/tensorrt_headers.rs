@@ -1,0 +1,80 @@
+//! The checker of slots, `tests/fake_tensorrt/headers.sh`, on headers made from the table itself: it finds
+//! nothing in right ones and names the slot in a wrong one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// The methods of each class of TensorRT 10, by slot, as slots.def has them.
+fn classes() -> BTreeMap<String, BTreeMap<usize, String>> {
+    let table = include_str!("fake_tensorrt/slots.def");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("SLOT(")?.strip_suffix(')'));
+    let mut classes = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for row in rows {
+        let fields: Vec<_> = row.split(',').map(str::trim).collect();
+        if let Ok(slot) = fields[3].parse() {
+            classes.entry(fields[0].to_owned()).or_default().insert(slot, fields[1].to_owned());
+        }
+    }
+    classes
+}
+
+/// Headers in which each method stands at its slot.
+fn write_headers(folder: &Path, classes: &BTreeMap<String, BTreeMap<usize, String>>) {
+    let mut core = String::from(
+        "#pragma once\n#include <cstddef>\n#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n\
+         #define NV_TENSORRT_PATCH 0\nnamespace nvinfer1 { class ICudaEngine; class IExecutionContext;\n\
+         enum class ExecutionContextAllocationStrategy { kSTATIC };\nnamespace apiv {\n",
+    );
+    let mut parser = String::from("#pragma once\nnamespace nvonnxparser {\n");
+    for (class, methods) in classes {
+        let (out, name) = match class.strip_prefix("Parser") {
+            Some(_) => (&mut parser, format!("I{class}")),
+            None => (&mut core, format!("V{class}")),
+        };
+        let _ = writeln!(out, "struct {name} {{");
+        for slot in 0..=methods.keys().max().copied().unwrap_or(0) {
+            let _ = match methods.get(&slot).map(String::as_str) {
+                None => writeln!(out, "virtual void other{slot}() noexcept = 0;"),
+                Some(method @ "deserializeCudaEngine") => {
+                    writeln!(out, "virtual ICudaEngine* {method}(void const*, std::size_t) noexcept = 0;")
+                }
+                Some(method @ "createExecutionContext") => writeln!(
+                    out,
+                    "virtual IExecutionContext* {method}(ExecutionContextAllocationStrategy) noexcept = 0;"
+                ),
+                Some(method) => writeln!(out, "virtual void {method}() noexcept = 0;"),
+            };
+        }
+        out.push_str("};\n");
+    }
+    std::fs::write(folder.join("NvInfer.h"), core + "} }\n").expect("room for a header");
+    std::fs::write(folder.join("NvOnnxParser.h"), parser + "}\n").expect("room for a header");
+    let version = "#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n";
+    std::fs::write(folder.join("NvInferVersion.h"), version).expect("room for a header");
+}
+
+fn check(folder: &Path) -> (bool, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_tensorrt/headers.sh");
+    let output = Command::new("sh").arg(script).arg(folder).output().expect("a shell");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_slot_that_differs_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut classes = classes();
+    write_headers(folder.path(), &classes);
+    let (same, said) = check(folder.path());
+    assert!(same && said.contains("TensorRT 10.3.0: 0 of"), "{said}");
+
+    let context = classes.get_mut("ExecutionContext").expect("the class");
+    let method = context.remove(&37).expect("enqueueV3");
+    context.insert(38, method);
+    write_headers(folder.path(), &classes);
+    let (same, said) = check(folder.path());
+    assert!(!same, "{said}");
+    assert!(said.contains("ExecutionContext.enqueueV3: slot 38 in the headers, 37 in slots.def"), "{said}");
+}
