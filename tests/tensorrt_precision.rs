@@ -1,0 +1,53 @@
+//! What half precision may not see: the loudest sound there is goes through the front end, which is Rust in
+//! single precision, and what an FP16 plan is then given is far inside its numbers.
+
+use std::path::Path;
+
+use tvsl::config::{Config, Engine, EngineKind};
+use tvsl::engine::{self, Tensor};
+use tvsl::model::{Manifest, Spectrogram};
+
+/// The largest number of half precision.
+const HALF: f32 = 65_504.0;
+
+/// As half precision holds it, with 11 significant bits.
+fn halved(value: f32) -> f32 {
+    let scaled = value * 8193.0;
+    scaled - (scaled - value)
+}
+
+/// Patches of a square wave of 440 Hz at full scale, one second long.
+fn square_wave(manifest: &Manifest) -> Tensor {
+    let settings = manifest.audio.log_mel.as_ref().expect("the default model hears log-mel patches");
+    let rate = manifest.audio.sample_rate;
+    let wave = (0..rate).map(|n| if n * 880 / rate % 2 == 0 { 1.0 } else { -1.0 });
+    let mut frames = Vec::new();
+    Spectrogram::new(settings, rate).push(wave, &mut frames);
+    frames.truncate(settings.patch_frames * settings.bands);
+    Tensor::new([1, settings.patch_frames, settings.bands], frames).expect("a whole patch in a second")
+}
+
+#[test]
+fn a_square_wave_at_full_scale_is_heard_the_same_in_half_precision() {
+    let folder = Path::new("engines/default");
+    let manifest = Manifest::read(folder).expect("the default model");
+    let patch = square_wave(&manifest);
+    let loudest = patch.data.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    assert!(loudest.is_finite() && loudest < HALF / 1000.0, "{loudest}");
+
+    let cpu = Engine { kind: EngineKind::Cpu, ..Config::default().engine };
+    let mut audio =
+        engine::choose(&cpu).and_then(|engine| engine.load(&folder.join("audio.onnx"))).expect("a graph");
+    let mut heard = |data: Vec<f32>| {
+        let patch = Tensor { shape: patch.shape.clone(), data };
+        audio.run(&[("sound", &patch)]).expect("it runs").remove(0).data
+    };
+    let exact = heard(patch.data.clone());
+    let rounded = heard(patch.data.iter().map(|value| halved(*value)).collect());
+    let product =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let cosine = product(&exact, &rounded) / (product(&exact, &exact) * product(&rounded, &rounded)).sqrt();
+    println!("loudest band {loudest:.2}, cosine {cosine:.6}");
+    assert!(exact.iter().chain(&rounded).all(|value| value.is_finite() && value.abs() < HALF));
+    assert!(cosine >= 0.999, "{cosine}");
+}
