@@ -6,7 +6,9 @@ use crate::clock::Instant;
 use crate::config::Config;
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
-use crate::model::{Background, ClassId, Decision, Hearing, HeatMap, Manifest, Model, ModelError, Score};
+use crate::model::{
+    Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Manifest, Model, ModelError, Score,
+};
 use crate::regions::regions;
 use crate::track::{Detection, Track, Tracker};
 
@@ -55,6 +57,8 @@ pub struct Timing {
     pub stage2: Duration,
     /// All of it, with regions and tracks.
     pub total: Duration,
+    /// What the GPU spent of it.
+    pub gpu: GpuTimes,
 }
 
 /// The whole analysis, fed with sound and frames in time order.
@@ -127,6 +131,7 @@ impl Analysis {
         let stage2 = lap.lap();
         let detections = self.detections(present, &maps);
         let tracks = self.tracker.update(frame.captured, &detections);
+        let gpu = self.model.take_gpu_times();
         Ok(Analysed {
             captured: frame.captured,
             source: frame.source,
@@ -135,7 +140,7 @@ impl Analysis {
             detections,
             tracks,
             maps,
-            timing: Timing { image, audio, stage1, stage2, total: lap.total() + audio },
+            timing: Timing { image, audio, stage1, stage2, total: lap.total() + audio, gpu },
         })
     }
 

@@ -143,6 +143,15 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[microphone]\nsource = \"off\"", &["microphone.source: \"off\" is not known", "\"none\""]),
     ("[engine]\nkind = \"gpu\"", &["engine.kind: \"gpu\" is not known"]),
+    (
+        "[engine.tensorrt]\nrebuild = \"always\"",
+        &["engine.tensorrt.rebuild: \"always\" is not known", "\"never\""],
+    ),
+    ("[engine.tensorrt]\nlost = \"gpu\"", &["engine.tensorrt.lost: \"gpu\" is not known", "\"exit\""]),
+    (
+        "[engine.tensorrt]\nprecision = \"fp8\"",
+        &["engine.tensorrt.precision: \"fp8\" is not known", "\"fp16\""],
+    ),
     ("[log]\nlevel = \"warning\"", &["did you mean \"warn\"?"]),
     // Types.
     (
@@ -181,6 +190,14 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[mqtt]\nport = 70000", &["mqtt.port: 70000 is out of range"]),
     ("[mqtt]\nkeep_alive = 0", &["mqtt.keep_alive: 0 is out of range, expected seconds from 5"]),
     ("[engine]\nthreads = 0", &["engine.threads: 0 is out of range"]),
+    (
+        "[engine.tensorrt]\nworkspace = 8",
+        &["engine.tensorrt.workspace: 8 is out of range, expected MiB from 16"],
+    ),
+    (
+        "[engine.tensorrt]\nlevel = 6",
+        &["engine.tensorrt.level: 6 is out of range, expected a level from 0 to 5"],
+    ),
     ("[window]\nwait = -1", &["window.wait: -1 is out of range, expected seconds from 0"]),
     ("[tracking]\nkeep = -1", &["tracking.keep: -1 is out of range, expected log-odds from 0 to 10"]),
     ("[tracking]\niou = 1.1", &["tracking.iou: 1.1 is out of range, expected a share from 0 to 1"]),

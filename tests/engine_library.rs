@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tvsl::config::{Engine, EngineKind};
+use tvsl::config::{Config, Engine, EngineKind};
 use tvsl::engine;
 
 fn open(library: PathBuf) -> Result<&'static str, String> {
-    let config = Engine { kind: EngineKind::Auto, threads: 1, library };
+    let config = Engine { kind: EngineKind::Auto, threads: 1, library, ..Config::default().engine };
     engine::choose(&config).map(|engine| engine.name()).map_err(|error| error.to_string())
 }
 

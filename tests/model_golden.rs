@@ -17,7 +17,7 @@ fn folder() -> &'static Path {
 }
 
 fn cpu() -> Arc<dyn Engine> {
-    let config = config::Engine { kind: config::EngineKind::Cpu, threads: 2, library: Default::default() };
+    let config = config::Engine { kind: config::EngineKind::Cpu, ..config::Config::default().engine };
     engine::choose(&config).expect("the CPU engine opens")
 }
 

@@ -9,8 +9,8 @@ mod tiny;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fake_tensorrt::{RELEASES, compile, compile_cuda};
-use tvsl::engine::tensorrt::plan;
+use fake_tensorrt::{RELEASES, compile, compile_cuda, onnxruntime};
+use tvsl::engine::tensorrt::{Precision, plan};
 
 /// A machine with a fake GPU, a fake TensorRT 10.3, and a copy of the tiny model.
 struct Machine {
@@ -27,7 +27,8 @@ impl Machine {
 
     fn engine(&self, action: &str, variables: &[(&str, &str)]) -> Output {
         let mut tvsl = tvsl(action, self.model.0.path());
-        tvsl.env("LD_LIBRARY_PATH", &self.libraries).envs(variables.iter().copied());
+        tvsl.env("LD_LIBRARY_PATH", &self.libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
+        tvsl.envs(variables.iter().copied());
         tvsl.output().expect("the program starts")
     }
 
@@ -44,7 +45,12 @@ impl Drop for Machine {
 
 fn tvsl(action: &str, model: &Path) -> Command {
     let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
-    tvsl.args(["engine", action, "--model"]).arg(model).env_remove("TVSL_TENSORRT").env_remove("TVSL_CONFIG");
+    tvsl.arg("engine")
+        .args(action.split(' '))
+        .arg("--model")
+        .arg(model)
+        .env_remove("TVSL_TENSORRT")
+        .env_remove("TVSL_CONFIG");
     tvsl
 }
 
@@ -64,7 +70,7 @@ fn build_makes_a_plan_of_every_graph_and_inspect_shows_it() {
         "{}",
         text(&built)
     );
-    for graph in ["image.onnx", "audio.onnx", "stage1.onnx", "stage2.onnx"] {
+    for graph in ["image.onnx", "audio.onnx", "stage1.onnx", "stage2.onnx", "text.onnx"] {
         assert!(text(&built).contains(&plan::path(&machine.model.path(graph)).display().to_string()));
         assert!(machine.sidecar(graph).sources.contains_key(graph));
     }
@@ -88,6 +94,59 @@ fn a_build_that_runs_out_of_memory_takes_less_workspace_and_then_says_so() {
         "{}",
         text(&failed)
     );
+}
+
+#[test]
+fn precision_follows_the_part_and_verify_compares_every_output() {
+    let machine = Machine::new();
+    assert!(machine.engine("build", &[]).status.success());
+    let precision = |graph: &str| machine.sidecar(graph).options.precision;
+    assert_eq!(precision("image.onnx"), Precision::Fp16);
+    // Its audio graph takes the waveform, so the front end is inside.
+    assert_eq!(precision("audio.onnx"), Precision::Fp32);
+    assert_eq!(precision("stage1.onnx"), Precision::Fp32);
+    assert_eq!(precision("stage2.onnx"), Precision::Fp32);
+
+    let verified = machine.engine("verify", &[]);
+    assert!(verified.status.success(), "{}", text(&verified));
+    let lines = text(&verified);
+    for line in
+        ["image   V", "audio   A", "stage1  p ", "stage1  p_v", "stage1  p_a", "stage2  H", "text    t"]
+    {
+        assert!(lines.contains(&format!("\n{line}")), "{line}: {lines}");
+    }
+    assert!(
+        lines.contains("the same classes are detected: ok") && lines.contains("this device is ready"),
+        "{lines}"
+    );
+
+    let differs = machine.engine("verify", &[("FAKE_TENSORRT_WRONG", "stage1")]);
+    assert_eq!(differs.status.code(), Some(1));
+    assert!(
+        text(&differs).contains("cosine -1.000000, other classes are detected: DIFFERS"),
+        "{}",
+        text(&differs)
+    );
+    assert!(text(&differs).contains("engine.tensorrt.precision"), "{}", text(&differs));
+}
+
+#[test]
+fn a_plan_takes_its_place_only_if_it_computes_what_the_cpu_computes() {
+    let machine = Machine::new();
+    let refused = machine.engine("build", &[("FAKE_TENSORRT_WRONG", "audio")]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused).contains("audio.plan: the new plan is not used, because it does not"),
+        "{}",
+        text(&refused)
+    );
+    assert!(plan::path(&machine.model.path("image.onnx")).exists());
+    assert!(!plan::path(&machine.model.path("audio.onnx")).exists());
+
+    let finished = machine.engine("build --missing", &[]);
+    assert!(finished.status.success(), "{}", text(&finished));
+    assert!(text(&finished).contains("1 of 5, image: good already"), "{}", text(&finished));
+    assert!(text(&finished).contains("2 of 5, audio: building"), "{}", text(&finished));
 }
 
 #[test]

@@ -13,8 +13,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
-use tvsl::engine::tensorrt::{BuildOptions, Precision, Range, TensorRt, plan};
+use tvsl::engine::tensorrt::{BuildOptions, Precision, Range, Settings, TensorRt, plan};
 use tvsl::engine::{Engine, Graph, Tensor};
+
+const SETTINGS: Settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
 
 /// Runs the ignored test `name` of this file with the fakes of `release`, and returns its output.
 fn in_a_process(name: &str, release: Release, variables: &[(&str, &str)]) -> String {
@@ -53,7 +55,7 @@ fn built(tensorrt: &TensorRt) -> PathBuf {
     let mut network = builder.network().unwrap();
     network.parse_onnx(&onnx).unwrap();
     let built = builder.build(&network, &options(), &[]).unwrap();
-    plan::store(&onnx, &built, &options(), tensorrt.target(), Duration::from_secs(2)).unwrap();
+    plan::store(&onnx, &built, SETTINGS, &options(), tensorrt.target(), Duration::from_secs(2)).unwrap();
     onnx
 }
 
@@ -75,12 +77,14 @@ fn graphs_run_on_copied_and_on_shared_memory() {
 #[test]
 #[ignore = "runs in a process of its own"]
 fn run_graphs() {
-    let tensorrt = TensorRt::open().unwrap();
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let onnx = built(&tensorrt);
     let mut graph = tensorrt.load(&onnx).unwrap();
     assert_eq!((&graph.inputs()[0].name[..], &graph.inputs()[0].shape[..]), ("x", &[None, Some(3)][..]));
+    assert_eq!(graph.take_gpu_time(), Some(Duration::ZERO), "warming up does not count");
     for batch in [2, 2, 1, 4] {
         doubled(graph.as_mut(), batch);
+        assert!(graph.take_gpu_time() > Some(Duration::ZERO));
     }
     let wrong =
         |inputs: &[(&str, &Tensor)], graph: &mut dyn Graph| graph.run(inputs).unwrap_err().to_string();
@@ -94,13 +98,13 @@ fn run_graphs() {
 
 #[test]
 fn a_gpu_that_is_lost_is_an_error_of_the_run() {
-    in_a_process("lose_the_gpu", RELEASES[2], &[("FAKE_CUDA_LOST", "1")]);
+    in_a_process("lose_the_gpu", RELEASES[2], &[("FAKE_CUDA_LOST", "2")]);
 }
 
 #[test]
 #[ignore = "runs in a process of its own"]
 fn lose_the_gpu() {
-    let tensorrt = TensorRt::open().unwrap();
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
     doubled(graph.as_mut(), 1);
     let message = graph.run(&[("x", &Tensor::zeros([1, 3]))]).unwrap_err().to_string();
@@ -115,9 +119,12 @@ fn too_little_memory_is_an_error_of_loading() {
 #[test]
 #[ignore = "runs in a process of its own"]
 fn run_out_of_memory() {
-    let tensorrt = TensorRt::open().unwrap();
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let message = tensorrt.load(&built(&tensorrt)).map(drop).unwrap_err().to_string();
-    assert!(message.contains("the GPU failed while allocating memory"), "{message}");
+    assert!(
+        message.contains("the GPU's memory ran out while allocating memory; end other programs"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -128,7 +135,7 @@ fn a_plan_is_loaded_only_if_everything_it_depends_on_still_holds() {
 #[test]
 #[ignore = "runs in a process of its own"]
 fn check_plans() {
-    let tensorrt = TensorRt::open().unwrap();
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let onnx = built(&tensorrt);
     let (file, sidecar) = (plan::path(&onnx), plan::sidecar_path(&plan::path(&onnx)));
     let refused = || tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
@@ -153,15 +160,27 @@ fn check_plans() {
     assert!(refused().contains("SM 7.2"));
     with("\"12.6\"", "\"11.4\"");
     assert!(refused().contains("CUDA 11.4"));
-    with("\"schema\": 1", "\"schema\": 2");
-    assert!(refused().contains("has schema 2, expected 1"));
+    with("\"schema\": 2", "\"schema\": 1");
+    assert!(refused().contains("has schema 1, expected 2"));
     with("{", "");
     assert!(refused().contains("is no sidecar of a plan"));
+    with("\"level\": 3", "\"level\": 5");
+    assert!(
+        refused().contains(
+            "built with fp16, 64 MiB of workspace, level 5; [engine.tensorrt] asks for fp16, 64 MiB"
+        ),
+        "{}",
+        refused()
+    );
+    tensorrt.last_good(&onnx).map(drop).unwrap();
     std::fs::write(&sidecar, &text).unwrap();
 
     std::fs::write(onnx.with_file_name("weights.bin"), "other weights").unwrap();
     assert!(refused().contains("built from another weights.bin"));
     std::fs::write(onnx.with_file_name("weights.bin"), "weights").unwrap();
+    std::fs::write(onnx.with_file_name("manifest.toml"), "cells_max = 4").unwrap();
+    assert!(refused().contains("built from another manifest.toml"));
+    std::fs::remove_file(onnx.with_file_name("manifest.toml")).unwrap();
     tensorrt.load(&onnx).map(drop).unwrap();
 
     for damaged in [&b"FAKEPLAN y=3x"[..], b"FAKEPLAN", b""] {
@@ -178,6 +197,6 @@ fn without_a_driver_the_machine_is_said_to_have_no_gpu() {
         println!("skipped: this machine has a GPU");
         return;
     }
-    let message = TensorRt::open().map(drop).unwrap_err().to_string();
+    let message = TensorRt::open(SETTINGS).map(drop).unwrap_err().to_string();
     assert!(message.starts_with("no NVIDIA GPU can be used here: libcuda.so"), "{message}");
 }

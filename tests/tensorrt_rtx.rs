@@ -54,6 +54,31 @@ fn the_default_models_graphs_are_parsed() {
     }
 }
 
+/// Softmax, unary operations (exponential, logarithm, root), reductions and normalisations, as `LayerType` has them.
+const NORMS: [i32; 4] = [6, 11, 14, 45];
+
+#[test]
+fn no_norm_of_the_default_model_is_computed_in_half_precision() {
+    let Some(library) = library() else { return };
+    let mut builder = library.builder().unwrap();
+    // What the encoders have: a softmax written out, with two logarithms around sums; a largest value.
+    for (graph, least) in [("image", 5), ("audio", 1)] {
+        let layers = parsed(&mut builder, graph).precisions().unwrap();
+        let norms: Vec<_> = layers.iter().filter(|(kind, _)| NORMS.contains(kind)).collect();
+        let single = layers.iter().filter(|(_, single)| *single).count();
+        println!(
+            "{graph}: {} layers of floats, {} norms, {single} in single precision",
+            layers.len(),
+            norms.len()
+        );
+        assert!(norms.len() >= least && norms.iter().all(|(_, single)| *single), "{graph}: {layers:?}");
+        assert!(
+            single > norms.len() && single < layers.len() / 2,
+            "{graph}: what is around them, but not all"
+        );
+    }
+}
+
 fn options(graph: &str) -> BuildOptions {
     let (precision, ranges) = (Precision::Fp32, ranges(graph));
     BuildOptions { precision, workspace_mib: 256, level: 1, capability: Some(86), ranges }

@@ -42,7 +42,7 @@ fn opened(config: &Config, folder: &Path) -> Result<String, Failure> {
     let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
     let model = Model::configured(folder, engine.as_ref(), config).map_err(Failure::configuration)?;
     Analysis::new(model, config).map_err(Failure::configuration)?;
-    Ok(format!("{}, {} threads", engine.name(), config.engine.threads))
+    Ok(format!("{}; {} threads on the CPU", engine.describe(), config.engine.threads))
 }
 
 fn described(folder: &Path, manifest: &Manifest) -> String {

@@ -40,7 +40,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let (config, origin) = common.settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
-    let analysis = open(&config)?;
+    let analysis = open(&config, common)?;
     let clock = SystemClock::new();
     match arguments.learn_background {
         Some(seconds) => {
@@ -56,16 +56,17 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 }
 
 /// The configured model on the configured engine, ready to analyse.
-fn open(config: &Config) -> Result<Analysis, Failure> {
+fn open(config: &Config, common: &Common) -> Result<Analysis, Failure> {
     let folder = config.model_dir()?;
-    let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
+    let build = super::engine::in_the_background(common.config.clone());
+    let engine = engine::serve(&config.engine, build).map_err(Failure::configuration)?;
     let model = Model::configured(&folder, engine.as_ref(), config).map_err(Failure::configuration)?;
     let manifest = model.manifest();
     info!(
         model = manifest.name,
         version = manifest.version,
         classes = manifest.classes.len(),
-        engine = engine.name(),
+        engine = engine.describe(),
         "model"
     );
     Analysis::new(model, config).map_err(Failure::configuration)

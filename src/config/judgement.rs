@@ -1,7 +1,7 @@
 //! The sections `[model]`, `[engine]`, `[window]`, `[detection]` and `[tracking]`: how it judges.
 
 use super::value;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +28,56 @@ pub struct Engine {
     pub threads: usize,
     /// The file of ONNX Runtime's library; empty: looked for in the usual places.
     pub library: PathBuf,
+    /// How TensorRT's plans are built and looked after.
+    pub tensorrt: TensorRt,
+}
+
+/// `[engine.tensorrt]`: plans, and a GPU that fails.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorRt {
+    /// What becomes of a plan that is missing or no longer good.
+    pub rebuild: Rebuild,
+    /// What becomes of the service when the GPU fails.
+    pub lost: Lost,
+    /// How exactly the encoders compute.
+    pub precision: Precision,
+    /// Most scratch memory that a layer may use, in MiB, 16–65 536.
+    #[serde(deserialize_with = "value::mebibytes")]
+    pub workspace: usize,
+    /// How hard the builder looks for faster kernels, 0–5.
+    #[serde(deserialize_with = "value::level")]
+    pub level: u8,
+}
+
+/// What becomes of a plan that is missing or no longer good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rebuild {
+    /// `tvsl run` has it built in the background and changes over when it is good.
+    Auto,
+    /// It is left alone.
+    Never,
+}
+
+/// What becomes of the service when the GPU fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lost {
+    /// The CPU engine goes on.
+    Cpu,
+    /// It ends, to be started again.
+    Exit,
+}
+
+/// How exactly a plan computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Half precision where it is faster and does no harm.
+    Fp16,
+    /// Single precision.
+    Fp32,
 }
 
 /// The back ends.

@@ -20,7 +20,9 @@ pub use devices::{
     Rtsp, TestPicture, Transport, V4l2,
 };
 pub use error::{ConfigError, Fault};
-pub use judgement::{Detection, Engine, EngineKind, Model, Thresholds, Tracking, Window};
+pub use judgement::{
+    Detection, Engine, EngineKind, Lost, Model, Precision, Rebuild, TensorRt, Thresholds, Tracking, Window,
+};
 pub use lens::Lens;
 pub use search::{ModelNotFound, Origin, places};
 pub use service::{Address, Log, LogFormat, LogLevel, Mqtt, Service, Tls};

@@ -69,6 +69,14 @@ pub(super) fn threads<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error
     whole(d, (1, 64), "threads", None).map(|v| v as usize)
 }
 
+pub(super) fn mebibytes<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    whole(d, (16, 65_536), "MiB", None).map(|v| v as usize)
+}
+
+pub(super) fn level<'de, D: Deserializer<'de>>(d: D) -> Result<u8, D::Error> {
+    whole(d, (0, 5), "a level", None).map(|v| v as u8)
+}
+
 pub(super) fn port<'de, D: Deserializer<'de>>(d: D) -> Result<u16, D::Error> {
     whole(d, (1, 65_535), "a port", None).map(|v| v as u16)
 }

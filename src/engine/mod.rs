@@ -1,18 +1,23 @@
 //! "Run these named tensors": the only place that knows an inference runtime.
 //!
-//! A back end is chosen once, from the table [`BACKENDS`]; everything above speaks to the two narrow
+//! A back end is chosen once, by [`choose`] or [`serve`]; everything above speaks to the two narrow
 //! traits [`Engine`] (opens graphs) and [`Graph`] (runs one).
-
-mod auto;
 
 mod cpu;
 
 pub mod tensorrt;
 
+mod keeper;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config;
+use crate::config::{self, EngineKind};
+use keeper::{Keeper, Policy};
+use tensorrt::{Settings, TensorRt, TensorRtError};
+
+pub use keeper::Build;
 
 /// A dense tensor of 32-bit floats, row-major.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -60,12 +65,22 @@ pub trait Graph: Send {
     /// # Errors
     /// When the runtime refuses an input (name, shape) or fails.
     fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError>;
+
+    /// How long the GPU worked on the runs since this was last asked, copies included; `None` without a GPU.
+    fn take_gpu_time(&mut self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A runtime that loads graphs.
 pub trait Engine: Send + Sync {
     /// The word that selects it in the configuration.
     fn name(&self) -> &'static str;
+
+    /// What it is and why it was chosen, in one line; complete once every graph is loaded.
+    fn describe(&self) -> String {
+        self.name().to_owned()
+    }
 
     /// Loads an ONNX file; external-data files are looked for beside it.
     ///
@@ -110,6 +125,14 @@ pub enum EngineError {
     /// TensorRT, its GPU or its plan cannot be used.
     #[error(transparent)]
     TensorRt(#[from] tensorrt::TensorRtError),
+    /// The GPU failed for good: only a new process can use it again.
+    #[error("{}: {reason}", file.display())]
+    Lost {
+        /// The ONNX file of the graph that ran.
+        file: PathBuf,
+        /// What happened.
+        reason: String,
+    },
     /// A run failed.
     #[error("{}: the graph failed: {reason} (inputs: {inputs})", file.display())]
     Run {
@@ -122,32 +145,56 @@ pub enum EngineError {
     },
 }
 
-type Open = fn(&config::Engine) -> Result<Arc<dyn Engine>, EngineError>;
-
-/// Every back end of this build, the preferred one first.
-const BACKENDS: &[(config::EngineKind, Open)] =
-    &[(config::EngineKind::TensorRt, tensorrt::open), (config::EngineKind::Cpu, cpu::open)];
-
-/// Opens the back end that the configuration names. `auto` opens every one that this machine has, and
-/// each graph is run by the first that can load it.
+/// Opens the back end that the configuration names. `auto` takes TensorRT where library, GPU and plans are
+/// good and the CPU engine for the rest; `tensorrt` takes nothing else.
 ///
 /// # Errors
-/// The error of the named back end, or of the last one tried.
+/// The error of the back end that would have had to do.
 pub fn choose(config: &config::Engine) -> Result<Arc<dyn Engine>, EngineError> {
-    let wanted = |kind| config.kind == config::EngineKind::Auto || config.kind == kind;
-    let mut engines = Vec::new();
-    let mut failure = EngineError::NoLibrary { looked: Vec::new() };
-    for (kind, open) in BACKENDS.iter().filter(|(kind, _)| wanted(*kind)) {
-        match open(config) {
-            Ok(engine) => engines.push(engine),
-            Err(error) => {
-                tracing::debug!("no {kind:?} engine here: {error}");
-                failure = error;
-            }
-        }
+    open(config, None)
+}
+
+/// As [`choose`], for a service: it goes on when the GPU fails, and has plans built by `build` in the
+/// background, as `[engine.tensorrt]` says. Even with `tensorrt`, the CPU engine serves until they are good.
+///
+/// # Errors
+/// As [`choose`].
+pub fn serve(config: &config::Engine, build: Build) -> Result<Arc<dyn Engine>, EngineError> {
+    open(config, Some(build))
+}
+
+fn open(config: &config::Engine, build: Option<Build>) -> Result<Arc<dyn Engine>, EngineError> {
+    let only_gpu = config.kind == EngineKind::TensorRt;
+    if config.kind == EngineKind::Cpu {
+        return cpu::open(config);
     }
-    let best_last = engines.into_iter().rev();
-    let chosen = best_last.reduce(|next, first| Arc::new(auto::Auto { first, next })).ok_or(failure)?;
-    tracing::info!(engine = chosen.name(), asked = ?config.kind, threads = config.threads, "engine chosen");
-    Ok(chosen)
+    match TensorRt::open(Settings::from(&config.tensorrt)) {
+        Ok(gpu) => {
+            let config::TensorRt { rebuild, lost, .. } = config.tensorrt;
+            let spare = cpu::open(config).inspect_err(|error| tracing::debug!("no CPU engine: {error}")).ok();
+            Ok(Arc::new(Keeper::new(gpu, spare, Policy { only_gpu, rebuild, lost }, build)))
+        }
+        Err(reason) if only_gpu => Err(reason.into()),
+        Err(reason) => Ok(Arc::new(InPlace { engine: cpu::open(config)?, reason })),
+    }
+}
+
+/// An engine in place of TensorRT, which says why.
+struct InPlace {
+    engine: Arc<dyn Engine>,
+    reason: TensorRtError,
+}
+
+impl Engine for InPlace {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn describe(&self) -> String {
+        format!("{}, because {}", self.name(), self.reason)
+    }
+
+    fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        self.engine.load(file)
+    }
 }

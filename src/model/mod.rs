@@ -17,6 +17,7 @@ mod vocabulary;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use background::{Background, BackgroundLearner};
 pub use detect::{Decision, Score};
@@ -46,6 +47,29 @@ pub struct Vision {
     pub fit: Fit,
     /// `V`, `[1, P, D]`.
     pub cells: Tensor,
+}
+
+/// How long the GPU worked, by graph, copies included; `None` where the CPU did the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GpuTimes {
+    /// On the picture.
+    pub image: Option<Duration>,
+    /// On the sound.
+    pub audio: Option<Duration>,
+    /// On the probabilities.
+    pub stage1: Option<Duration>,
+    /// On the heat maps.
+    pub stage2: Option<Duration>,
+}
+
+impl GpuTimes {
+    /// All of it; `None` if the GPU did nothing.
+    pub fn total(&self) -> Option<Duration> {
+        [self.image, self.audio, self.stage1, self.stage2]
+            .into_iter()
+            .flatten()
+            .reduce(|sum, time| sum + time)
+    }
 }
 
 /// A model folder, ready to run.
@@ -115,6 +139,11 @@ impl Model {
     /// Samples per second that [`Model::hear`] takes.
     pub fn sample_rate(&self) -> u32 {
         self.manifest.audio.sample_rate
+    }
+
+    /// How long the GPU worked since this was last asked.
+    pub fn take_gpu_times(&mut self) -> GpuTimes {
+        self.parts.take_gpu_times()
     }
 
     /// How often the audio graph ran: once per hop of sound, never per frame.
@@ -314,4 +343,11 @@ pub enum ModelError {
     /// The runtime failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl ModelError {
+    /// Whether trying again in this process is no use.
+    pub fn lasting(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Lost { .. }))
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::detect::Score;
 use super::manifest::Manifest;
-use super::{ClassId, ModelError, files, vocabulary};
+use super::{ClassId, GpuTimes, ModelError, files, vocabulary};
 use crate::engine::{Engine, Graph, Tensor};
 use crate::geometry::Fit;
 
@@ -66,6 +66,14 @@ impl Parts {
             text,
             dimension,
         })
+    }
+
+    /// Time on the GPU since it was last asked for, by graph.
+    pub(super) fn take_gpu_times(&mut self) -> GpuTimes {
+        let Self { image, audio, stage1, stage2, .. } = self;
+        let [image, audio, stage1, stage2] =
+            [image, audio, stage1, stage2].map(|part| part.graph.take_gpu_time());
+        GpuTimes { image, audio, stage1, stage2 }
     }
 
     /// Gives class `n` the text of class `order[n]`.

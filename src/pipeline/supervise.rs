@@ -60,7 +60,7 @@ pub enum PipelineError {
     #[error("{}: there is no picture in it; tvsl reports what is both heard and seen, so give it a clip with both", .0.display())]
     NoPicture(PathBuf),
     /// The model fails on every frame.
-    #[error("the model failed on {MOST_FAILURES} frames in a row, last: {0}")]
+    #[error("the model failed on {MOST_FAILURES} frames in a row, or for good; last: {0}")]
     Model(#[from] ModelError),
 }
 
@@ -349,7 +349,7 @@ impl Supervisor<'_> {
                 self.failures = 0;
                 Ok(Some(value))
             }
-            Err(error) if self.failures + 1 >= MOST_FAILURES => Err(error.into()),
+            Err(error) if error.lasting() || self.failures + 1 >= MOST_FAILURES => Err(error.into()),
             Err(error) => {
                 self.failures += 1;
                 warn!("the model failed: {error}");

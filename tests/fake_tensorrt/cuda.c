@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef int Result;
 enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, LAUNCH_FAILED = 719 };
@@ -36,6 +37,16 @@ Result cuStreamDestroy_v2(void *stream) { return SUCCESS; }
 Result cuStreamSynchronize(void *stream) {
     const char *lost = getenv("FAKE_CUDA_LOST");
     return lost != NULL && ++waits > atoi(lost) ? LAUNCH_FAILED : SUCCESS;
+}
+static Result allocate(void **block, size_t size);
+static Result release(void *block);
+Result cuEventCreate(void **event, unsigned flags) { return flags == 0 ? allocate(event, sizeof(struct timespec)) : INVALID; }
+Result cuEventDestroy_v2(void *event) { return release(event); }
+Result cuEventRecord(void *event, void *stream) { clock_gettime(CLOCK_MONOTONIC, event); return SUCCESS; }
+Result cuEventSynchronize(void *event) { return SUCCESS; }
+Result cuEventElapsedTime(float *milliseconds, struct timespec *start, struct timespec *stop) {
+    *milliseconds = (stop->tv_sec - start->tv_sec) * 1e3f + (stop->tv_nsec - start->tv_nsec) / 1e6f;
+    return SUCCESS;
 }
 static Result allocate(void **block, size_t size) {
     *block = malloc(size);

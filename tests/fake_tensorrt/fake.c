@@ -1,7 +1,8 @@
 // A stand-in for libnvinfer and libnvonnxparser: virtual tables with a function at every slot of
-// slots.def and a trap at every other, a record of the calls, and failures on request. Its one
+// slots.def and a trap at every other, a record of the calls, and failures on request. Its
 // network computes y = 2x with x of shape [-1, 3], in profile 1..2..4, on memory that the CPU can
-// reach. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
+// reach; with FAKE_TENSORRT_ONNXRUNTIME it is the ONNX file itself (onnx.h), rounded to half precision where
+// that is asked for, and negated if the file's path holds FAKE_TENSORRT_WRONG. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,6 +38,7 @@ enum { REFUSE = 1, GARBAGE = 2, COMPLAIN = 3 };
 
 static void note(const char *format, ...) {
     size_t used = strlen(record);
+    if (used > sizeof record - 4200) return;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(record + used, sizeof record - used - 1, format, arguments);
@@ -71,7 +73,8 @@ static int fails(const char *method, void **address) {
 
 // ---- objects: a handle is [table][implementation], a parser just [table] -------------------------
 
-typedef struct Object { Function *table; struct Object *implementation; const char *class; } Object;
+typedef struct Object { Function *table; struct Object *implementation; const char *class; void *data; } Object;
+#include "onnx.h"
 #define CLASS(name) static Function name##_table[SLOTS];
 CLASS(Runtime) CLASS(CudaEngine) CLASS(EngineInspector) CLASS(ExecutionContext) CLASS(Builder) CLASS(BuilderConfig)
 CLASS(NetworkDefinition) CLASS(Layer) CLASS(Tensor) CLASS(OptimizationProfile) CLASS(TimingCache) CLASS(HostMemory)
@@ -91,6 +94,7 @@ static void *make(Function *table, const char *class) {
 static void delete_handle(Object *handle) {
     note("~%s", handle->class);
     alive--;
+    if (strcmp(handle->class, "ExecutionContext") == 0) free(handle->implementation->data);
     free(handle->implementation);
     free(handle);
 }
@@ -109,6 +113,14 @@ static void note_dims(const char *method, const char *name, const Dims *d) {
     note("%s %s [%lld, %lld]", method, name, (long long)d->extents[0], (long long)d->extents[1]);
 }
 
+static Dims any_shape(const int64_t *shape, size_t axes) {
+    Dims d = {(int32_t)axes, {0}};
+    for (size_t axis = 0; axis < axes; axis++) d.extents[axis] = (Extent)shape[axis];
+    return d;
+}
+// What a context knows of its next run.
+typedef struct { Onnx *onnx; int64_t shapes[PORTS][8]; float *at[PORTS]; } Run;
+
 // ---- runtime, engine, context --------------------------------------------------------------------
 
 static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_t size, void *factory) {
@@ -116,13 +128,26 @@ static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_
     if (COLUMN == 8 && factory != NULL) abort();
     FAIL_POINTER("deserialize");
     if (size < 8 || memcmp(plan, "FAKEPLAN", 8) != 0) { say(1, "magic tag does not match"); return NULL; }
-    return make(CudaEngine_table, "CudaEngine");
+    Object *engine = make(CudaEngine_table, "CudaEngine");
+    if (plan[8] != ' ') {
+        char path[4096];
+        size_t length = strcspn(plan + 9, "\n");
+        snprintf(path, sizeof path, "%.*s", (int)length, plan + 9);
+        Onnx *onnx = engine->implementation->data = onnx_open(path, plan[8] == 'h', Tensor_table);
+        snprintf(onnx->profile, sizeof onnx->profile, "%.*s", (int)(size - 9 - length), plan + 9 + length);
+    }
+    return engine;
 }
 static void *CudaEngine_createExecutionContext(Object *self, int32_t strategy) {
     if (COLUMN != 8 && strategy != 0) abort();
     note("context");
     FAIL_POINTER("context");
-    return make(ExecutionContext_table, "ExecutionContext");
+    Object *context = make(ExecutionContext_table, "ExecutionContext");
+    if (self->data != NULL) {
+        Run *run = context->implementation->data = calloc(1, sizeof(Run));
+        run->onnx = self->data;
+    }
+    return context;
 }
 static int32_t CudaEngine_getNbOptimizationProfiles(Object *self) { return 1; }
 static void *CudaEngine_createEngineInspector(Object *self) {
@@ -132,6 +157,8 @@ static void *CudaEngine_createEngineInspector(Object *self) {
 static bool known(const char *name) { return strcmp(name, "x") == 0 || strcmp(name, "y") == 0; }
 static Dims CudaEngine_getTensorShape(Object *self, const char *name) {
     void *bad;
+    Onnx *onnx = self->data;
+    if (onnx != NULL) return any_shape(onnx->shapes[onnx_port(onnx, name)], onnx->axes[onnx_port(onnx, name)]);
     return known(name) && !fails("engine shape", &bad) ? dims(-1) : none();
 }
 static int32_t CudaEngine_getTensorDataType(Object *self, const char *name) {
@@ -140,15 +167,21 @@ static int32_t CudaEngine_getTensorDataType(Object *self, const char *name) {
 }
 static int32_t CudaEngine_getTensorIOMode(Object *self, const char *name) {
     void *bad;
+    Onnx *onnx = self->data;
+    if (onnx != NULL) return onnx_port(onnx, name) < onnx->inputs ? 1 : 2;
     return fails("io mode", &bad) ? 0 : strcmp(name, "x") == 0 ? 1 : 2;
 }
 static Dims CudaEngine_getProfileShape(Object *self, const char *name, int32_t profile, int32_t which) {
+    Onnx *onnx = self->data;
+    int64_t range[8];
+    if (onnx != NULL) return any_shape(range, onnx_range(onnx, name, which, range));
     if (strcmp(name, "x") != 0 || profile != 0) return none();
     return dims(1 << which);
 }
-static int32_t CudaEngine_getNbIOTensors(Object *self) { return 2; }
+static int32_t CudaEngine_getNbIOTensors(Object *self) { return self->data != NULL ? ((Onnx *)self->data)->count : 2; }
 static const char *CudaEngine_getIOTensorName(Object *self, int32_t index) {
     FAIL_POINTER("tensor name");
+    if (self->data != NULL) return ((Onnx *)self->data)->names[index];
     return index == 0 ? "x" : "y";
 }
 static const char *EngineInspector_getEngineInformation(Object *self, int32_t format) {
@@ -165,20 +198,34 @@ static bool ExecutionContext_setOptimizationProfileAsync(Object *self, int32_t p
 static bool ExecutionContext_setInputShape(Object *self, const char *name, const Dims *d) {
     note_dims("input shape", name, d);
     FAIL_BOOL("input shape");
+    Run *run = self->data;
+    if (run != NULL) {
+        int port = onnx_port(run->onnx, name);
+        for (int axis = 0; axis < d->count; axis++) run->shapes[port][axis] = d->extents[axis];
+        return d->count == (int32_t)run->onnx->axes[port];
+    }
     if (d->count != 2 || d->extents[0] < 1 || d->extents[0] > 4) { say(1, "outside the profile"); return false; }
     batch = d->extents[0];
     return true;
 }
-static Dims ExecutionContext_getTensorShape(Object *self, const char *name) { return known(name) ? dims(batch) : none(); }
+static Dims ExecutionContext_getTensorShape(Object *self, const char *name) {
+    Run *run = self->data;
+    if (run == NULL) return known(name) ? dims(batch) : none();
+    return any_shape(run->shapes[onnx_port(run->onnx, name)], run->onnx->axes[onnx_port(run->onnx, name)]);
+}
 static bool ExecutionContext_setTensorAddress(Object *self, const char *name, void *address) {
     note("address %s", name);
     FAIL_BOOL("address");
+    Run *run = self->data;
+    if (run != NULL) { run->at[onnx_port(run->onnx, name)] = address; return true; }
     *(strcmp(name, "x") == 0 ? &x_at : &y_at) = address;
     return known(name);
 }
 static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const char **names) {
     void *bad;
     if (fails("infer", &bad)) return -1;
+    Run *run = self->data;
+    if (run != NULL) { onnx_run(run->onnx, run->shapes, NULL, false); return 0; }
     if (batch >= 0) return 0;
     if (room > 0) names[0] = "x";
     return 1;
@@ -186,13 +233,22 @@ static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const ch
 static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     note("enqueue on %p", stream);
     FAIL_BOOL("enqueue");
+    Run *run = self->data;
+    if (run != NULL) {
+        const char *wrong = getenv("FAKE_TENSORRT_WRONG");
+        onnx_run(run->onnx, run->shapes, run->at, wrong != NULL && strstr(run->onnx->path, wrong) != NULL);
+        return true;
+    }
     for (Extent i = 0; i < batch * 3; i++) y_at[i] = 2 * x_at[i];
     return true;
 }
 
 // ---- builder, config, network ----------------------------------------------------------------------
 
-static void *Builder_createBuilderConfig(Object *self) { FAIL_POINTER("config"); return make(BuilderConfig_table, "BuilderConfig"); }
+// What the latest config asks for.
+static bool half;
+static char ranges[4096];
+static void *Builder_createBuilderConfig(Object *self) { FAIL_POINTER("config"); half = false; ranges[0] = 0; return make(BuilderConfig_table, "BuilderConfig"); }
 static void *Builder_createNetworkV2(Object *self, uint32_t flags) {
     note("network flags %u", flags);
     FAIL_POINTER("network");
@@ -215,10 +271,16 @@ static void *Builder_buildSerializedNetwork(Object *self, Object *network, Objec
     const char *most = getenv("FAKE_TENSORRT_WORKSPACE"); // in MiB; more is out of memory
     if (most != NULL && workspace > (size_t)atoi(most) << 20) { say(1, "OutOfMemory (no details)"); return NULL; }
     FAIL_POINTER("build");
+    if (network->implementation->data != NULL) {
+        static char plan[9000];
+        Onnx *onnx = network->implementation->data;
+        int size = snprintf(plan, sizeof plan, "FAKEPLAN%c%s%s\n", half ? 'h' : 's', onnx->path, ranges);
+        return host_memory(plan, size);
+    }
     return host_memory("FAKEPLAN y=2x", 13);
 }
 static void BuilderConfig_clearFlag(Object *self, int32_t flag) { note("clear flag %d", flag); }
-static void BuilderConfig_setFlag(Object *self, int32_t flag) { note("set flag %d", flag); }
+static void BuilderConfig_setFlag(Object *self, int32_t flag) { note("set flag %d", flag); half |= flag == 0; }
 static int32_t BuilderConfig_addOptimizationProfile(Object *self, Object *added) {
     void *bad;
     return added == &profile && !fails("add profile", &bad) ? 0 : -1;
@@ -262,12 +324,24 @@ static void Layer_setPrecision(Object *self, int32_t type) { note("layer %d comp
 static void Layer_setOutputType(Object *self, int32_t index, int32_t type) { note("layer %d gives %d", number(self), type); }
 static int32_t NetworkDefinition_getNbLayers(Object *self) { return 4; }
 static void *NetworkDefinition_getLayer(Object *self, int32_t index) { FAIL_POINTER("layer"); return &layers[index]; }
-static int32_t NetworkDefinition_getNbInputs(Object *self) { return 1; }
-static void *NetworkDefinition_getInput(Object *self, int32_t index) { FAIL_POINTER("input"); return &x; }
-static int32_t NetworkDefinition_getNbOutputs(Object *self) { return 1; }
-static void *NetworkDefinition_getOutput(Object *self, int32_t index) { return &y; }
+static int32_t NetworkDefinition_getNbInputs(Object *self) { return self->data != NULL ? ((Onnx *)self->data)->inputs : 1; }
+static void *NetworkDefinition_getInput(Object *self, int32_t index) {
+    FAIL_POINTER("input");
+    return self->data != NULL ? &((Onnx *)self->data)->handles[index] : &x;
+}
+static int32_t NetworkDefinition_getNbOutputs(Object *self) {
+    Onnx *onnx = self->data;
+    return onnx != NULL ? onnx->count - onnx->inputs : 1;
+}
+static void *NetworkDefinition_getOutput(Object *self, int32_t index) {
+    Onnx *onnx = self->data;
+    return onnx != NULL ? &onnx->handles[onnx->inputs + index] : &y;
+}
 static const char *Tensor_getName(Object *self) { return self->class; }
-static Dims Tensor_getDimensions(Object *self) { return dims(-1); }
+static Dims Tensor_getDimensions(Object *self) {
+    Onnx *onnx = self->data;
+    return onnx == NULL ? dims(-1) : any_shape(onnx->shapes[self - onnx->targets], onnx->axes[self - onnx->targets]);
+}
 static int32_t Tensor_getType(Object *self) { return 0; }
 #if COLUMN == 8
 static bool OptimizationProfile_setDimensions(Object *self, const char *name, int32_t which, Dims value) {
@@ -278,6 +352,9 @@ static bool OptimizationProfile_setDimensions(Object *self, const char *name, in
     note("profile shape %d", which);
     note_dims("range", name, d);
     FAIL_BOOL("set dimensions");
+    size_t used = strlen(ranges);
+    used += snprintf(ranges + used, sizeof ranges - used, "\n%s %d", name, which);
+    for (int i = 0; i < d->count; i++) used += snprintf(ranges + used, sizeof ranges - used, " %lld", (long long)d->extents[i]);
     return true;
 }
 static void *TimingCache_serialize(Object *self) { FAIL_POINTER("serialize cache"); return host_memory("TIMES 1", 7); }
@@ -290,6 +367,9 @@ static Object parser_error = {ParserError_table};
 static bool Parser_parse(Object *self, const char *bytes, size_t size, const char *path) {
     note("parse %zu bytes", size);
     FAIL_BOOL("parse");
+    // An ONNX file begins with its version.
+    bool real = getenv("FAKE_TENSORRT_ONNXRUNTIME") != NULL && size > 0 && bytes[0] == 8;
+    if (real) self->implementation->data = onnx_open(path, false, Tensor_table);
     return size > 0 && path[0] != 0 && bytes[0] != '!';
 }
 static int32_t Parser_getNbErrors(Object *self) { void *bad; return fails("parse", &bad) == GARBAGE ? 0 : 1; }
@@ -335,6 +415,7 @@ void *createNvOnnxParser_INTERNAL(Object *network, void *given, int32_t version)
     FAIL_POINTER("parser");
     Object *parser = calloc(1, sizeof *parser);
     parser->table = Parser_table;
+    parser->implementation = network->implementation;
     alive++;
     return parser;
 }

@@ -97,6 +97,12 @@ pub fn compile(release: Release) -> PathBuf {
     path
 }
 
+/// ONNX Runtime's library, by which the fake runs real graphs.
+pub fn onnxruntime() -> PathBuf {
+    let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/onnxruntime/libonnxruntime.so");
+    std::env::var_os("TVSL_ONNXRUNTIME").map_or(cached, PathBuf::from)
+}
+
 /// Puts a fake CUDA driver into `folder`.
 pub fn compile_cuda(folder: &Path) {
     let mut compiler = Command::new("cc");
@@ -115,6 +121,7 @@ fn compiled(release: Release) -> PathBuf {
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-g", "-O0", "-o"]).arg(&path);
         compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_tensorrt/fake.c"));
+        compiler.args(["-ldl", "-lm"]);
         compiler.arg(format!("-DCOLUMN={}", release.column));
         for (name, value) in ["MAJOR", "MINOR", "PATCH", "BUILD"].iter().zip(release.version) {
             compiler.arg(format!("-D{name}={value}"));

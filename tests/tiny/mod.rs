@@ -25,7 +25,7 @@ pub fn folder() -> &'static Path {
 }
 
 pub fn cpu() -> Arc<dyn Engine> {
-    let config = config::Engine { kind: EngineKind::Cpu, threads: 1, library: PathBuf::new() };
+    let config = config::Engine { kind: EngineKind::Cpu, threads: 1, ..config::Config::default().engine };
     engine::choose(&config).expect("the CPU engine opens")
 }
 

@@ -100,6 +100,8 @@ pub(super) struct Bare {
     pub audio_runs: u64,
     /// Length of the sound.
     pub sound: Duration,
+    /// Time on the GPU, if there is one.
+    pub gpu: Option<Duration>,
 }
 
 /// Analyses what was decoded before with an engine whose calls are counted, nothing else running.
@@ -114,7 +116,7 @@ pub(super) fn bare(
     let mut analysis = Analysis::new(model, config).map_err(Failure::configuration)?;
     clear(&tally);
     let mut pairing = Pairing::new(Patience::Endless);
-    let (mut frames, mut sound) = (0, Duration::ZERO);
+    let (mut frames, mut sound, mut gpu) = (0, Duration::ZERO, None);
     for item in items {
         match item {
             Sensed::Frame(frame) => pairing.frame(frame.clone(), Instant::ZERO),
@@ -126,7 +128,9 @@ pub(super) fn bare(
             Sensed::End(_) | Sensed::Fault(..) => {}
         }
         while let Some(frame) = pairing.next(Instant::ZERO) {
-            analysis.push_frame(&frame).map_err(Failure::failed)?;
+            let analysed = analysis.push_frame(&frame).map_err(Failure::failed)?;
+            let spent = analysed.timing.gpu.total();
+            gpu = spent.map_or(gpu, |spent| Some(gpu.unwrap_or_default() + spent));
             frames += 1;
         }
     }
@@ -135,7 +139,7 @@ pub(super) fn bare(
     let engine = tally.iter().fold(Cost::default(), |sum, (_, calls)| sum + calls.cost);
     let audio_runs = tally.iter().filter(|(name, _)| audio.contains(&name.as_str()));
     let audio_runs = audio_runs.map(|(_, calls)| calls.count).sum();
-    Ok(Bare { pass: Pass { frames, cost: engine }, audio_runs, sound })
+    Ok(Bare { pass: Pass { frames, cost: engine }, audio_runs, sound, gpu })
 }
 
 /// Forgets the calls that opening the model made.

@@ -103,6 +103,10 @@ impl Graph for MeteredGraph {
         self.graph.outputs()
     }
 
+    fn take_gpu_time(&mut self) -> Option<Duration> {
+        self.graph.take_gpu_time()
+    }
+
     fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         let began = Mark::now();
         let outputs = self.graph.run(inputs);

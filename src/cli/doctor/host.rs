@@ -10,7 +10,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::Check;
 use crate::config::{Config, EngineKind, Origin};
-use crate::engine::tensorrt::{Device, TensorRt};
+use crate::engine::tensorrt::{Device, Settings, TensorRt};
 
 /// Less free space than this, in MiB, is too little for logs and updates.
 const LEAST_MIB: u64 = 200;
@@ -132,7 +132,7 @@ pub(super) fn gpu(config: &Config) -> Check {
         }
         Err(_) => return Check::skipped(STAGE, "none; the CPU engine needs none"),
     };
-    match TensorRt::open() {
+    match TensorRt::open(Settings::from(&config.engine.tensorrt)) {
         Ok(_) => Check::ok(STAGE, format!("{gpu}, with TensorRT")),
         Err(error) => {
             let cure = "install TensorRT (`apt-get install tensorrt` on a Jetson)";

@@ -1,26 +1,29 @@
 //! `tvsl engine`: TensorRT plans of the model for the GPU of this machine.
 
+mod build;
 mod recipe;
+mod trial;
 mod verify;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use super::{Common, Failure};
-use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, TensorRt, TensorRtError, plan};
+use crate::config::{self, EngineKind};
+use crate::engine::tensorrt::{Settings, TensorRt, plan};
+use crate::engine::{self, Engine};
 use crate::model::Manifest;
 
-/// Below this many MiB of workspace a build that ran out of memory is not tried again.
-const LEAST_WORKSPACE: usize = 64;
+pub(super) use build::in_the_background;
 
 /// Build, show and verify the TensorRT plans of the model
 ///
 /// A plan serves one model on one GPU with one version of TensorRT; `build` makes it on the device that
-/// will run it. It lies in the folder `tensorrt` of the model folder, beside a sidecar that says what it
-/// depends on. The engines "auto" and "tensorrt" use it from the next start on.
+/// will run it, as [engine.tensorrt] of the configuration says. It lies in the folder `tensorrt` of the
+/// model folder, beside a sidecar that says what it depends on.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -33,24 +36,25 @@ pub(super) struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Compile every graph of the model for this GPU; takes minutes
-    Build(Build),
+    ///
+    /// A plan takes its place only after it has computed what the CPU engine computes.
+    Build {
+        /// Leave plans alone that are good
+        #[arg(long)]
+        missing: bool,
+    },
     /// Show what the plans were built from and for, and the precision of every layer
     Inspect,
     /// Run the model's golden inputs on TensorRT and on the CPU, and compare
     Verify,
 }
 
-#[derive(Args, Debug)]
-struct Build {
-    /// Most scratch memory that a layer may use, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=65_536))]
-    workspace: u32,
-    /// How hard to look for faster kernels, 0 to 5
-    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(u8).range(..=5))]
-    level: u8,
-    /// Compute in single precision throughout
-    #[arg(long)]
-    fp32: bool,
+/// A model folder, and the two engines that can run it.
+struct Bench {
+    folder: PathBuf,
+    manifest: Manifest,
+    tensorrt: TensorRt,
+    engine: config::Engine,
 }
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
@@ -60,87 +64,51 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         None => config.model_dir()?,
     };
     let manifest = Manifest::read(&folder).map_err(Failure::failed)?;
-    let tensorrt = TensorRt::open().map_err(Failure::failed)?;
+    let tensorrt = TensorRt::open(Settings::from(&config.engine.tensorrt)).map_err(Failure::failed)?;
+    let bench = Bench { folder, manifest, tensorrt, engine: config.engine };
     match arguments.action {
-        Action::Build(options) => build(&folder, &manifest, &tensorrt, &options),
-        Action::Inspect => inspect(&folder, &manifest, &tensorrt),
-        Action::Verify => verify::run(&folder, &manifest, &tensorrt, &config.engine),
+        Action::Build { missing } => build::run(&bench, missing),
+        Action::Inspect => inspect(&bench),
+        Action::Verify => verify::run(&bench),
     }
 }
 
-/// The model's ONNX files.
-fn files(folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
-    let graphs = manifest
-        .precision("fp32")
-        .ok_or_else(|| Failure::Failed(format!("{}: the model has no [graphs.fp32]", folder.display())))?;
-    let names = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
-    Ok(names.map(|name| folder.join(name)).to_vec())
-}
-
-fn build(folder: &Path, manifest: &Manifest, tensorrt: &TensorRt, asked: &Build) -> Result<(), Failure> {
-    super::print(&format!("building for {}\n", tensorrt.target()))?;
-    tensorrt.device().bind().map_err(Failure::failed)?;
-    for file in files(folder, manifest)? {
-        let line = build_one(&file, manifest, tensorrt, asked).map_err(Failure::failed)?;
-        super::print(&line)?;
+impl Bench {
+    /// The model's ONNX files.
+    fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        let folder = &self.folder;
+        let graphs = self.manifest.precision("fp32").ok_or_else(|| {
+            Failure::Failed(format!("{}: the model has no [graphs.fp32]", folder.display()))
+        })?;
+        let names = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
+        Ok(names.into_iter().chain(&graphs.text).map(|name| folder.join(name)).collect())
     }
-    Ok(())
-}
 
-fn build_one(
-    file: &Path,
-    manifest: &Manifest,
-    tensorrt: &TensorRt,
-    asked: &Build,
-) -> Result<String, TensorRtError> {
-    let start = Instant::now();
-    let mut builder = tensorrt.library().builder()?;
-    let mut network = builder.network()?;
-    network.parse_onnx(file)?;
-    let mut options = recipe::options(manifest, &network.tensors()?, asked);
-    let built = build_within_memory(&mut builder, &network, &mut options, file)?;
-    let sidecar = plan::store(file, &built, &options, tensorrt.target(), start.elapsed())?;
-    Ok(format!(
-        "{}: {} layers, {:.1} MB, {:.1} s\n",
-        plan::path(file).display(),
-        network.layers(),
-        built.plan.bytes().len() as f64 / 1e6,
-        sidecar.seconds
-    ))
-}
-
-/// A build that runs out of memory is tried again with half the workspace.
-fn build_within_memory(
-    builder: &mut Builder,
-    network: &Network,
-    options: &mut BuildOptions,
-    file: &Path,
-) -> Result<Built, TensorRtError> {
-    let timings = std::fs::read(plan::timing_cache_path(file)).unwrap_or_default();
-    loop {
-        match builder.build(network, options, &timings) {
-            Err(error) if error.out_of_memory() && options.workspace_mib / 2 >= LEAST_WORKSPACE => {
-                options.workspace_mib /= 2;
-                tracing::warn!("{error}; trying again with {} MiB of workspace", options.workspace_mib);
-            }
-            outcome => return outcome,
-        }
+    /// The engine that TensorRT is compared with.
+    fn cpu(&self) -> Result<Arc<dyn Engine>, Failure> {
+        let config = config::Engine { kind: EngineKind::Cpu, ..self.engine.clone() };
+        engine::choose(&config).map_err(Failure::failed)
     }
 }
 
-fn inspect(folder: &Path, manifest: &Manifest, tensorrt: &TensorRt) -> Result<(), Failure> {
-    for file in files(folder, manifest)? {
+fn inspect(bench: &Bench) -> Result<(), Failure> {
+    for file in bench.files()? {
         let sidecar = plan::describe(&file).map_err(Failure::failed)?;
         let mut text = format!("{}\n  built for  {}\n", plan::path(&file).display(), sidecar.target);
         for (name, sha256) in &sidecar.sources {
             let _ = writeln!(text, "  built from {name} {sha256}");
         }
+        let _ = writeln!(text, "  asked for  {}", sidecar.settings);
         let _ = writeln!(text, "  options    {:?}", sidecar.options);
         let _ = writeln!(text, "  plan       {} ({:.1} s)", sidecar.plan_sha256, sidecar.seconds);
         super::print(&text)?;
-        let layers =
-            tensorrt.engine(&file).and_then(|engine| engine.information()).map_err(Failure::failed)?;
-        super::print(&format!("{layers}\n"))?;
+        let engine = bench.tensorrt.engine(&file).map_err(Failure::failed)?;
+        super::print(&format!("{}\n", engine.information().map_err(Failure::failed)?))?;
     }
     Ok(())
+}
+
+/// A file's name without its ending, for people.
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -1,23 +1,48 @@
 //! How each graph of a model is built: the shapes it will meet, and its precision.
 
-use super::Build;
-use crate::engine::tensorrt::{BuildOptions, Direction, Precision, Range, TensorInfo};
+use crate::engine::tensorrt::{BuildOptions, Direction, Precision, Range, Settings, TensorInfo};
+use crate::geometry::Size;
 use crate::model::Manifest;
+use crate::model::manifest::{Aspect, FrontEnd};
 
 /// Most rows of sound that the stages are given at once.
 const ROWS_MAX: i64 = 64;
 
+/// Classes that sound at once, usually.
+const CLASSES_USUAL: i64 = 4;
+
 /// The options for the graph that has these tensors.
-pub(super) fn options(manifest: &Manifest, tensors: &[TensorInfo], asked: &Build) -> BuildOptions {
+pub(super) fn options(manifest: &Manifest, tensors: &[TensorInfo], settings: Settings) -> BuildOptions {
     let inputs: Vec<_> = tensors.iter().filter(|tensor| tensor.direction == Direction::Input).collect();
-    let is_encoder = inputs.iter().any(|tensor| ["image", "sound"].contains(&&*tensor.label()));
-    BuildOptions {
-        precision: if is_encoder && !asked.fp32 { Precision::Fp16 } else { Precision::Fp32 },
-        workspace_mib: asked.workspace as usize,
-        level: asked.level,
-        capability: None,
-        ranges: inputs.into_iter().filter_map(|tensor| range(manifest, tensor)).collect(),
+    let halved = inputs.iter().any(|tensor| may_be_half(manifest, &tensor.label()));
+    let maps = tensors.iter().any(|tensor| tensor.label() == "H");
+    let mut ranges: Vec<_> = inputs.into_iter().filter_map(|tensor| range(manifest, tensor)).collect();
+    if maps && let Some(classes) = ranges.iter_mut().find(|range| range.input == "t") {
+        classes.opt[0] = classes.opt[0].min(CLASSES_USUAL);
     }
+    BuildOptions {
+        precision: if halved { settings.precision } else { Precision::Fp32 },
+        workspace_mib: settings.workspace_mib,
+        level: settings.level,
+        capability: None,
+        ranges,
+    }
+}
+
+/// Only encoders may: the text runs once, and the stages, with their norms and softmax, take no time. A sound
+/// encoder that takes the waveform holds the front end, whose power spectra exceed what half precision can hold.
+fn may_be_half(manifest: &Manifest, input: &str) -> bool {
+    match input {
+        "image" => true,
+        "sound" => manifest.audio.front_end == FrontEnd::LogMel,
+        _ => false,
+    }
+}
+
+/// The usual shape of an input; `shape` has `None` for its open extents.
+pub(super) fn usual(manifest: &Manifest, input: &str, shape: &[Option<usize>]) -> Vec<usize> {
+    let extents = extents(manifest, input, shape.len());
+    shape.iter().zip(extents).map(|(fixed, [_, usual, _])| fixed.unwrap_or(usual as usize)).collect()
 }
 
 /// The shapes of an input with open extents; `None` if it has none.
@@ -46,11 +71,15 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
     let classes = manifest.classes.len() as i64;
     match input {
         "image" => {
-            let [rows, columns] = grid(manifest.image.cells_max, manifest.image.stride);
+            let [rows, columns] = grid(manifest);
             vec![one, [3; 3], rows, columns]
         }
         "sound" if axes == 2 => vec![one, [manifest.window_samples() as i64; 3]],
         "sound" => vec![[1, 1, patches]],
+        "tokens" => {
+            let longest = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(1) as i64;
+            vec![[1, classes, classes], [longest.max(1); 3]]
+        }
         "V" => vec![one, [1, cells, cells]],
         "A" => vec![one, [1, patches, ROWS_MAX.max(patches)]],
         "t" => vec![[1, classes, classes]],
@@ -62,21 +91,59 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
     .collect()
 }
 
-/// Height and width in pixels, for pictures up to three times as long as wide; fastest at 16:9.
-fn grid(cells_max: u32, stride: u32) -> [[i64; 3]; 2] {
-    let cells = f64::from(cells_max);
-    let rows = (cells * 9.0 / 16.0).sqrt().round().max(1.0);
-    let (columns, longest) = ((cells / rows).floor().max(1.0), (cells * 3.0).sqrt().ceil());
-    let pixels = |count: f64| count as i64 * i64::from(stride);
-    [rows, columns].map(|usual| [pixels(1.0), pixels(usual), pixels(longest.max(usual))])
+/// Height and width in pixels, fastest at 16:9: one grid for every picture, or any up to three times as long
+/// as wide.
+fn grid(manifest: &Manifest) -> [[i64; 3]; 2] {
+    let image = &manifest.image;
+    let usual = image.fit(Size::new(1280, 720)).input;
+    let usual = [usual.height, usual.width].map(i64::from);
+    if image.aspect == Aspect::Squash {
+        return usual.map(|side| [side; 3]);
+    }
+    let (stride, cells) = (i64::from(image.stride), f64::from(image.cells_max));
+    let longest = (cells * 3.0).sqrt().ceil() as i64 * stride;
+    usual.map(|side| [stride, side, longest.max(side)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn manifest(folder: &str) -> Manifest {
+        Manifest::read(std::path::Path::new(folder)).expect("a model folder")
+    }
+
     #[test]
-    fn the_grid_of_the_default_model_is_fastest_at_7_by_12() {
-        assert_eq!(grid(84, 32), [[32, 224, 512], [32, 384, 512]]);
+    fn grids_are_fastest_at_16_to_9_or_always_the_same() {
+        assert_eq!(grid(&manifest("engines/default")), [[32, 224, 512], [32, 384, 512]]);
+        assert_eq!(grid(&manifest("tests/data/tiny")), [[64; 3]; 2]);
+    }
+
+    #[test]
+    fn encoders_are_halved_unless_the_front_end_is_inside() {
+        let halved = |folder: &str| {
+            let manifest = manifest(folder);
+            ["image", "sound", "V", "A", "t", "tokens"].map(|input| may_be_half(&manifest, input))
+        };
+        assert_eq!(halved("engines/default"), [true, true, false, false, false, false]);
+        assert_eq!(halved("tests/data/tiny"), [true, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn maps_are_fastest_for_few_classes_and_probabilities_for_all() {
+        use crate::engine::tensorrt::Element;
+        let tensor = |name: &std::ffi::CStr, direction, shape: &[i64]| TensorInfo {
+            name: name.into(),
+            direction,
+            element: Element::Float32,
+            shape: shape.to_vec(),
+        };
+        let usual = |output: &std::ffi::CStr| {
+            let tensors =
+                [tensor(c"t", Direction::Input, &[-1, 384]), tensor(output, Direction::Output, &[1, -1])];
+            let settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
+            options(&manifest("engines/default"), &tensors, settings).ranges[0].opt.clone()
+        };
+        assert_eq!((usual(c"H"), usual(c"p")), (vec![4, 384], vec![52, 384]));
     }
 }

@@ -10,18 +10,7 @@ use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation};
 use super::library::Version;
 use super::{Network, Plan, single};
-
-/// How exactly a plan computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Half precision wherever it is faster, except in sums, norms, exponentials and softmax, which stay
-    /// single. Its numbers end at 65 504: nothing for power spectra. From 11 on and with RTX the types in
-    /// the ONNX file decide instead.
-    Fp16,
-    /// Single precision with 24-bit products: TF32 is switched off.
-    Fp32,
-}
+use crate::config::Precision;
 
 /// The shapes that one input may have, and the one to be fastest at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +28,9 @@ pub struct Range {
 /// What a plan is built for. Part of the sidecar: a plan with other options is another plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildOptions {
-    /// Half or single precision.
+    /// Half or single precision. Half is used wherever it is faster, except in sums, norms, exponentials and
+    /// softmax, which stay single; its numbers end at 65 504, which is nothing for power spectra. Single switches
+    /// TF32 off. From 11 on and with RTX the types in the ONNX file decide instead.
     pub precision: Precision,
     /// Most scratch memory that a layer may use, in MiB.
     pub workspace_mib: usize,

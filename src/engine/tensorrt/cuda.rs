@@ -5,8 +5,9 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 use serde::{Deserialize, Serialize};
 
 use super::error::TensorRtError;
@@ -94,6 +95,34 @@ impl Stream {
     /// Waits until everything enqueued so far is done.
     pub(super) fn wait(&self) -> Result<(), TensorRtError> {
         self.0.synchronize().map_err(during("waiting for the GPU"))
+    }
+}
+
+/// How long the GPU takes from one place in a stream to another.
+pub(super) struct Stopwatch {
+    start: CudaEvent,
+    stop: CudaEvent,
+}
+
+impl Stopwatch {
+    pub(super) fn new(device: &Device) -> Result<Self, TensorRtError> {
+        let event = || device.context.new_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
+        let make = || Ok(Self { start: event()?, stop: event()? });
+        make().map_err(during("making events"))
+    }
+
+    pub(super) fn start(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.start.record(&stream.0).map_err(during("recording an event"))
+    }
+
+    pub(super) fn stop(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.stop.record(&stream.0).map_err(during("recording an event"))
+    }
+
+    /// The time between the two, once the stream was waited for.
+    pub(super) fn time(&self) -> Result<Duration, TensorRtError> {
+        let milliseconds = self.start.elapsed_ms(&self.stop).map_err(during("reading an event"))?;
+        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
     }
 }
 
@@ -194,5 +223,8 @@ impl Drop for Memory {
 }
 
 fn during(doing: &'static str) -> impl Fn(DriverError) -> TensorRtError {
-    move |error| TensorRtError::Cuda { doing, reason: error.to_string() }
+    move |error| match error.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => TensorRtError::Memory { doing },
+        _ => TensorRtError::Cuda { doing, reason: error.to_string() },
+    }
 }

@@ -80,6 +80,14 @@ pub enum TensorRtError {
         /// The driver's words.
         reason: String,
     },
+    /// The memory of the GPU is full.
+    #[error(
+        "the GPU's memory ran out while {doing}; end other programs that use the GPU, or take a model with          smaller graphs"
+    )]
+    Memory {
+        /// What was under way.
+        doing: &'static str,
+    },
     /// The CUDA driver refused.
     #[error("the GPU failed while {doing}: {reason}")]
     Cuda {
@@ -102,8 +110,21 @@ pub enum TensorRtError {
 }
 
 impl TensorRtError {
+    /// Whether building the plan again may help.
+    pub fn cured_by_building(&self) -> bool {
+        matches!(self, Self::Plan(_) | Self::Refused { call: "IRuntime::deserializeCudaEngine", .. })
+    }
+
+    /// Whether the GPU failed during a run: in CUDA no later call of the process will succeed.
+    pub fn lost(&self) -> bool {
+        matches!(self, Self::Cuda { .. } | Self::Refused { call: "IExecutionContext::enqueueV3", .. })
+    }
+
     /// Whether memory ran out, so that asking for less may help.
     pub fn out_of_memory(&self) -> bool {
+        if matches!(self, Self::Memory { .. }) {
+            return true;
+        }
         let text = self.to_string().to_lowercase();
         ["outofmemory", "out of memory", "insufficient memory"].iter().any(|words| text.contains(words))
     }

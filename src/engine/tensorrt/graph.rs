@@ -2,14 +2,14 @@
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::cuda::{Device, Memory, Stream};
+use super::cuda::{Device, Memory, Stopwatch, Stream};
 use super::error::TensorRtError;
 use super::library::Library;
 use super::network::{Direction, Element, TensorInfo};
-use super::plan::{self, Target};
-use super::runtime::{Context, CudaEngine};
+use super::plan::{self, Settings, Target};
+use super::runtime::{Context, CudaEngine, Plan};
 use crate::engine::{Engine, EngineError, Graph, Port, Tensor};
 
 /// TensorRT on the first GPU.
@@ -17,6 +17,7 @@ pub struct TensorRt {
     library: Library,
     device: Device,
     target: Target,
+    settings: Settings,
 }
 
 impl TensorRt {
@@ -24,19 +25,24 @@ impl TensorRt {
     ///
     /// # Errors
     /// [`TensorRtError::NoDevice`] without a GPU; otherwise as [`Library::find`].
-    pub fn open() -> Result<Self, TensorRtError> {
+    pub fn open(settings: Settings) -> Result<Self, TensorRtError> {
         let device = Device::first()?;
         let library = match std::env::var_os("TVSL_TENSORRT").filter(|file| !file.is_empty()) {
             Some(file) => Library::open(Path::new(&file))?,
             None => Library::find()?,
         };
         let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
-        Ok(Self { library, device, target })
+        Ok(Self { library, device, target, settings })
     }
 
     /// What plans must have been built for.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// What plans must have been built with.
+    pub fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// The loaded library.
@@ -54,15 +60,40 @@ impl TensorRt {
     /// # Errors
     /// A [`PlanFault`](super::PlanFault), or what TensorRT refused.
     pub fn engine(&self, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
-        let (plan, _) = plan::load(onnx, &self.target)?;
+        let (plan, sidecar) = plan::load(onnx, &self.target)?;
+        plan::as_asked(onnx, &sidecar, self.settings)?;
+        self.deserialize(&plan)
+    }
+
+    /// A graph of the plan on disk, even if it was built with other settings: it serves until a better one is there.
+    ///
+    /// # Errors
+    /// As [`TensorRt::engine`], but for [`PlanFault::Settings`](super::PlanFault::Settings).
+    pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
+        self.graph(onnx, &plan::load(onnx, &self.target)?.0)
+    }
+
+    /// A graph of a plan that was just built from `onnx`.
+    ///
+    /// # Errors
+    /// What TensorRT refuses, or too little memory.
+    pub fn graph(&self, onnx: &Path, plan: &Plan) -> Result<Box<dyn Graph>, TensorRtError> {
+        Ok(Box::new(TensorRtGraph::new(onnx, self.deserialize(plan)?, &self.device)?))
+    }
+
+    fn deserialize(&self, plan: &Plan) -> Result<CudaEngine, TensorRtError> {
         self.device.bind()?;
-        self.library.runtime()?.deserialize(&plan)
+        self.library.runtime()?.deserialize(plan)
     }
 }
 
 impl Engine for TensorRt {
     fn name(&self) -> &'static str {
         "tensorrt"
+    }
+
+    fn describe(&self) -> String {
+        format!("tensorrt, {}", self.target)
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
@@ -93,6 +124,9 @@ struct TensorRtGraph {
     /// Declared first, dropped first: before the memory it points into.
     context: Context,
     stream: Stream,
+    stopwatch: Stopwatch,
+    /// Time on the GPU since it was last asked for.
+    gpu_time: Duration,
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
     ports: [Vec<Port>; 2],
@@ -100,7 +134,8 @@ struct TensorRtGraph {
 }
 
 impl TensorRtGraph {
-    /// Allocates every buffer for the largest shapes of the plan's profile.
+    /// Allocates every buffer for the largest shapes of the plan's profile, and runs once at those, so that
+    /// what is allocated or loaded late is there before the first frame.
     fn new(file: &Path, mut engine: CudaEngine, device: &Device) -> Result<Self, TensorRtError> {
         let (inputs, outputs): (Vec<_>, Vec<_>) =
             engine.tensors()?.into_iter().partition(|tensor| tensor.direction == Direction::Input);
@@ -121,12 +156,30 @@ impl TensorRtGraph {
             slots[1].push(slot(tensor, largest, &mut context, device)?);
         }
         let [inputs, outputs] = slots;
-        let (file, stream, device) = (file.to_owned(), device.stream()?, device.clone());
-        Ok(Self { file, context, stream, inputs, outputs, ports, device })
+        let (stream, stopwatch, gpu_time) = (device.stream()?, Stopwatch::new(device)?, Duration::ZERO);
+        let (file, device) = (file.to_owned(), device.clone());
+        let mut graph = Self { file, context, stream, stopwatch, gpu_time, inputs, outputs, ports, device };
+        graph.warm_up()?;
+        Ok(graph)
+    }
+
+    fn warm_up(&mut self) -> Result<(), TensorRtError> {
+        for slot in &mut self.inputs {
+            slot.memory.upload(slot.memory.len(), &self.stream)?;
+        }
+        self.enqueue()?;
+        self.stream.wait()
+    }
+
+    fn enqueue(&mut self) -> Result<(), TensorRtError> {
+        // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large
+        // enough and that lives as long as the graph, which waits for the stream before it goes on.
+        unsafe { self.context.enqueue(self.stream.raw()) }
     }
 
     fn execute(&mut self, given: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, TensorRtError> {
         self.device.bind()?;
+        self.stopwatch.start(&self.stream)?;
         let mut reshaped = false;
         for slot in &mut self.inputs {
             let name = slot.name.to_bytes();
@@ -145,14 +198,14 @@ impl TensorRtGraph {
                 }
             }
         }
-        // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large
-        // enough and that lives as long as the graph, which waits for the stream before it goes on.
-        unsafe { self.context.enqueue(self.stream.raw()) }?;
+        self.enqueue()?;
         for slot in &mut self.outputs {
             let count = slot.count();
             slot.memory.download(count, &self.stream)?;
         }
+        self.stopwatch.stop(&self.stream)?;
         self.stream.wait()?;
+        self.gpu_time += self.stopwatch.time()?;
         Ok(self.outputs.iter_mut().map(read).collect())
     }
 }
@@ -166,6 +219,10 @@ impl Graph for TensorRtGraph {
         &self.ports[1]
     }
 
+    fn take_gpu_time(&mut self) -> Option<Duration> {
+        Some(std::mem::take(&mut self.gpu_time))
+    }
+
     fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         let outcome = self.execute(inputs);
         if outcome.is_err() {
@@ -173,14 +230,17 @@ impl Graph for TensorRtGraph {
             let _ = self.stream.wait();
             self.inputs.iter_mut().for_each(|slot| slot.shape = vec![-1]);
         }
-        outcome.map_err(|error| EngineError::Run {
-            file: self.file.clone(),
-            reason: error.to_string(),
-            inputs: inputs
-                .iter()
-                .map(|(name, tensor)| format!("{name} {:?}", tensor.shape))
-                .collect::<Vec<_>>()
-                .join(", "),
+        outcome.map_err(|error| match error {
+            error if error.lost() => EngineError::Lost { file: self.file.clone(), reason: error.to_string() },
+            error => EngineError::Run {
+                file: self.file.clone(),
+                reason: error.to_string(),
+                inputs: inputs
+                    .iter()
+                    .map(|(name, tensor)| format!("{name} {:?}", tensor.shape))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            },
         })
     }
 }
@@ -246,9 +306,4 @@ fn ports(tensors: &[TensorInfo]) -> Vec<Port> {
 /// Numbers in a shape whose extents are all known.
 fn count(shape: &[i64]) -> usize {
     shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).product()
-}
-
-/// Opens TensorRT for the table of back ends.
-pub(in crate::engine) fn open(_: &crate::config::Engine) -> Result<Arc<dyn Engine>, EngineError> {
-    Ok(Arc::new(TensorRt::open()?))
 }

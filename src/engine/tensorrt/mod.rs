@@ -56,13 +56,13 @@ pub mod plan;
 
 mod graph;
 
+pub use crate::config::Precision;
 pub use abi::Family;
-pub use builder::{BuildOptions, Builder, Built, Precision, Range};
+pub use builder::{BuildOptions, Builder, Built, Range};
 pub use cuda::{Device, Gpu};
 pub use error::{Said, TensorRtError};
 pub use graph::TensorRt;
-pub(in crate::engine) use graph::open;
 pub use library::{Library, SUPPORTED, Version};
 pub use network::{Direction, Element, Network, TensorInfo};
-pub use plan::PlanFault;
+pub use plan::{PlanFault, Settings};
 pub use runtime::{Context, CudaEngine, Plan, Runtime};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::abi::{Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation, text};
+use super::single;
 
 /// What one number of a tensor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +115,15 @@ impl Network {
         // SAFETY: the network is alive.
         let count = unsafe { self.slots().layer_count.of(target)(target) };
         usize::try_from(count).unwrap_or(0)
+    }
+
+    /// The kind of every layer of floats, as TensorRT's `LayerType` numbers it, and whether an FP16 plan still
+    /// computes it in single precision.
+    ///
+    /// # Errors
+    /// If TensorRT returns a broken layer.
+    pub fn precisions(&self) -> Result<Vec<(i32, bool)>, TensorRtError> {
+        single::kinds(&self.handle)
     }
 
     pub(super) fn handle(&self) -> &Handle {

@@ -17,8 +17,12 @@ use super::builder::{BuildOptions, Built};
 use super::cuda::Gpu;
 use super::error::TensorRtError;
 use super::runtime::Plan;
+use crate::config::{self, Precision};
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
+
+/// The file beside a graph that says what it will be given, and so decides the shapes of its plan.
+const MANIFEST: &str = "manifest.toml";
 
 /// The machine that a plan is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,17 +41,44 @@ impl std::fmt::Display for Target {
     }
 }
 
+/// What the configuration asks of every plan. How each graph follows from it stands in [`BuildOptions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Of the encoders.
+    pub precision: Precision,
+    /// Most scratch memory that a layer may use, in MiB.
+    pub workspace_mib: usize,
+    /// How hard to look for faster kernels, 0–5.
+    pub level: u8,
+}
+
+impl From<&config::TensorRt> for Settings {
+    fn from(config: &config::TensorRt) -> Self {
+        Self { precision: config.precision, workspace_mib: config.workspace, level: config.level }
+    }
+}
+
+impl std::fmt::Display for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let precision = format!("{:?}", self.precision).to_lowercase();
+        write!(f, "{precision}, {} MiB of workspace, level {}", self.workspace_mib, self.level)
+    }
+}
+
 /// Everything a plan depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sidecar {
-    /// Version of this format: 1.
+    /// Version of this format: 2.
     pub schema: u32,
     /// What it was built for.
     pub target: Target,
-    /// What it was built from: SHA-256 of the ONNX file and of its external data, by file name.
+    /// What it was built from: SHA-256 of the ONNX file, of its external data and of the manifest, by file name.
     pub sources: BTreeMap<String, String>,
-    /// How it was built.
+    /// What the configuration asked for.
+    pub settings: Settings,
+    /// How it was built in the end.
     pub options: BuildOptions,
     /// SHA-256 of the plan.
     pub plan_sha256: String,
@@ -70,6 +101,12 @@ pub enum PlanFault {
         file.display()
     )]
     Target { file: PathBuf, built_for: Box<Target>, device: Box<Target> },
+    #[error(
+        "{}: the plan was built with {built_with}; [engine.tensorrt] asks for {asked}. Build it again with `tvsl \
+         engine build`",
+        file.display()
+    )]
+    Settings { file: PathBuf, built_with: Settings, asked: Settings },
     #[error("{}: the plan was built from another {source_file}; build it again with `tvsl engine build`", file.display())]
     Source { file: PathBuf, source_file: String },
     #[error(
@@ -103,6 +140,7 @@ pub fn timing_cache_path(onnx: &Path) -> PathBuf {
 pub fn store(
     onnx: &Path,
     built: &Built,
+    settings: Settings,
     options: &BuildOptions,
     target: &Target,
     took: Duration,
@@ -112,6 +150,7 @@ pub fn store(
         schema: SCHEMA,
         target: target.clone(),
         sources: sources(onnx)?,
+        settings,
         options: options.clone(),
         plan_sha256: sha256(built.plan.bytes()),
         built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
@@ -146,6 +185,17 @@ pub fn describe(onnx: &Path) -> Result<Sidecar, TensorRtError> {
     Ok(sidecar)
 }
 
+/// Whether a plan that may be loaded was also built as asked; one that was not still computes the same.
+///
+/// # Errors
+/// [`PlanFault::Settings`].
+pub fn as_asked(onnx: &Path, sidecar: &Sidecar, asked: Settings) -> Result<(), PlanFault> {
+    if sidecar.settings == asked {
+        return Ok(());
+    }
+    Err(PlanFault::Settings { file: path(onnx), built_with: sidecar.settings, asked })
+}
+
 /// Reads the plan of `onnx` if it was built for `device`, from these very files, and is unaltered.
 ///
 /// # Errors
@@ -171,7 +221,7 @@ pub fn load(onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtErr
     Ok((Plan::new(bytes), sidecar))
 }
 
-/// The ONNX file and every file beside it whose name it holds, which is how external data is named.
+/// The ONNX file, every file beside it whose name it holds, which is how external data is named, and the manifest.
 fn sources(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
     let bytes = fs::read(onnx).map_err(|error| read_error(onnx, error))?;
     let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -183,6 +233,9 @@ fn sources(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
             let content = fs::read(entry.path()).map_err(|error| read_error(&entry.path(), error))?;
             sources.insert(name, sha256(&content));
         }
+    }
+    if let Ok(manifest) = fs::read(folder.join(MANIFEST)) {
+        sources.insert(MANIFEST.to_owned(), sha256(&manifest));
     }
     sources.insert(onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(), sha256(&bytes));
     Ok(sources)

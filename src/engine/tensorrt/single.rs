@@ -1,5 +1,5 @@
-//! What an FP16 plan must still compute in single precision: sums, norms, exponentials, logarithms,
-//! softmax, and the products that a sum adds up. Half precision ends at 65 504, which the square of
+//! What an FP16 plan must still compute in single precision: sums, norms, exponentials, logarithms and
+//! softmax, with the products and quotients around them. Half precision ends at 65 504, which the square of
 //! 256 exceeds.
 
 use std::collections::HashSet;
@@ -38,10 +38,7 @@ pub(super) fn pin(network: &Handle, config: &Handle) -> Result<(), TensorRtError
     let obey = if network.library().family() == Family::V8 { 10 } else { 9 };
     // SAFETY: the config is alive, and the flag is that of its family.
     unsafe { slots.set_flag.of(config.target())(config.target(), obey) };
-    let layers = layers(network)?;
-    let reduced = layers.iter().filter(|layer| layer.kind == REDUCE);
-    let summed: HashSet<This> = reduced.flat_map(|layer| layer.inputs.iter().copied()).collect();
-    for layer in layers.iter().filter(|layer| spoiled(layer, &summed)) {
+    for (layer, _) in spoiled(network)?.iter().filter(|(_, spoiled)| *spoiled) {
         let target = layer.target;
         // SAFETY: the layer belongs to the network, which is alive.
         unsafe { set_precision.of(target)(target, FLOAT32) };
@@ -53,12 +50,33 @@ pub(super) fn pin(network: &Handle, config: &Handle) -> Result<(), TensorRtError
     Ok(())
 }
 
-fn spoiled(layer: &Layer, summed: &HashSet<This>) -> bool {
-    match layer.kind {
-        SOFTMAX | UNARY | REDUCE | NORMALIZATION => true,
-        ELEMENTWISE => layer.outputs.iter().any(|tensor| summed.contains(tensor)),
-        _ => false,
-    }
+/// The kind of every layer of floats, in TensorRT's numbers, and whether it stays in single precision.
+pub(super) fn kinds(network: &Handle) -> Result<Vec<(i32, bool)>, TensorRtError> {
+    Ok(spoiled(network)?.into_iter().map(|(layer, spoiled)| (layer.kind, spoiled)).collect())
+}
+
+/// Every layer, and whether half precision would spoil it: a norm in the wide sense, or elementwise and
+/// before a norm, or elementwise and after one, up to the next layer of another kind.
+fn spoiled(network: &Handle) -> Result<Vec<(Layer, bool)>, TensorRtError> {
+    let layers = layers(network)?;
+    let norms = layers.iter().filter(|layer| is_norm(layer.kind));
+    let before: HashSet<This> = norms.flat_map(|layer| layer.inputs.iter().copied()).collect();
+    let mut after: HashSet<This> = HashSet::new();
+    // Layers come in the order of their computation.
+    let judge = |layer: Layer| {
+        let beside = layer.outputs.iter().any(|tensor| before.contains(tensor))
+            || layer.inputs.iter().any(|tensor| after.contains(tensor));
+        let spoiled = is_norm(layer.kind) || (layer.kind == ELEMENTWISE && beside);
+        if spoiled {
+            after.extend(&layer.outputs);
+        }
+        (layer, spoiled)
+    };
+    Ok(layers.into_iter().map(judge).collect())
+}
+
+fn is_norm(kind: i32) -> bool {
+    matches!(kind, SOFTMAX | UNARY | REDUCE | NORMALIZATION)
 }
 
 /// The layers whose results are all of type float.

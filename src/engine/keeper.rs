@@ -1,0 +1,247 @@
+//! TensorRT as a service keeps it: what the GPU cannot run, the CPU engine runs, and plans that are no
+//! longer good are built again meanwhile.
+//!
+//! A [`Workshop`] builds plans somewhere else and returns when they are good; then each waiting graph is
+//! exchanged between two runs. Until then the last good plan serves, or the CPU engine.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
+use super::{Engine, EngineError, Graph, Port, Tensor};
+use crate::config::{Lost, Rebuild};
+
+/// Builds the plans of a model folder that are missing or not good, and proves them; returns when the good
+/// ones lie in the folder, or says why they do not. It runs on a thread of its own.
+pub type Build = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
+
+/// Keeps TensorRT going.
+pub(super) struct Keeper {
+    gpu: Arc<TensorRt>,
+    spare: Option<Arc<dyn Engine>>,
+    policy: Policy,
+    workshop: Option<Arc<Workshop>>,
+    /// Why graphs were not loaded by TensorRT.
+    faults: Mutex<Vec<String>>,
+}
+
+/// What the configuration wants done about trouble.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    /// Nothing but TensorRT will do.
+    pub only_gpu: bool,
+    pub rebuild: Rebuild,
+    pub lost: Lost,
+}
+
+impl Keeper {
+    /// Looks after `gpu`; `spare` runs what it cannot, and `build` mends plans if the policy lets it.
+    pub(super) fn new(
+        gpu: TensorRt,
+        spare: Option<Arc<dyn Engine>>,
+        policy: Policy,
+        build: Option<Build>,
+    ) -> Self {
+        let gpu = Arc::new(gpu);
+        let build = build.filter(|_| policy.rebuild == Rebuild::Auto);
+        let workshop = build.map(|build| Arc::new(Workshop::new(build, Arc::clone(&gpu))));
+        Self { gpu, spare, policy, workshop, faults: Mutex::default() }
+    }
+
+    /// Something that runs `file` although its plan has a fault.
+    fn stand_in(&self, file: &Path, fault: TensorRtError) -> Result<Serving, EngineError> {
+        let workshop = self.workshop.as_ref().filter(|_| fault.cured_by_building());
+        let spare = self.spare.as_ref().filter(|_| workshop.is_some() || !self.policy.only_gpu);
+        let last_good = match &fault {
+            TensorRtError::Plan(PlanFault::Settings { .. }) if workshop.is_some() => {
+                self.gpu.last_good(file).ok()
+            }
+            _ => None,
+        };
+        let (graph, who) = match (last_good, spare) {
+            (Some(graph), _) => (graph, "the last good plan"),
+            (None, Some(spare)) => (spare.load(file)?, "the CPU engine"),
+            (None, None) => return Err(fault.into()),
+        };
+        lock(&self.faults).push(fault.to_string());
+        let mut serving = self.serving(file, graph);
+        match workshop {
+            Some(workshop) => {
+                tracing::warn!("{fault}. Being built in the background; {who} serves meanwhile");
+                serving.better = Some(workshop.order(file));
+            }
+            None => tracing::warn!("{fault}; {who} runs {}", file.display()),
+        }
+        Ok(serving)
+    }
+
+    fn serving(&self, file: &Path, graph: Box<dyn Graph>) -> Serving {
+        let outputs = graph.outputs().to_vec();
+        let spare = self.spare.clone().filter(|_| self.policy.lost == Lost::Cpu);
+        Serving {
+            file: file.to_owned(),
+            order: (0..outputs.len()).collect(),
+            outputs,
+            graph,
+            better: None,
+            spare,
+        }
+    }
+}
+
+impl Engine for Keeper {
+    fn name(&self) -> &'static str {
+        self.gpu.name()
+    }
+
+    fn describe(&self) -> String {
+        let faults = lock(&self.faults);
+        match faults.first() {
+            None => self.gpu.describe(),
+            Some(first) => {
+                format!("{}; {} of its plans not in use: {first}", self.gpu.describe(), faults.len())
+            }
+        }
+    }
+
+    fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        match self.gpu.load(file) {
+            Ok(graph) => Ok(Box::new(self.serving(file, graph))),
+            Err(EngineError::TensorRt(fault)) => Ok(Box::new(self.stand_in(file, fault)?)),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// A graph that may be exchanged between two runs.
+struct Serving {
+    file: PathBuf,
+    graph: Box<dyn Graph>,
+    /// The outputs as they were promised, and where `graph` has each of them.
+    outputs: Vec<Port>,
+    order: Vec<usize>,
+    /// Where a better graph will come from.
+    better: Option<Receiver<Box<dyn Graph>>>,
+    /// Who goes on when the GPU fails.
+    spare: Option<Arc<dyn Engine>>,
+}
+
+impl Serving {
+    /// Changes over to `graph`, unless it lacks an output.
+    fn exchange(&mut self, graph: Box<dyn Graph>) -> bool {
+        let place = |port: &Port| graph.outputs().iter().position(|own| own.name == port.name);
+        let order: Option<Vec<usize>> = self.outputs.iter().map(place).collect();
+        let Some(order) = order else {
+            tracing::error!("{}: the new plan lacks an output and is not used", self.file.display());
+            return false;
+        };
+        (self.graph, self.order) = (graph, order);
+        true
+    }
+
+    fn take_delivery(&mut self) {
+        let Some(better) = &self.better else { return };
+        match better.try_recv() {
+            Ok(graph) => {
+                self.better = None;
+                if self.exchange(graph) {
+                    tracing::info!("{}: the new plan is in use", self.file.display());
+                }
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => self.better = None,
+        }
+    }
+
+    fn run_now(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+        let mut all = self.graph.run(inputs)?;
+        Ok(self.order.iter().filter_map(|&place| all.get_mut(place).map(std::mem::take)).collect())
+    }
+}
+
+impl Graph for Serving {
+    fn inputs(&self) -> &[Port] {
+        self.graph.inputs()
+    }
+
+    fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    fn take_gpu_time(&mut self) -> Option<Duration> {
+        self.graph.take_gpu_time()
+    }
+
+    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+        self.take_delivery();
+        match self.run_now(inputs) {
+            Err(lost @ EngineError::Lost { .. }) => {
+                let Some(spare) = self.spare.take() else { return Err(lost) };
+                tracing::error!("{lost}; the {} engine goes on", spare.name());
+                self.better = None;
+                let graph = spare.load(&self.file)?;
+                if self.exchange(graph) { self.run_now(inputs) } else { Err(lost) }
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Has plans built, and brings them to the graphs that wait.
+struct Workshop {
+    build: Build,
+    gpu: Arc<TensorRt>,
+    orders: Mutex<Orders>,
+}
+
+#[derive(Default)]
+struct Orders {
+    busy: bool,
+    waiting: Vec<(PathBuf, Sender<Box<dyn Graph>>)>,
+}
+
+impl Workshop {
+    fn new(build: Build, gpu: Arc<TensorRt>) -> Self {
+        Self { build, gpu, orders: Mutex::default() }
+    }
+
+    /// Orders a good plan of `file`. One build serves every order that comes before it ends.
+    fn order(self: &Arc<Self>, file: &Path) -> Receiver<Box<dyn Graph>> {
+        let (sender, receiver) = channel();
+        let mut orders = lock(&self.orders);
+        orders.waiting.push((file.to_owned(), sender));
+        if !orders.busy {
+            let (workshop, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
+            let work = move || workshop.work(&folder);
+            match std::thread::Builder::new().name("plans".into()).spawn(work) {
+                Ok(_) => orders.busy = true,
+                Err(error) => tracing::error!("no thread to build plans on: {error}"),
+            }
+        }
+        receiver
+    }
+
+    fn work(&self, folder: &Path) {
+        let outcome = (self.build)(folder);
+        let waiting = {
+            let mut orders = lock(&self.orders);
+            orders.busy = false;
+            std::mem::take(&mut orders.waiting)
+        };
+        if let Err(reason) = outcome {
+            tracing::error!("the plans were not built, so what serves now goes on: {reason}");
+        }
+        for (file, sender) in waiting {
+            match self.gpu.load(&file) {
+                Ok(graph) => drop(sender.send(graph)),
+                Err(fault) => tracing::error!("{fault}"),
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,161 @@
+//! The daemon on a fake GPU: plans that are missing or no longer good are built while it works, and a GPU
+//! that fails ends nothing, or everything, as configured.
+#![allow(unsafe_code, reason = "the fake library is steered through its functions")]
+
+mod daemon;
+#[path = "fake_tensorrt/mod.rs"]
+mod fake_tensorrt;
+mod support;
+mod tiny;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use daemon::{Daemon, Place, hum, red};
+use fake_tensorrt::{RELEASES, compile, compile_cuda, onnxruntime};
+use tvsl::engine::tensorrt::plan;
+
+/// A machine with a fake GPU and a fake TensorRT 10.3, a clip to play, and a model folder of its own.
+struct Machine {
+    libraries: PathBuf,
+    model: tiny::Copy,
+    place: Place,
+    clip: PathBuf,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let libraries = compile(RELEASES[2]).parent().expect("it lies in a folder").to_owned();
+        compile_cuda(&libraries);
+        let place = Place::new();
+        let (clip, red, hum) = (place.path("clip.mkv"), red(3), hum(3));
+        support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
+        Self { libraries, model: tiny::Copy::new(), place, clip }
+    }
+
+    /// A configuration that plays the clip for ever, with `engine` below `[engine]`.
+    fn config(&self, engine: &str) -> PathBuf {
+        let file = self.place.plays(&self.clip, &format!("[mqtt]\nenabled = false\n[engine]\n{engine}"));
+        let shared = std::path::absolute(tiny::folder()).expect("a working directory");
+        let text = std::fs::read_to_string(&file).expect("it was just written");
+        let own = text.replace(&shared.display().to_string(), &self.model.0.path().display().to_string());
+        std::fs::write(&file, own).expect("room for a file");
+        file
+    }
+
+    fn daemon(&self, engine: &str, variables: &[(&str, &str)]) -> Daemon {
+        let (libraries, runtime) =
+            (self.libraries.display().to_string(), onnxruntime().display().to_string());
+        let mut all = vec![("LD_LIBRARY_PATH", libraries.as_str()), ("FAKE_TENSORRT_ONNXRUNTIME", &runtime)];
+        all.extend(variables);
+        Daemon::start_with(&self.config(engine), &all)
+    }
+
+    /// Has every plan built, before the daemon starts.
+    fn build(&self) {
+        let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        tvsl.args(["engine", "build", "--config"]).arg(self.config(""));
+        tvsl.env("LD_LIBRARY_PATH", &self.libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
+        let output = tvsl.output().expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn plan(&self, graph: &str) -> PathBuf {
+        plan::path(&self.model.path(graph))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.libraries);
+    }
+}
+
+fn detects(daemon: &Daemon) {
+    daemon.messages.find(|line| line.contains("\"red\""));
+}
+
+fn logs(daemon: &Daemon, words: &str) -> String {
+    daemon.log.find(|line| line.contains(words))
+}
+
+#[test]
+fn missing_plans_are_built_while_the_cpu_serves() {
+    let machine = Machine::new();
+    let daemon = machine.daemon("", &[]);
+    let fault = logs(&daemon, "image.plan: there is no plan yet");
+    assert!(fault.contains("Being built in the background; the CPU engine serves meanwhile"), "{fault}");
+    logs(&daemon, "the new plan is in use");
+    detects(&daemon);
+    drop(daemon);
+    let daemon = machine.daemon("", &[]);
+    let chosen = logs(&daemon, "classes=3");
+    assert!(chosen.contains("tensorrt, TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6"), "{chosen}");
+    assert!(!chosen.contains("not in use"), "{chosen}");
+    detects(&daemon);
+}
+
+#[test]
+fn a_plan_for_another_device_is_named_and_replaced() {
+    let machine = Machine::new();
+    machine.build();
+    let sidecar = plan::sidecar_path(&machine.plan("image.onnx"));
+    let text = std::fs::read_to_string(&sidecar).expect("a sidecar");
+    std::fs::write(&sidecar, text.replace("10.3.0.26", "10.7.0.23")).expect("room for a file");
+    let daemon = machine.daemon("kind = \"tensorrt\"", &[]);
+    let fault = logs(&daemon, "image.plan: the plan was built by TensorRT 10.7.0.23 for Orin");
+    assert!(fault.contains("this device has TensorRT 10.3.0.26 for Orin"), "{fault}");
+    let chosen = logs(&daemon, "classes=3");
+    assert!(chosen.contains("1 of its plans not in use"), "{chosen}");
+    logs(&daemon, "image.onnx: the new plan is in use");
+    detects(&daemon);
+}
+
+#[test]
+fn the_last_good_plan_serves_until_one_with_other_settings_is_built() {
+    let machine = Machine::new();
+    machine.build();
+    let daemon = machine.daemon("tensorrt.level = 5", &[]);
+    let fault = logs(&daemon, "level 3; [engine.tensorrt] asks for fp16, 512 MiB of workspace, level 5");
+    assert!(fault.contains("the last good plan serves meanwhile"), "{fault}");
+    logs(&daemon, "the new plan is in use");
+    detects(&daemon);
+}
+
+#[test]
+fn a_new_plan_that_computes_something_else_is_not_used() {
+    let machine = Machine::new();
+    let daemon = machine.daemon("", &[("FAKE_TENSORRT_WRONG", "image")]);
+    logs(&daemon, "image.plan: the new plan is not used");
+    logs(&daemon, "the plans were not built, so what serves now goes on");
+    detects(&daemon);
+    assert!(!machine.plan("image.onnx").exists());
+}
+
+#[test]
+fn without_leave_to_rebuild_the_cpu_serves_or_the_configuration_is_wrong() {
+    let machine = Machine::new();
+    let daemon = machine.daemon("tensorrt.rebuild = \"never\"", &[]);
+    let fault = logs(&daemon, "image.plan: there is no plan yet");
+    assert!(fault.contains("the CPU engine runs"), "{fault}");
+    detects(&daemon);
+    drop(daemon);
+    let mut daemon = machine.daemon("kind = \"tensorrt\"\ntensorrt.rebuild = \"never\"", &[]);
+    logs(&daemon, "there is no plan yet; build it with `tvsl engine build`");
+    assert_eq!(daemon.end().code(), Some(78));
+}
+
+#[test]
+fn when_the_gpu_fails_the_cpu_goes_on_or_the_service_ends() {
+    let machine = Machine::new();
+    machine.build();
+    let lost = [("FAKE_CUDA_LOST", "60")];
+    let daemon = machine.daemon("", &lost);
+    let told = logs(&daemon, "the cpu engine goes on");
+    assert!(told.contains("the GPU failed while waiting for the GPU: "), "{told}");
+    detects(&daemon);
+    drop(daemon);
+    let mut daemon = machine.daemon("tensorrt.lost = \"exit\"", &lost);
+    logs(&daemon, "the GPU failed while waiting for the GPU");
+    assert_eq!(daemon.end().code(), Some(1));
+}
