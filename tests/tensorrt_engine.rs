@@ -75,6 +75,31 @@ fn graphs_run_on_copied_and_on_shared_memory() {
 }
 
 #[test]
+fn runs_of_one_shape_become_one_launch_where_the_driver_can() {
+    in_a_process("launch_graphs", RELEASES[2], &[]);
+    in_a_process("launch_graphs", RELEASES[2], &[("FAKE_CUDA_INTEGRATED", "1")]);
+    in_a_process("launch_graphs", RELEASES[2], &[("FAKE_CUDA_NO_GRAPHS", "1")]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn launch_graphs() {
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
+    // SAFETY: the fake driver is loaded already, and declares the function so.
+    let launches = || unsafe {
+        let cuda = libloading::Library::new("libcuda.so").unwrap();
+        cuda.get::<unsafe extern "C" fn() -> i32>(c"fake_cuda_launches").unwrap()()
+    };
+    let able = std::env::var_os("FAKE_CUDA_NO_GRAPHS").is_none();
+    // The first run at a shape is enqueued piece by piece, the second is recorded.
+    for (batch, expected) in [(2, 0), (2, 1), (2, 2), (3, 2), (3, 3), (2, 3), (2, 4)] {
+        doubled(graph.as_mut(), batch);
+        assert_eq!(launches(), if able { expected } else { 0 }, "batch {batch}");
+    }
+}
+
+#[test]
 #[ignore = "runs in a process of its own"]
 fn run_graphs() {
     let tensorrt = TensorRt::open(SETTINGS).unwrap();

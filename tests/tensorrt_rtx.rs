@@ -72,10 +72,7 @@ fn no_norm_of_the_default_model_is_computed_in_half_precision() {
             norms.len()
         );
         assert!(norms.len() >= least && norms.iter().all(|(_, single)| *single), "{graph}: {layers:?}");
-        assert!(
-            single > norms.len() && single < layers.len() / 2,
-            "{graph}: what is around them, but not all"
-        );
+        assert!(single < layers.len() / 4, "{graph}: {single} of {} layers are not half", layers.len());
     }
 }
 

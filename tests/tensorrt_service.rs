@@ -146,6 +146,16 @@ fn without_leave_to_rebuild_the_cpu_serves_or_the_configuration_is_wrong() {
 }
 
 #[test]
+fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on() {
+    let machine = Machine::new();
+    machine.build();
+    let daemon = machine.daemon("", &[("FAKE_TENSORRT_FULL", "60"), ("FAKE_CUDA_NO_GRAPHS", "1")]);
+    let told = logs(&daemon, "the cpu engine goes on");
+    assert!(told.contains("enqueueV3 failed; TensorRT said: OutOfMemory (requested"), "{told}");
+    detects(&daemon);
+}
+
+#[test]
 fn when_the_gpu_fails_the_cpu_goes_on_or_the_service_ends() {
     let machine = Machine::new();
     machine.build();

@@ -1,6 +1,6 @@
 // A stand-in for libcuda: one device whose memory is the CPU's and whose streams work at once.
 // FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson. FAKE_CUDA_LOST: every wait
-// fails from that many waits on. Leaked or doubly freed memory ends the process with a message.
+// fails from that many waits on. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. Leaked or doubly freed memory ends the process with a message.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,5 +65,50 @@ Result cuMemAlloc_v2(uint64_t *address, size_t size) {
     return allocate((void **)address, size);
 }
 Result cuMemFree_v2(uint64_t address) { return release((void *)address); }
-Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *stream) { memcpy((void *)to, from, size); return SUCCESS; }
-Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *stream) { memcpy(to, (void *)from, size); return SUCCESS; }
+
+// ---- work: done at once, or recorded while a stream is captured, and then done when the graph is launched --
+
+typedef struct { void (*work)(void *); void *to; const void *from; size_t size; } Step;
+typedef struct { int count; Step steps[64]; } Graph;
+static Graph *capturing;
+static int launches;
+int fake_cuda_launches(void) { return launches; }
+
+static void take(Step step) {
+    if (step.work != NULL) step.work(step.to);
+    else memcpy(step.to, step.from, step.size);
+}
+static Result enqueue(Step step) {
+    if (capturing == NULL) take(step);
+    else if (capturing->count == 64) return INVALID;
+    else capturing->steps[capturing->count++] = step;
+    return SUCCESS;
+}
+// The fake TensorRT's kernels.
+void fake_cuda_enqueue(void (*work)(void *), void *with) { enqueue((Step){.work = work, .to = with}); }
+Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *stream) {
+    return enqueue((Step){NULL, (void *)to, from, size});
+}
+Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *stream) {
+    return enqueue((Step){NULL, to, (void *)from, size});
+}
+
+Result cuStreamBeginCapture_v2(void *stream, int mode) {
+    Result made = allocate((void **)&capturing, sizeof(Graph));
+    capturing->count = 0;
+    return made;
+}
+Result cuStreamEndCapture(void *stream, Graph **graph) { *graph = capturing; capturing = NULL; return SUCCESS; }
+Result cuGraphInstantiateWithFlags(Graph **ready, const Graph *graph, uint64_t flags) {
+    if (getenv("FAKE_CUDA_NO_GRAPHS")) return INVALID;
+    Result made = allocate((void **)ready, sizeof(Graph));
+    **ready = *graph;
+    return made;
+}
+Result cuGraphLaunch(Graph *graph, void *stream) {
+    for (int i = 0; i < graph->count; i++) take(graph->steps[i]);
+    launches++;
+    return SUCCESS;
+}
+Result cuGraphDestroy(Graph *graph) { return release(graph); }
+Result cuGraphExecDestroy(Graph *graph) { return release(graph); }

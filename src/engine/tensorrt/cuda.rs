@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaStream, DriverError, result, sys};
 use serde::{Deserialize, Serialize};
 
 use super::error::TensorRtError;
@@ -84,6 +84,7 @@ impl Device {
 }
 
 /// A queue of GPU work.
+#[derive(Clone)]
 pub(super) struct Stream(Arc<CudaStream>);
 
 impl Stream {
@@ -95,6 +96,34 @@ impl Stream {
     /// Waits until everything enqueued so far is done.
     pub(super) fn wait(&self) -> Result<(), TensorRtError> {
         self.0.synchronize().map_err(during("waiting for the GPU"))
+    }
+}
+
+/// Work of a stream, recorded once and started as a whole: a CUDA graph.
+pub(super) struct Recording(CudaGraph);
+
+// SAFETY: CUDA asks that a graph is not used by two threads at once; it is used through `&mut` only.
+unsafe impl Send for Recording {}
+
+impl Recording {
+    /// Records what `work` enqueues on `stream`, instead of doing it.
+    pub(super) fn of(
+        stream: &Stream,
+        work: impl FnOnce() -> Result<(), TensorRtError>,
+    ) -> Result<Self, TensorRtError> {
+        let failed = during("recording a graph");
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        stream.0.begin_capture(mode).map_err(&failed)?;
+        let outcome = work();
+        // Recording ends whatever came of the work, or the stream could not be used any more.
+        let graph = stream.0.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(&failed);
+        outcome?;
+        graph?.map(Self).ok_or_else(|| failed(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)))
+    }
+
+    /// Starts the work on the stream that it was recorded from.
+    pub(super) fn start(&mut self) -> Result<(), TensorRtError> {
+        self.0.launch().map_err(during("starting a graph"))
     }
 }
 

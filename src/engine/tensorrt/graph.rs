@@ -1,106 +1,14 @@
-//! TensorRT behind the crate's engine traits: a graph is a plan, a context and its buffers.
+//! TensorRT behind the crate's graph trait: a plan, a context and its buffers.
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::cuda::{Device, Memory, Stopwatch, Stream};
+use super::cuda::{Device, Memory, Recording, Stopwatch, Stream};
 use super::error::TensorRtError;
-use super::library::Library;
 use super::network::{Direction, Element, TensorInfo};
-use super::plan::{self, Settings, Target};
-use super::runtime::{Context, CudaEngine, Plan};
-use crate::engine::{Engine, EngineError, Graph, Port, Tensor};
-
-/// TensorRT on the first GPU.
-pub struct TensorRt {
-    library: Library,
-    device: Device,
-    target: Target,
-    settings: Settings,
-}
-
-impl TensorRt {
-    /// Opens the GPU and the TensorRT that the system loader finds, or the file that `TVSL_TENSORRT` names.
-    ///
-    /// # Errors
-    /// [`TensorRtError::NoDevice`] without a GPU; otherwise as [`Library::find`].
-    pub fn open(settings: Settings) -> Result<Self, TensorRtError> {
-        let device = Device::first()?;
-        let library = match std::env::var_os("TVSL_TENSORRT").filter(|file| !file.is_empty()) {
-            Some(file) => Library::open(Path::new(&file))?,
-            None => Library::find()?,
-        };
-        let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
-        Ok(Self { library, device, target, settings })
-    }
-
-    /// What plans must have been built for.
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
-    /// What plans must have been built with.
-    pub fn settings(&self) -> Settings {
-        self.settings
-    }
-
-    /// The loaded library.
-    pub fn library(&self) -> &Library {
-        &self.library
-    }
-
-    /// The GPU.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// Loads the plan of an ONNX file, if everything its sidecar records still holds.
-    ///
-    /// # Errors
-    /// A [`PlanFault`](super::PlanFault), or what TensorRT refused.
-    pub fn engine(&self, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
-        let (plan, sidecar) = plan::load(onnx, &self.target)?;
-        plan::as_asked(onnx, &sidecar, self.settings)?;
-        self.deserialize(&plan)
-    }
-
-    /// A graph of the plan on disk, even if it was built with other settings: it serves until a better one is there.
-    ///
-    /// # Errors
-    /// As [`TensorRt::engine`], but for [`PlanFault::Settings`](super::PlanFault::Settings).
-    pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
-        self.graph(onnx, &plan::load(onnx, &self.target)?.0)
-    }
-
-    /// A graph of a plan that was just built from `onnx`.
-    ///
-    /// # Errors
-    /// What TensorRT refuses, or too little memory.
-    pub fn graph(&self, onnx: &Path, plan: &Plan) -> Result<Box<dyn Graph>, TensorRtError> {
-        Ok(Box::new(TensorRtGraph::new(onnx, self.deserialize(plan)?, &self.device)?))
-    }
-
-    fn deserialize(&self, plan: &Plan) -> Result<CudaEngine, TensorRtError> {
-        self.device.bind()?;
-        self.library.runtime()?.deserialize(plan)
-    }
-}
-
-impl Engine for TensorRt {
-    fn name(&self) -> &'static str {
-        "tensorrt"
-    }
-
-    fn describe(&self) -> String {
-        format!("tensorrt, {}", self.target)
-    }
-
-    fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        let engine = self.engine(file)?;
-        Ok(Box::new(TensorRtGraph::new(file, engine, &self.device)?))
-    }
-}
+use super::runtime::{Context, CudaEngine};
+use crate::engine::{EngineError, Graph, Port, Tensor};
 
 /// One tensor: where it lies, and its shape of the moment.
 struct Slot {
@@ -119,9 +27,23 @@ impl Slot {
     }
 }
 
-struct TensorRtGraph {
+/// How far the way from inputs to outputs has got to being one CUDA graph, at the shapes of the moment.
+enum Way {
+    /// Not run yet, as TensorRT needs it before it is recorded.
+    New,
+    /// Run once.
+    Known,
+    /// Recorded.
+    Recorded(Recording),
+    /// It cannot be recorded.
+    Plain,
+}
+
+pub(super) struct TensorRtGraph {
     file: PathBuf,
-    /// Declared first, dropped first: before the memory it points into.
+    /// Declared first, dropped first: before what it makes use of.
+    way: Way,
+    /// Dropped before the memory it points into.
     context: Context,
     stream: Stream,
     stopwatch: Stopwatch,
@@ -135,8 +57,8 @@ struct TensorRtGraph {
 
 impl TensorRtGraph {
     /// Allocates every buffer for the largest shapes of the plan's profile, and runs once at those, so that
-    /// what is allocated or loaded late is there before the first frame.
-    fn new(file: &Path, mut engine: CudaEngine, device: &Device) -> Result<Self, TensorRtError> {
+    /// what TensorRT allocates or loads late is there before the first frame.
+    pub(super) fn new(file: &Path, mut engine: CudaEngine, device: &Device) -> Result<Self, TensorRtError> {
         let (inputs, outputs): (Vec<_>, Vec<_>) =
             engine.tensors()?.into_iter().partition(|tensor| tensor.direction == Direction::Input);
         let ports = [ports(&inputs), ports(&outputs)];
@@ -158,28 +80,76 @@ impl TensorRtGraph {
         let [inputs, outputs] = slots;
         let (stream, stopwatch, gpu_time) = (device.stream()?, Stopwatch::new(device)?, Duration::ZERO);
         let (file, device) = (file.to_owned(), device.clone());
-        let mut graph = Self { file, context, stream, stopwatch, gpu_time, inputs, outputs, ports, device };
+        let mut graph = Self {
+            file,
+            way: Way::New,
+            context,
+            stream,
+            stopwatch,
+            gpu_time,
+            inputs,
+            outputs,
+            ports,
+            device,
+        };
         graph.warm_up()?;
         Ok(graph)
     }
 
     fn warm_up(&mut self) -> Result<(), TensorRtError> {
-        for slot in &mut self.inputs {
-            slot.memory.upload(slot.memory.len(), &self.stream)?;
-        }
         self.enqueue()?;
         self.stream.wait()
     }
 
+    /// Enqueues the way of the numbers to the GPU, through the plan and back.
     fn enqueue(&mut self) -> Result<(), TensorRtError> {
+        for slot in &mut self.inputs {
+            let count = slot.count();
+            slot.memory.upload(count, &self.stream)?;
+        }
         // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large
         // enough and that lives as long as the graph, which waits for the stream before it goes on.
-        unsafe { self.context.enqueue(self.stream.raw()) }
+        unsafe { self.context.enqueue(self.stream.raw()) }?;
+        for slot in &mut self.outputs {
+            let count = slot.count();
+            slot.memory.download(count, &self.stream)?;
+        }
+        Ok(())
+    }
+
+    /// The same, in one call to the driver from the third time on that the shapes are the same.
+    fn start(&mut self) -> Result<(), TensorRtError> {
+        match std::mem::replace(&mut self.way, Way::Plain) {
+            Way::New => {
+                self.enqueue()?;
+                self.way = Way::Known;
+            }
+            Way::Known => match self.record() {
+                Ok(mut recording) => {
+                    recording.start()?;
+                    self.way = Way::Recorded(recording);
+                }
+                Err(error) => {
+                    tracing::debug!("{}: runs without a CUDA graph: {error}", self.file.display());
+                    self.enqueue()?;
+                }
+            },
+            Way::Recorded(mut recording) => {
+                recording.start()?;
+                self.way = Way::Recorded(recording);
+            }
+            Way::Plain => self.enqueue()?,
+        }
+        Ok(())
+    }
+
+    fn record(&mut self) -> Result<Recording, TensorRtError> {
+        let stream = self.stream.clone();
+        Recording::of(&stream, || self.enqueue())
     }
 
     fn execute(&mut self, given: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, TensorRtError> {
         self.device.bind()?;
-        self.stopwatch.start(&self.stream)?;
         let mut reshaped = false;
         for slot in &mut self.inputs {
             let name = slot.name.to_bytes();
@@ -187,26 +157,29 @@ impl TensorRtGraph {
                 return Err(slot.error("was not given".to_owned()));
             };
             reshaped |= fill(slot, tensor, &mut self.context)?;
-            slot.memory.upload(tensor.data.len(), &self.stream)?;
         }
         if reshaped {
-            self.context.infer_shapes()?;
-            for slot in &mut self.outputs {
-                slot.shape = self.context.shape(&slot.name)?;
-                if slot.count() > slot.memory.len() {
-                    return Err(slot.error(format!("{:?} is larger than at the largest inputs", slot.shape)));
-                }
-            }
+            self.reshape()?;
         }
-        self.enqueue()?;
-        for slot in &mut self.outputs {
-            let count = slot.count();
-            slot.memory.download(count, &self.stream)?;
-        }
+        self.stopwatch.start(&self.stream)?;
+        self.start()?;
         self.stopwatch.stop(&self.stream)?;
         self.stream.wait()?;
         self.gpu_time += self.stopwatch.time()?;
         Ok(self.outputs.iter_mut().map(read).collect())
+    }
+
+    /// Follows the inputs' new shapes.
+    fn reshape(&mut self) -> Result<(), TensorRtError> {
+        self.way = Way::New;
+        self.context.infer_shapes()?;
+        for slot in &mut self.outputs {
+            slot.shape = self.context.shape(&slot.name)?;
+            if slot.count() > slot.memory.len() {
+                return Err(slot.error(format!("{:?} is larger than at the largest inputs", slot.shape)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -56,12 +56,14 @@ pub mod plan;
 
 mod graph;
 
+mod backend;
+
 pub use crate::config::Precision;
 pub use abi::Family;
+pub use backend::TensorRt;
 pub use builder::{BuildOptions, Builder, Built, Range};
 pub use cuda::{Device, Gpu};
 pub use error::{Said, TensorRtError};
-pub use graph::TensorRt;
 pub use library::{Library, SUPPORTED, Version};
 pub use network::{Direction, Element, Network, TensorInfo};
 pub use plan::{PlanFault, Settings};

@@ -1,0 +1,101 @@
+//! TensorRT behind the crate's engine trait: the library, the GPU, and the plans that may be loaded.
+
+use std::path::Path;
+
+use super::cuda::Device;
+use super::error::TensorRtError;
+use super::graph::TensorRtGraph;
+use super::library::Library;
+use super::plan::{self, Settings, Target};
+use super::runtime::{CudaEngine, Plan};
+use crate::engine::{Engine, EngineError, Graph};
+
+/// TensorRT on the first GPU.
+pub struct TensorRt {
+    library: Library,
+    device: Device,
+    target: Target,
+    settings: Settings,
+}
+
+impl TensorRt {
+    /// Opens the GPU and the TensorRT that the system loader finds, or the file that `TVSL_TENSORRT` names.
+    ///
+    /// # Errors
+    /// [`TensorRtError::NoDevice`] without a GPU; otherwise as [`Library::find`].
+    pub fn open(settings: Settings) -> Result<Self, TensorRtError> {
+        let device = Device::first()?;
+        let library = match std::env::var_os("TVSL_TENSORRT").filter(|file| !file.is_empty()) {
+            Some(file) => Library::open(Path::new(&file))?,
+            None => Library::find()?,
+        };
+        let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
+        Ok(Self { library, device, target, settings })
+    }
+
+    /// What plans must have been built for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What plans must have been built with.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// The loaded library.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The GPU.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Loads the plan of an ONNX file, if everything its sidecar records still holds.
+    ///
+    /// # Errors
+    /// A [`PlanFault`](super::PlanFault), or what TensorRT refused.
+    pub fn engine(&self, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
+        let (plan, sidecar) = plan::load(onnx, &self.target)?;
+        plan::as_asked(onnx, &sidecar, self.settings)?;
+        self.deserialize(&plan)
+    }
+
+    /// A graph of the plan on disk, even if it was built with other settings: it serves until a better one is there.
+    ///
+    /// # Errors
+    /// As [`TensorRt::engine`], but for [`PlanFault::Settings`](super::PlanFault::Settings).
+    pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
+        self.graph(onnx, &plan::load(onnx, &self.target)?.0)
+    }
+
+    /// A graph of a plan that was just built from `onnx`.
+    ///
+    /// # Errors
+    /// What TensorRT refuses, or too little memory.
+    pub fn graph(&self, onnx: &Path, plan: &Plan) -> Result<Box<dyn Graph>, TensorRtError> {
+        Ok(Box::new(TensorRtGraph::new(onnx, self.deserialize(plan)?, &self.device)?))
+    }
+
+    fn deserialize(&self, plan: &Plan) -> Result<CudaEngine, TensorRtError> {
+        self.device.bind()?;
+        self.library.runtime()?.deserialize(plan)
+    }
+}
+
+impl Engine for TensorRt {
+    fn name(&self) -> &'static str {
+        "tensorrt"
+    }
+
+    fn describe(&self) -> String {
+        format!("tensorrt, {}", self.target)
+    }
+
+    fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        let engine = self.engine(file)?;
+        Ok(Box::new(TensorRtGraph::new(file, engine, &self.device)?))
+    }
+}
