@@ -11,6 +11,10 @@ const ROWS_MAX: i64 = 64;
 /// Classes that sound at once, usually.
 const CLASSES_USUAL: i64 = 4;
 
+/// Most classes that a model which reads text is given, and most tokens of one: a user may name others than
+/// the manifest does.
+const OPEN_VOCABULARY: [i64; 2] = [256, 77];
+
 /// The options for the graph that has these tensors.
 pub(super) fn options(manifest: &Manifest, tensors: &[TensorInfo], settings: Settings) -> BuildOptions {
     let inputs: Vec<_> = tensors.iter().filter(|tensor| tensor.direction == Direction::Input).collect();
@@ -68,7 +72,12 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
     let one = [1; 3];
     let cells = i64::from(manifest.image.cells_max);
     let patches = (manifest.audio.window / manifest.audio.hop).ceil() as i64 + 1;
+    let longest = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(1).max(1) as i64;
     let classes = manifest.classes.len() as i64;
+    let [most_classes, most_tokens] = match manifest.embedding.text {
+        Some(_) => [classes, longest],
+        None => [OPEN_VOCABULARY[0].max(classes), OPEN_VOCABULARY[1].max(longest)],
+    };
     match input {
         "image" => {
             let [rows, columns] = grid(manifest);
@@ -76,13 +85,10 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
         }
         "sound" if axes == 2 => vec![one, [manifest.window_samples() as i64; 3]],
         "sound" => vec![[1, 1, patches]],
-        "tokens" => {
-            let longest = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(1) as i64;
-            vec![[1, classes, classes], [longest.max(1); 3]]
-        }
+        "tokens" => vec![[1, classes, most_classes], [1, longest, most_tokens]],
         "V" => vec![one, [1, cells, cells]],
         "A" => vec![one, [1, patches, ROWS_MAX.max(patches)]],
-        "t" => vec![[1, classes, classes]],
+        "t" => vec![[1, classes, most_classes]],
         _ => Vec::new(),
     }
     .into_iter()
