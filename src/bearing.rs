@@ -3,12 +3,13 @@
 //! Angles are in the camera's frame: azimuth grows to the right of the optical axis, elevation grows
 //! upwards. A single camera knows no range, so there is none.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{Rect, Size};
 
 /// The direction of a region, with how much of the view it spans.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bearing {
     /// Degrees to the right of the optical axis, −180 to 180, of the region's middle.
     pub azimuth_deg: f32,

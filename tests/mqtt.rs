@@ -26,14 +26,26 @@ struct Subscriber {
 }
 
 impl Subscriber {
+    /// Python's client, which holds every message to the published schemas.
     fn start(port: u16) -> Self {
+        let mut command = Command::new("/usr/bin/python3"); // the system's, which has its packages
+        command.args(["tests/data/listener.py", &port.to_string(), "docs/contract"]);
+        Self::of(command)
+    }
+
+    /// Mosquitto's own client.
+    fn mosquitto(port: u16) -> Self {
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", "tvsl/test/#"]);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("mosquitto-clients is installed");
+            .expect("clients are installed: `make setup-test`");
         let lines = Lines::of(process.stdout.take().expect("its output"));
         Self { process, lines, seen: RefCell::default() }
     }
@@ -62,11 +74,14 @@ impl Subscriber {
                 return line[topic.len()..].into();
             }
         }
-        self.lines.find(|line| match line.strip_prefix(&topic) {
-            Some(payload) => wanted(payload),
-            None => {
-                seen.push_back(line.into());
-                false
+        self.lines.find(|line| {
+            assert!(!line.starts_with("invalid "), "{line}");
+            match line.strip_prefix(&topic) {
+                Some(payload) => wanted(payload),
+                None => {
+                    seen.push_back(line.into());
+                    false
+                }
             }
         })[topic.len()..]
             .into()
@@ -141,12 +156,12 @@ fn the_broker_says_that_a_killed_device_is_gone() {
     let port = free_port();
     let (place, config) = place(port);
     let _broker = Broker::start(&place, port, OPEN);
-    let subscriber = Subscriber::start(port);
+    let subscriber = Subscriber::mosquitto(port);
     let daemon = start(&config);
     subscriber.status("online");
     daemon.signal("KILL");
     subscriber.status("offline");
-    Subscriber::start(port).status("offline"); // retained: told to whoever comes later
+    Subscriber::mosquitto(port).status("offline"); // retained: told to whoever comes later
 }
 
 #[test]
@@ -292,4 +307,21 @@ fn a_killed_broker_that_comes_back_is_told_everything_that_waited() {
     while subscriber.next("events", |event| event["sequence"] == last + 1)["late"] == true {
         last += 1;
     }
+}
+
+#[test]
+fn every_topic_is_as_its_schema_says() {
+    let port = free_port();
+    let (place, config) = place(port);
+    more(&config, "[camera.lens]\nfield_of_view = 60");
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    subscriber.lines.find(|line| line == "ready");
+    let daemon = start(&config);
+    subscriber.status("online");
+    for topic in ["detections", "events", "health/broker", "info", "level", "state/red"] {
+        subscriber.next(topic, |_| true);
+    }
+    daemon.signal("TERM");
+    subscriber.status("stopped");
 }

@@ -4,10 +4,11 @@ use super::error::Fault;
 use super::value;
 use crate::bearing;
 use crate::geometry::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[camera.lens]`: a field of view, or a calibration, or neither.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lens {
     /// Degrees from left to right; 0: unknown.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compose::rounded;
@@ -10,9 +11,9 @@ use super::{Message, Phase as Sign, Place, SCHEMA, Sounding};
 use crate::bearing::Bearing;
 
 /// What a subscriber is told when a source starts, now and then while it goes on, and when it is over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventMessage {
-    /// [`SCHEMA`].
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
     pub schema: u32,
     /// Name of the device.
     pub device: String,
@@ -39,7 +40,7 @@ pub struct EventMessage {
 }
 
 /// Where in its life a source stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// It is there now and was not before.
@@ -51,7 +52,7 @@ pub enum Phase {
 }
 
 /// A sounding source over its life so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// Its identity, as in `detections`; never used again, not even after a restart.
     pub id: String,

@@ -1,9 +1,10 @@
 //! How well each part of the device works: one retained message for each, under `health/`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is told of one part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Which part; the last level of its topic.
     pub part: Part,
@@ -16,7 +17,7 @@ pub struct Health {
 }
 
 /// The parts that report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Where pictures come from.
@@ -30,7 +31,7 @@ pub enum Part {
 }
 
 /// How well a part works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthState {
     /// As it should.

@@ -13,6 +13,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bearing::Bearing;
@@ -30,9 +31,9 @@ pub const SCHEMA: u32 = 1;
 pub const REVISION: u32 = 1;
 
 /// What one analysed frame has to tell: who is sounding where, and whose sound is over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
-    /// [`SCHEMA`].
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
     pub schema: u32,
     /// Name of the device.
     pub device: String,
@@ -60,7 +61,7 @@ pub struct Message {
 }
 
 /// The picture that was judged.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameStamp {
     /// When it was captured, Unix seconds.
     pub captured: f64,
@@ -71,7 +72,7 @@ pub struct FrameStamp {
 }
 
 /// The sound that was judged.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SoundStamp {
     /// Its first sample, Unix seconds.
     pub start: f64,
@@ -82,7 +83,7 @@ pub struct SoundStamp {
 }
 
 /// One thing that sounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sounding {
     /// The same for as long as it lasts, and never used again, not even after a restart.
     pub id: String,
@@ -110,7 +111,7 @@ pub struct Sounding {
 }
 
 /// Where in the life of a [`Sounding`] a message stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Its first message.
@@ -120,7 +121,7 @@ pub enum Phase {
 }
 
 /// Where something is in the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// Left, top, right and bottom, 0–1 of the picture.
     #[serde(rename = "box")]
@@ -134,7 +135,7 @@ pub struct Place {
 }
 
 /// A thing whose sound is over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     /// Its id.
     pub id: String,

@@ -1,5 +1,6 @@
 //! What holds now: retained states, the sound's level, and what this device is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{REVISION, SCHEMA, Source};
@@ -11,7 +12,7 @@ use super::Moment;
 use super::compose::rounded;
 
 /// Payloads of `status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     /// Connected and at work.
@@ -34,7 +35,7 @@ impl Presence {
 }
 
 /// Whether a class is heard and seen now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OnOff {
     /// At least one source of the class sounds.
@@ -44,9 +45,9 @@ pub enum OnOff {
 }
 
 /// `state/<class>`, retained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassState {
-    /// [`SCHEMA`].
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
     pub schema: u32,
     /// Name of the device.
     pub device: String,
@@ -68,9 +69,9 @@ pub struct ClassState {
 }
 
 /// `level`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Level {
-    /// [`SCHEMA`].
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
     pub schema: u32,
     /// Name of the device.
     pub device: String,
@@ -96,11 +97,11 @@ impl Level {
 }
 
 /// `info`, retained: what a subscriber may want to know before it reads anything else.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Info {
-    /// [`SCHEMA`].
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
     pub schema: u32,
-    /// [`REVISION`]: how often fields were added.
+    /// How often fields were added to this version so far.
     pub revision: u32,
     /// Name of the device.
     pub device: String,
@@ -117,7 +118,7 @@ pub struct Info {
 }
 
 /// The model in use.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelInfo {
     /// Its name.
     pub name: String,
@@ -126,7 +127,7 @@ pub struct ModelInfo {
 }
 
 /// A class that may be reported.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassInfo {
     /// Its name in topics and messages.
     pub name: String,

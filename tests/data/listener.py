@@ -1,0 +1,58 @@
+"""An independent subscriber: holds every message to the published schemas.
+
+listener.py PORT SCHEMAS: prints `ready`, then each message as `mosquitto_sub -v` does, `TOPIC PAYLOAD`; one that is
+not as its schema says as `invalid TOPIC: REASON`.
+"""
+
+import json
+import pathlib
+import sys
+
+import jsonschema
+import paho.mqtt.client as mqtt
+
+PREFIX = "tvsl/test/"
+
+
+def validators(folder):
+    schemas = {path.stem: json.loads(path.read_text()) for path in pathlib.Path(folder).glob("*.json")}
+    del schemas["asyncapi"]
+    for schema in schemas.values():
+        jsonschema.Draft7Validator.check_schema(schema)
+    return {name: jsonschema.Draft7Validator(closed(schema)) for name, schema in schemas.items()}
+
+
+def closed(schema):
+    """The same schema, which takes no field that it does not name."""
+    if isinstance(schema, dict):
+        closed_fields = {key: closed(value) for key, value in schema.items()}
+        if schema.get("type") == "object" and "properties" in schema:
+            closed_fields.setdefault("additionalProperties", False)
+        return closed_fields
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    return schema
+
+
+def main(port, folder):
+    known = validators(folder)
+
+    def told(_client, _data, message):
+        topic = message.topic[len(PREFIX):]
+        text = message.payload.decode()
+        try:
+            payload = text if topic == "status" else json.loads(text)
+            known[topic.split("/")[0]].validate(payload)
+            print(message.topic, text, flush=True)
+        except Exception as error:  # whatever it is, the test shows it
+            print(f"invalid {topic}: {str(error).splitlines()[0]}", flush=True)
+
+    client = mqtt.Client(*([mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []))
+    client.on_message = told
+    client.on_subscribe = lambda *_: print("ready", flush=True)
+    client.connect("127.0.0.1", int(port))
+    client.subscribe(PREFIX + "#", qos=1)
+    client.loop_forever()
+
+
+main(*sys.argv[1:])
