@@ -12,7 +12,10 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tvsl::message::{ClassState, EventMessage, Health, Info, Level, Message, Presence, REVISION, SCHEMA};
+use tvsl::config::Overrides;
+use tvsl::message::{
+    Answer, ClassState, EventMessage, Health, Info, Level, Message, Presence, REVISION, SCHEMA, Settings,
+};
 
 /// A topic: its name with parameters, the name of its schema, the schema, QoS, retained.
 struct Topic {
@@ -36,7 +39,7 @@ fn plain(schema: &mut Schema) {
     }
 }
 
-fn topics() -> [Topic; 7] {
+fn topics() -> [Topic; 9] {
     [
         topic::<Message>("detections", "detections", 1, false),
         topic::<EventMessage>("events", "events", 1, false),
@@ -44,6 +47,8 @@ fn topics() -> [Topic; 7] {
         topic::<Level>("level", "level", 0, false),
         topic::<Health>("health/{part}", "health", 1, true),
         topic::<Info>("info", "info", 1, true),
+        topic::<Settings>("settings", "settings", 1, true),
+        topic::<Answer>("set/{key}/result", "result", 1, false),
         topic::<Presence>("status", "status", 1, true),
     ]
 }
@@ -75,11 +80,24 @@ fn asyncapi(topics: &[Topic]) -> Value {
             }),
         );
     }
+    channels.insert("set".into(), wishes());
+    operations.insert("hear_set".into(), json!({"action": "receive", "channel": {"$ref": "#/channels/set"}}));
     json!({
         "asyncapi": "3.0.0",
         "info": {"title": "tvsl", "version": version(), "description": "What tvsl tells over MQTT 3.1.1; see docs/mqtt.md."},
         "channels": channels,
         "operations": operations,
+    })
+}
+
+/// What subscribers may write.
+fn wishes() -> Value {
+    let value = "JSON: the setting's new value, as in settings.json; empty or null: the configuration file's";
+    let keys = json!({"description": "the setting", "enum": Overrides::KEYS});
+    json!({
+        "address": "tvsl/{device}/set/{key}",
+        "parameters": {"device": {"description": "the name of the device"}, "key": keys},
+        "messages": {"set": {"contentType": "application/json", "payload": {"description": value}}},
     })
 }
 

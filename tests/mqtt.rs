@@ -2,114 +2,19 @@
 
 mod broker;
 mod daemon;
+mod subscriber;
 mod support;
 mod wire;
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::UNIX_EPOCH;
 
-use broker::{Broker, free_port, more};
-use daemon::{Daemon, Lines, Place};
+use broker::{Broker, OPEN, free_port, more};
+use daemon::Daemon;
 use serde_json::Value;
+use subscriber::{Subscriber, place};
 use wire::Wire;
-
-/// An independent client, which prints `topic payload` lines; killed when dropped.
-struct Subscriber {
-    process: Child,
-    lines: Lines,
-    /// Lines of topics that nobody asked for yet.
-    seen: RefCell<VecDeque<String>>,
-}
-
-impl Subscriber {
-    /// Python's client, which holds every message to the published schemas.
-    fn start(port: u16) -> Self {
-        let mut command = Command::new("/usr/bin/python3"); // the system's, which has its packages
-        command.args(["tests/data/listener.py", &port.to_string(), "docs/contract"]);
-        Self::of(command)
-    }
-
-    /// Mosquitto's own client.
-    fn mosquitto(port: u16) -> Self {
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", "tvsl/test/#"]);
-        Self::of(command)
-    }
-
-    fn of(mut command: Command) -> Self {
-        let mut process = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("clients are installed: `make setup-test`");
-        let lines = Lines::of(process.stdout.take().expect("its output"));
-        Self { process, lines, seen: RefCell::default() }
-    }
-
-    fn status(&self, word: &str) {
-        self.payload("status", |payload| payload == word);
-    }
-
-    fn detections(&self) -> Value {
-        self.next("detections", |_| true)
-    }
-
-    /// The next message of a topic that `wanted` holds for.
-    fn next(&self, topic: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let read = |payload: &str| serde_json::from_str::<Value>(payload).expect("JSON");
-        read(&self.payload(topic, |payload| wanted(&read(payload))))
-    }
-
-    /// The next payload of a topic that `wanted` holds for; those of other topics wait their turn.
-    fn payload(&self, topic: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let topic = format!("tvsl/test/{topic} ");
-        let mut seen = self.seen.borrow_mut();
-        while let Some(place) = seen.iter().position(|line| line.starts_with(&topic)) {
-            let line = seen.remove(place).expect("a line");
-            if wanted(&line[topic.len()..]) {
-                return line[topic.len()..].into();
-            }
-        }
-        self.lines.find(|line| {
-            assert!(!line.starts_with("invalid "), "{line}");
-            match line.strip_prefix(&topic) {
-                Some(payload) => wanted(payload),
-                None => {
-                    seen.push_back(line.into());
-                    false
-                }
-            }
-        })[topic.len()..]
-            .into()
-    }
-
-    fn event(&self, name: &str) -> Value {
-        self.next("events", |event| event["event"] == name)
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-const OPEN: &str = "allow_anonymous true";
-
-/// A place whose configuration plays red that hums, for ever, to the broker on `port`.
-fn place(port: u16) -> (Place, std::path::PathBuf) {
-    let place = Place::new();
-    let clip = place.path("red.mkv");
-    let (red, hum) = (daemon::red(4), daemon::hum(4));
-    support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
-    let config = place.plays(&clip, &format!("[mqtt]\nport = {port}\n"));
-    (place, config)
-}
 
 /// Waits until the daemon has found something half a second from now.
 fn works_on(daemon: &Daemon) {
@@ -316,10 +221,9 @@ fn every_topic_is_as_its_schema_says() {
     more(&config, "[camera.lens]\nfield_of_view = 60");
     let _broker = Broker::start(&place, port, OPEN);
     let subscriber = Subscriber::start(port);
-    subscriber.lines.find(|line| line == "ready");
     let daemon = start(&config);
     subscriber.status("online");
-    for topic in ["detections", "events", "health/broker", "info", "level", "state/red"] {
+    for topic in ["detections", "events", "health/broker", "info", "level", "settings", "state/red"] {
         subscriber.next(topic, |_| true);
     }
     daemon.signal("TERM");

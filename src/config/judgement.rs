@@ -1,6 +1,7 @@
 //! The sections `[model]`, `[engine]`, `[window]`, `[detection]` and `[tracking]`: how it judges.
 
 use super::value;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -105,6 +106,8 @@ pub struct Window {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Detection {
+    /// Whether anything is analysed.
+    pub enable: bool,
     /// Added to the log-odds of every class, −10 to 10.
     #[serde(deserialize_with = "value::log_odds")]
     pub sensitivity: f32,
@@ -122,17 +125,17 @@ pub struct Detection {
 }
 
 /// `[detection.thresholds.CLASS]`: probabilities from which a class counts; `None`: the model's own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
     /// Of the class being both seen and heard.
-    #[serde(deserialize_with = "value::some_probability")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_probability")]
     pub p: Option<f32>,
     /// Of the class being seen.
-    #[serde(deserialize_with = "value::some_probability")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_probability")]
     pub p_v: Option<f32>,
     /// Of the class being heard.
-    #[serde(deserialize_with = "value::some_probability")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_probability")]
     pub p_a: Option<f32>,
 }
 

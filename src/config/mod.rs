@@ -9,6 +9,7 @@ mod error;
 mod judgement;
 mod layer;
 mod lens;
+mod overrides;
 mod rules;
 mod search;
 mod service;
@@ -24,6 +25,7 @@ pub use judgement::{
     Detection, Engine, EngineKind, Lost, Model, Precision, Rebuild, TensorRt, Thresholds, Tracking, Window,
 };
 pub use lens::Lens;
+pub use overrides::Overrides;
 pub use search::{ModelNotFound, Origin, places};
 pub use service::{Address, Log, LogFormat, LogLevel, Mqtt, Service, Tls};
 
@@ -117,6 +119,7 @@ impl Config {
             &mut self.detection.background,
             &mut self.engine.library,
             &mut mqtt.password_file,
+            &mut mqtt.settings_file,
             &mut mqtt.tls.ca_file,
             &mut mqtt.tls.certificate_file,
             &mut mqtt.tls.key_file,

@@ -111,9 +111,20 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
     folders.into_iter().chain(program.ancestors().skip(1)).map(|folder| folder.join(path)).collect()
 }
 
+/// The folder that a variable of the environment names.
+fn folder(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where programs of this user, or this service, keep what must outlast them.
+pub(super) fn state_dir() -> Option<PathBuf> {
+    folder("STATE_DIRECTORY")
+        .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("tvsl")))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state/tvsl")))
+}
+
 /// Where programs of this user, or this service, keep what can be computed again.
 pub(super) fn cache_dir() -> Option<PathBuf> {
-    let folder = |variable: &str| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
     folder("CACHE_DIRECTORY")
         .or_else(|| folder("STATE_DIRECTORY"))
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("tvsl")))

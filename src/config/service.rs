@@ -51,6 +51,10 @@ pub struct Mqtt {
     /// Most messages of `events` that wait for the broker.
     #[serde(deserialize_with = "value::store")]
     pub keep_events: usize,
+    /// Whether subscribers may change settings.
+    pub commands: bool,
+    /// File that keeps what they changed; empty: see [`super::Config::settings_file`].
+    pub settings_file: PathBuf,
     /// Encryption.
     pub tls: Tls,
 }

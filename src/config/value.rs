@@ -97,6 +97,10 @@ pub(super) fn log_odds<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error>
     number(d, -10.0, 10.0, "log-odds").map(|v| v as f32)
 }
 
+pub(super) fn some_log_odds<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f32>, D::Error> {
+    log_odds(d).map(Some)
+}
+
 pub(super) fn slack<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
     number(d, 0.0, 10.0, "log-odds").map(|v| v as f32)
 }

@@ -1,6 +1,6 @@
 //! Everything that is published: under which topic, and how it is delivered.
 
-use super::{ClassState, EventMessage, Health, Info, Level, Message, Presence};
+use super::{Answer, ClassState, EventMessage, Health, Info, Level, Message, Presence, Settings};
 
 /// One message for subscribers.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,10 @@ pub enum Report {
     Health(Health),
     /// What this device is.
     Info(Box<Info>),
+    /// The settings in force that subscribers may change.
+    Settings(Box<Settings>),
+    /// What came of a wish to change one.
+    Answer(Answer),
     /// Whether this device is there.
     Status(Presence),
     /// Nothing any more: the retained message of this topic is taken back.
@@ -30,6 +34,8 @@ pub enum Delivery {
     Kept,
     /// As [`Delivery::Kept`], but the store is small and the oldest gives way.
     Recent,
+    /// As [`Delivery::Recent`], for those who wait for it.
+    Answered,
     /// The latest one is what holds: retained by the broker, and told again on every connection.
     Retained,
     /// Told once if there is a connection (QoS 0), forgotten otherwise.
@@ -46,6 +52,8 @@ impl Report {
             Self::Level(_) => "level".into(),
             Self::Health(health) => format!("health/{}", health.part.name()),
             Self::Info(_) => "info".into(),
+            Self::Settings(_) => "settings".into(),
+            Self::Answer(answer) => format!("set/{}/result", answer.key),
             Self::Status(_) => "status".into(),
             Self::Gone(topic) => topic.clone(),
         }
@@ -56,9 +64,13 @@ impl Report {
         match self {
             Self::Detections(_) => Delivery::Recent,
             Self::Event(_) => Delivery::Kept,
-            Self::State(_) | Self::Health(_) | Self::Info(_) | Self::Status(_) | Self::Gone(_) => {
-                Delivery::Retained
-            }
+            Self::Answer(_) => Delivery::Answered,
+            Self::State(_)
+            | Self::Health(_)
+            | Self::Info(_)
+            | Self::Settings(_)
+            | Self::Status(_)
+            | Self::Gone(_) => Delivery::Retained,
             Self::Level(_) => Delivery::Fleeting,
         }
     }
@@ -86,6 +98,8 @@ impl Report {
             Self::Level(level) => serde_json::to_vec(level),
             Self::Health(health) => serde_json::to_vec(health),
             Self::Info(info) => serde_json::to_vec(info),
+            Self::Settings(settings) => serde_json::to_vec(settings),
+            Self::Answer(answer) => serde_json::to_vec(answer),
             Self::Status(presence) => Ok(presence.word().into()),
             Self::Gone(_) => Ok(Vec::new()),
         }

@@ -8,12 +8,13 @@ mod device;
 mod lifecycle;
 mod live;
 mod reload;
+mod remember;
 mod serve;
 mod stop;
 mod supervise;
 mod vigil;
 
-pub use reload::Reloaded;
+pub use reload::{Change, Reloaded};
 pub use serve::{ServeError, serve};
 pub use stop::Stop;
 pub use supervise::{Observer, PipelineError, replay, run};

@@ -1,26 +1,87 @@
-//! A configuration that changes while the daemon runs: from the signal to the analysis thread, and what
-//! of it takes effect at once.
+//! A configuration that changes while the daemon runs: from the signal, or the subscriber, to the analysis
+//! thread, and what of it takes effect at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::config::Config;
+use tracing::warn;
+
+use crate::config::{Config, Overrides};
+use crate::message::Wish;
+
+/// Wishes that wait for the analysis, at most: it takes them several times a second.
+const MOST_WISHES: usize = 64;
 
 /// What came of reading the file again: the new configuration, or why it is refused.
 pub type Reloaded = Result<Box<Config>, String>;
 
-/// Holds the newest reading until the analysis takes it.
+/// Something to change while the pipeline runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The configuration file was read again.
+    File(Reloaded),
+    /// A subscriber wishes for another setting.
+    Wish(Wish),
+}
+
+/// Holds the newest reading of the file, and every wish, until the analysis takes them.
 #[derive(Debug, Default)]
-pub struct Inbox(Mutex<Option<Reloaded>>);
+pub struct Inbox(Mutex<(Option<Reloaded>, VecDeque<Wish>)>);
 
 impl Inbox {
     /// Puts a reading in, in place of one that nobody took.
     pub fn put(&self, reloaded: Reloaded) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reloaded);
+        self.open().0 = Some(reloaded);
     }
 
-    /// Takes it out.
-    pub fn take(&self) -> Option<Reloaded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Puts a wish in.
+    pub fn wish(&self, wish: Wish) {
+        let wishes = &mut self.open().1;
+        if wishes.len() < MOST_WISHES {
+            wishes.push_back(wish);
+        } else {
+            warn!("too many wishes at once; one for `{}` is not answered", wish.key);
+        }
+    }
+
+    /// Takes the next change out.
+    pub fn take(&self) -> Option<Change> {
+        let (file, wishes) = &mut *self.open();
+        file.take().map(Change::File).or_else(|| wishes.pop_front().map(Change::Wish))
+    }
+
+    fn open(&self) -> MutexGuard<'_, (Option<Reloaded>, VecDeque<Wish>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The settings of the file, with what subscribers changed on top.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layers {
+    /// The file's settings.
+    pub file: Config,
+    /// What was changed.
+    pub overrides: Overrides,
+}
+
+impl Layers {
+    /// What is in force.
+    pub fn merged(&self) -> Config {
+        self.overrides.over(&self.file)
+    }
+
+    /// The same with a wish granted.
+    ///
+    /// # Errors
+    /// It cannot be: the sentence says why.
+    pub fn granting(&self, wish: &Wish) -> Result<Self, String> {
+        if wish.retained {
+            return Err(
+                "a retained wish would be told again on every connection; send it without retain".into()
+            );
+        }
+        let overrides = self.overrides.with(&wish.key, &wish.payload)?;
+        Ok(Self { file: self.file.clone(), overrides })
     }
 }
 
@@ -85,7 +146,10 @@ mod tests {
         let inbox = Inbox::default();
         inbox.put(Err("first".into()));
         inbox.put(Err("second".into()));
-        assert_eq!(inbox.take(), Some(Err("second".into())));
-        assert_eq!(inbox.take(), None);
+        let wish = Wish { key: "enable".into(), payload: b"false".into(), retained: false };
+        (0..2 * MOST_WISHES).for_each(|_| inbox.wish(wish.clone()));
+        assert_eq!(inbox.take(), Some(Change::File(Err("second".into()))));
+        let wishes = std::iter::from_fn(|| inbox.take()).collect::<Vec<_>>();
+        assert_eq!(wishes, vec![Change::Wish(wish); MOST_WISHES], "bounded");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use tokio::runtime::Builder;
@@ -11,11 +12,13 @@ use tracing::{info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::message::{Health, Info, Message};
+use crate::config::{Config, Overrides};
+use crate::message::{Health, Info, Message, Settings};
+use crate::model::Model;
 use crate::publish::{Teller, mqtt};
 
-use super::reload::Inbox;
+use super::reload::{Change, Inbox};
+use super::remember::{Outcome, remember, restore};
 use super::supervise::run_as;
 use super::{Observer, PipelineError, Reloaded, Stop};
 
@@ -39,13 +42,14 @@ pub enum ServeError {
 }
 
 /// Runs the daemon until its recording is over or it is told to stop (SIGTERM, SIGINT; a second signal
-/// stops at once). On SIGHUP `read_again` reads the configuration anew. Messages go to the broker and, with `stdout`, to standard output as JSON lines.
+/// stops at once). On SIGHUP `read_again` reads the configuration anew. Messages go to the broker and, with
+/// `stdout`, to standard output as JSON lines.
 ///
 /// # Errors
 /// The pipeline gave up, or the system refuses a thread or a signal handler.
 pub fn serve(
     config: &Config,
-    analysis: Analysis,
+    mut analysis: Analysis,
     clock: &dyn Clock,
     stdout: bool,
     read_again: impl Fn() -> Reloaded + Send + 'static,
@@ -57,24 +61,32 @@ pub fn serve(
     let signals = async { watch_signals(Arc::clone(&stop), Arc::clone(&inbox), read_again) };
     runtime.block_on(signals).map_err(system("signal handlers"))?;
     let number = fastrand::u32(..);
-    let info = Info::new(config, analysis.model());
-    let teller = config.mqtt.enabled.then(|| Teller::new(config, info, number, clock));
-    let teller = teller.as_ref();
+    let layers = restore(config, &mut analysis);
+    let merged = layers.merged();
+    let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
+    let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
+    let (teller, settings_file) = (teller.as_ref(), config.settings_file());
+    let (outcomes, judged) = channel();
     let finished = Arc::new(Notify::new());
     thread::scope(|scope| {
-        let mut outlet = Outlet { teller, stdout, inbox };
+        let mut outlet = Outlet { teller, stdout, inbox: Arc::clone(&inbox), outcomes };
         let done = Done(Arc::clone(&finished));
         let body = move || {
             let _done = done;
-            run_as(number, config, analysis, clock, &stop, &mut outlet)
+            run_as(number, layers, analysis, clock, &stop, &mut outlet)
         };
         let analysis = thread::Builder::new()
             .name("analysis".into())
             .spawn_scoped(scope, body)
             .map_err(system("a thread"))?;
+        if let Some(teller) = teller {
+            let body = move || remember(&judged, settings_file.as_deref(), teller);
+            let named = thread::Builder::new().name("settings".into());
+            named.spawn_scoped(scope, body).map_err(system("a thread"))?;
+        }
         runtime.block_on(async {
             match teller {
-                Some(teller) => mqtt::run(config, teller, finished).await,
+                Some(teller) => mqtt::run(config, teller, |wish| inbox.wish(wish), finished).await,
                 None => finished.notified().await,
             }
         });
@@ -103,11 +115,24 @@ struct Outlet<'a> {
     teller: Option<&'a Teller<'a>>,
     stdout: bool,
     inbox: Arc<Inbox>,
+    outcomes: Sender<Outcome>,
 }
 
 impl Observer for Outlet<'_> {
-    fn reloaded(&mut self) -> Option<Reloaded> {
+    fn change(&mut self) -> Option<Change> {
         self.inbox.take()
+    }
+
+    fn configured(&mut self, config: &Config, model: &Model, overrides: &Overrides) {
+        if let Some(teller) = self.teller {
+            teller.configured(Info::new(config, model), Settings::new(config, overrides));
+        }
+    }
+
+    fn judged(&mut self, key: &str, result: Result<&Overrides, String>) {
+        let outcome = Outcome { key: key.into(), result: result.cloned() };
+        // The thread that answers ends after this one.
+        self.outcomes.send(outcome).ok();
     }
 
     fn message(&mut self, message: Message) {

@@ -3,27 +3,30 @@
 //! [`Supervisor::play`] takes a recording to its end; [`Supervisor::watch`] lasts for months, while
 //! [`Live`] loses its devices and finds them again.
 
+mod adapt;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{self, CaptureError, Pace, Wanted};
 use crate::clock::{Clock, Instant};
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::message::{Composer, Health, Message, Moment};
-use crate::model::ModelError;
+use crate::model::{Model, ModelError};
 use crate::notify::Notifier;
-use crate::queue::{self, Empty, Limits, Receiver, Sender, Sense, Sensed};
+use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
 use super::Stop;
 use super::live::Live;
-use super::reload::{Changes, Reloaded};
+use super::reload::{Change, Layers};
+use adapt::Devices;
 
 /// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
 const TURN: Duration = Duration::from_millis(100);
@@ -38,10 +41,16 @@ pub trait Observer {
     /// A part of the device works better or worse than before.
     fn health(&mut self, _health: Health) {}
 
-    /// The configuration file as it was read again, once for every reading.
-    fn reloaded(&mut self) -> Option<Reloaded> {
+    /// Something to change, once each.
+    fn change(&mut self) -> Option<Change> {
         None
     }
+
+    /// Other settings of judgement are in force.
+    fn configured(&mut self, _config: &Config, _model: &Model, _overrides: &Overrides) {}
+
+    /// A wish for the setting `key` was judged: what is in force now, or why it is refused.
+    fn judged(&mut self, _key: &str, _result: Result<&Overrides, String>) {}
 
     /// A frame was analysed.
     fn analysed(&mut self, _analysed: &Analysed) {}
@@ -76,19 +85,20 @@ pub fn run(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    run_as(fastrand::u32(..), config, analysis, clock, stop, observer)
+    let layers = Layers { file: config.clone(), overrides: Overrides::default() };
+    run_as(fastrand::u32(..), layers, analysis, clock, stop, observer)
 }
 
-/// [`run`], with the number that tells this run from others.
+/// [`run`], with the number that tells this run from others, and with what subscribers changed.
 pub(super) fn run_as(
     number: u32,
-    config: &Config,
+    layers: Layers,
     analysis: Analysis,
     clock: &dyn Clock,
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    run_at(Pace::of(&config.camera), number, config, analysis, clock, stop, observer)
+    run_at(Pace::of(&layers.file.camera), number, layers, analysis, clock, stop, observer)
 }
 
 /// Analyses the recording that the configuration names as fast as it can. All stamps are seconds of the
@@ -103,23 +113,26 @@ pub fn replay(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    run_at(Pace::Fast, fastrand::u32(..), config, analysis, clock, stop, observer)
+    let layers = Layers { file: config.clone(), overrides: Overrides::default() };
+    run_at(Pace::Fast, fastrand::u32(..), layers, analysis, clock, stop, observer)
 }
 
 fn run_at(
     pace: Pace,
     number: u32,
-    config: &Config,
+    layers: Layers,
     analysis: Analysis,
     clock: &dyn Clock,
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let composer = Composer::new(config, analysis.model().manifest(), number);
+    let config = layers.merged();
+    let composer = Composer::new(&config, analysis.model().manifest(), number);
     let notifier = Notifier::new();
     let (analysed, failures, latest) = (0, 0, Instant::ZERO);
     let supervisor = Supervisor {
-        config: config.clone(),
+        config,
+        layers,
         refused: String::new(),
         clock,
         stop,
@@ -136,7 +149,10 @@ fn run_at(
 }
 
 struct Supervisor<'a> {
+    /// What is in force.
     config: Config,
+    /// Where it comes from.
+    layers: Layers,
     /// Why the newest configuration file is not in force; empty if it is.
     refused: String,
     clock: &'a dyn Clock,
@@ -186,9 +202,7 @@ impl Supervisor<'_> {
                 self.finish_tracks();
             }
             self.tell(&mut live, began);
-            if let Some(reloaded) = self.observer.reloaded() {
-                self.reload(reloaded, &mut live, &sender, &receiver);
-            }
+            self.adapt(Some(Devices { live: &mut live, sender: &sender, receiver: &receiver }));
         }
         let shed = receiver.shed();
         if shed.frames + shed.samples > 0 {
@@ -242,33 +256,6 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Puts a new configuration in force: settings of judgement at once, others by opening their device
-    /// anew. A wrong one changes nothing.
-    fn reload(&mut self, reloaded: Reloaded, live: &mut Live, sender: &Sender, receiver: &Receiver) {
-        let judged = reloaded.and_then(|new| {
-            let changes = Changes::between(&self.config, &new);
-            let configured = if changes.judgement { self.analysis.configure(&new) } else { Ok(()) };
-            configured.map(|()| (new, changes)).map_err(|error| error.to_string())
-        });
-        match judged {
-            Ok((new, changes)) => {
-                if changes.camera || changes.microphone {
-                    live.replace(&new, &changes, &self.wanted(), (sender, receiver), self.clock.now());
-                    self.finish_tracks();
-                }
-                info!(?changes, "the configuration was read again");
-                if !changes.later.is_empty() {
-                    warn!(sections = ?changes.later, "these sections take effect at the next start only");
-                }
-                (self.config, self.refused) = (*new, String::new());
-            }
-            Err(why) => {
-                error!("the changed configuration is refused, the one before stays in force:\n{why}");
-                self.refused = format!("; refused: {}", why.lines().next().unwrap_or_default());
-            }
-        }
-    }
-
     fn wanted(&self) -> Wanted {
         let image = self.analysis.model().manifest().image.clone();
         Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: self.analysis.model().sample_rate() }
@@ -282,7 +269,7 @@ impl Supervisor<'_> {
         let played = self.take(&receiver);
         drop((receiver, capture)); // in this order: senders that wait for room are let go first
         played?;
-        if self.analysed == 0 && !self.stop.asked() {
+        if self.analysed == 0 && self.config.detection.enable && !self.stop.asked() {
             return Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
         }
         Ok(())
@@ -310,6 +297,7 @@ impl Supervisor<'_> {
                 self.judge(&frame)?;
             }
             self.notifier.progress(self.clock.now());
+            self.adapt(None);
             if pictures_over && pairing.held() == 0 {
                 break;
             }
@@ -323,6 +311,11 @@ impl Supervisor<'_> {
     }
 
     fn judge(&mut self, frame: &Frame) -> Result<(), PipelineError> {
+        if !self.config.detection.enable {
+            self.notifier.ready();
+            self.notifier.status(self.clock.now(), || format!("disabled{}", self.refused));
+            return Ok(());
+        }
         let analysed = self.analysis.push_frame(frame);
         let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
         self.analysed += 1;

@@ -16,6 +16,8 @@ use lane::Lane;
 
 /// Reports sent and not acknowledged, at most.
 pub const WINDOW: usize = 32;
+/// Answers that wait for the broker, at most.
+const ANSWERS: usize = 64;
 
 /// Stands for a report that was sent, until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Ticket {
     Event(u64),
     /// The same of the detections.
     Detections(u64),
+    /// The same of the answers.
+    Answer(u64),
     /// The latest value of a topic, in this version.
     Value(String, u64),
 }
@@ -37,6 +41,7 @@ pub enum Ticket {
 pub struct Store {
     events: Lane,
     detections: Lane,
+    answers: Lane,
     board: Board,
     connected: bool,
 }
@@ -47,6 +52,7 @@ impl Store {
         Self {
             events: Lane::new(config.keep_events),
             detections: Lane::new(config.keep_detections),
+            answers: Lane::new(ANSWERS),
             board: Board::default(),
             connected: false,
         }
@@ -57,6 +63,7 @@ impl Store {
         match report.delivery() {
             Delivery::Kept => self.events.put(report, !self.connected),
             Delivery::Recent => self.detections.put(report, !self.connected),
+            Delivery::Answered => self.answers.put(report, !self.connected),
             Delivery::Retained => self.board.set(report),
             Delivery::Fleeting if self.connected => self.board.set(report),
             Delivery::Fleeting => {}
@@ -64,13 +71,16 @@ impl Store {
     }
 
     /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or
-    /// enough is in flight. States first, then events, then detections.
+    /// enough is in flight. States first, then answers, events and detections.
     pub fn take(&mut self) -> Option<(Ticket, Report)> {
         if !self.connected || self.in_flight() >= WINDOW {
             return None;
         }
         if let Some((topic, version, report)) = self.board.next() {
             return Some((Ticket::Value(topic, version), report));
+        }
+        if let Some((number, report)) = self.answers.next() {
+            return Some((Ticket::Answer(number), report));
         }
         if let Some((number, report)) = self.events.next() {
             return Some((Ticket::Event(number), report));
@@ -83,6 +93,7 @@ impl Store {
         match ticket {
             Ticket::Event(number) => self.events.acknowledge(*number),
             Ticket::Detections(number) => self.detections.acknowledge(*number),
+            Ticket::Answer(number) => self.answers.acknowledge(*number),
             Ticket::Value(topic, version) => self.board.acknowledge(topic, *version),
         }
     }
@@ -97,19 +108,18 @@ impl Store {
     /// late.
     pub fn disconnected(&mut self) {
         self.connected = false;
-        self.events.recall();
-        self.detections.recall();
+        self.lanes_mut().into_iter().for_each(Lane::recall);
         self.board.recall();
     }
 
     /// Reports sent and not acknowledged.
     pub fn in_flight(&self) -> usize {
-        self.events.in_flight() + self.detections.in_flight() + self.board.in_flight()
+        self.lanes().map(Lane::in_flight).into_iter().sum::<usize>() + self.board.in_flight()
     }
 
     /// Numbered reports that are not acknowledged yet.
     pub fn waiting(&self) -> usize {
-        self.events.len() + self.detections.len()
+        self.lanes().map(Lane::len).into_iter().sum()
     }
 
     /// Whether everything is acknowledged, states included.
@@ -119,6 +129,14 @@ impl Store {
 
     /// Numbered reports that gave way unacknowledged.
     pub fn dropped(&self) -> u64 {
-        self.events.dropped() + self.detections.dropped()
+        self.lanes().map(Lane::dropped).into_iter().sum()
+    }
+
+    fn lanes(&self) -> [&Lane; 3] {
+        [&self.answers, &self.events, &self.detections]
+    }
+
+    fn lanes_mut(&mut self) -> [&mut Lane; 3] {
+        [&mut self.answers, &mut self.events, &mut self.detections]
     }
 }

@@ -8,8 +8,8 @@ use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::message::{
-    Chronicle, ClassState, EventMessage, EventPhase, Health, HealthState, Info, Level, Message, Moment,
-    OnOff, Part, Phase, Presence, Report, SCHEMA, Source,
+    Answer, Chronicle, ClassState, EventMessage, EventPhase, Health, HealthState, Info, Level, Message,
+    Moment, OnOff, Part, Phase, Presence, Report, SCHEMA, Settings, Source,
 };
 
 /// Tells subscribers what the pipeline finds. The analysis thread and the publisher's task share it;
@@ -32,14 +32,14 @@ struct Told {
 }
 
 impl<'a> Teller<'a> {
-    /// A teller of the run `run` of a device that is what `info` says.
-    pub fn new(config: &Config, info: Info, run: u32, clock: &'a dyn Clock) -> Self {
+    /// A teller of the run `run` of a device that is what `about` says, with its settings.
+    pub fn new(config: &Config, about: (Info, Settings), run: u32, clock: &'a dyn Clock) -> Self {
         let (mqtt, run) = (&config.mqtt, format!("{run:08x}"));
         let teller = Self {
             clock,
             outbox: Outbox::new(mqtt),
             told: Mutex::new(Told {
-                device: info.device.clone(),
+                device: config.device.name.clone(),
                 run,
                 chronicle: Chronicle::new(mqtt.update_every),
                 states: BTreeMap::new(),
@@ -56,7 +56,7 @@ impl<'a> Teller<'a> {
                 }),
             }),
         };
-        teller.introduce(info);
+        teller.configured(about.0, about.1);
         teller
     }
 
@@ -126,10 +126,32 @@ impl<'a> Teller<'a> {
         self.outbox.put(report);
     }
 
-    /// What is told before anything is found.
+    /// Tells which settings are in force, and what this device is with them.
+    pub fn configured(&self, info: Info, settings: Settings) {
+        self.outbox.put(Report::Settings(Box::new(settings)));
+        self.introduce(info);
+    }
+
+    /// Tells what came of the wish to change the setting `key`: whether it is in force, and why not.
+    pub fn answer(&self, key: String, accepted: bool, reason: String) {
+        let moment = self.moment();
+        let (device, published) = (self.told().device.clone(), moment.unix(moment.now));
+        self.outbox.put(Report::Answer(Answer { schema: SCHEMA, device, key, accepted, reason, published }));
+    }
+
+    /// Tells what this device is; classes that are reported now get a state, those that no longer are lose
+    /// theirs.
     fn introduce(&self, info: Info) {
         let (published, mut told) = (self.moment(), self.told());
+        let reported = |name: &String| info.classes.iter().any(|class| &class.name == name);
+        let gone = told.states.extract_if(.., |name, _| !reported(name)).collect::<Vec<_>>();
+        gone.into_iter().for_each(|(_, state)| {
+            self.outbox.put(Report::Gone(Report::State(Box::new(state)).topic()));
+        });
         for class in &info.classes {
+            if told.states.contains_key(&class.name) {
+                continue;
+            }
             let state = ClassState {
                 schema: SCHEMA,
                 device: told.device.clone(),

@@ -1,4 +1,5 @@
 //! A real mosquitto for a test.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -33,6 +34,9 @@ impl Drop for Broker {
         let _ = self.0.wait();
     }
 }
+
+/// Settings of a broker that lets everybody in.
+pub const OPEN: &str = "allow_anonymous true";
 
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.local_addr()).expect("a free port").port()

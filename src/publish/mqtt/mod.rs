@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, NetworkOptions, Outgoing, Packet, Publish,
-    PublishOptions, QoS,
+    PublishOptions, QoS, SubscribeReasonCode,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -25,7 +25,7 @@ pub use secret::SecretError;
 use super::store::{Ticket, WINDOW};
 use super::{Backoff, Teller};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, Delivery, Presence, Report};
+use crate::message::{ClassState, Delivery, Presence, Report, Wish};
 use wire::Wire;
 
 /// Longest time for a connection to be made.
@@ -37,10 +37,11 @@ const GOOD: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_millis(800);
 
 /// Sends what `teller` has to tell to the configured broker until `stop` is notified, then says goodbye.
-/// Connects again for ever; every change of the connection is logged with its reason.
-pub async fn run(config: &Config, teller: &Teller<'_>, stop: Arc<Notify>) {
+/// Connects again for ever; every change of the connection is logged with its reason. What subscribers
+/// write to `set/…` goes to `wish`.
+pub async fn run(config: &Config, teller: &Teller<'_>, wish: impl Fn(Wish), stop: Arc<Notify>) {
     let brokers = config.mqtt.brokers();
-    let mut publisher = Publisher { config, teller, earlier: false, said: BTreeMap::new() };
+    let mut publisher = Publisher { config, teller, wish: &wish, earlier: false, said: BTreeMap::new() };
     let mut turn = 0;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     loop {
@@ -66,6 +67,8 @@ pub async fn run(config: &Config, teller: &Teller<'_>, stop: Arc<Notify>) {
 struct Publisher<'a> {
     config: &'a Config,
     teller: &'a Teller<'a>,
+    /// Takes what subscribers wish.
+    wish: &'a dyn Fn(Wish),
     /// Whether what an earlier run left at the broker was read.
     earlier: bool,
     /// The last reason that was logged for a connection to a broker that failed.
@@ -122,6 +125,9 @@ impl Publisher<'_> {
                 }
             }
         }
+        if self.config.mqtt.commands {
+            self.attempt(link.client.try_subscribe(self.config.topic("set/+"), QoS::AtLeastOnce));
+        }
         self.teller.connected();
         Ok(())
     }
@@ -141,6 +147,12 @@ impl Publisher<'_> {
                 self.hear(link, &message);
                 None
             }
+            Event::Incoming(Packet::SubAck(answer))
+                if answer.return_codes.contains(&SubscribeReasonCode::Failure) =>
+            {
+                warn!("the broker does not let this client read set/+: no setting can be changed over MQTT");
+                None
+            }
             other => {
                 debug!(event = ?other, "mqtt");
                 None
@@ -151,9 +163,14 @@ impl Publisher<'_> {
         }
     }
 
-    /// Reads the states that an earlier run left; our own, coming back, says that those were all.
+    /// Takes wishes, and reads the states that an earlier run left; our own, coming back, says that those
+    /// were all.
     fn hear(&mut self, link: &Link, message: &Publish) {
-        if message.retain {
+        let topic = String::from_utf8_lossy(&message.topic);
+        if let Some(key) = topic.strip_prefix(&self.config.topic("set/")) {
+            let (payload, retained) = (message.payload.to_vec(), message.retain);
+            (self.wish)(Wish { key: key.into(), payload, retained });
+        } else if message.retain {
             match serde_json::from_slice::<ClassState>(&message.payload) {
                 Ok(state) => self.teller.earlier(state),
                 Err(error) => debug!("a retained state is not ours: {error}"),
@@ -231,7 +248,7 @@ impl Link {
     /// the next connection.
     fn publish(&mut self, topic: String, ticket: Ticket, report: &Report) {
         let options = match report.delivery() {
-            Delivery::Kept | Delivery::Recent => PublishOptions::at_least_once(),
+            Delivery::Kept | Delivery::Recent | Delivery::Answered => PublishOptions::at_least_once(),
             Delivery::Retained => PublishOptions::at_least_once().retained(),
             Delivery::Fleeting => PublishOptions::at_most_once(),
         };

@@ -1,0 +1,79 @@
+//! Settings that subscribers may change: what they wish, what holds, and what is answered.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SCHEMA;
+use crate::config::{Config, Overrides, Thresholds};
+
+/// What a subscriber wrote to `set/<key>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Which setting.
+    pub key: String,
+    /// Its new value, JSON; empty or `null`: the configuration file's.
+    pub payload: Vec<u8>,
+    /// Whether the broker kept the message, and would tell it again on every connection.
+    pub retained: bool,
+}
+
+/// `settings`, retained: the settings in force that `set/<key>` can change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
+    pub schema: u32,
+    /// Name of the device.
+    pub device: String,
+    /// Whether anything is analysed.
+    pub enable: bool,
+    /// Added to the log-odds of every class, −10 to 10.
+    pub sensitivity: f32,
+    /// The only classes reported; empty: all.
+    pub classes: Vec<String>,
+    /// Thresholds in place of the model's own, by class.
+    pub thresholds: BTreeMap<String, Thresholds>,
+    /// The keys that were changed by `set/<key>`; the others stand in the configuration file.
+    pub changed: Vec<String>,
+}
+
+impl Settings {
+    /// The settings of `config`, in which `overrides` are in force.
+    pub fn new(config: &Config, overrides: &Overrides) -> Self {
+        let detection = config.detection.clone();
+        let changed = [
+            overrides.enable.is_some(),
+            overrides.sensitivity.is_some(),
+            overrides.classes.is_some(),
+            overrides.thresholds.is_some(),
+        ];
+        let changed = Overrides::KEYS.into_iter().zip(changed).filter(|(_, changed)| *changed);
+        Self {
+            schema: SCHEMA,
+            device: config.device.name.clone(),
+            enable: detection.enable,
+            sensitivity: detection.sensitivity,
+            classes: detection.classes,
+            thresholds: detection.thresholds,
+            changed: changed.map(|(key, _)| key.into()).collect(),
+        }
+    }
+}
+
+/// `set/<key>/result`: what came of a wish.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
+    pub schema: u32,
+    /// Name of the device.
+    pub device: String,
+    /// Which setting; the level of its topic before the last.
+    pub key: String,
+    /// Whether it is in force.
+    pub accepted: bool,
+    /// Why it is not in force, or will not be after a restart; empty if all is well.
+    pub reason: String,
+    /// When the message was made, Unix seconds.
+    pub published: f64,
+}

@@ -1,0 +1,90 @@
+//! Settings that change while the pipeline runs: the file read again, and wishes of subscribers.
+
+use tracing::{error, info, warn};
+
+use super::super::live::Live;
+use super::super::reload::{Change, Changes, Layers, Reloaded};
+use super::Supervisor;
+use crate::config::Config;
+use crate::message::Wish;
+use crate::queue::{Receiver, Sender};
+
+/// Live devices, and the queue between them and the analysis.
+pub(super) struct Devices<'a> {
+    pub live: &'a mut Live,
+    pub sender: &'a Sender,
+    pub receiver: &'a Receiver,
+}
+
+impl Supervisor<'_> {
+    /// Takes every change that waits. A recording has no devices, and is played to its end with the one
+    /// that it began with.
+    pub(super) fn adapt(&mut self, mut devices: Option<Devices>) {
+        while let Some(change) = self.observer.change() {
+            match change {
+                Change::File(reloaded) => self.reload(reloaded, devices.as_mut()),
+                Change::Wish(wish) => self.grant(&wish),
+            }
+        }
+    }
+
+    /// Puts a new configuration in force: settings of judgement at once, others by opening their device
+    /// anew. A wrong one changes nothing.
+    fn reload(&mut self, reloaded: Reloaded, devices: Option<&mut Devices>) {
+        let judged = reloaded.and_then(|file| {
+            let layers = Layers { file: *file, overrides: self.layers.overrides.clone() };
+            let changes = Changes::between(&self.config, &layers.merged());
+            if changes.judgement {
+                self.judge_by(layers)?;
+            } else {
+                self.layers = layers;
+            }
+            Ok(changes)
+        });
+        match judged {
+            Ok(changes) => self.renew(&changes, devices),
+            Err(why) => {
+                error!("the changed configuration is refused, the one before stays in force:\n{why}");
+                self.refused = format!("; refused: {}", why.lines().next().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Opens anew what a new configuration concerns.
+    fn renew(&mut self, changes: &Changes, devices: Option<&mut Devices>) {
+        (self.config, self.refused) = (self.layers.merged(), String::new());
+        if let (true, Some(devices)) = (changes.camera || changes.microphone, devices) {
+            let (wanted, now) = (self.wanted(), self.clock.now());
+            let Devices { live, sender, receiver } = devices;
+            live.replace(&self.config, changes, &wanted, (sender, receiver), now);
+            self.finish_tracks();
+        }
+        info!(?changes, "the configuration was read again");
+        if !changes.later.is_empty() {
+            warn!(sections = ?changes.later, "these sections take effect at the next start only");
+        }
+    }
+
+    /// Grants a subscriber's wish, or says why not.
+    fn grant(&mut self, wish: &Wish) {
+        let granted = self.layers.granting(wish).and_then(|layers| self.judge_by(layers));
+        match &granted {
+            Ok(()) => info!(key = wish.key, "changed over MQTT"),
+            Err(why) => warn!(key = wish.key, "a change over MQTT is refused: {why}"),
+        }
+        self.observer.judged(&wish.key, granted.map(|()| &self.layers.overrides));
+    }
+
+    /// Judges the next frame by other settings; refused ones change nothing.
+    fn judge_by(&mut self, layers: Layers) -> Result<(), String> {
+        let new: Config = layers.merged();
+        self.analysis.configure(&new).map_err(|error| error.to_string())?;
+        self.observer.configured(&new, self.analysis.model(), &layers.overrides);
+        (self.config.detection, self.config.tracking) = (new.detection, new.tracking);
+        self.layers = layers;
+        if !self.config.detection.enable {
+            self.finish_tracks();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Subscribers change settings: judged, answered, in force at once, and kept over a restart.
+
+mod broker;
+mod daemon;
+mod subscriber;
+mod support;
+
+use broker::{Broker, OPEN, free_port, more};
+use daemon::{Daemon, Place};
+use serde_json::Value;
+use subscriber::{Subscriber, place, publish};
+
+/// A place whose daemon keeps what subscribers change, its configuration, and its broker.
+fn stage(port: u16, lines: &str) -> (Place, std::path::PathBuf, Broker) {
+    let (place, config) = place(port);
+    more(&config, &format!("settings_file = \"{}\"\n{lines}", place.path("settings.json").display()));
+    let broker = Broker::start(&place, port, OPEN);
+    (place, config, broker)
+}
+
+/// Wishes for a setting and gives the answer.
+fn wish(subscriber: &Subscriber, port: u16, key: &str, payload: &str) -> Value {
+    publish(port, &format!("set/{key}"), payload, &[]);
+    subscriber.next(&format!("set/{key}/result"), |_| true)
+}
+
+fn accepted(answer: &Value) {
+    assert_eq!((answer["accepted"].as_bool(), answer["reason"].as_str()), (Some(true), Some("")), "{answer}");
+}
+
+fn refused(answer: &Value, why: &str) {
+    let reason = answer["reason"].as_str().expect("a reason");
+    assert!(answer["accepted"] == false && reason.contains(why), "{answer}");
+}
+
+#[test]
+fn a_changed_setting_is_in_force_at_once_and_after_a_restart() {
+    let port = free_port();
+    let (_place, config, _broker) = stage(port, "");
+    let subscriber = Subscriber::start(port);
+    let mut daemon = Daemon::start(&config);
+    let start = subscriber.event("start");
+    accepted(&wish(&subscriber, port, "enable", "false"));
+    assert_eq!(subscriber.event("end")["source"]["id"], start["source"]["id"]);
+    subscriber.next("settings", |settings| settings["enable"] == false);
+    accepted(&wish(&subscriber, port, "classes", "[\"green\"]"));
+    subscriber.payload("state/red", str::is_empty);
+    subscriber.next("info", |info| info["classes"].as_array().is_some_and(|classes| classes.len() == 1));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    subscriber.status("stopped");
+    let again = Daemon::start(&config);
+    again.log.find(|line| line.contains("settings that were changed over MQTT are in force"));
+    let kept = Subscriber::start(port).next("settings", |_| true); // retained
+    assert_eq!((kept["enable"].as_bool(), kept["classes"][0].as_str()), (Some(false), Some("green")));
+    assert_eq!(kept["changed"], serde_json::json!(["enable", "classes"]));
+    subscriber.status("online");
+    accepted(&wish(&subscriber, port, "classes", ""));
+    accepted(&wish(&subscriber, port, "enable", "true"));
+    assert_ne!(subscriber.event("start")["run"], start["run"]);
+    subscriber.next("state/red", |state| state["state"] == "ON");
+}
+
+#[test]
+fn a_wrong_wish_is_refused_with_the_reason() {
+    let port = free_port();
+    let (_place, config, _broker) = stage(port, "");
+    publish(port, "set/enable", "false", &["-r"]);
+    let subscriber = Subscriber::start(port);
+    let _daemon = Daemon::start(&config);
+    refused(&subscriber.next("set/enable/result", |_| true), "retain");
+    refused(&wish(&subscriber, port, "classes", "[\"gren\"]"), "the nearest is \"green\"");
+    refused(&wish(&subscriber, port, "thresholds", "{\"red\": {\"p\": 7}}"), "from 0 to 1");
+    refused(&wish(&subscriber, port, "port", "1"), "there is no setting `port`");
+    subscriber.event("start"); // and nothing has changed
+}
+
+/// Every picture has its message while settings change: none is dropped, and the judgement follows.
+#[test]
+fn no_picture_is_dropped_while_settings_change() {
+    let port = free_port();
+    let (_place, config, _broker) = stage(port, "send_empty = true");
+    let subscriber = Subscriber::start(port);
+    let _daemon = Daemon::start(&config);
+    subscriber.event("start");
+    let mut last = subscriber.detections();
+    for payload in [r#"{"red": {"p": 1.0, "p_a": 1.0}}"#, "null"] {
+        let found = payload == "null";
+        accepted(&wish(&subscriber, port, "thresholds", payload));
+        loop {
+            let next = subscriber.detections();
+            let captured = |message: &Value| message["frame"]["captured"].as_f64().expect("a stamp");
+            let apart = captured(&next) - captured(&last);
+            assert!((apart - 0.1).abs() < 0.02, "{apart} s from picture to picture");
+            last = next;
+            if last["detections"].as_array().is_some_and(|list| list.is_empty() != found) {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Independent clients of the broker, and a daemon's place that plays something for them to be told.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::daemon::{self, Lines, Place};
+use crate::support;
+
+/// An independent client, which prints `topic payload` lines; killed when dropped.
+pub struct Subscriber {
+    process: Child,
+    pub lines: Lines,
+    /// Lines of topics that nobody asked for yet.
+    seen: RefCell<VecDeque<String>>,
+}
+
+impl Subscriber {
+    /// Python's client, which holds every message to the published schemas.
+    pub fn start(port: u16) -> Self {
+        let mut command = Command::new("/usr/bin/python3"); // the system's, which has its packages
+        command.args(["tests/data/listener.py", &port.to_string(), "docs/contract"]);
+        let subscriber = Self::of(command);
+        subscriber.lines.find(|line| line == "ready");
+        subscriber
+    }
+
+    /// Mosquitto's own client.
+    pub fn mosquitto(port: u16) -> Self {
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", "tvsl/test/#"]);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("clients are installed: `make setup-test`");
+        let lines = Lines::of(process.stdout.take().expect("its output"));
+        Self { process, lines, seen: RefCell::default() }
+    }
+
+    pub fn status(&self, word: &str) {
+        self.payload("status", |payload| payload == word);
+    }
+
+    pub fn detections(&self) -> Value {
+        self.next("detections", |_| true)
+    }
+
+    /// The next message of a topic that `wanted` holds for.
+    pub fn next(&self, topic: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let read = |payload: &str| serde_json::from_str::<Value>(payload).expect("JSON");
+        read(&self.payload(topic, |payload| wanted(&read(payload))))
+    }
+
+    /// The next payload of a topic that `wanted` holds for; those of other topics wait their turn.
+    pub fn payload(&self, topic: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let topic = format!("tvsl/test/{topic} ");
+        let mut seen = self.seen.borrow_mut();
+        while let Some(place) = seen.iter().position(|line| line.starts_with(&topic)) {
+            let line = seen.remove(place).expect("a line");
+            if wanted(&line[topic.len()..]) {
+                return line[topic.len()..].into();
+            }
+        }
+        self.lines.find(|line| {
+            assert!(!line.starts_with("invalid "), "{line}");
+            match line.strip_prefix(&topic) {
+                Some(payload) => wanted(payload),
+                None => {
+                    seen.push_back(line.into());
+                    false
+                }
+            }
+        })[topic.len()..]
+            .into()
+    }
+
+    pub fn event(&self, name: &str) -> Value {
+        self.next("events", |event| event["event"] == name)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Publishes one message with mosquitto's own client; `more` are arguments of it.
+pub fn publish(port: u16, topic: &str, payload: &str, more: &[&str]) {
+    let mut command = Command::new("mosquitto_pub");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t"]);
+    command.arg(format!("tvsl/test/{topic}")).args(["-m", payload]).args(more);
+    assert!(command.status().expect("clients are installed: `make setup-test`").success());
+}
+
+/// A place whose configuration plays red that hums, for ever, to the broker on `port`.
+pub fn place(port: u16) -> (Place, PathBuf) {
+    let place = Place::new();
+    let clip = place.path("red.mkv");
+    let (red, hum) = (daemon::red(4), daemon::hum(4));
+    support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
+    let config = place.plays(&clip, &format!("[mqtt]\nport = {port}\n"));
+    (place, config)
+}
