@@ -55,6 +55,8 @@ pub struct Mqtt {
     pub commands: bool,
     /// File that keeps what they changed; empty: see [`super::Config::settings_file`].
     pub settings_file: PathBuf,
+    /// Home Assistant's discovery.
+    pub home_assistant: HomeAssistant,
     /// Encryption.
     pub tls: Tls,
 }
@@ -80,6 +82,19 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
+}
+
+/// `[mqtt.home_assistant]`: discovery.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HomeAssistant {
+    /// Whether Home Assistant is told of this device; otherwise what it was told before is taken back.
+    pub enabled: bool,
+    /// Start of the topics that it discovers from.
+    #[serde(deserialize_with = "value::prefix")]
+    pub prefix: String,
+    /// Names that this device had before.
+    pub former: Vec<String>,
 }
 
 /// `[mqtt.tls]`: encryption.

@@ -1,5 +1,7 @@
 //! Everything that is published: under which topic, and how it is delivered.
 
+use crate::config::Config;
+
 use super::{Answer, ClassState, EventMessage, Health, Info, Level, Message, Presence, Settings};
 
 /// One message for subscribers.
@@ -23,6 +25,13 @@ pub enum Report {
     Answer(Answer),
     /// Whether this device is there.
     Status(Presence),
+    /// A retained message outside of the device's own topics; without a payload it is taken back.
+    Foreign {
+        /// Its whole topic.
+        topic: String,
+        /// JSON, or nothing.
+        payload: String,
+    },
     /// Nothing any more: the retained message of this topic is taken back.
     Gone(String),
 }
@@ -43,20 +52,33 @@ pub enum Delivery {
 }
 
 impl Report {
-    /// Its topic below the prefix.
+    /// Its topic below the prefix, where it has one.
     pub fn topic(&self) -> String {
         match self {
             Self::Detections(_) => "detections".into(),
             Self::Event(_) => "events".into(),
-            Self::State(state) => format!("state/{}", state.class.replace(['/', '+', '#', '$'], "_")),
+            Self::State(state) => Self::state_topic(&state.class),
             Self::Level(_) => "level".into(),
             Self::Health(health) => format!("health/{}", health.part.name()),
             Self::Info(_) => "info".into(),
             Self::Settings(_) => "settings".into(),
             Self::Answer(answer) => format!("set/{}/result", answer.key),
             Self::Status(_) => "status".into(),
-            Self::Gone(topic) => topic.clone(),
+            Self::Gone(topic) | Self::Foreign { topic, .. } => topic.clone(),
         }
+    }
+
+    /// Its whole topic.
+    pub fn address(&self, config: &Config) -> String {
+        match self {
+            Self::Foreign { topic, .. } => topic.clone(),
+            ours => config.topic(&ours.topic()),
+        }
+    }
+
+    /// The topic of the state of `class`, below the prefix.
+    pub fn state_topic(class: &str) -> String {
+        format!("state/{}", class.replace(['/', '+', '#', '$'], "_"))
     }
 
     /// How it is delivered.
@@ -70,6 +92,7 @@ impl Report {
             | Self::Info(_)
             | Self::Settings(_)
             | Self::Status(_)
+            | Self::Foreign { .. }
             | Self::Gone(_) => Delivery::Retained,
             Self::Level(_) => Delivery::Fleeting,
         }
@@ -101,6 +124,7 @@ impl Report {
             Self::Settings(settings) => serde_json::to_vec(settings),
             Self::Answer(answer) => serde_json::to_vec(answer),
             Self::Status(presence) => Ok(presence.word().into()),
+            Self::Foreign { payload, .. } => Ok(payload.clone().into_bytes()),
             Self::Gone(_) => Ok(Vec::new()),
         }
     }

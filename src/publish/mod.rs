@@ -4,6 +4,7 @@
 //! waits; [`mqtt`] takes it from there as fast as the broker acknowledges it.
 
 mod backoff;
+mod home_assistant;
 pub mod mqtt;
 mod outbox;
 mod store;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Outbox;
+use super::home_assistant::Discovery;
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
@@ -29,6 +30,7 @@ struct Told {
     detections: Limit,
     sequence: u64,
     level: Limit,
+    home: Discovery,
 }
 
 impl<'a> Teller<'a> {
@@ -54,6 +56,7 @@ impl<'a> Teller<'a> {
                 } else {
                     mqtt.level_every.as_secs_f64()
                 }),
+                home: Discovery::new(config),
             }),
         };
         teller.configured(about.0, about.1);
@@ -129,7 +132,19 @@ impl<'a> Teller<'a> {
     /// Tells which settings are in force, and what this device is with them.
     pub fn configured(&self, info: Info, settings: Settings) {
         self.outbox.put(Report::Settings(Box::new(settings)));
+        self.put_all(self.told().home.introduce(&info));
         self.introduce(info);
+    }
+
+    /// What is to be listened to beside wishes.
+    pub fn filters(&self) -> Vec<String> {
+        self.told().home.filters()
+    }
+
+    /// Takes a message of such a topic; `false`: it is of another.
+    pub fn overhear(&self, topic: &str, payload: &[u8], retained: bool) -> bool {
+        let asked = self.told().home.hear(topic, payload, retained);
+        asked.map(|reports| self.put_all(reports)).is_some()
     }
 
     /// Tells what came of the wish to change the setting `key`: whether it is in force, and why not.
@@ -167,6 +182,10 @@ impl<'a> Teller<'a> {
             told.states.insert(class.name.clone(), state);
         }
         self.outbox.put(Report::Info(Box::new(info)));
+    }
+
+    fn put_all(&self, reports: Vec<Report>) {
+        reports.into_iter().for_each(|report| self.outbox.put(report));
     }
 
     fn moment(&self) -> Moment {

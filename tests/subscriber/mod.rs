@@ -29,6 +29,25 @@ impl Subscriber {
         subscriber
     }
 
+    /// Home Assistant in small, which takes discovery by its published rules.
+    pub fn home_assistant(port: u16) -> Self {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["tests/data/home_assistant.py", &port.to_string()]);
+        let home = Self::of(command);
+        home.lines.find(|line| line == "ready");
+        home
+    }
+
+    /// Waits for each of these lines, whatever their order.
+    pub fn says(&self, lines: &[&str]) {
+        let mut awaited = lines.to_vec();
+        while !awaited.is_empty() {
+            let line = self.lines.find(|_| true);
+            assert!(!line.starts_with("invalid "), "{line}");
+            awaited.retain(|awaited| *awaited != line);
+        }
+    }
+
     /// Mosquitto's own client.
     pub fn mosquitto(port: u16) -> Self {
         let mut command = Command::new("mosquitto_sub");
@@ -97,9 +116,14 @@ impl Drop for Subscriber {
 
 /// Publishes one message with mosquitto's own client; `more` are arguments of it.
 pub fn publish(port: u16, topic: &str, payload: &str, more: &[&str]) {
+    publish_to(port, &format!("tvsl/test/{topic}"), payload, more);
+}
+
+/// The same outside of the device's topics.
+pub fn publish_to(port: u16, topic: &str, payload: &str, more: &[&str]) {
     let mut command = Command::new("mosquitto_pub");
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t"]);
-    command.arg(format!("tvsl/test/{topic}")).args(["-m", payload]).args(more);
+    command.arg(topic).args(["-m", payload]).args(more);
     assert!(command.status().expect("clients are installed: `make setup-test`").success());
 }
 

@@ -128,6 +128,9 @@ impl Publisher<'_> {
         if self.config.mqtt.commands {
             self.attempt(link.client.try_subscribe(self.config.topic("set/+"), QoS::AtLeastOnce));
         }
+        for filter in self.teller.filters() {
+            self.attempt(link.client.try_subscribe(filter, QoS::AtMostOnce));
+        }
         self.teller.connected();
         Ok(())
     }
@@ -135,7 +138,7 @@ impl Publisher<'_> {
     /// Hands the client what waits.
     fn send(&self, link: &mut Link) {
         while let Some((ticket, report)) = self.teller.outbox().take() {
-            link.publish(self.config.topic(&report.topic()), ticket, &report);
+            link.publish(report.address(self.config), ticket, &report);
         }
     }
 
@@ -150,7 +153,9 @@ impl Publisher<'_> {
             Event::Incoming(Packet::SubAck(answer))
                 if answer.return_codes.contains(&SubscribeReasonCode::Failure) =>
             {
-                warn!("the broker does not let this client read set/+: no setting can be changed over MQTT");
+                warn!(
+                    "the broker does not let this client read what it asks for: no setting can be changed over MQTT, or Home Assistant is not heard"
+                );
                 None
             }
             other => {
@@ -170,6 +175,8 @@ impl Publisher<'_> {
         if let Some(key) = topic.strip_prefix(&self.config.topic("set/")) {
             let (payload, retained) = (message.payload.to_vec(), message.retain);
             (self.wish)(Wish { key: key.into(), payload, retained });
+        } else if self.teller.overhear(&topic, &message.payload, message.retain) {
+            debug!(%topic, "heard of Home Assistant");
         } else if message.retain {
             match serde_json::from_slice::<ClassState>(&message.payload) {
                 Ok(state) => self.teller.earlier(state),
