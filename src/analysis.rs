@@ -67,6 +67,8 @@ pub struct Analysis {
     decision: Decision,
     map_thresholds: Vec<f32>,
     tracker: Tracker,
+    /// How long a sound counts after it is over.
+    memory: Duration,
     /// Time spent on sound since the last frame.
     audio: Duration,
 }
@@ -82,6 +84,7 @@ impl Analysis {
             decision: decision(manifest, config)?,
             map_thresholds: manifest.map_thresholds(),
             tracker: Tracker::new(&config.tracking),
+            memory: config.window.memory,
             audio: Duration::ZERO,
             model,
         })
@@ -122,7 +125,7 @@ impl Analysis {
         let audio = std::mem::take(&mut self.audio);
         let vision = self.model.see(frame)?;
         let image = lap.lap();
-        let hearing = self.model.heard(frame.captured);
+        let hearing = self.model.heard_lately(frame.captured, self.memory);
         let scores = self.model.detect(&vision, &hearing)?;
         let present = self.decision.select(&scores, hearing.level_dbfs, &self.tracker.going());
         let stage1 = lap.lap();

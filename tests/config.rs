@@ -198,6 +198,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[engine.tensorrt]\nlevel = 6",
         &["engine.tensorrt.level: 6 is out of range, expected a level from 0 to 5"],
     ),
+    ("[window]\nmemory = -1", &["window.memory: -1 is out of range, expected seconds from 0"]),
     ("[window]\nwait = -1", &["window.wait: -1 is out of range, expected seconds from 0"]),
     ("[tracking]\nkeep = -1", &["tracking.keep: -1 is out of range, expected log-odds from 0 to 10"]),
     ("[tracking]\niou = 1.1", &["tracking.iou: 1.1 is out of range, expected a share from 0 to 1"]),

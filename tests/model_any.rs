@@ -122,6 +122,19 @@ fn lost_sound_is_silence_on_a_true_time_line() {
 }
 
 #[test]
+fn a_short_memory_leaves_out_what_is_over() {
+    let mut model = model();
+    model.hear(&hum(&[RED], 0.0, 0.5)).expect("it hears");
+    model.hear(&hum(&[BLUE], 0.5, 0.5)).expect("it hears");
+    let lately = |memory| model.heard_lately(at(1.0), Duration::from_millis(memory)).rows.data;
+    assert_eq!(lately(0).len(), 3);
+    assert_eq!(lately(300), model.heard(at(1.0)).rows.data[6..]);
+    assert_eq!(lately(60_000), model.heard(at(1.0)).rows.data);
+    let heard = |memory, class: usize| lately(memory).chunks_exact(3).any(|row| row[class] > 0.2);
+    assert!(!heard(300, RED) && heard(300, BLUE) && heard(600, RED));
+}
+
+#[test]
 fn sound_that_stopped_long_ago_is_silence() {
     let mut model = model();
     model.hear(&hum(&[RED], 0.0, 1.0)).expect("it hears");

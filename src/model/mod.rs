@@ -179,9 +179,15 @@ impl Model {
         })
     }
 
-    /// What was heard in the window up to `until`.
+    /// What was heard in the window up to `until`, all of it.
     pub fn heard(&self, until: Instant) -> Hearing {
-        self.ear.up_to(until)
+        self.ear.up_to(until, Duration::MAX)
+    }
+
+    /// What was heard up to `until`, without what ended more than `memory` before: in a picture that
+    /// moves, a sound that is over is no longer there.
+    pub fn heard_lately(&self, until: Instant, memory: Duration) -> Hearing {
+        self.ear.up_to(until, memory)
     }
 
     /// Forgets all sound, as between two recordings.

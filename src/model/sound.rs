@@ -110,13 +110,25 @@ impl Ear {
         self.take(block.captured, &block.mono, &mut encode)
     }
 
-    /// What was heard up to `until`.
-    pub(super) fn up_to(&self, until: Instant) -> Hearing {
+    /// What was heard up to `until`; rows that ended more than `memory` before are left out.
+    pub(super) fn up_to(&self, until: Instant, memory: Duration) -> Hearing {
         let (from, to) = self.extent.unwrap_or((until, until));
         let start = (until - self.window).max(from).min(until);
         let end = to.min(until).max(start);
         let level_dbfs = self.meter.dbfs(start, until);
-        Hearing { start, end, level_dbfs, rows: self.window(until) }
+        let count = self.remembered(memory);
+        let rows = latest(self.window(until, self.span.min(count)), count);
+        Hearing { start, end, level_dbfs, rows }
+    }
+
+    /// Rows that are at most `memory` old when the newest has just ended. A patch gives a row every hop; the rows of a
+    /// waveform share its window.
+    fn remembered(&self, memory: Duration) -> usize {
+        let row = match self.rest.shape.get(1) {
+            Some(&rows) if rows > 1 => self.window.as_secs_f64() / rows as f64,
+            _ => self.hop as f64 / f64::from(self.rate),
+        };
+        ((memory.as_secs_f64() / row + 1e-9) as usize).saturating_add(1)
     }
 
     fn restart(&mut self) {
@@ -156,15 +168,15 @@ impl Ear {
         }
     }
 
-    /// The rows of the window up to `until`. Where the sound stopped a hop or more ago silence
+    /// The last `span` runs of the window up to `until`. Where the sound stopped a hop or more ago silence
     /// follows it, so that the index of a row keeps telling its age.
-    fn window(&self, until: Instant) -> Tensor {
+    fn window(&self, until: Instant, span: usize) -> Tensor {
         let hop = self.hop as f64 / f64::from(self.rate);
         let recent = |(end, _): &&(Instant, Vec<f32>)| *end <= until && until.since(*end) < self.window;
         let newest = self.rows.iter().rev().find(recent);
         let late = newest.map_or(f64::INFINITY, |(end, _)| until.seconds_from(*end));
-        let silent = ((late / hop) as usize).saturating_sub(1).min(self.span);
-        let heard: Vec<_> = self.rows.iter().rev().filter(recent).take(self.span - silent).collect();
+        let silent = ((late / hop) as usize).saturating_sub(1).min(span);
+        let heard: Vec<_> = self.rows.iter().rev().filter(recent).take(span - silent).collect();
         let silent = if heard.is_empty() { 1 } else { silent };
         let mut data = Vec::with_capacity((heard.len() + silent) * self.rest.data.len());
         heard.iter().rev().for_each(|(_, row)| data.extend_from_slice(row));
@@ -172,6 +184,15 @@ impl Ear {
         let [batch, rows, dimension] = [0, 1, 2].map(|axis| self.rest.shape.get(axis).copied().unwrap_or(0));
         Tensor { shape: vec![batch, rows * (heard.len() + silent), dimension], data }
     }
+}
+
+/// The last `count` of the rows [1,T,D].
+fn latest(mut rows: Tensor, count: usize) -> Tensor {
+    if let [1, total, dimension] = rows.shape[..] {
+        rows.data.drain(..total.saturating_sub(count) * dimension);
+        rows.shape[1] = total.min(count);
+    }
+    rows
 }
 
 /// Runs of the audio graph per window: patches that lie wholly within it, or the one waveform.
