@@ -63,10 +63,11 @@ def stage1(heads: Heads) -> Graph:
     v, a, t = _embeddings(g, heads, "N")
     words = g.op("Transpose", t, perm=[1, 0])
     seen = _logit(g, g.op("ReduceMax", g.op("MatMul", v, words), axes=[1], keepdims=0))
-    heard = g.op("Sub", _logit(g, g.op("MatMul", a, words)), _age_penalty(g, a, heads.settings["age"]))
-    heard = g.op("ReduceMax", heard, axes=[1], keepdims=0)
+    heard = g.op("ReduceMax", _logit(g, g.op("MatMul", a, words)), axes=[1], keepdims=0)
     joint = heads.settings["joint"]
     both = g.op("Add", g.op("Mul", seen, g.constant(joint["visual"])), g.op("Mul", heard, g.constant(joint["audio"])))
+    elsewhere = _elsewhere(g, seen, heard, heads.settings["elsewhere"])
+    both = g.op("Add", both, g.op("Mul", elsewhere, g.constant(joint["elsewhere"])))
     both = g.op("Add", both, g.constant(joint["bias"]))
     for name, odds in (("p", both), ("p_v", seen), ("p_a", heard)):
         g.output(g.op("Sigmoid", odds), name, ["B", "N"])
@@ -133,13 +134,11 @@ def _logit(g: Graph, p: str) -> str:
     return g.op("Log", g.op("Div", p, g.op("Sub", g.constant(1.0), p)))
 
 
-def _age_penalty(g: Graph, a: str, age: dict) -> str:
-    """[T,1]: log-odds taken off a row for its age; row T-1 is the newest."""
-    count = g.op("Gather", g.op("Shape", a), g.constant(1, np.int64))
-    one = g.constant(-1, np.int64)
-    hops = g.op("Cast", g.op("Range", g.op("Add", count, one), one, one), to=1)
-    late = g.op("Relu", g.op("Sub", g.op("Mul", hops, g.constant(HOP)), g.constant(age["grace"])))
-    return g.op("Unsqueeze", g.op("Mul", late, g.constant(age["penalty"])), g.constant([1], np.int64))
+def _elsewhere(g: Graph, seen: str, heard: str, how: dict) -> str:
+    """Log-odds [B,N] -> [B,1]: how plainly anything is heard that is not seen."""
+    shown = g.op("Relu", g.op("Add", seen, g.constant(how["seen"])))
+    alone = g.op("Sub", heard, g.op("Mul", shown, g.constant(how["slope"])))
+    return g.op("Clip", g.op("ReduceMax", alone, axes=[1], keepdims=1), g.constant(how["least"]), g.constant(how["most"]))
 
 
 def _norm(g: Graph, value: str, axis: int) -> str:

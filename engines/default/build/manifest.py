@@ -30,6 +30,7 @@ _ALIASES = {
     "chicken": ["rooster", "hen"],
     "bird": ["owl"],
     "waterfowl": ["duck", "goose"],
+    "trumpet": ["trombone"],
     "sheep_goat": ["sheep", "goat"],
     "big_cat": ["lion", "tiger"],
     "airplane": ["aeroplane", "aircraft"],

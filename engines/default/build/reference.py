@@ -4,7 +4,7 @@ import numpy as np
 
 import encoders
 import yamnet
-from graphs import CERTAIN, FAINT, HOP
+from graphs import CERTAIN, FAINT
 from heads import Heads
 from network import Conv
 
@@ -65,12 +65,13 @@ def audio(networks: encoders.Encoders, heads: Heads, sound: np.ndarray) -> np.nd
 
 def stage1(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """V [B,P,D], A [B,T,D], t [N,D] -> p, p_v, p_a, each [B,N]."""
-    age, joint = heads.settings["age"], heads.settings["joint"]
+    joint = heads.settings["joint"]
     seen = _logit((v @ t.T.astype(np.float64)).max(axis=1))
-    seconds = HOP * np.arange(a.shape[1] - 1, -1, -1)
-    penalty = age["penalty"] * np.maximum(seconds - age["grace"], 0.0)
-    heard = (_logit(a @ t.T.astype(np.float64)) - penalty[:, None]).max(axis=1)
-    both = joint["visual"] * seen + joint["audio"] * heard + joint["bias"]
+    heard = _logit(a @ t.T.astype(np.float64)).max(axis=1)
+    how = heads.settings["elsewhere"]
+    alone = heard - how["slope"] * np.maximum(seen + how["seen"], 0.0)
+    elsewhere = np.clip(alone.max(axis=1, keepdims=True), how["least"], how["most"])
+    both = joint["visual"] * seen + joint["audio"] * heard + joint["elsewhere"] * elsewhere + joint["bias"]
     return _sigmoid(both), _sigmoid(seen), _sigmoid(heard)
 
 

@@ -3,9 +3,10 @@
     python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and
                                      DIR/coco/scenes.json (default DIR: .cache/scenes; about two minutes of one core)
 
-The two files share no photograph and no recording. Kinds: single 25 %, duet 25 %, silent object 20 %, off-screen 15 %,
-silence and noise 15 %. A duet is two photos side by side with both sounds; a silent object two photos with one sound;
-off-screen a photo with the sound of something that is not in it. Everything follows from SEED.
+The two files share no photograph and no recording. Kinds of the held-out scenes: single 25 %, duet 25 %, silent object 20 %,
+off-screen 15 %, silence and noise 15 %; `fit` has more off-screen ones, because they decide the thresholds. A duet is two photos
+side by side with both sounds; a silent object two photos with one sound; off-screen a photo with the sound of something that is
+not in it. Everything follows from SEED.
 coco/ is for localisation only: whole COCO photographs with their boxes and no sound; people only where held out.
 """
 
@@ -27,10 +28,12 @@ from scenes_material import Photo, Sound
 
 SEED = 20260821
 RATE, SECONDS = 16000, 3.0
-COUNTS = {"heldout": 440, "fit": 600}
-SHARES = {"single": 0.25, "duet": 0.25, "silent_object": 0.20, "off_screen": 0.15, "silence": 0.15}
+COUNTS = {  # scenes of each kind
+    "heldout": {"single": 110, "duet": 110, "silent_object": 88, "off_screen": 66, "silence": 66},
+    "fit": {"single": 220, "duet": 240, "silent_object": 180, "off_screen": 260, "silence": 100},
+}
 VISIBLE = 0.02  # of a COCO photograph, for a class to be located
-LEAST_AREA = 0.04  # of the photograph, for a class of a boxed photo to be asked for
+LEAST_AREA = defaultdict(lambda: 0.10, person=0.02)  # of the photograph, for a class of a boxed photo to be asked for
 AMBIGUOUS = ({"bird", "waterfowl", "chicken"}, {"car", "bus", "truck", "motorcycle", "emergency_vehicle"}, {"dog", "big_cat"},
              {"cow", "sheep_goat"}, {"guitar", "violin_cello", "banjo"})  # too like for "is not there" to be sure
 
@@ -59,7 +62,7 @@ class Composer:
         self.photos, self.sounds = defaultdict(list), defaultdict(list)
         for photo in photos:
             for name, boxes in photo.boxes.items():
-                if not boxes or max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) >= LEAST_AREA:
+                if not boxes or max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) >= LEAST_AREA[name]:
                     self.photos[name].append(photo)
         for sound in sounds:
             self.sounds[sound.name].append(sound)
@@ -153,7 +156,7 @@ class Composer:
                 wave[start:start + len(key)] += key[:max(len(wave) - start, 0)]
         else:
             wave = self.read(sound.files[0])
-        pause = np.zeros(int(RATE * self.random.uniform(0.2, 0.6)), np.float32)
+        pause = np.zeros(int(RATE * self.random.uniform(0.3, 1.0)), np.float32)
         while len(wave) < 0.8 * count:
             wave = np.concatenate([wave, pause, wave])
         wave = np.pad(wave, (RATE, max(count - len(wave), 0)))
@@ -161,7 +164,8 @@ class Composer:
         energy = (total[count:] - total[:-count])[::RATE // 10]
         start = int(self.random.choice(np.flatnonzero(energy >= 0.9 * energy.max()))) * (RATE // 10)
         wave = wave[start:start + count]
-        loud = np.sqrt(np.quantile((wave.astype(np.float64) ** 2).reshape(-1, 480).mean(axis=1), 0.9)) + 1e-9
+        frames = np.sort((wave.astype(np.float64) ** 2).reshape(-1, 480).mean(axis=1))
+        loud = np.sqrt(frames[-len(frames) // 10:].mean()) + 1e-9  # ticks and barks are mostly pause: their loud tenth counts
         return wave / loud * 10 ** (dbfs / 20)
 
     @staticmethod
@@ -221,12 +225,12 @@ class Composer:
         wave = self.mixed([self.pick(self.sounds, name) for name in sounding])
         return picture, wave, [(name, boxes) for name in sounding], sorted(set(boxes) - set(sounding))
 
-    def write(self, directory: Path, count: int) -> dict:
-        """All scenes of the split; returns how many of each kind."""
+    def write(self, directory: Path, counts: dict[str, int]) -> None:
+        """All scenes of the split."""
         directory.mkdir(parents=True, exist_ok=True)
         scenes = []
-        for kind, share in SHARES.items():
-            for i in range(round(count * share)):
+        for kind, count in counts.items():
+            for i in range(count):
                 picture, wave, sources, silent = self.scene(kind)
                 stem = f"{kind}_{i:03d}"
                 picture.save(directory / f"{stem}.png", compress_level=1)
@@ -235,7 +239,6 @@ class Composer:
                          {"class": s[0], "boxes": [[round(v, 4) for v in b] for b in s[1][s[0]]]} for s in sources]
                 scenes.append({"image": f"{stem}.png", "audio": f"{stem}.wav", "kind": kind, "sources": named, "silent": silent})
         (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
-        return {kind: sum(s["kind"] == kind for s in scenes) for kind in SHARES}
 
 
 def write_coco(directory: Path, everything: list[Photo], heldout: list[Photo]) -> int:
@@ -264,10 +267,10 @@ def main() -> None:
     print("coco", write_coco(out / "coco", everything, photos["heldout"]), "sources to locate")
     sounds = split(material.sounds(tree), key=lambda s: s.name)
     textures = [tree / f"skimage/data/{n}.png" for n in ("brick", "grass", "gravel")]
-    for i, (name, count) in enumerate(COUNTS.items()):
+    for i, (name, counts) in enumerate(COUNTS.items()):
         composer = Composer(photos[name], sounds[name], textures, np.random.default_rng(SEED + i))
-        kinds = composer.write(out / name, count)
-        print(name, kinds, f"{len(photos[name])} photos, {len(sounds[name])} recordings, {len(composer.both)} classes seen and heard:",
+        composer.write(out / name, counts)
+        print(name, counts, f"{len(photos[name])} photos, {len(sounds[name])} recordings, {len(composer.both)} classes seen and heard:",
               *composer.both)
 
 
