@@ -89,12 +89,12 @@ def resampled(samples: np.ndarray, source: int, rate: int) -> np.ndarray:
 
 
 class Extractor:
-    """Both frozen encoders with the FP16-rounded weights of the model folder."""
+    """Both frozen encoders with the FP16-rounded weights of the model folder, or with the published FP32 ones."""
 
-    def __init__(self, cache: Path = fetch.CACHE, threads: int = 1):
+    def __init__(self, cache: Path = fetch.CACHE, threads: int = 1, half: bool = True):
         networks = encoders.load(fetch.fetch(cache))
         with tempfile.TemporaryDirectory() as directory:
-            file, folder = Weights("encoders.bin"), Path(directory)
+            file, folder = Weights("encoders.bin", half), Path(directory)
             image, audio = Graph("image"), Graph("audio")
             for name, value, graph in (
                     *zip(("features", "logits"), encoders.add_image(image, file, networks.image), (image, image)),

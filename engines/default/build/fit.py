@@ -2,6 +2,7 @@
 
     python scenes.py && python fit.py && python build.py       (fit: three minutes; needs fit-requirements.txt)
     python fit.py --report                                     what heads.json scores on the held-out scenes
+    python fit.py --report --published                         the same with the encoders' published FP32 weights
 
 What is fitted, and to what:
   person head     logistic regression on the 1280 features of each cell; boxes of the fit half of coco/, other fit photos as
@@ -44,10 +45,10 @@ COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of
 
 # -- features ------------------------------------------------------------------------------------------------------
 
-def scene_features(split: str, extractor: Extractor) -> list[dict]:
+def scene_features(split: str, extractor: Extractor, file: str = "features.pickle") -> list[dict]:
     """Scenes with what the encoders say: `share` [P,1000], `features` [P,1280], `scores` [T,521]; kept in .cache."""
     directory = material.CACHE / split
-    cache, source = directory / "features.pickle", directory / "scenes.json"
+    cache, source = directory / file, directory / "scenes.json"
     if cache.exists() and cache.stat().st_mtime > source.stat().st_mtime:
         return pickle.loads(cache.read_bytes())
     found = json.loads(source.read_text())["scenes"]
@@ -270,9 +271,10 @@ def write(heads: dict) -> None:
 
 def main(arguments: list[str]) -> None:
     heads, weights = json.loads((HERE / "heads.json").read_text()), load_file(HERE / "heads.safetensors")
-    extractor = Extractor(threads=2)
+    published = "--published" in arguments
+    extractor = Extractor(threads=2, half=not published)
     if "--report" in arguments:
-        report(scene_features("heldout", extractor), heads, weights)
+        report(scene_features("heldout", extractor, "published.pickle" if published else "features.pickle"), heads, weights)
         return
     found = scene_features("fit", extractor)
     tree = material.fetched()

@@ -14,10 +14,10 @@ _KINDS = {np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.float32): Tenso
 
 
 class Weights:
-    """One external-data file, shared by any number of graphs."""
+    """One external-data file, shared by any number of graphs; `half`: floats are stored as FP16."""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, half: bool = True):
+        self.name, self.half = name, half
         self.bytes = bytearray()
 
     def add(self, name: str, array: np.ndarray) -> TensorProto:
@@ -72,10 +72,12 @@ class Graph:
         return self._constants[key]
 
     def weight(self, file: Weights, name: str, array: np.ndarray) -> str:
-        """A weight in an external file: floats stored as FP16 and cast to FP32, integers as they are."""
+        """A weight in an external file: floats stored as FP16 and cast to FP32 (or as FP32), integers as they are."""
         if array.dtype == np.int64:
             self.initializers.append(file.add(name, array))
             return name
+        if not file.half:
+            return self.exact(file, name, array)
         self.initializers.append(file.add(name + ".half", array.astype(np.float16)))
         return self.op("Cast", name + ".half", to=TensorProto.FLOAT)
 
