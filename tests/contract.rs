@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tvsl::config::Overrides;
 use tvsl::message::{
-    Answer, ClassState, EventMessage, Health, Info, Level, Message, Presence, REVISION, SCHEMA, Settings,
+    Answer, ClassState, Detection2DArray, EventMessage, Health, Info, Level, Message, Presence, REVISION,
+    SCHEMA, Settings,
 };
 
 /// A topic: its name with parameters, the name of its schema, the schema, QoS, retained.
@@ -119,7 +120,9 @@ fn files() -> Vec<(String, String)> {
     let topics = topics();
     let text = |value: &Value| serde_json::to_string_pretty(value).expect("JSON") + "\n";
     let api = ("asyncapi.json".to_string(), text(&asyncapi(&topics)));
-    let schemas = topics.into_iter().map(|t| (format!("{}.json", t.name), text(t.schema.as_value())));
+    let ros2 = topic::<Detection2DArray>("detections", "ros2", 1, false);
+    let schemas =
+        topics.into_iter().chain([ros2]).map(|t| (format!("{}.json", t.name), text(t.schema.as_value())));
     schemas.chain([api]).collect()
 }
 

@@ -8,22 +8,11 @@ mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use broker::{Broker, OPEN, free_port, more};
 use daemon::Daemon;
-use serde_json::Value;
-use subscriber::{Subscriber, place};
+use subscriber::{Subscriber, place, works_on};
 use wire::Wire;
-
-/// Waits until the daemon has found something half a second from now.
-fn works_on(daemon: &Daemon) {
-    let now = UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
-    daemon.messages.find(|line| {
-        let message: Value = serde_json::from_str(line).expect("JSON");
-        message["published"].as_f64().is_some_and(|published| published > now + 0.5)
-    });
-}
 
 fn start(config: &Path) -> Daemon {
     Daemon::start(config)
@@ -172,15 +161,8 @@ fn no_event_is_lost_on_a_wire_that_breaks() {
     let mut daemon = start(&config);
     let (mut told, mut again) = (0, 0);
     for round in 0..6 {
-        let enough = told + 8;
-        while told < enough {
-            let event = subscriber.next("events", |_| true);
-            let number = event["sequence"].as_u64().expect("a number");
-            assert_eq!(event["missed"], 0);
-            assert!(number <= told + 1, "{number} comes right after {told}");
-            again += u64::from(number <= told);
-            told = told.max(number);
-        }
+        again += subscriber.events(told, told + 8);
+        told += 8;
         if round % 2 == 1 {
             wire.lose_answers();
             works_on(&daemon);

@@ -27,7 +27,7 @@ pub use judgement::{
 pub use lens::Lens;
 pub use overrides::Overrides;
 pub use search::{ModelNotFound, Origin, places};
-pub use service::{Address, HomeAssistant, Log, LogFormat, LogLevel, Mqtt, Service, Tls};
+pub use service::{Address, Format, HomeAssistant, Log, LogFormat, LogLevel, Mqtt, Service, Tls};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

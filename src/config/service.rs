@@ -34,6 +34,10 @@ pub struct Mqtt {
     /// Time between signs of life when nothing else is sent.
     #[serde(deserialize_with = "value::keep_alive")]
     pub keep_alive: Duration,
+    /// How `detections` are written.
+    pub format: Format,
+    /// The camera's coordinate frame in [`Format::Ros2`].
+    pub frame_id: String,
     /// Most messages a second on `detections`; 0: no limit.
     #[serde(deserialize_with = "value::per_second")]
     pub detections_rate: f64,
@@ -67,6 +71,18 @@ impl Mqtt {
         let first = Address { host: self.host.clone(), port: self.port };
         std::iter::once(first).chain(self.fallbacks.iter().cloned()).collect()
     }
+}
+
+/// How `detections` are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// The same fields in CBOR.
+    Cbor,
+    /// `vision_msgs/Detection2DArray` as JSON.
+    Ros2,
 }
 
 /// Where a broker listens.

@@ -7,6 +7,7 @@ mod compose;
 mod event;
 mod health;
 mod report;
+mod ros2;
 mod setting;
 mod state;
 #[cfg(test)]
@@ -24,13 +25,14 @@ pub use compose::Composer;
 pub use event::{Chronicle, EventMessage, Phase as EventPhase, Source};
 pub use health::{Health, HealthState, Part};
 pub use report::{Delivery, Report};
+pub use ros2::Detection2DArray;
 pub use setting::{Answer, Settings, Wish};
 pub use state::{ClassState, Info, Level, OnOff, Presence};
 
 /// Version of every message: it changes only if a field were to change its name or its meaning.
 pub const SCHEMA: u32 = 1;
 /// How often fields were added to schema 1 so far.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// What one analysed frame has to tell: who is sounding where, and whose sound is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,8 +1,12 @@
 //! Everything that is published: under which topic, and how it is delivered.
 
-use crate::config::Config;
+use std::io;
 
-use super::{Answer, ClassState, EventMessage, Health, Info, Level, Message, Presence, Settings};
+use crate::config::{Config, Format, Mqtt};
+
+use super::{
+    Answer, ClassState, Detection2DArray, EventMessage, Health, Info, Level, Message, Presence, Settings,
+};
 
 /// One message for subscribers.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,13 +113,13 @@ impl Report {
         self
     }
 
-    /// Its payload: a JSON object, the bare word of `status`, or nothing.
+    /// Its payload: a JSON object, the bare word of `status`, or nothing; `detections` as configured.
     ///
     /// # Errors
-    /// Never for what this program makes: no map has keys that JSON could not write.
-    pub fn payload(&self) -> Result<Vec<u8>, serde_json::Error> {
-        match self {
-            Self::Detections(message) => serde_json::to_vec(message),
+    /// Never for what this program makes: no map has keys that could not be written.
+    pub fn payload(&self, config: &Mqtt) -> io::Result<Vec<u8>> {
+        let json = match self {
+            Self::Detections(message) => return written(message, config),
             Self::Event(event) => serde_json::to_vec(event),
             Self::State(state) => serde_json::to_vec(state),
             Self::Level(level) => serde_json::to_vec(level),
@@ -123,9 +127,24 @@ impl Report {
             Self::Info(info) => serde_json::to_vec(info),
             Self::Settings(settings) => serde_json::to_vec(settings),
             Self::Answer(answer) => serde_json::to_vec(answer),
-            Self::Status(presence) => Ok(presence.word().into()),
-            Self::Foreign { payload, .. } => Ok(payload.clone().into_bytes()),
-            Self::Gone(_) => Ok(Vec::new()),
+            Self::Status(presence) => return Ok(presence.word().into()),
+            Self::Foreign { payload, .. } => return Ok(payload.clone().into_bytes()),
+            Self::Gone(_) => return Ok(Vec::new()),
+        };
+        Ok(json?)
+    }
+}
+
+/// `message` in the configured format.
+fn written(message: &Message, config: &Mqtt) -> io::Result<Vec<u8>> {
+    match config.format {
+        Format::Json => Ok(serde_json::to_vec(message)?),
+        Format::Ros2 => Ok(serde_json::to_vec(&Detection2DArray::new(message, &config.frame_id))?),
+        Format::Cbor => {
+            let mut bytes = Vec::new();
+            ciborium::into_writer(message, &mut bytes)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            Ok(bytes)
         }
     }
 }

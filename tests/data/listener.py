@@ -1,13 +1,14 @@
 """An independent subscriber: holds every message to the published schemas.
 
 listener.py PORT SCHEMAS: prints `ready`, then each message as `mosquitto_sub -v` does, `TOPIC PAYLOAD`; one that is
-not as its schema says as `invalid TOPIC: REASON`.
+not as its schema says as `invalid TOPIC: REASON`. CBOR is printed as JSON.
 """
 
 import json
 import pathlib
 import sys
 
+import cbor2
 import jsonschema
 import paho.mqtt.client as mqtt
 
@@ -39,13 +40,17 @@ def main(port, folder):
 
     def told(_client, _data, message):
         topic = message.topic[len(PREFIX):]
-        text = message.payload.decode()
+        # In CBOR a map with known entries begins with 0xa0 and up, or 0xb8; text never does.
+        cbor = message.payload[:1] >= b"\xa0"
+        text = json.dumps(cbor2.loads(message.payload)) if cbor else message.payload.decode()
         levels = topic.split("/")
         if levels[0] == "set" and len(levels) == 2:
             return  # somebody's wish
         try:
             if text:  # nothing: a retained message is taken back
-                known["result" if levels[0] == "set" else levels[0]].validate(text if topic == "status" else json.loads(text))
+                payload = text if topic == "status" else json.loads(text)
+                robots = levels[0] == "detections" and "header" in payload
+                known["ros2" if robots else "result" if levels[0] == "set" else levels[0]].validate(payload)
             print(message.topic, text, flush=True)
         except Exception as error:  # whatever it is, the test shows it
             print(f"invalid {topic}: {str(error).splitlines()[0]}", flush=True)

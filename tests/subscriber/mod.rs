@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
 
-use crate::daemon::{self, Lines, Place};
+use crate::daemon::{self, Daemon, Lines, Place};
 use crate::support;
 
 /// An independent client, which prints `topic payload` lines; killed when dropped.
@@ -102,6 +103,21 @@ impl Subscriber {
             .into()
     }
 
+    /// Reads events after number `told` up to number `enough`: none may be missing, and known ones may come again.
+    /// Gives how many did.
+    pub fn events(&self, mut told: u64, enough: u64) -> u64 {
+        let mut again = 0;
+        while told < enough {
+            let event = self.next("events", |_| true);
+            let number = event["sequence"].as_u64().expect("a number");
+            assert_eq!(event["missed"], 0);
+            assert!(number <= told + 1, "{number} comes right after {told}");
+            again += u64::from(number <= told);
+            told = told.max(number);
+        }
+        again
+    }
+
     pub fn event(&self, name: &str) -> Value {
         self.next("events", |event| event["event"] == name)
     }
@@ -125,6 +141,15 @@ pub fn publish_to(port: u16, topic: &str, payload: &str, more: &[&str]) {
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t"]);
     command.arg(topic).args(["-m", payload]).args(more);
     assert!(command.status().expect("clients are installed: `make setup-test`").success());
+}
+
+/// Waits until the daemon has found something half a second from now.
+pub fn works_on(daemon: &Daemon) {
+    let now = UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
+    daemon.messages.find(|line| {
+        let message: Value = serde_json::from_str(line).expect("JSON");
+        message["published"].as_f64().is_some_and(|published| published > now + 0.5)
+    });
 }
 
 /// A place whose configuration plays red that hums, for ever, to the broker on `port`.

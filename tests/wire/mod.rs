@@ -1,4 +1,5 @@
 //! A wire between the daemon and the broker that a test can cut, stall and mend.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -18,6 +19,8 @@ struct State {
     open: Mutex<Vec<TcpStream>>,
     /// Whether what the broker answers is thrown away.
     deaf: AtomicBool,
+    /// Of every connection: whether it is half-open, and nothing passes any more.
+    dead: Mutex<Vec<Arc<AtomicBool>>>,
 }
 
 impl Wire {
@@ -44,6 +47,16 @@ impl Wire {
         self.state.deaf.store(false, Ordering::SeqCst);
     }
 
+    /// Every connection stays open and carries nothing any more, as when a router forgets it; new ones are carried.
+    pub fn forget(&self) {
+        self.state
+            .dead
+            .lock()
+            .expect("no panic")
+            .drain(..)
+            .for_each(|dead| dead.store(true, Ordering::SeqCst));
+    }
+
     /// From now on the broker hears everything and its answers are lost, until the wire is cut.
     pub fn lose_answers(&self) {
         self.state.deaf.store(true, Ordering::SeqCst);
@@ -54,14 +67,18 @@ fn carry(client: TcpStream, server: TcpStream, state: &Arc<State>) {
     let twin = |end: &TcpStream| end.try_clone().expect("a descriptor");
     state.open.lock().expect("no panic").extend([twin(&client), twin(&server)]);
     let (client_in, server_in, shared) = (twin(&client), twin(&server), Arc::clone(state));
-    thread::spawn(move || pump(client_in, server, |_| true));
-    thread::spawn(move || pump(server_in, client, |_| !shared.deaf.load(Ordering::SeqCst)));
+    let dead = Arc::new(AtomicBool::new(false));
+    state.dead.lock().expect("no panic").push(Arc::clone(&dead));
+    let alive = move || !dead.load(Ordering::SeqCst);
+    let there = alive.clone();
+    thread::spawn(move || pump(client_in, server, there));
+    thread::spawn(move || pump(server_in, client, || alive() && !shared.deaf.load(Ordering::SeqCst)));
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
+fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn() -> bool) {
     let mut bytes = [0; 4096];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
-        if passes(&bytes[..length]) && to.write_all(&bytes[..length]).is_err() {
+        if passes() && to.write_all(&bytes[..length]).is_err() {
             break;
         }
     }

@@ -138,7 +138,7 @@ impl Publisher<'_> {
     /// Hands the client what waits.
     fn send(&self, link: &mut Link) {
         while let Some((ticket, report)) = self.teller.outbox().take() {
-            link.publish(report.address(self.config), ticket, &report);
+            link.publish(self.config, ticket, &report);
         }
     }
 
@@ -253,14 +253,16 @@ impl Link {
 
     /// Hands one report to the client. One that cannot be sent stays in flight, and is sent again on
     /// the next connection.
-    fn publish(&mut self, topic: String, ticket: Ticket, report: &Report) {
+    fn publish(&mut self, config: &Config, ticket: Ticket, report: &Report) {
         let options = match report.delivery() {
             Delivery::Kept | Delivery::Recent | Delivery::Answered => PublishOptions::at_least_once(),
             Delivery::Retained => PublishOptions::at_least_once().retained(),
             Delivery::Fleeting => PublishOptions::at_most_once(),
         };
-        let sent = match report.payload() {
-            Ok(payload) => self.client.try_publish(topic, payload, options).map_err(|e| e.to_string()),
+        let sent = match report.payload(&config.mqtt) {
+            Ok(payload) => {
+                self.client.try_publish(report.address(config), payload, options).map_err(|e| e.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         match sent {
