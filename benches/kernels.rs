@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tvsl::analysis::{Analysed, SoundWindow, Timing};
-use tvsl::clock::Instant;
-use tvsl::config::Config;
+use tvsl::clock::{Clock, Instant};
+use tvsl::config::{Config, Overrides};
 use tvsl::engine::{Engine, EngineError, Graph, Port, Tensor};
 use tvsl::frame::Frame;
 use tvsl::geometry::{Fit, Size};
-use tvsl::message::{Composer, Moment};
+use tvsl::message::{Composer, Info, Moment, Settings};
 use tvsl::model::{HeatMap, Manifest, Model, Score, Spectrogram};
+use tvsl::publish::Teller;
 use tvsl::regions::regions;
-use tvsl::track::{Detection, Tracker};
+use tvsl::track::{Detection, Event, Track, Tracker};
 
 const SOURCE: Size = Size::new(640, 360);
 const MODEL: &str = "engines/default";
@@ -157,5 +158,47 @@ fn message(c: &mut Criterion) {
     });
 }
 
-criterion_group!(kernels, picture, sound, heat, tracks, message);
+/// A clock that stands still.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        Instant::from_secs_f64(2.0)
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+}
+
+/// Five sources in a picture, with the broker away and the store full: what the analysis thread pays.
+fn queueing(c: &mut Criterion) {
+    let (config, manifest) = (Config::default(), manifest());
+    let model = Model::open(Path::new(MODEL), &Idle(manifest.image.fit(SOURCE))).expect("the default model");
+    let about = (Info::new(&config, &model), Settings::new(&config, &Overrides::default()));
+    let teller = Teller::new(&config, about, 1, &Still);
+    let mut composer = Composer::new(&config, &manifest, 1);
+    let now = Still.now();
+    let Detection { score, regions } = detections().remove(0);
+    let track =
+        |id| Track { id, class: 0, score, region: regions[0], started: now, seen: now, event: Event::Update };
+    let analysed = Analysed {
+        captured: now,
+        source: SOURCE,
+        sound: SoundWindow { start: Instant::ZERO, end: now, level_dbfs: -20.0 },
+        scores: vec![],
+        detections: vec![],
+        tracks: (0..5).map(track).collect(),
+        maps: vec![],
+        timing: Timing::default(),
+    };
+    c.bench_function("message: build and queue five detections", |b| {
+        b.iter(|| {
+            let message = composer.compose(black_box(&analysed), Moment::of_recording(now));
+            message.iter().for_each(|message| teller.message(message));
+        })
+    });
+}
+
+criterion_group!(kernels, picture, sound, heat, tracks, message, queueing);
 criterion_main!(kernels);
