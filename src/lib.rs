@@ -43,6 +43,8 @@ pub mod picture;
 
 pub mod notify;
 
+pub mod monitor;
+
 pub mod pipeline;
 
 pub mod cli;

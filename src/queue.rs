@@ -3,7 +3,8 @@
 //! A full lane is a decision ([`Policy`]): recorded input waits and loses nothing, live input sheds
 //! the oldest and counts it. Nobody spins; both ends sleep on condition variables.
 
-use std::collections::VecDeque;
+mod lanes;
+
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant as Moment};
 
 use crate::clock::Instant;
 use crate::frame::{Frame, Samples};
+use lanes::State;
 
 /// Which of the two senses an item belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +109,15 @@ pub struct Shed {
     pub samples: u64,
 }
 
+/// What waits in the lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Frames.
+    pub frames: usize,
+    /// Sound.
+    pub sound: Duration,
+}
+
 /// The receiver is gone, or this sender's group was cancelled: stop sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("nobody receives what is captured any more")]
@@ -129,11 +140,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes a queue; the receiver belongs to analysis, clones of the sender to the sources.
 pub fn bounded(limits: Limits, policy: Policy) -> (Sender, Receiver) {
-    let state = State {
-        frames: Lane::new(limits.frames.max(1) as u64),
-        sound: Lane::new(nanos(limits.sound).max(1)),
-        ..State::default()
-    };
+    let state = State::new(limits);
     let shared = Arc::new(Shared { policy, state: Mutex::new(state), ..Shared::default() });
     (Sender::new(Arc::clone(&shared), Arc::default()), Receiver(shared))
 }
@@ -240,6 +247,11 @@ impl Receiver {
         self.0.room.notify_all();
     }
 
+    /// What waits to be received.
+    pub fn load(&self) -> Load {
+        self.0.lock().load()
+    }
+
     /// What was shed so far.
     pub fn shed(&self) -> Shed {
         self.0.lock().shed
@@ -271,105 +283,6 @@ impl Default for Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    items: VecDeque<(u64, Sensed)>,
-    load: u64,
-    limit: u64,
-    ended: bool,
-}
-
-impl Lane {
-    fn new(limit: u64) -> Self {
-        Self { limit, ..Self::default() }
-    }
-
-    fn clear(&mut self) {
-        self.items.clear();
-        self.load = 0;
-    }
-
-    fn full(&self) -> bool {
-        self.load >= self.limit
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    frames: Lane,
-    sound: Lane,
-    arrived: u64,
-    shed: Shed,
-    /// Sound shed since the last block that was received.
-    lost: Duration,
-    senders: usize,
-    receiver_gone: bool,
-}
-
-impl State {
-    fn lane(&mut self, sense: Sense) -> &mut Lane {
-        match sense {
-            Sense::Camera => &mut self.frames,
-            Sense::Microphone => &mut self.sound,
-        }
-    }
-
-    fn push(&mut self, item: Sensed, weight: u64) {
-        self.arrived += 1;
-        let order = self.arrived;
-        let lane = self.lane(item.sense());
-        lane.load += weight;
-        lane.ended = false;
-        lane.items.push_back((order, item));
-    }
-
-    fn pop(&mut self, sense: Sense) -> Option<Sensed> {
-        let lane = self.lane(sense);
-        let (_, mut item) = lane.items.pop_front()?;
-        lane.load -= item.weight();
-        lane.ended = item.captured().is_none();
-        if let Sensed::Sound(sound) = &mut item {
-            sound.lost_before += std::mem::take(&mut self.lost);
-        }
-        Some(item)
-    }
-
-    fn shed_oldest(&mut self, sense: Sense) {
-        let lane = self.lane(sense);
-        let oldest = lane.items.iter().position(|(_, item)| item.weight() > 0);
-        let Some((_, item)) = oldest.and_then(|at| lane.items.remove(at)) else { return };
-        lane.load -= item.weight();
-        match item {
-            Sensed::Sound(sound) => {
-                self.shed.samples += sound.mono.len() as u64;
-                self.lost += sound.lost_before + sound.duration();
-            }
-            _ => self.shed.frames += 1,
-        }
-    }
-
-    /// The lane to receive from now, if any.
-    fn next(&self, policy: Policy, patience_over: bool) -> Option<Sense> {
-        let merging = policy == Policy::Merge && self.senders > 0;
-        let alone = |lane: &Lane, other: &Lane| {
-            let last_words = lane.items.front().is_some_and(|(_, item)| item.captured().is_none());
-            !merging || other.ended || last_words || (patience_over && lane.full())
-        };
-        match (self.frames.items.front(), self.sound.items.front()) {
-            (None, None) => None,
-            (Some(_), None) => alone(&self.frames, &self.sound).then_some(Sense::Camera),
-            (None, Some(_)) => alone(&self.sound, &self.frames).then_some(Sense::Microphone),
-            (Some(frame), Some(sound)) => {
-                let sound_first = match policy {
-                    Policy::Merge => sound.1.captured() <= frame.1.captured(),
-                    Policy::Wait | Policy::ShedOldest => sound.0 < frame.0,
-                };
-                Some(if sound_first { Sense::Microphone } else { Sense::Camera })
-            }
-        }
     }
 }
 

@@ -128,7 +128,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[mqtt]\nhostname = \"a\"", &["mqtt.hostname: unknown key", "did you mean `host`?"]),
     ("[camera]\nurl = \"rtsp://a\"", &["camera.url: unknown key", "`url` belongs in [camera.rtsp]"]),
     ("[microphone]\ndevice = \"hw:0\"", &["`device` belongs in [microphone.alsa]"]),
-    ("port = 1883", &["tvsl.toml:1:1: port: unknown key", "`port` belongs in [mqtt]"]),
+    ("port = 1883", &["tvsl.toml:1:1: port: unknown key", "`port` belongs in [monitor] or [mqtt]"]),
     ("[log]\nzzz = 1", &["log.zzz: unknown key", "keys of [log]: `level`, `format`"]),
     ("[detection.thresholds.dog]\np_w = 0.5", &["detection.thresholds.dog.p_w: unknown key"]),
     // Words.
@@ -151,6 +151,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[engine.tensorrt]\nprecision = \"fp8\"",
         &["engine.tensorrt.precision: \"fp8\" is not known", "\"fp16\""],
+    ),
+    (
+        "[monitor]\naddress = \"localhost\"",
+        &["monitor.address", "expected one in numbers, such as \"127.0.0.1\""],
     ),
     ("[log]\nlevel = \"warning\"", &["did you mean \"warn\"?"]),
     // Types.

@@ -27,7 +27,7 @@ pub use judgement::{
 pub use lens::Lens;
 pub use overrides::Overrides;
 pub use search::{ModelNotFound, Origin, places};
-pub use service::{Address, Format, HomeAssistant, Log, LogFormat, LogLevel, Mqtt, Service, Tls};
+pub use service::{Address, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// What is logged.
     pub log: Log,
+    /// What can be read over HTTP.
+    pub monitor: Monitor,
     /// The word with systemd.
     pub service: Service,
     /// Folder of the file this came from, where relative paths are looked for first.

@@ -3,6 +3,7 @@
 use super::value;
 use serde::Deserialize;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -163,6 +164,25 @@ pub enum LogFormat {
     Human,
     /// One JSON object for a message.
     Json,
+}
+
+/// `[monitor]`: what can be read over HTTP.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Monitor {
+    /// Where it listens.
+    #[serde(deserialize_with = "value::ip")]
+    pub address: IpAddr,
+    /// The port there; 0: it does not listen.
+    #[serde(deserialize_with = "value::port_or_zero")]
+    pub port: u16,
+}
+
+impl Monitor {
+    /// Where it listens; `None` if it does not.
+    pub fn listens(&self) -> Option<SocketAddr> {
+        (self.port > 0).then(|| SocketAddr::new(self.address, self.port))
+    }
 }
 
 /// `[service]`: the word with systemd.

@@ -7,6 +7,7 @@ use serde::de::{Deserializer, Error};
 use serde::{Deserialize, de};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +80,17 @@ pub(super) fn level<'de, D: Deserializer<'de>>(d: D) -> Result<u8, D::Error> {
 
 pub(super) fn port<'de, D: Deserializer<'de>>(d: D) -> Result<u16, D::Error> {
     whole(d, (1, 65_535), "a port", None).map(|v| v as u16)
+}
+
+pub(super) fn port_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<u16, D::Error> {
+    whole(d, (1, 65_535), "a port", Some("none")).map(|v| v as u16)
+}
+
+pub(super) fn ip<'de, D: Deserializer<'de>>(d: D) -> Result<IpAddr, D::Error> {
+    let text = String::deserialize(d)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!("{text:?} is no address, expected one in numbers, such as \"127.0.0.1\""))
+    })
 }
 
 pub(super) fn keep_alive<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {

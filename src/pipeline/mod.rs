@@ -7,6 +7,7 @@
 mod device;
 mod lifecycle;
 mod live;
+mod outlet;
 mod reload;
 mod remember;
 mod serve;

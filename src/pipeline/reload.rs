@@ -108,6 +108,7 @@ impl Changes {
             ("window", old.window != new.window),
             ("mqtt", old.mqtt != new.mqtt),
             ("log", old.log != new.log),
+            ("monitor", old.monitor != new.monitor),
         ];
         Self {
             judgement: old.detection != new.detection || old.tracking != new.tracking,

@@ -1,8 +1,8 @@
 //! The daemon: signals and the broker on this thread, analysis on one of its own.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 
 use tokio::runtime::Builder;
@@ -10,17 +10,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::analysis::{Analysed, Analysis};
-use crate::clock::Clock;
-use crate::config::{Config, Overrides};
-use crate::message::{Health, Info, Message, Settings};
-use crate::model::Model;
+use crate::analysis::Analysis;
+use crate::clock::{Clock, Instant};
+use crate::config::Config;
+use crate::message::{Info, Settings};
+use crate::monitor::{self, Monitor};
 use crate::publish::{Teller, mqtt};
 
-use super::reload::{Change, Inbox};
-use super::remember::{Outcome, remember, restore};
+use super::outlet::Outlet;
+use super::reload::Inbox;
+use super::remember::{remember, restore};
 use super::supervise::run_as;
-use super::{Observer, PipelineError, Reloaded, Stop};
+use super::{PipelineError, Reloaded, Stop};
 
 /// Why the daemon ended with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +65,16 @@ pub fn serve(
     let layers = restore(config, &mut analysis);
     let merged = layers.merged();
     let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
+    let listens = config.monitor.listens();
+    let monitor = listens.map(|_| Arc::new(Monitor::new(about.0.clone())));
     let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
     let (teller, settings_file) = (teller.as_ref(), config.settings_file());
     let (outcomes, judged) = channel();
     let finished = Arc::new(Notify::new());
     thread::scope(|scope| {
-        let mut outlet = Outlet { teller, stdout, inbox: Arc::clone(&inbox), outcomes };
+        let (inbox_there, watched, captured) = (Arc::clone(&inbox), monitor.clone(), Instant::ZERO);
+        let mut outlet =
+            Outlet { clock, teller, monitor: watched, stdout, inbox: inbox_there, outcomes, captured };
         let done = Done(Arc::clone(&finished));
         let body = move || {
             let _done = done;
@@ -85,6 +90,9 @@ pub fn serve(
             named.spawn_scoped(scope, body).map_err(system("a thread"))?;
         }
         runtime.block_on(async {
+            if let Some((monitor, address)) = monitor.zip(listens) {
+                tokio::spawn(monitor::serve(monitor, address));
+            }
             match teller {
                 Some(teller) => mqtt::run(config, teller, |wish| inbox.wish(wish), finished).await,
                 None => finished.notified().await,
@@ -108,61 +116,6 @@ impl Drop for Done {
     fn drop(&mut self) {
         self.0.notify_one();
     }
-}
-
-/// Where messages go.
-struct Outlet<'a> {
-    teller: Option<&'a Teller<'a>>,
-    stdout: bool,
-    inbox: Arc<Inbox>,
-    outcomes: Sender<Outcome>,
-}
-
-impl Observer for Outlet<'_> {
-    fn change(&mut self) -> Option<Change> {
-        self.inbox.take()
-    }
-
-    fn configured(&mut self, config: &Config, model: &Model, overrides: &Overrides) {
-        if let Some(teller) = self.teller {
-            teller.configured(Info::new(config, model), Settings::new(config, overrides));
-        }
-    }
-
-    fn judged(&mut self, key: &str, result: Result<&Overrides, String>) {
-        let outcome = Outcome { key: key.into(), result: result.cloned() };
-        // The thread that answers ends after this one.
-        self.outcomes.send(outcome).ok();
-    }
-
-    fn message(&mut self, message: Message) {
-        if self.stdout {
-            self.stdout = print(&message).is_ok();
-        }
-        if let Some(teller) = self.teller {
-            teller.message(&message);
-        }
-    }
-
-    fn health(&mut self, health: Health) {
-        if let Some(teller) = self.teller {
-            teller.health(health);
-        }
-    }
-
-    fn analysed(&mut self, analysed: &Analysed) {
-        if let Some(teller) = self.teller {
-            teller.analysed(analysed);
-        }
-    }
-}
-
-/// One line of JSON, at once.
-fn print(message: &Message) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, message)?;
-    out.write_all(b"\n")?;
-    out.flush()
 }
 
 /// SIGHUP reads the configuration again. The first SIGTERM or SIGINT asks to stop, the second stops at once.

@@ -1,9 +1,10 @@
 //! The analysis thread: sound and frames in, messages out.
 //!
-//! [`Supervisor::play`] takes a recording to its end; [`Supervisor::watch`] lasts for months, while
-//! [`Live`] loses its devices and finds them again.
+//! [`Supervisor::play`] takes a recording to its end; [`Supervisor::watch`] lasts for months.
 
 mod adapt;
+mod play;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,21 +13,20 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::analysis::{Analysed, Analysis};
-use crate::capture::{self, CaptureError, Pace, Wanted};
+use crate::capture::{CaptureError, Pace, Wanted};
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
 use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::message::{Composer, Health, Message, Moment};
 use crate::model::{Model, ModelError};
+use crate::monitor::Progress;
 use crate::notify::Notifier;
-use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
-use crate::window::{Pairing, Patience};
+use crate::queue::{Receiver, Sense};
+use crate::window::Pairing;
 
 use super::Stop;
-use super::live::Live;
 use super::reload::{Change, Layers};
-use adapt::Devices;
 
 /// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
 const TURN: Duration = Duration::from_millis(100);
@@ -51,6 +51,9 @@ pub trait Observer {
 
     /// A wish for the setting `key` was judged: what is in force now, or why it is refused.
     fn judged(&mut self, _key: &str, _result: Result<&Overrides, String>) {}
+
+    /// A turn of the analysis is over; at least ten times in a second.
+    fn progress(&mut self, _progress: Progress) {}
 
     /// A frame was analysed.
     fn analysed(&mut self, _analysed: &Analysed) {}
@@ -143,6 +146,7 @@ fn run_at(
         notifier,
         analysed,
         failures,
+        progress: Progress::default(),
         latest,
     };
     supervisor.run()
@@ -164,6 +168,7 @@ struct Supervisor<'a> {
     notifier: Notifier,
     analysed: u64,
     failures: u32,
+    progress: Progress,
     /// When the last frame was captured.
     latest: Instant,
 }
@@ -180,129 +185,16 @@ impl Supervisor<'_> {
         result
     }
 
-    /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
-    /// judged only while every configured sense delivers.
-    fn watch(&mut self) -> Result<(), PipelineError> {
-        let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
-        let began = self.clock.now();
-        let mut live = Live::new(&self.config, &self.wanted(), &sender, began);
-        let mut pairing = Pairing::new(Patience::AtMost(self.config.window.wait));
-        if live.deaf() {
-            pairing.no_more_sound();
-        }
-        while !self.stop.asked() {
-            let lost = live.tend(self.clock.now(), &receiver)?;
-            let lost = self.receive(&receiver, &mut live, &mut pairing)? || lost;
-            while let Some(frame) = pairing.next(self.clock.now()) {
-                if live.whole() {
-                    self.judge(&frame)?;
-                }
-            }
-            if lost {
-                self.finish_tracks();
-            }
-            self.tell(&mut live, began);
-            self.adapt(Some(Devices { live: &mut live, sender: &sender, receiver: &receiver }));
-        }
-        let shed = receiver.shed();
-        if shed.frames + shed.samples > 0 {
-            info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
-        }
-        Ok(())
-    }
-
-    /// Takes what comes within a turn; tells whether a sense was lost.
-    fn receive(
-        &mut self,
-        receiver: &Receiver,
-        live: &mut Live,
-        pairing: &mut Pairing,
-    ) -> Result<bool, PipelineError> {
-        let item = receiver.recv(self.turn(pairing));
-        let now = self.clock.now();
-        let lost = match item {
-            Ok(Sensed::Frame(frame)) => {
-                let frozen = live.see(&frame, now).map(|why| (Sense::Camera, why));
-                pairing.frame(frame, now);
-                frozen
-            }
-            Ok(Sensed::Sound(sound)) => {
-                live.hear(&sound, now);
-                let heard = self.analysis.push_sound(&sound);
-                self.judged(heard)?;
-                pairing.sound(sound.end());
-                None
-            }
-            Ok(Sensed::End(sense)) => Some((sense, "the stream ended".to_owned())),
-            Ok(Sensed::Fault(sense, error)) => Some((sense, error.to_string())),
-            Err(Empty::TimedOut | Empty::Closed) => None,
-        };
-        if let Some((sense, why)) = &lost {
-            live.lose(*sense, why, now, receiver);
-        }
-        Ok(lost.is_some())
-    }
-
-    /// Tells observer and service manager how the devices do. Waiting for one is progress.
-    fn tell(&mut self, live: &mut Live, began: Instant) {
-        let (now, moment) = (self.clock.now(), self.moment());
-        live.news(moment).into_iter().for_each(|health| self.observer.health(health));
-        self.notifier.progress(now);
-        if !live.whole() {
-            self.notifier.status(now, || format!("waiting: {}{}", live.missing(), self.refused));
-            if now.since(began) > self.config.service.start_within {
-                self.notifier.ready();
-            }
-        }
+    /// Tells how far the analysis is; a turn of it is over.
+    fn turned(&mut self, receiver: &Receiver) {
+        (self.progress.load, self.progress.shed) = (receiver.load(), receiver.shed());
+        self.observer.progress(self.progress);
+        self.notifier.progress(self.clock.now());
     }
 
     fn wanted(&self) -> Wanted {
         let image = self.analysis.model().manifest().image.clone();
         Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: self.analysis.model().sample_rate() }
-    }
-
-    /// Plays the recording to its end, or until stopping is asked for.
-    fn play(&mut self) -> Result<(), PipelineError> {
-        let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
-        let (camera, microphone) = (&self.config.camera, &self.config.microphone);
-        let capture = capture::start(camera, microphone, &self.wanted(), self.pace, sender)?;
-        let played = self.take(&receiver);
-        drop((receiver, capture)); // in this order: senders that wait for room are let go first
-        played?;
-        if self.analysed == 0 && self.config.detection.enable && !self.stop.asked() {
-            return Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
-        }
-        Ok(())
-    }
-
-    /// Empties the queue until there is nothing more to come.
-    fn take(&mut self, receiver: &Receiver) -> Result<(), PipelineError> {
-        let mut pairing = Pairing::new(Patience::Endless);
-        let mut pictures_over = false;
-        while !self.stop.asked() {
-            match receiver.recv(self.turn(&pairing)) {
-                Ok(Sensed::Frame(frame)) => pairing.frame(frame, self.clock.now()),
-                Ok(Sensed::Sound(sound)) => {
-                    let heard = self.analysis.push_sound(&sound);
-                    self.judged(heard)?;
-                    pairing.sound(sound.end());
-                }
-                Ok(Sensed::End(Sense::Microphone)) => pairing.no_more_sound(),
-                Ok(Sensed::End(Sense::Camera)) => pictures_over = true,
-                Ok(Sensed::Fault(sense, error)) => return Err(PipelineError::Broken(sense, error)),
-                Err(Empty::TimedOut) => {}
-                Err(Empty::Closed) => (pairing.no_more_sound(), pictures_over = true).0,
-            }
-            while let Some(frame) = pairing.next(self.clock.now()) {
-                self.judge(&frame)?;
-            }
-            self.notifier.progress(self.clock.now());
-            self.adapt(None);
-            if pictures_over && pairing.held() == 0 {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// How long to wait for the next item: a frame that waits for sound ends the turn in time.
@@ -312,6 +204,7 @@ impl Supervisor<'_> {
 
     fn judge(&mut self, frame: &Frame) -> Result<(), PipelineError> {
         if !self.config.detection.enable {
+            self.progress.unjudged += 1;
             self.notifier.ready();
             self.notifier.status(self.clock.now(), || format!("disabled{}", self.refused));
             return Ok(());
@@ -345,6 +238,7 @@ impl Supervisor<'_> {
             Err(error) if error.lasting() || self.failures + 1 >= MOST_FAILURES => Err(error.into()),
             Err(error) => {
                 self.failures += 1;
+                self.progress.failed += 1;
                 warn!("the model failed: {error}");
                 Ok(None)
             }

@@ -44,6 +44,7 @@ pub struct Store {
     answers: Lane,
     board: Board,
     connected: bool,
+    connections: u64,
 }
 
 impl Store {
@@ -55,6 +56,7 @@ impl Store {
             answers: Lane::new(ANSWERS),
             board: Board::default(),
             connected: false,
+            connections: 0,
         }
     }
 
@@ -101,6 +103,7 @@ impl Store {
     /// A connection begins: every retained value is told again.
     pub fn connected(&mut self) {
         self.connected = true;
+        self.connections += 1;
         self.board.tell_all();
     }
 
@@ -110,6 +113,16 @@ impl Store {
         self.connected = false;
         self.lanes_mut().into_iter().for_each(Lane::recall);
         self.board.recall();
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Connections made so far.
+    pub fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Reports sent and not acknowledged.

@@ -1,0 +1,220 @@
+//! What is counted while the daemon runs. Pure: time is an argument.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::Histogram;
+use crate::analysis::{Analysed, Timing};
+use crate::clock::Instant;
+use crate::message::{Health, HealthState, Message, Part, Phase};
+use crate::queue::{Load, Shed};
+
+/// The analysis takes a turn at least every 100 ms; one that lasts longer than this is stuck.
+const STUCK: Duration = Duration::from_secs(10);
+/// The rate is that of so many frames.
+const RECENT: usize = 32;
+
+/// Where a turn of the analysis left its queue, and what it gave up so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// What waits for the analysis.
+    pub load: Load,
+    /// What was shed because the analysis was too slow.
+    pub shed: Shed,
+    /// Pictures that were not judged, because sound was away or judging was disabled.
+    pub unjudged: u64,
+    /// Pictures and blocks of sound that the model failed on.
+    pub failed: u64,
+}
+
+/// How the messages to the broker do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Outgoing {
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Connections made so far.
+    pub connections: u64,
+    /// Numbered messages that are not acknowledged.
+    pub waiting: usize,
+    /// Messages sent and not acknowledged.
+    pub in_flight: usize,
+    /// Numbered messages that gave way unacknowledged.
+    pub dropped: u64,
+}
+
+/// A part, and how often it was lost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartFigures {
+    /// How it does.
+    pub health: Health,
+    /// How often it failed.
+    pub losses: u64,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    began: Instant,
+    turned: Instant,
+    recent: VecDeque<Instant>,
+    /// The last turn of the analysis.
+    pub progress: Progress,
+    /// Pictures that were judged.
+    pub analysed: u64,
+    /// The times of the stages, by name.
+    pub stages: [(&'static str, Histogram); 5],
+    /// What the GPU spent on a picture.
+    pub gpu: Histogram,
+    /// From the capture of a picture to its message being handed to the publisher.
+    pub published: Histogram,
+    /// Level of the last sound, dBFS.
+    pub level: Option<f32>,
+    /// Camera and microphone.
+    pub parts: BTreeMap<Part, PartFigures>,
+    /// Events that started, by class.
+    pub events: BTreeMap<String, u64>,
+    /// The broker; `None` without one.
+    pub outgoing: Option<Outgoing>,
+}
+
+impl Figures {
+    /// Nothing yet, at `now`.
+    pub fn new(now: Instant) -> Self {
+        let stages = ["image", "audio", "stage1", "stage2", "total"];
+        Self {
+            began: now,
+            turned: now,
+            recent: VecDeque::with_capacity(RECENT),
+            progress: Progress::default(),
+            analysed: 0,
+            stages: stages.map(|name| (name, Histogram::default())),
+            gpu: Histogram::default(),
+            published: Histogram::default(),
+            level: None,
+            parts: BTreeMap::new(),
+            events: BTreeMap::new(),
+            outgoing: None,
+        }
+    }
+
+    /// The analysis completed a turn.
+    pub fn turned(&mut self, progress: Progress, outgoing: Option<Outgoing>, now: Instant) {
+        (self.progress, self.outgoing, self.turned) = (progress, outgoing, now);
+    }
+
+    /// A picture was judged.
+    pub fn analysed(&mut self, analysed: &Analysed, now: Instant) {
+        self.analysed += 1;
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        let Timing { image, audio, stage1, stage2, total, gpu } = analysed.timing;
+        for ((_, histogram), time) in self.stages.iter_mut().zip([image, audio, stage1, stage2, total]) {
+            histogram.take(time);
+        }
+        if let Some(time) = gpu.total() {
+            self.gpu.take(time);
+        }
+        self.level = Some(analysed.sound.level_dbfs);
+    }
+
+    /// A message was handed to the publisher, so long after its picture was captured.
+    pub fn published(&mut self, message: &Message, after: Duration) {
+        if !message.detections.is_empty() {
+            self.published.take(after);
+        }
+        for started in message.detections.iter().filter(|detection| detection.event == Phase::Start) {
+            *self.events.entry(started.class.clone()).or_default() += 1;
+        }
+    }
+
+    /// A part does better or worse.
+    pub fn health(&mut self, health: Health) {
+        let known = self.parts.get(&health.part);
+        let was_lost = known.is_some_and(|part| part.health.state == HealthState::Failed);
+        let lost = health.state == HealthState::Failed && !was_lost;
+        let losses = known.map_or(0, |part| part.losses) + u64::from(lost);
+        self.parts.insert(health.part, PartFigures { health, losses });
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self, now: Instant) -> Duration {
+        now.since(self.began)
+    }
+
+    /// Pictures judged in a second, over the last few; falls when none comes.
+    pub fn rate(&self, now: Instant) -> f64 {
+        let time = self.recent.front().map_or(0.0, |first| now.since(*first).as_secs_f64());
+        if time > 0.0 { self.recent.len() as f64 / time } else { 0.0 }
+    }
+
+    /// Whether the analysis progresses; why not, if it does not.
+    pub fn alive(&self, now: Instant) -> Vec<String> {
+        let silence = now.since(self.turned);
+        let stuck = silence > STUCK;
+        stuck
+            .then(|| format!("the analysis is stuck for {:.0} s", silence.as_secs_f64()))
+            .into_iter()
+            .collect()
+    }
+
+    /// Whether sources are found when they sound: what is missing for it.
+    pub fn ready(&self, now: Instant) -> Vec<String> {
+        let mut missing = self.alive(now);
+        let lost = self.parts.values().filter(|part| part.health.state == HealthState::Failed);
+        missing.extend(lost.map(|part| format!("{}: {}", part.health.part.name(), part.health.reason)));
+        if self.analysed == 0 && missing.is_empty() {
+            missing.push("no picture was analysed yet".into());
+        }
+        missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> Instant {
+        Instant::from_secs_f64(seconds)
+    }
+
+    fn camera(state: HealthState, reason: &str) -> Health {
+        Health { part: Part::Camera, state, reason: reason.into(), since: 0.0 }
+    }
+
+    #[test]
+    fn a_part_that_stays_away_is_lost_once() {
+        let mut figures = Figures::new(at(0.0));
+        let seen = [
+            camera(HealthState::Failed, "unplugged"),
+            camera(HealthState::Failed, "not found"),
+            camera(HealthState::Ok, ""),
+            camera(HealthState::Failed, "unplugged"),
+        ];
+        seen.into_iter().for_each(|health| figures.health(health));
+        assert_eq!(figures.parts[&Part::Camera].losses, 2);
+        assert_eq!(figures.ready(at(1.0)), ["camera: unplugged"]);
+    }
+
+    #[test]
+    fn it_is_alive_while_the_analysis_turns_and_ready_after_a_picture() {
+        let mut figures = Figures::new(at(0.0));
+        assert_eq!(figures.alive(at(9.0)), Vec::<String>::new());
+        assert_eq!(figures.alive(at(11.0)), ["the analysis is stuck for 11 s"]);
+        figures.turned(Progress::default(), None, at(11.0));
+        assert_eq!(figures.alive(at(12.0)), Vec::<String>::new());
+        assert_eq!(figures.ready(at(12.0)), ["no picture was analysed yet"]);
+        figures.analysed = 1;
+        assert_eq!(figures.ready(at(12.0)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_frames_and_falls_without_any() {
+        let mut figures = Figures::new(at(0.0));
+        assert_eq!(figures.rate(at(1.0)), 0.0);
+        figures.recent = (0..20).map(|frame| at(f64::from(frame) * 0.1)).collect();
+        assert_eq!(figures.rate(at(2.0)), 10.0);
+        assert_eq!(figures.rate(at(20.0)), 1.0);
+    }
+}

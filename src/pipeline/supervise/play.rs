@@ -1,0 +1,52 @@
+//! A recording, from its beginning to its end.
+
+use super::{PipelineError, Supervisor};
+use crate::capture;
+use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
+use crate::window::{Pairing, Patience};
+
+impl Supervisor<'_> {
+    /// Plays the recording to its end, or until stopping is asked for.
+    pub(super) fn play(&mut self) -> Result<(), PipelineError> {
+        let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
+        let (camera, microphone) = (&self.config.camera, &self.config.microphone);
+        let capture = capture::start(camera, microphone, &self.wanted(), self.pace, sender)?;
+        let played = self.take(&receiver);
+        drop((receiver, capture)); // in this order: senders that wait for room are let go first
+        played?;
+        if self.analysed == 0 && self.config.detection.enable && !self.stop.asked() {
+            return Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
+        }
+        Ok(())
+    }
+
+    /// Empties the queue until there is nothing more to come.
+    fn take(&mut self, receiver: &Receiver) -> Result<(), PipelineError> {
+        let mut pairing = Pairing::new(Patience::Endless);
+        let mut pictures_over = false;
+        while !self.stop.asked() {
+            match receiver.recv(self.turn(&pairing)) {
+                Ok(Sensed::Frame(frame)) => pairing.frame(frame, self.clock.now()),
+                Ok(Sensed::Sound(sound)) => {
+                    let heard = self.analysis.push_sound(&sound);
+                    self.judged(heard)?;
+                    pairing.sound(sound.end());
+                }
+                Ok(Sensed::End(Sense::Microphone)) => pairing.no_more_sound(),
+                Ok(Sensed::End(Sense::Camera)) => pictures_over = true,
+                Ok(Sensed::Fault(sense, error)) => return Err(PipelineError::Broken(sense, error)),
+                Err(Empty::TimedOut) => {}
+                Err(Empty::Closed) => (pairing.no_more_sound(), pictures_over = true).0,
+            }
+            while let Some(frame) = pairing.next(self.clock.now()) {
+                self.judge(&frame)?;
+            }
+            self.turned(receiver);
+            self.adapt(None);
+            if pictures_over && pairing.held() == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Live devices: lost and found for months.
+
+use tracing::info;
+
+use super::super::live::Live;
+use super::adapt::Devices;
+use super::{PipelineError, Supervisor};
+use crate::clock::Instant;
+use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
+use crate::window::{Pairing, Patience};
+
+impl Supervisor<'_> {
+    /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
+    /// judged only while every configured sense delivers.
+    pub(super) fn watch(&mut self) -> Result<(), PipelineError> {
+        let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
+        let began = self.clock.now();
+        let mut live = Live::new(&self.config, &self.wanted(), &sender, began);
+        let mut pairing = Pairing::new(Patience::AtMost(self.config.window.wait));
+        if live.deaf() {
+            pairing.no_more_sound();
+        }
+        while !self.stop.asked() {
+            let lost = live.tend(self.clock.now(), &receiver)?;
+            let lost = self.receive(&receiver, &mut live, &mut pairing)? || lost;
+            while let Some(frame) = pairing.next(self.clock.now()) {
+                if live.whole() {
+                    self.judge(&frame)?;
+                } else {
+                    self.progress.unjudged += 1;
+                }
+            }
+            if lost {
+                self.finish_tracks();
+            }
+            self.tell(&mut live, began);
+            self.turned(&receiver);
+            self.adapt(Some(Devices { live: &mut live, sender: &sender, receiver: &receiver }));
+        }
+        let shed = receiver.shed();
+        if shed.frames + shed.samples > 0 {
+            info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
+        }
+        Ok(())
+    }
+
+    /// Takes what comes within a turn; tells whether a sense was lost.
+    fn receive(
+        &mut self,
+        receiver: &Receiver,
+        live: &mut Live,
+        pairing: &mut Pairing,
+    ) -> Result<bool, PipelineError> {
+        let item = receiver.recv(self.turn(pairing));
+        let now = self.clock.now();
+        let lost = match item {
+            Ok(Sensed::Frame(frame)) => {
+                let frozen = live.see(&frame, now).map(|why| (Sense::Camera, why));
+                pairing.frame(frame, now);
+                frozen
+            }
+            Ok(Sensed::Sound(sound)) => {
+                live.hear(&sound, now);
+                let heard = self.analysis.push_sound(&sound);
+                self.judged(heard)?;
+                pairing.sound(sound.end());
+                None
+            }
+            Ok(Sensed::End(sense)) => Some((sense, "the stream ended".to_owned())),
+            Ok(Sensed::Fault(sense, error)) => Some((sense, error.to_string())),
+            Err(Empty::TimedOut | Empty::Closed) => None,
+        };
+        if let Some((sense, why)) = &lost {
+            live.lose(*sense, why, now, receiver);
+        }
+        Ok(lost.is_some())
+    }
+
+    /// Tells observer and service manager how the devices do. Waiting for one is progress.
+    fn tell(&mut self, live: &mut Live, began: Instant) {
+        let (now, moment) = (self.clock.now(), self.moment());
+        live.news(moment).into_iter().for_each(|health| self.observer.health(health));
+        if !live.whole() {
+            self.notifier.status(now, || format!("waiting: {}{}", live.missing(), self.refused));
+            if now.since(began) > self.config.service.start_within {
+                self.notifier.ready();
+            }
+        }
+    }
+}

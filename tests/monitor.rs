@@ -1,0 +1,167 @@
+//! What the daemon tells over HTTP: figures that Prometheus' own parser reads, and no request that harms it.
+
+mod daemon;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use daemon::{Daemon, PATIENCE, Place, hum, red};
+use serde_json::Value;
+
+/// A daemon that listens, and its port.
+struct Service {
+    daemon: Daemon,
+    port: u16,
+    _place: Place,
+}
+
+impl Service {
+    /// One that plays a clip for ever.
+    fn playing() -> Self {
+        let place = Place::new();
+        let clip = place.path("clip.mkv");
+        let streams = format!("{} ! queue ! m. {} ! queue ! m.", red(3), hum(3));
+        support::make(&format!("{streams} matroskamux name=m ! filesink"), &clip);
+        Self::new(place, |place, more| place.plays(&clip, more))
+    }
+
+    fn new(place: Place, config: impl Fn(&Place, &str) -> std::path::PathBuf) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let more = format!("[mqtt]\nenabled = false\n[monitor]\nport = {port}\n");
+        let daemon = Daemon::start(&config(&place, &more));
+        daemon.log.find(|line| line.contains("/metrics"));
+        Self { daemon, port, _place: place }
+    }
+
+    /// Sends `request` as it stands; gives what comes back.
+    fn say(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(request).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer, and its end");
+        answer
+    }
+
+    /// Status and body of a page.
+    fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.say(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.to_lowercase().contains(&format!("content-length: {}", body.len())), "{head}");
+        (head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"), body.into())
+    }
+
+    /// Asks for a page until it is as `wanted`.
+    fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let (code, body) = self.get(path);
+            if wanted(code, &body) {
+                return body;
+            }
+            assert!(began.elapsed() < PATIENCE, "{path} stays {code}: {body}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The samples of a page as the reference parser reads them, `name{labels}` to value.
+fn parsed(page: &str) -> Option<Value> {
+    const PARSER: &str = "
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families
+key = lambda s: s.name + ''.join(f' {k}={v}' for k, v in sorted(s.labels.items()))
+families = list(text_string_to_metric_families(sys.stdin.read()))
+print(json.dumps({key(sample): sample.value for family in families for sample in family.samples}))
+";
+    // Debian's, which its packages are for.
+    let python = "/usr/bin/python3";
+    let found = Command::new(python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        println!("skipped: python3-prometheus-client absent (make setup-test installs it)");
+        return None;
+    }
+    let mut parser = Command::new(python)
+        .args(["-c", PARSER])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    parser.stdin.take().expect("its input").write_all(page.as_bytes()).expect("it reads");
+    let output = parser.wait_with_output().expect("its end");
+    assert!(output.status.success(), "the page is wrong:\n{page}");
+    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+#[test]
+fn figures_status_and_verdicts_can_be_read() {
+    let service = Service::playing();
+    service.until("/ready", |code, _| code == 200);
+    assert_eq!(service.get("/health").0, 200);
+    let page = service.until("/metrics", |_, page| page.contains("tvsl_events_started_total{class=\"red\"}"));
+    if let Some(figures) = parsed(&page) {
+        let figure = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("no {name} in\n{page}"));
+        let frames = figure("tvsl_frames_analysed_total");
+        assert!(frames >= 1.0 && figure("tvsl_stage_seconds_count stage=total") == frames, "{page}");
+        assert_eq!(figure("tvsl_stage_seconds_bucket le=+Inf stage=image"), frames, "{page}");
+        assert!(figure("tvsl_capture_to_publish_seconds_sum") > 0.0, "{page}");
+        assert!(figure("tvsl_events_started_total class=red") >= 1.0, "{page}");
+        assert!(figure("process_resident_memory_bytes") > 1e6, "{page}");
+    }
+    let (code, text) = service.get("/status");
+    let status: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &status["device"], &status["ready"]), (200, &"test".into(), &true.into()), "{text}");
+    assert!(status["frames"]["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{text}");
+    assert!(status["latency"]["total"]["p99"].as_f64().is_some_and(|seconds| seconds > 0.0), "{text}");
+}
+
+#[test]
+fn a_lost_camera_is_alive_but_not_ready() {
+    let camera = "[camera]\nsource = \"v4l2\"\nv4l2.device = \"/dev/v4l/by-id/none\"\n[microphone]\nsource = \"none\"\n";
+    let service = Service::new(Place::new(), |place, more| place.config(&format!("{camera}{more}")));
+    service.daemon.log.find(|line| line.contains("trying again"));
+    service.until("/ready", |_, missing| missing.contains("camera: "));
+    assert_eq!((service.get("/ready").0, service.get("/health").0), (503, 200));
+    if let Some(figures) = parsed(&service.get("/metrics").1) {
+        assert_eq!(figures["tvsl_part_state part=camera state=failed"], 1.0);
+        assert_eq!(figures["tvsl_part_losses_total part=camera"], 1.0);
+    }
+}
+
+#[test]
+fn bad_requests_are_refused_and_change_nothing() {
+    let mut service = Service::playing();
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(100_000));
+    let bad: [(&[u8], &str); 6] = [
+        (b"\0\xff\r\n\r\n", "400"),
+        (b"GET metrics HTTP/1.1\r\n\r\n", "400"),
+        (b"GET /nothing HTTP/1.1\r\n\r\n", "404"),
+        (b"DELETE /metrics HTTP/1.1\r\nContent-Length: 9\r\n\r\nsomething", "405"),
+        (b"GET /metrics HTTP/3\r\n\r\n", "505"),
+        (long.as_bytes(), "431"),
+    ];
+    for (request, code) in bad {
+        let answer = service.say(request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{code}: {answer}");
+    }
+    let head = service.say(b"HEAD /metrics HTTP/1.1\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "a head without a body: {head}");
+    // More connections than it takes at once, which never ask: they are let go, and others are heard.
+    let mute: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, service.port)).expect("a connection"))
+        .collect();
+    assert_eq!(service.get("/health").0, 200);
+    drop(mute);
+    service.daemon.signal("TERM");
+    assert!(service.daemon.end().success());
+}
+
+#[test]
+fn it_does_not_listen_unless_configured() {
+    assert_eq!(tvsl::config::Config::default().monitor.listens(), None);
+}
