@@ -38,7 +38,11 @@ def run(layers: list[Conv], x: np.ndarray) -> np.ndarray:
 def image(networks: encoders.Encoders, heads: Heads, x: np.ndarray) -> np.ndarray:
     """[B,3,H,W] -> V [B,P,D]."""
     features = run(networks.image.layers, x)
-    logits = run([networks.image.classifier], features)
+    return embed(heads, features, run([networks.image.classifier], features))
+
+
+def embed(heads: Heads, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Features [B,1280,h,w] and ImageNet logits [B,1000,h,w] -> V [B,P,D]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     own = np.einsum("nl,blhw->bnhw", heads.labels.astype(np.float64), powers)
     share = own / powers.sum(axis=1, keepdims=True)
