@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-engines setup setup-test build lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-engines test-deb setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -7,6 +7,7 @@ help:
 	@echo "make test    set up, and run every test"
 	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
 	@echo "make build   the program, target/release/tvsl"
+	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
@@ -43,6 +44,17 @@ lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	setup/dependencies.sh
+
+deb: build
+	@setup/packages.sh package
+	packaging/build.sh target/release/tvsl target/debian
+
+# PROGRAM=target/debug/tvsl packages what is built already.
+PROGRAM ?= target/release/tvsl
+
+test-deb: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
+	@setup/packages.sh package clean_root
+	packaging/test.sh $(PROGRAM)
 
 MODEL_PYTHON := .cache/model-venv/bin/python
 

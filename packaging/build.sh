@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# build.sh PROGRAM FOLDER [VERSION]: the Debian package of a built program, with the default model and ONNX Runtime.
+# The same inputs give the same package, to the last byte.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+program=$1 out=$2
+version=${3:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
+architecture=$(dpkg --print-architecture)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+
+work=$(mktemp --directory)
+trap 'rm -r "$work"' EXIT
+root=$work/root
+put() { install -D --mode="$1" --target-directory="$root/$2" "${@:3}"; }
+
+put 755 usr/bin "$program"
+strip --strip-unneeded "$root/usr/bin/tvsl"
+put 644 usr/lib/tvsl .cache/onnxruntime/libonnxruntime.so
+put 644 usr/lib/systemd/system systemd/tvsl.service systemd/tvsl@.service
+put 644 etc/tvsl packaging/tvsl.toml
+find engines/default -maxdepth 1 -type f ! -name README.md -exec \
+    install -D --mode=644 --target-directory="$root/usr/share/tvsl/engines/default" {} +
+put 644 usr/share/doc/tvsl README.md NOTICE config/tvsl.toml docs/mqtt.md
+put 644 usr/share/doc/tvsl/onnxruntime .cache/onnxruntime/LICENSE .cache/onnxruntime/ThirdPartyNotices.txt
+install -D --mode=644 LICENSE "$root/usr/share/doc/tvsl/copyright"
+put 755 DEBIAN packaging/postinst packaging/prerm packaging/postrm
+echo /etc/tvsl/tvsl.toml >"$root/DEBIAN/conffiles"
+
+# The libraries of program and ONNX Runtime, with the versions that their symbols need.
+mkdir "$work/debian"
+printf 'Source: tvsl\n\nPackage: tvsl\nArchitecture: any\n' >"$work/debian/control"
+libraries=$(cd "$work" && dpkg-shlibdeps -O --warnings=0 -eroot/usr/bin/tvsl -eroot/usr/lib/tvsl/libonnxruntime.so)
+cat >"$root/DEBIAN/control" <<CONTROL
+Package: tvsl
+Version: $version
+Architecture: $architecture
+Maintainer: The tvsl maintainers <maintainers@localhost>
+Section: misc
+Priority: optional
+Installed-Size: $(du --summarize --apparent-size --block-size=1024 --exclude=DEBIAN "$root" | cut --fields=1)
+Depends: ${libraries#shlibs:Depends=}, gstreamer1.0-plugins-base, gstreamer1.0-plugins-good, ca-certificates
+Recommends: gstreamer1.0-plugins-bad, gstreamer1.0-libav, gstreamer1.0-alsa
+Description: names what is heard and seen, over MQTT
+ A service that hears and sees: it names what is sounding in the camera's
+ picture, says where it is, and publishes that over MQTT. With its default
+ model and ONNX Runtime; no GPU is needed.
+CONTROL
+(cd "$root" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+find "$root" -type d -exec chmod 755 {} +
+mkdir -p "$out"
+dpkg-deb --root-owner-group --build "$root" "$out/tvsl_${version}_$architecture.deb"

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# test.sh PROGRAM: packages the program twice and takes it through its life in a clean root: install, check, upgrade
+# over an edited configuration, remove, purge. Needs root and mmdebstrap; the mirror is this machine's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp --directory --tmpdir tvsl-deb.XXXXXX)
+root=$work/root
+trap 'umount "$root/proc" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
+say() { echo "test-deb: $*"; }
+fail() { say "FAILED: $*" >&2; exit 1; }
+inside() { chroot "$root" env LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+
+packaging/build.sh "$1" "$work/first" 0.1.0~test1
+packaging/build.sh "$1" "$work/again" 0.1.0~test1 >/dev/null
+cmp "$work"/first/*.deb "$work"/again/*.deb || fail "two builds differ"
+packaging/build.sh "$1" "$work/second" 0.1.0~test2
+(cd "$work" && sha256sum first/*.deb && ls -l --block-size=M first/*.deb)
+
+say "a clean root with what the package depends on"
+sources=(/etc/apt/sources.list /etc/apt/sources.list.d/*.sources)
+present=()
+for file in "${sources[@]}"; do [ -s "$file" ] && present+=("$file"); done
+depends=$(dpkg-deb --field "$work"/first/*.deb Depends | sed 's/ *([^)]*)//g; s/ *|[^,]*//g; s/ //g')
+mmdebstrap --quiet --variant=apt --include="$depends" "" "$root" "${present[@]}"
+cp "$work"/first/*.deb "$root/tmp/first.deb"
+cp "$work"/second/*.deb "$root/tmp/second.deb"
+# ONNX Runtime looks there for the files that it opens.
+mount -t proc proc "$root/proc"
+
+say "install"
+inside dpkg --install /tmp/first.deb
+inside tvsl check --model
+inside tvsl check | grep --quiet "/etc/tvsl/tvsl.toml" || fail "the shipped configuration is not used"
+inside dpkg --verify tvsl | grep . && fail "files differ from the package"
+[ ! -e "$root/etc/systemd/system/multi-user.target.wants/tvsl.service" ] || fail "it was enabled without being asked"
+
+say "upgrade over an edited configuration"
+printf 'device.name = "kept"\n' >"$root/etc/tvsl/tvsl.toml"
+inside dpkg --install /tmp/second.deb
+grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "the user's configuration was overwritten"
+inside tvsl check | grep --quiet kept || fail "the user's configuration is not used"
+inside dpkg --install /tmp/second.deb
+
+say "remove"
+mkdir -p "$root/var/lib/private/tvsl"
+inside dpkg --remove tvsl
+[ ! -e "$root/usr/bin/tvsl" ] || fail "the program is still there"
+grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "removing took the configuration"
+[ -d "$root/var/lib/private/tvsl" ] || fail "removing took the state"
+
+say "install again, and purge"
+inside dpkg --install /tmp/second.deb
+grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "the configuration did not come back"
+inside dpkg --purge tvsl
+inside find / -xdev -path /tmp -prune -o -name '*tvsl*' -print | grep . && fail "purging left something"
+inside dpkg --purge tvsl 2>/dev/null
+say "ok"
