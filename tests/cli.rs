@@ -107,6 +107,19 @@ fn run_exits_with_78_for_a_wrong_configuration_too() {
 }
 
 #[test]
+fn a_launch_line_that_is_none_is_a_wrong_configuration() {
+    let folder = folder();
+    let camera = "camera.source = \"pipeline\"\ncamera.pipeline.launch = \"nosuch ! videoconvert\"\n";
+    let file =
+        write(&folder, "line.toml", &format!("{camera}microphone.source = \"none\"\nmqtt.enabled = false\n"));
+    for command in ["check", "run"] {
+        let (code, out, err) = output(&mut tvsl(&folder, &[command, "--config", &file]));
+        assert_eq!((code, out.as_str()), (78, ""), "{command}: {err}");
+        assert!(err.contains("[camera.pipeline] launch: no element \"nosuch\""), "{command}: {err}");
+    }
+}
+
+#[test]
 fn check_knows_the_classes_of_the_model() {
     let folder = folder();
     let file = write(&folder, "c.toml", "detection.classes = [\"dgo\"]\n");

@@ -111,15 +111,13 @@ pub enum CaptureError {
 impl CaptureError {
     /// Whether waiting can mend it: a device may be plugged in, a missing plug-in never comes.
     pub fn may_pass(&self) -> bool {
-        !matches!(
-            self,
-            Self::GStreamer(_)
-                | Self::Element { .. }
-                | Self::Decoder { .. }
-                | Self::Launch(_)
-                | Self::NoMediaSound { .. }
-                | Self::Setting { .. }
-        )
+        let lacking = matches!(self, Self::GStreamer(_) | Self::Element { .. } | Self::Decoder { .. });
+        !lacking && !self.is_configuration()
+    }
+
+    /// Whether only another configuration can mend it.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Launch(_) | Self::NoMediaSound { .. } | Self::Setting { .. })
     }
 
     pub(super) fn file(path: &Path, reason: impl ToString) -> Self {

@@ -113,6 +113,18 @@ pub fn init() -> Result<(), CaptureError> {
     gst::init().map_err(|error| CaptureError::GStreamer(error.to_string()))
 }
 
+/// Judges what of the camera's configuration can be judged without opening it.
+///
+/// # Errors
+/// The launch line of `[camera.pipeline]` is not one, or GStreamer does not start.
+pub fn judge(camera: &config::Camera) -> Result<(), CaptureError> {
+    if camera.source == CameraSource::Pipeline {
+        init()?;
+        sources::launch(&camera.pipeline.launch, &gst::Bin::new(), true)?;
+    }
+    Ok(())
+}
+
 /// Opens camera and microphone and sends what they deliver to `out`, until the handle is dropped.
 ///
 /// Either sense ends with one [`Sensed::End`] or [`Sensed::Fault`]; one that is not there (a clip

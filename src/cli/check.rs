@@ -2,6 +2,7 @@
 
 use super::{Common, Failure};
 use crate::analysis::Analysis;
+use crate::capture;
 use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
 use crate::engine;
 use crate::model::manifest::Class;
@@ -11,7 +12,8 @@ use std::path::Path;
 
 /// Say whether the configuration is right, and what would run
 ///
-/// Reads the configuration and the model's manifest; opens no camera, no microphone and no connection.
+/// Reads the configuration and the model's manifest and parses the camera's launch line; opens no
+/// camera, no microphone and no connection.
 /// Exits with 0, or with 78 and every fault with its line, its key and what was expected.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -31,6 +33,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let manifest = manifest.map_err(Failure::configuration)?;
     // Fails for a class that the model lacks.
     Decision::new(&manifest, &config.detection, None).map_err(Failure::configuration)?;
+    capture::judge(&config.camera).map_err(Failure::capture)?;
     if arguments.classes {
         return super::print(&manifest.classes.iter().map(listed).collect::<String>());
     }

@@ -14,6 +14,7 @@ mod eval;
 pub mod logging;
 mod run;
 
+use crate::capture::CaptureError;
 use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, ModelNotFound, Origin};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
@@ -123,6 +124,11 @@ impl Failure {
     /// A wrong configuration, as `error` and what caused it say.
     pub fn configuration(error: impl Error) -> Self {
         Self::Configuration(with_causes(&error))
+    }
+
+    /// A source that cannot be captured: the configuration's fault if only another one can mend it.
+    pub fn capture(error: CaptureError) -> Self {
+        if error.is_configuration() { Self::configuration(error) } else { Self::failed(error) }
     }
 
     const fn exit_code(&self) -> u8 {

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::engine;
 use crate::message::Message;
 use crate::model::{BackgroundLearner, Model};
-use crate::pipeline::{self, Observer, Stop};
+use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop};
 
 /// Watch and listen, and publish what is both heard and seen
 ///
@@ -50,8 +50,15 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             let again = common.clone();
             let read_again =
                 move || again.find().map(|(config, _)| config.into()).map_err(|error| error.to_string());
-            pipeline::serve(&config, analysis, &clock, arguments.stdout, read_again).map_err(Failure::failed)
+            pipeline::serve(&config, analysis, &clock, arguments.stdout, read_again).map_err(ended)
         }
+    }
+}
+
+fn ended(error: ServeError) -> Failure {
+    match error {
+        ServeError::Pipeline(PipelineError::Capture(cause)) => Failure::capture(cause),
+        other => Failure::failed(other),
     }
 }
 
