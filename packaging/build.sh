@@ -24,6 +24,15 @@ find engines/default -maxdepth 1 -type f ! -name README.md -exec \
 put 644 usr/share/doc/tvsl README.md NOTICE config/tvsl.toml docs/mqtt.md
 put 644 usr/share/doc/tvsl/onnxruntime .cache/onnxruntime/LICENSE .cache/onnxruntime/ThirdPartyNotices.txt
 install -D --mode=644 LICENSE "$root/usr/share/doc/tvsl/copyright"
+
+# The program says itself what shells and `man` can know of it.
+"$program" man --out "$work/man"
+gzip --no-name --best "$work/man"/*.1
+put 644 usr/share/man/man1 "$work/man"/*.1.gz
+for shell in bash zsh fish; do "$program" completions $shell >"$work/$shell"; done
+install -D --mode=644 "$work/bash" "$root/usr/share/bash-completion/completions/tvsl"
+install -D --mode=644 "$work/zsh" "$root/usr/share/zsh/vendor-completions/_tvsl"
+install -D --mode=644 "$work/fish" "$root/usr/share/fish/vendor_completions.d/tvsl.fish"
 put 755 DEBIAN packaging/postinst packaging/prerm packaging/postrm
 echo /etc/tvsl/tvsl.toml >"$root/DEBIAN/conffiles"
 

@@ -227,3 +227,31 @@ fn the_shipped_model_and_configuration_belong_together() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains(&file.display().to_string()), "{out}");
 }
+
+#[test]
+fn bash_completes_subcommands_and_flags() {
+    let folder = folder();
+    let (code, script, _) = output(&mut tvsl(&folder, &["completions", "bash"]));
+    assert_eq!(code, 0);
+    write(&folder, "tvsl.bash", &script);
+    let completed = |word: &str, before: &str| {
+        let line = format!(
+            "source ./tvsl.bash; COMP_WORDS=({before} {word}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _tvsl tvsl {word} {before}; echo ${{COMPREPLY[@]}}"
+        );
+        output(Command::new("bash").args(["-c", &line]).current_dir(folder.path())).1
+    };
+    assert_eq!(completed("che", "tvsl").trim(), "check");
+    assert_eq!(completed("--clas", "tvsl check").trim(), "--classes");
+}
+
+#[test]
+fn every_subcommand_has_a_man_page() {
+    let folder = folder();
+    let (code, out, err) = output(&mut tvsl(&folder, &["man", "--out", "man"]));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    for page in ["tvsl", "tvsl-run", "tvsl-check", "tvsl-doctor", "tvsl-engine-build"] {
+        let text = fs::read_to_string(folder.path().join(format!("man/{page}.1"))).expect("a man page");
+        assert!(text.contains(".TH ") && text.contains(".SH SYNOPSIS"), "{page}");
+    }
+}

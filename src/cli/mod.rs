@@ -12,11 +12,12 @@ mod doctor;
 mod engine;
 mod eval;
 pub mod logging;
+mod pages;
 mod run;
 
 use crate::capture::CaptureError;
 use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, ModelNotFound, Origin};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ enum Command {
     Eval(eval::Arguments),
     Bench(bench::Arguments),
     Engine(engine::Arguments),
+    Completions(pages::Completions),
+    Man(pages::Man),
 }
 
 /// What every subcommand takes.
@@ -191,6 +194,8 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments, &common),
         Command::Eval(arguments) => eval::run(arguments, &common),
         Command::Engine(arguments) => engine::run(arguments, &common),
+        Command::Completions(arguments) => pages::completions(&arguments, CommandLine::command()),
+        Command::Man(arguments) => pages::man(&arguments, CommandLine::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -208,7 +213,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory;
         CommandLine::command().debug_assert();
     }
 
