@@ -1,6 +1,7 @@
 //! The command line of the real program: help, version, exit codes, where results and messages go.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -254,4 +255,18 @@ fn every_subcommand_has_a_man_page() {
         let text = fs::read_to_string(folder.path().join(format!("man/{page}.1"))).expect("a man page");
         assert!(text.contains(".TH ") && text.contains(".SH SYNOPSIS"), "{page}");
     }
+}
+
+#[test]
+fn the_sound_library_does_not_write_past_the_log() {
+    let folder = folder();
+    let parts = "camera.source = \"test\"\nmicrophone.alsa.device = \"nosuch\"\nmqtt.enabled = false\n";
+    let file = write(&folder, "away.toml", &format!("{parts}[service]\nstart_within = 0.0\n"));
+    let mut run = tvsl(&folder, &["run", "--config", &file, "--log-format", "json", "--log-level", "debug"]);
+    let mut run = run.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(run.stderr.take().expect("its log")).lines().map_while(Result::ok);
+    let told = lines.by_ref().take_while(|line| !line.contains("nosuch\\\"")).collect::<Vec<_>>();
+    run.kill().and_then(|()| run.wait()).expect("it ends");
+    assert!(told.iter().chain(&lines.collect::<Vec<_>>()).all(|line| line.starts_with('{')), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("ALSA: ")), "{told:?}");
 }

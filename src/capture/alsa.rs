@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Moment};
 
 use ::alsa::pcm::{Format, IO, PCM, State};
 
-use super::card::{Card, Level};
+use super::card::{Card, Level, logged};
 use super::ear::Ear;
 use super::error::CaptureError;
 use crate::clock::{Clock, Instant, SystemClock};
@@ -49,7 +49,7 @@ impl Alsa {
         let read = move || {
             let listening =
                 Listening { ear: Ear::new(card.rate, rate), card, channel, out: group, shared: reader };
-            listening.run(&device);
+            logged(|| listening.run(&device));
         };
         let thread = std::thread::Builder::new().name("microphone".into()).spawn(read);
         let thread = thread.map_err(|error| CaptureError::Thread("microphone", error.to_string()))?;

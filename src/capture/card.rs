@@ -56,12 +56,25 @@ fn formats() -> [Format; 3] {
     [Format::s16(), Format::s32(), Format::float()]
 }
 
+/// Does `act` with ALSA's own words in the log at level debug; unasked, it writes them raw to standard error.
+pub(super) fn logged<T>(act: impl FnOnce() -> T) -> T {
+    let words = ::alsa::Output::local_error_handler();
+    let done = act();
+    let words = words.map(|words| words.borrow().to_string()).unwrap_or_default();
+    words.lines().for_each(|line| tracing::debug!("ALSA: {line}"));
+    done
+}
+
 impl Card {
     /// Opens `settings.device` at the settings' rate, or at what it offers nearest `wanted`.
     ///
     /// # Errors
     /// [`CaptureError::Microphone`] with the devices that there are, or [`CaptureError::Setting`].
     pub fn open(settings: &config::Alsa, wanted: u32) -> Result<Card, CaptureError> {
+        logged(|| Self::opened(settings, wanted))
+    }
+
+    fn opened(settings: &config::Alsa, wanted: u32) -> Result<Card, CaptureError> {
         let failed = |error: ::alsa::Error| CaptureError::microphone(&settings.device, error);
         let name = CString::new(settings.device.as_str())
             .map_err(|_| setting("device holds a NUL character", "a name that `arecord -L` lists".into()))?;
