@@ -41,7 +41,7 @@ def test_training_lowers_the_loss_and_leaves_weights_log_and_checkpoint(config: 
     method = METHODS[config.method](torch.from_numpy(features.encoders.t))
     loss = lambda: sum(method.losses(v.float(), a.float(), present).values()).item()
     before = loss()
-    weights = train(replace(config, out=tmp_path, epochs=10, rate=3e-4))
+    weights = train(replace(config, out=tmp_path, epochs=10))
     method.load_state_dict(read_tensors(weights))
     assert loss() < before - 0.1
     assert (tmp_path / "last.pt").is_file() and list(tmp_path.glob("events.*"))
