@@ -43,6 +43,8 @@ pub mod picture;
 
 pub mod notify;
 
+pub mod heat;
+
 pub mod monitor;
 
 pub mod pipeline;

@@ -188,6 +188,11 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[camera]\nrate = -5", &["camera.rate: -5 is out of range"]),
     ("[camera]\nrate = nan", &["camera.rate: NaN is out of range"]),
+    ("[camera]\nthrottled_rate = -1", &["camera.throttled_rate: -1 is out of range"]),
+    (
+        "[service]\nstart_within = 300",
+        &["service.start_within: 300 is out of range, expected seconds from 0 to 240"],
+    ),
     ("[camera]\nrate = inf", &["camera.rate: inf is out of range"]),
     ("[camera.test]\nwidth = 0", &["camera.test.width: 0 is out of range, expected pixels from 16"]),
     ("[mqtt]\nport = 0", &["mqtt.port: 0 is out of range, expected a port from 1 to 65535"]),

@@ -103,9 +103,15 @@ fn a_changed_configuration_is_put_in_force_and_a_wrong_one_refused() {
     place.config(&format!("{text}[detection]\nclasses = [\"green\"]\n"));
     daemon.signal("HUP");
     daemon.messages.find(|line| line.contains("\"ended\":[{"));
+    // A changed file is read without being told, written in place or put there as editors do.
     place.config(&text);
-    daemon.signal("HUP");
     daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    let other = place.path("tvsl.toml~");
+    std::fs::write(&other, "camera.rate = \"many\"").expect("room for a file");
+    std::fs::rename(&other, place.path("tvsl.toml")).expect("renamed");
+    daemon.log.find(|line| line.contains("is refused"));
+    daemon.log.find(|line| line.contains("camera.rate"));
+    daemon.messages.find(|line| line.contains("\"event\":\"update\""));
     daemon.signal("TERM");
     assert!(daemon.end().success());
     let log = daemon.log.rest();

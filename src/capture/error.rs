@@ -36,6 +36,14 @@ pub enum CaptureError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A recording cannot be written.
+    #[error("{}: {reason}; name a new file, on a disk with room, with --out", path.display())]
+    Recording {
+        /// The file as it was given.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// GStreamer opened the source and reports that it does not work, or no longer.
     #[error("{origin}: {reason}; {cure}")]
     Media {
@@ -124,6 +132,10 @@ impl CaptureError {
         Self::File { path: path.to_owned(), reason: reason.to_string() }
     }
 
+    pub(super) fn recording(path: &Path, reason: impl ToString) -> Self {
+        Self::Recording { path: path.to_owned(), reason: reason.to_string() }
+    }
+
     pub(super) fn element(name: &str) -> Self {
         Self::Element { element: name.to_owned(), package: package_of(name).to_owned() }
     }
@@ -132,9 +144,10 @@ impl CaptureError {
 /// The Debian package (or Jetson's) that holds an element used here.
 fn package_of(element: &str) -> &'static str {
     match element {
-        "v4l2src" | "rtspsrc" | "videoflip" => "gstreamer1.0-plugins-good",
+        "v4l2src" | "rtspsrc" | "videoflip" | "matroskamux" => "gstreamer1.0-plugins-good",
         "nvarguscamerasrc" | "nvvidconv" => "nvidia-l4t-gstreamer",
-        "capsfilter" | "fakesink" | "filesrc" => "libgstreamer1.0-0",
+        "avenc_ffv1" => "gstreamer1.0-libav",
+        "capsfilter" | "fakesink" | "filesrc" | "filesink" => "libgstreamer1.0-0",
         _ => "gstreamer1.0-plugins-base",
     }
 }

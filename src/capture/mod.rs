@@ -12,6 +12,7 @@ mod flash;
 mod list;
 mod media;
 mod rate;
+mod recorder;
 mod resample;
 mod sources;
 
@@ -24,6 +25,7 @@ use gstreamer as gst;
 
 pub use error::CaptureError;
 pub use list::{CameraFound, MicrophoneFound, Mode, cameras, microphones};
+pub use recorder::Recorder;
 
 use crate::clock::Instant;
 use crate::config::{self, CameraSource, MicrophoneSource};

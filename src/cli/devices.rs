@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 
 /// Everything that was found.
 #[derive(Serialize)]
-struct Devices {
+pub(super) struct Devices {
     cameras: Vec<CameraFound>,
     microphones: Vec<MicrophoneFound>,
     gpus: Vec<Gpu>,
@@ -43,15 +43,20 @@ struct EngineFound {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     common.log_errors_only()?;
+    let devices = found(common)?;
+    super::print(&if arguments.json { super::json(&devices)? } else { devices.table() })
+}
+
+/// Looks for everything.
+pub(super) fn found(common: &Common) -> Result<Devices, Failure> {
     // The only thing it needs of a configuration is where a library may lie; a wrong one is no obstacle.
     let config = common.find().map(|(config, _)| config).unwrap_or_default();
-    let devices = Devices {
+    Ok(Devices {
         cameras: capture::cameras().map_err(Failure::failed)?,
         microphones: capture::microphones(),
         gpus: Device::first().and_then(|device| device.gpu()).into_iter().collect(),
         engines: engines(&config.engine),
-    };
-    super::print(&if arguments.json { super::json(&devices)? } else { devices.table() })
+    })
 }
 
 fn engines(config: &config::Engine) -> Vec<EngineFound> {

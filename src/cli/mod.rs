@@ -13,6 +13,9 @@ mod engine;
 mod eval;
 pub mod logging;
 mod pages;
+mod record;
+mod replay;
+mod report;
 mod run;
 
 use crate::capture::CaptureError;
@@ -42,6 +45,9 @@ Examples:
   tvsl check --model                 also load the model, which takes a second
   tvsl devices                       which cameras, microphones and GPUs there are
   tvsl doctor                        what does not work here, and the cure
+  tvsl record --seconds 30           keep what it sees and hears, in recording.mkv
+  tvsl replay recording.mkv          judge that again, the same way each time
+  tvsl report                        a bundle for support, without secrets
   tvsl annotate clip.mp4 --out DIR   what sounds where in a recording
   tvsl eval scenes.json              how right the model is on labelled scenes
   tvsl bench                         how fast it is on this machine
@@ -69,6 +75,9 @@ enum Command {
     Check(check::Arguments),
     Devices(devices::Arguments),
     Doctor(doctor::Arguments),
+    Report(report::Arguments),
+    Record(record::Arguments),
+    Replay(replay::Arguments),
     Annotate(annotate::Arguments),
     Eval(eval::Arguments),
     Bench(bench::Arguments),
@@ -98,8 +107,12 @@ impl Common {
 
     /// Reads the configuration, without a word to the log.
     fn find(&self) -> Result<(Config, Origin), ConfigError> {
-        let environment = std::env::var_os("TVSL_CONFIG").map(PathBuf::from);
-        Config::find(self.config.as_deref(), environment.as_deref())
+        Config::find(self.config.as_deref(), environment().as_deref())
+    }
+
+    /// Where the configuration is.
+    fn origin(&self) -> Origin {
+        Config::origin(self.config.as_deref(), environment().as_deref())
     }
 
     /// Starts the log for a command whose report says everything: only errors, unless more is asked for.
@@ -107,6 +120,11 @@ impl Common {
         let (level, format) = (LogLevel::Error, LogFormat::Auto);
         logging::start(&self.logging, &config::Log { level, format })
     }
+}
+
+/// The file that the environment names.
+fn environment() -> Option<PathBuf> {
+    std::env::var_os("TVSL_CONFIG").map(PathBuf::from)
 }
 
 /// Why a subcommand ended without doing its work; decides the exit code.
@@ -190,6 +208,9 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &common),
         Command::Devices(arguments) => devices::run(arguments, &common),
         Command::Doctor(arguments) => doctor::run(arguments, &common),
+        Command::Report(arguments) => report::run(arguments, &common),
+        Command::Record(arguments) => record::run(arguments, &common),
+        Command::Replay(arguments) => replay::run(arguments, &common),
         Command::Annotate(arguments) => annotate::run(arguments, &common),
         Command::Bench(arguments) => bench::run(arguments, &common),
         Command::Eval(arguments) => eval::run(arguments, &common),

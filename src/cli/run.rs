@@ -50,7 +50,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             let again = common.clone();
             let read_again =
                 move || again.find().map(|(config, _)| config.into()).map_err(|error| error.to_string());
-            pipeline::serve(&config, analysis, &clock, arguments.stdout, read_again).map_err(ended)
+            let file = origin.file().map(Into::into);
+            pipeline::serve(&config, analysis, &clock, arguments.stdout, file, read_again).map_err(ended)
         }
     }
 }

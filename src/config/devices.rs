@@ -24,6 +24,9 @@ pub struct Camera {
     /// Pictures analysed in a second, at most; above 0.
     #[serde(deserialize_with = "value::rate")]
     pub rate: f64,
+    /// Pictures analysed in a second, at most, while the machine slows itself down; 0: as many as ever.
+    #[serde(deserialize_with = "value::limit_or_zero")]
+    pub throttled_rate: f64,
     /// A live camera that delivers no picture for so long is taken down and opened again.
     #[serde(deserialize_with = "value::stall")]
     pub stall: Duration,

@@ -21,6 +21,16 @@ pub enum Origin {
     BuiltIn,
 }
 
+impl Origin {
+    /// The file; `None` for the built-in defaults.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Argument(file) | Self::Environment(file) | Self::Found(file) => Some(file),
+            Self::BuiltIn => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -35,16 +45,10 @@ impl Config {
     /// The usual places of a configuration file, in the order they are tried.
     pub const PLACES: [&str; 2] = ["tvsl.toml", "/etc/tvsl/tvsl.toml"];
 
-    /// Reads the first configuration there is of: `argument`, `environment` (the value of `TVSL_CONFIG`),
-    /// [`Config::PLACES`], the built-in defaults.
-    ///
-    /// # Errors
-    /// That file cannot be read or is wrong; a later place never hides a fault in an earlier one.
-    pub fn find(
-        argument: Option<&Path>,
-        environment: Option<&Path>,
-    ) -> Result<(Config, Origin), ConfigError> {
-        let origin = if let Some(file) = argument {
+    /// Where the configuration is: the first there is of `argument`, `environment` (the value of `TVSL_CONFIG`),
+    /// [`Config::PLACES`], the built-in defaults. Reads nothing.
+    pub fn origin(argument: Option<&Path>, environment: Option<&Path>) -> Origin {
+        if let Some(file) = argument {
             Origin::Argument(file.into())
         } else if let Some(file) = environment.filter(|file| !file.as_os_str().is_empty()) {
             Origin::Environment(file.into())
@@ -53,12 +57,19 @@ impl Config {
             Origin::Found(file.into())
         } else {
             Origin::BuiltIn
-        };
-        let config = match &origin {
-            Origin::Argument(file) | Origin::Environment(file) | Origin::Found(file) => Config::load(file)?,
-            Origin::BuiltIn => Config::default(),
-        };
-        Ok((config, origin))
+        }
+    }
+
+    /// Reads the configuration from where [`Config::origin`] finds it.
+    ///
+    /// # Errors
+    /// That file cannot be read or is wrong; a later place never hides a fault in an earlier one.
+    pub fn find(
+        argument: Option<&Path>,
+        environment: Option<&Path>,
+    ) -> Result<(Config, Origin), ConfigError> {
+        let origin = Self::origin(argument, environment);
+        Ok((origin.file().map_or_else(|| Ok(Config::default()), Config::load)?, origin))
     }
 }
 

@@ -190,6 +190,6 @@ impl Monitor {
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The service counts as started after this even if a device is still waited for.
-    #[serde(deserialize_with = "value::seconds")]
+    #[serde(deserialize_with = "value::start")]
     pub start_within: Duration,
 }

@@ -46,6 +46,10 @@ pub(super) fn rate_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Er
     number(d, 0.0, 1000.0, "pictures in a second (0: the camera's choice)")
 }
 
+pub(super) fn limit_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    number(d, 0.0, 1000.0, "pictures in a second (0: no limit)")
+}
+
 pub(super) fn side<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     whole(d, (16, 16_384), "pixels", None).map(|v| v as u32)
 }
@@ -99,6 +103,11 @@ pub(super) fn keep_alive<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D:
 
 pub(super) fn seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     number(d, 0.0, DAY, "seconds").map(Duration::from_secs_f64)
+}
+
+/// systemd gives the service 300 s to start.
+pub(super) fn start<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    number(d, 0.0, 240.0, "seconds").map(Duration::from_secs_f64)
 }
 
 pub(super) fn stall<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {

@@ -26,6 +26,8 @@ pub enum Part {
     Microphone,
     /// What runs the model.
     Engine,
+    /// The configuration file: degraded while a wrong one is refused and the one before is in force.
+    Configuration,
     /// The connection that the reports travel on.
     Broker,
 }
@@ -49,6 +51,7 @@ impl Part {
             Self::Camera => "camera",
             Self::Microphone => "microphone",
             Self::Engine => "engine",
+            Self::Configuration => "configuration",
             Self::Broker => "broker",
         }
     }

@@ -23,6 +23,8 @@ pub struct Progress {
     pub shed: Shed,
     /// Pictures that were not judged, because sound was away or judging was disabled.
     pub unjudged: u64,
+    /// Pictures that were left out because the machine slows itself down.
+    pub throttled: u64,
     /// Pictures and blocks of sound that the model failed on.
     pub failed: u64,
 }

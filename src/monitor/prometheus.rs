@@ -36,7 +36,11 @@ fn frames(page: &mut Page, figures: &Figures, now: Instant) {
     page.one("tvsl_frames_per_second", "gauge", "Pictures judged in a second, lately.", figures.rate(now));
     let name = "tvsl_frames_dropped_total";
     page.family(name, "counter", "Pictures that were not judged, by cause.");
-    let causes = [("slow", progress.shed.frames), ("sense_away", progress.unjudged)];
+    let causes = [
+        ("slow", progress.shed.frames),
+        ("sense_away", progress.unjudged),
+        ("throttled", progress.throttled),
+    ];
     causes.iter().for_each(|(cause, count)| page.sample(name, &[("cause", cause)], *count as f64));
     let samples = progress.shed.samples as f64;
     page.one(
@@ -126,8 +130,14 @@ fn machine(page: &mut Page, host: &Host) {
         }
     }
     page.family("tvsl_temperature_celsius", "gauge", "How hot the machine is, by sensor.");
-    for (sensor, degrees) in &host.temperatures {
+    for (sensor, degrees) in &host.heat.temperatures {
         page.sample("tvsl_temperature_celsius", &[("sensor", sensor)], *degrees);
+    }
+    let throttled = f64::from(!host.heat.throttled.is_empty());
+    page.one("tvsl_throttled", "gauge", "1 while the machine slows itself down.", throttled);
+    if let Some(mode) = &host.heat.power_mode {
+        page.family("tvsl_power_mode", "gauge", "The machine's power mode; always 1.");
+        page.sample("tvsl_power_mode", &[("mode", mode)], 1.0);
     }
 }
 

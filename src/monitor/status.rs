@@ -45,6 +45,7 @@ struct Frames {
     waiting: usize,
     dropped_too_slow: u64,
     not_judged: u64,
+    throttled: u64,
     failed: u64,
 }
 
@@ -89,6 +90,7 @@ impl<'a> Status<'a> {
                 waiting: progress.load.frames,
                 dropped_too_slow: progress.shed.frames,
                 not_judged: progress.unjudged,
+                throttled: progress.throttled,
                 failed: progress.failed,
             },
             sound: Sound {

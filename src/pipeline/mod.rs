@@ -5,6 +5,7 @@
 //! beside it.
 
 mod device;
+mod edited;
 mod lifecycle;
 mod live;
 mod outlet;
@@ -13,6 +14,7 @@ mod remember;
 mod serve;
 mod stop;
 mod supervise;
+mod throttle;
 mod vigil;
 
 pub use reload::{Change, Reloaded};

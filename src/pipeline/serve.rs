@@ -1,6 +1,7 @@
 //! The daemon: signals and the broker on this thread, analysis on one of its own.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -8,6 +9,7 @@ use std::thread;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::analysis::Analysis;
@@ -17,6 +19,7 @@ use crate::message::{Info, Settings};
 use crate::monitor::{self, Monitor};
 use crate::publish::{Teller, mqtt};
 
+use super::edited::{Edited, LOOK, Mark};
 use super::outlet::Outlet;
 use super::reload::Inbox;
 use super::remember::{remember, restore};
@@ -43,8 +46,8 @@ pub enum ServeError {
 }
 
 /// Runs the daemon until its recording is over or it is told to stop (SIGTERM, SIGINT; a second signal
-/// stops at once). On SIGHUP `read_again` reads the configuration anew. Messages go to the broker and, with
-/// `stdout`, to standard output as JSON lines.
+/// stops at once). On SIGHUP, and when `file` has changed, `read_again` reads the configuration anew. Messages go to
+/// the broker and, with `stdout`, to standard output as JSON lines.
 ///
 /// # Errors
 /// The pipeline gave up, or the system refuses a thread or a signal handler.
@@ -53,13 +56,14 @@ pub fn serve(
     mut analysis: Analysis,
     clock: &dyn Clock,
     stdout: bool,
+    file: Option<PathBuf>,
     read_again: impl Fn() -> Reloaded + Send + 'static,
 ) -> Result<(), ServeError> {
     let system = |what| move |error| ServeError::System { what, error };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(system("an event loop"))?;
     let stop = Arc::new(Stop::default());
     let inbox = Arc::new(Inbox::default());
-    let signals = async { watch_signals(Arc::clone(&stop), Arc::clone(&inbox), read_again) };
+    let signals = async { watch_signals(Arc::clone(&stop), Arc::clone(&inbox), file, read_again) };
     runtime.block_on(signals).map_err(system("signal handlers"))?;
     let number = fastrand::u32(..);
     let layers = restore(config, &mut analysis);
@@ -118,22 +122,35 @@ impl Drop for Done {
     }
 }
 
-/// SIGHUP reads the configuration again. The first SIGTERM or SIGINT asks to stop, the second stops at once.
+/// SIGHUP, or a change of the file, reads the configuration again. The first SIGTERM or SIGINT asks to stop, the second stops at once.
 fn watch_signals(
     stop: Arc<Stop>,
     inbox: Arc<Inbox>,
+    file: Option<PathBuf>,
     read_again: impl Fn() -> Reloaded + Send + 'static,
 ) -> io::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mark = move || file.as_deref().and_then(Mark::of);
+    let mut edited = Edited::default();
+    edited.read(mark());
     tokio::spawn(async move {
-        let mut signals = 0;
+        let (mut signals, mut looks) = (0, interval(LOOK));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hang_up.recv() => {
+                    edited.read(mark());
                     inbox.put(read_again());
+                    continue;
+                }
+                _ = looks.tick() => {
+                    if edited.look(mark()) {
+                        info!("the configuration file has changed");
+                        inbox.put(read_again());
+                    }
                     continue;
                 }
             }

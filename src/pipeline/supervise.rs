@@ -18,7 +18,7 @@ use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
 use crate::frame::Frame;
 use crate::geometry::Size;
-use crate::message::{Composer, Health, Message, Moment};
+use crate::message::{Composer, Health, HealthState, Message, Moment};
 use crate::model::{Model, ModelError};
 use crate::monitor::Progress;
 use crate::notify::Notifier;
@@ -27,6 +27,7 @@ use crate::window::Pairing;
 
 use super::Stop;
 use super::reload::{Change, Layers};
+use super::throttle::Throttle;
 
 /// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
 const TURN: Duration = Duration::from_millis(100);
@@ -105,7 +106,7 @@ pub(super) fn run_as(
 }
 
 /// Analyses the recording that the configuration names as fast as it can. All stamps are seconds of the
-/// recording, in messages too.
+/// recording, in messages too, and the same recording is told in the same words each time.
 ///
 /// # Errors
 /// As [`run`].
@@ -117,7 +118,7 @@ pub fn replay(
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
     let layers = Layers { file: config.clone(), overrides: Overrides::default() };
-    run_at(Pace::Fast, fastrand::u32(..), layers, analysis, clock, stop, observer)
+    run_at(Pace::Fast, 0, layers, analysis, clock, stop, observer)
 }
 
 fn run_at(
@@ -147,6 +148,7 @@ fn run_at(
         analysed,
         failures,
         progress: Progress::default(),
+        throttle: Throttle::default(),
         latest,
     };
     supervisor.run()
@@ -169,12 +171,14 @@ struct Supervisor<'a> {
     analysed: u64,
     failures: u32,
     progress: Progress,
+    throttle: Throttle,
     /// When the last frame was captured.
     latest: Instant,
 }
 
 impl Supervisor<'_> {
     fn run(mut self) -> Result<(), PipelineError> {
+        self.tell_configuration(HealthState::Ok, "");
         let result = match self.pace {
             Pace::Live => self.watch(),
             Pace::Realtime | Pace::Fast => self.play(),
@@ -222,7 +226,11 @@ impl Supervisor<'_> {
         let message = self.composer.compose(&analysed, moment);
         self.observer.analysed(&analysed);
         let frames = self.analysed;
-        let line = || status_line(frames, message.as_ref()) + &self.refused;
+        let slowed = match self.throttle.why() {
+            "" => String::new(),
+            why => format!("; slowed down: {why}"),
+        };
+        let line = || status_line(frames, message.as_ref()) + &slowed + &self.refused;
         self.notifier.status(self.clock.now(), line);
         message.into_iter().for_each(|message| self.observer.message(message));
         Ok(())

@@ -68,6 +68,7 @@ pub fn camera(source: CameraSource) -> config::Camera {
         lens: config::Config::default().camera.lens,
         source,
         rate: f64::INFINITY,
+        throttled_rate: 0.0,
         stall: Duration::from_secs(5),
         frozen: Duration::ZERO,
         v4l2: config::V4l2 { device: "/dev/video-none".into(), width: 0, height: 0, framerate: 0.0 },

@@ -38,7 +38,7 @@ enum Verdict {
 
 /// What was found in one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Check {
+pub(super) struct Check {
     stage: &'static str,
     verdict: Verdict,
     found: String,
@@ -92,15 +92,28 @@ impl Check {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     common.log_errors_only()?;
+    let mut report = Report { json: arguments.json, checks: Vec::new() };
+    let wrong = look(common, &mut report)?;
+    report.finish(wrong)
+}
+
+/// Every check; tells nothing itself.
+pub(super) fn checks(common: &Common) -> Result<Vec<Check>, Failure> {
+    let mut report = Report { json: true, checks: Vec::new() };
+    look(common, &mut report)?;
+    Ok(report.checks)
+}
+
+/// Looks at everything; tells whether the configuration is wrong.
+fn look(common: &Common, report: &mut Report) -> Result<bool, Failure> {
     let found = common.find();
     let wrong = found.is_err();
-    let mut report = Report { json: arguments.json, checks: Vec::new() };
     match found {
-        Ok((config, origin)) => examine(&config, &origin, &mut report)?,
+        Ok((config, origin)) => examine(&config, &origin, report)?,
         Err(error) => report.add(configuration_error(&error))?,
     }
     host::checks().into_iter().try_for_each(|check| report.add(check))?;
-    report.finish(wrong)
+    Ok(wrong)
 }
 
 fn configuration_error(error: &ConfigError) -> Check {

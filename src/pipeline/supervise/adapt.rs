@@ -6,7 +6,7 @@ use super::super::live::Live;
 use super::super::reload::{Change, Changes, Layers, Reloaded};
 use super::Supervisor;
 use crate::config::Config;
-use crate::message::Wish;
+use crate::message::{Health, HealthState, Part, Wish};
 use crate::queue::{Receiver, Sender};
 
 /// Live devices, and the queue between them and the analysis.
@@ -45,14 +45,19 @@ impl Supervisor<'_> {
             Ok(changes) => self.renew(&changes, devices),
             Err(why) => {
                 error!("the changed configuration is refused, the one before stays in force:\n{why}");
-                self.refused = format!("; refused: {}", why.lines().next().unwrap_or_default());
+                let first = why.lines().next().unwrap_or_default();
+                self.refused = format!("; refused: {first}");
+                self.tell_configuration(HealthState::Degraded, first);
             }
         }
     }
 
     /// Opens anew what a new configuration concerns.
     fn renew(&mut self, changes: &Changes, devices: Option<&mut Devices>) {
-        (self.config, self.refused) = (self.layers.merged(), String::new());
+        self.config = self.layers.merged();
+        if !std::mem::take(&mut self.refused).is_empty() {
+            self.tell_configuration(HealthState::Ok, "");
+        }
         if let (true, Some(devices)) = (changes.camera || changes.microphone, devices) {
             let (wanted, now) = (self.wanted(), self.clock.now());
             let Devices { live, sender, receiver } = devices;
@@ -63,6 +68,13 @@ impl Supervisor<'_> {
         if !changes.later.is_empty() {
             warn!(sections = ?changes.later, "these sections take effect at the next start only");
         }
+    }
+
+    /// Tells whether the configuration file is in force.
+    pub(super) fn tell_configuration(&mut self, state: HealthState, reason: &str) {
+        let moment = self.moment();
+        let since = moment.unix(moment.now);
+        self.observer.health(Health { part: Part::Configuration, state, reason: reason.into(), since });
     }
 
     /// Grants a subscriber's wish, or says why not.

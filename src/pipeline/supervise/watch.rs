@@ -1,11 +1,13 @@
 //! Live devices: lost and found for months.
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::super::live::Live;
+use super::super::throttle::Turn;
 use super::adapt::Devices;
 use super::{PipelineError, Supervisor};
 use crate::clock::Instant;
+use crate::heat::Heat;
 use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
@@ -24,16 +26,19 @@ impl Supervisor<'_> {
             let lost = live.tend(self.clock.now(), &receiver)?;
             let lost = self.receive(&receiver, &mut live, &mut pairing)? || lost;
             while let Some(frame) = pairing.next(self.clock.now()) {
-                if live.whole() {
+                if !live.whole() {
+                    self.progress.unjudged += 1;
+                } else if self.throttle.admits(frame.captured, self.config.camera.throttled_rate) {
                     self.judge(&frame)?;
                 } else {
-                    self.progress.unjudged += 1;
+                    self.progress.throttled += 1;
                 }
             }
             if lost {
                 self.finish_tracks();
             }
             self.tell(&mut live, began);
+            self.spare();
             self.turned(&receiver);
             self.adapt(Some(Devices { live: &mut live, sender: &sender, receiver: &receiver }));
         }
@@ -42,6 +47,18 @@ impl Supervisor<'_> {
             info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
         }
         Ok(())
+    }
+
+    /// Asks less of a machine that slows itself down.
+    fn spare(&mut self) {
+        match self.throttle.look(self.clock.now(), || Heat::read().throttled) {
+            Some(Turn::Slower) => {
+                let (rate, why) = (self.config.camera.throttled_rate, self.throttle.why());
+                warn!(rate, "this machine slows itself down: {why}; fewer pictures are analysed");
+            }
+            Some(Turn::Normal) => info!("this machine runs at its speed again"),
+            None => {}
+        }
     }
 
     /// Takes what comes within a turn; tells whether a sense was lost.

@@ -1,0 +1,175 @@
+//! A recording of what camera and microphone delivered, to be played again: Matroska with pictures that lost nothing
+//! (FFV1) and samples as they were, each with the time of its capture, to the millisecond.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::error::CaptureError;
+use super::sources::{chain, make};
+use crate::clock::Instant;
+use crate::frame::{Frame, Samples};
+use crate::geometry::Size;
+
+/// Most bytes that wait to be written: a machine that falls behind by more is too slow to record.
+const MOST_WAITING: u64 = 256 << 20;
+/// The longest that the last bytes may take to the disk.
+const CLOSE: gst::ClockTime = gst::ClockTime::from_seconds(20);
+
+/// A recording under way; it begins with the first picture.
+pub struct Recorder {
+    path: PathBuf,
+    pipeline: gst::Pipeline,
+    pictures: gst_app::AppSrc,
+    sound: Option<gst_app::AppSrc>,
+    size: Option<Size>,
+    began: Option<Instant>,
+    last: Instant,
+}
+
+impl Recorder {
+    /// A new file at `path` that only its owner can read; with sound of `rate` samples in a second, if any.
+    ///
+    /// # Errors
+    /// The file is there already or cannot be written, or a plug-in is missing.
+    pub fn create(path: &Path, rate: Option<u32>) -> Result<Self, CaptureError> {
+        super::init()?;
+        let (encoder, muxer, sink) = (make("avenc_ffv1")?, make("matroskamux")?, make("filesink")?);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        opened.map_err(|error| CaptureError::recording(path, error))?;
+        sink.set_property("location", path.to_string_lossy().as_ref());
+        let pipeline = gst::Pipeline::new();
+        let pictures = source();
+        chain(pipeline.upcast_ref(), &[pictures.clone().upcast(), encoder, muxer.clone(), sink])?;
+        let sound = rate.map(|rate| {
+            let sound = source();
+            sound.set_caps(Some(&samples(rate)));
+            let linked =
+                pipeline.add(&sound).and_then(|()| sound.link_pads(Some("src"), &muxer, Some("audio_%u")));
+            linked.map(|()| sound)
+        });
+        let sound = sound.transpose().map_err(|error| CaptureError::GStreamer(error.to_string()))?;
+        let path = path.to_owned();
+        let recorder = Self { path, pipeline, pictures, sound, size: None, began: None, last: Instant::ZERO };
+        recorder.pipeline.set_state(gst::State::Playing).map_err(|_| recorder.trouble())?;
+        Ok(recorder)
+    }
+
+    /// Takes a picture.
+    ///
+    /// # Errors
+    /// It is not of the size of the first, or writing fails or falls behind.
+    pub fn see(&mut self, frame: &Frame) -> Result<(), CaptureError> {
+        let size = *self.size.get_or_insert_with(|| {
+            self.pictures.set_caps(Some(&picture(frame.size)));
+            frame.size
+        });
+        if frame.size != size {
+            let words = format!("the pictures changed from {size:?} to {:?}", frame.size);
+            return Err(CaptureError::recording(&self.path, words));
+        }
+        let began = *self.began.get_or_insert(frame.captured);
+        self.last = frame.captured;
+        let pixels =
+            frame.rgb.as_chunks::<3>().0.iter().flat_map(|[red, green, blue]| [*blue, *green, *red, 0]);
+        self.push(&self.pictures, pixels.collect(), frame.captured.since(began))
+    }
+
+    /// Takes sound; what lies before the first picture is left out.
+    ///
+    /// # Errors
+    /// Writing fails or falls behind.
+    pub fn hear(&mut self, block: &Samples) -> Result<(), CaptureError> {
+        let Some((sound, began)) = self.sound.as_ref().zip(self.began) else { return Ok(()) };
+        if block.captured < began {
+            return Ok(());
+        }
+        let bytes = block.mono.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        self.push(sound, bytes, block.captured.since(began))
+    }
+
+    /// From the first picture to the last.
+    pub fn length(&self) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| self.last.since(began))
+    }
+
+    /// Bytes in the file so far.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |about| about.len())
+    }
+
+    /// Size of the pictures; `None` before the first.
+    pub fn size(&self) -> Option<Size> {
+        self.size
+    }
+
+    /// Writes what waits, and the index.
+    ///
+    /// # Errors
+    /// Writing fails, or takes longer than 20 s.
+    pub fn finish(self) -> Result<(), CaptureError> {
+        for source in [Some(&self.pictures), self.sound.as_ref()].into_iter().flatten() {
+            source.end_of_stream().map_err(|_| self.trouble())?;
+        }
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(CLOSE, &ends));
+        match end.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Eos(_)) => Ok(()),
+            Some(gst::MessageView::Error(error)) => {
+                Err(CaptureError::recording(&self.path, error.error().message()))
+            }
+            _ => Err(CaptureError::recording(&self.path, "the disk does not take it in time")),
+        }
+    }
+
+    fn push(&self, source: &gst_app::AppSrc, bytes: Vec<u8>, at: Duration) -> Result<(), CaptureError> {
+        if source.current_level_bytes() > MOST_WAITING {
+            let words = "this machine is too slow to record so much; set a lower [camera] rate";
+            return Err(CaptureError::recording(&self.path, words));
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(bytes);
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(gst::ClockTime::try_from(at).ok());
+        }
+        source.push_buffer(buffer).map(drop).map_err(|_| self.trouble())
+    }
+
+    /// What the pipeline reports.
+    fn trouble(&self) -> CaptureError {
+        let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+        match error.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(error)) => {
+                CaptureError::recording(&self.path, error.error().message())
+            }
+            _ => CaptureError::recording(&self.path, "GStreamer stopped writing"),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.pipeline.set_state(gst::State::Null).ok();
+    }
+}
+
+fn source() -> gst_app::AppSrc {
+    gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(MOST_WAITING).build()
+}
+
+/// FFV1 keeps red, green and blue as they are in this order only.
+fn picture(size: Size) -> gst::Caps {
+    let caps = gst::Caps::builder("video/x-raw").field("format", "BGRx");
+    let caps = caps.field("width", size.width as i32).field("height", size.height as i32);
+    // Pictures come when they come.
+    caps.field("framerate", gst::Fraction::new(0, 1)).build()
+}
+
+fn samples(rate: u32) -> gst::Caps {
+    let caps = gst::Caps::builder("audio/x-raw").field("format", "F32LE").field("layout", "interleaved");
+    caps.field("rate", rate as i32).field("channels", 1).build()
+}

@@ -1,0 +1,118 @@
+//! `tvsl record`: what the device sees and hears, in a file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Common, Failure};
+use crate::capture::{self, Pace, Recorder, Wanted};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, MicrophoneSource};
+use crate::geometry::{Fit, Size};
+use crate::model::Manifest;
+use crate::pipeline::Stop;
+use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
+
+/// Record what the device sees and hears
+///
+/// For `tvsl replay`. Opens the configured camera and microphone itself: stop the service first. Pictures and sound are kept as the
+/// model is given them, without loss, in a Matroska file that only its owner can read. It stops at --seconds or
+/// --megabytes, whichever comes first, or at Ctrl-C. The service never records.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// File for the recording, which must not be there yet
+    #[arg(long, value_name = "FILE", default_value = "recording.mkv")]
+    out: PathBuf,
+    /// Longest time to record
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Largest size of the file
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    megabytes: u32,
+    /// Keep pictures at the camera's size, to try another model with them: a larger file
+    #[arg(long)]
+    full_size: bool,
+}
+
+pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    let (config, _) = common.settings()?;
+    let wanted = wanted(&config, arguments.full_size)?;
+    let pace = Pace::of(&config.camera);
+    let (sender, receiver) = queue::bounded(Limits::default(), pace.policy());
+    let heard = config.microphone.source != MicrophoneSource::None;
+    capture::init().map_err(Failure::failed)?;
+    let stop = Arc::new(Stop::default());
+    stop_at_signals(Arc::clone(&stop))?;
+    let mut recorder =
+        Recorder::create(&arguments.out, heard.then_some(wanted.rate)).map_err(Failure::failed)?;
+    let capture = capture::start(&config.camera, &config.microphone, &wanted, pace, sender);
+    let taken = capture.map_err(Failure::capture).and_then(|capture| {
+        eprintln!("tvsl: recording picture and sound; Ctrl-C stops");
+        let taken = take(&mut recorder, &receiver, &stop, &arguments);
+        drop((receiver, capture)); // in this order: senders that wait for room are let go first
+        taken
+    });
+    let Some(Size { width, height }) = recorder.size() else {
+        std::fs::remove_file(&arguments.out).ok();
+        return taken.and(Err(Failure::Failed("the camera delivered no picture; try `tvsl doctor`".into())));
+    };
+    let seconds = recorder.length().as_secs_f64();
+    recorder.finish().map_err(Failure::failed)?;
+    let (out, size) =
+        (arguments.out.display(), std::fs::metadata(&arguments.out).map_or(0, |file| file.len()));
+    let megabytes = size as f64 / 1e6;
+    super::print(&format!("{out}: {seconds:.1} s, pictures of {width} x {height}, {megabytes:.1} MB\n"))?;
+    taken
+}
+
+/// What the model wants, or pictures as they are.
+fn wanted(config: &Config, full_size: bool) -> Result<Wanted, Failure> {
+    let manifest = Manifest::read(&config.model_dir()?).map_err(Failure::configuration)?;
+    let (rate, image) = (manifest.audio.sample_rate, manifest.image);
+    let whole = |size: Size| Fit { rows: 1, columns: 1, input: size, picture: size, left: 0, top: 0 };
+    let fitting = move |size| if full_size { whole(size) } else { image.fit(size) };
+    Ok(Wanted { fitting: Arc::new(fitting), rate })
+}
+
+/// Takes what comes, up to one of the bounds.
+fn take(
+    recorder: &mut Recorder,
+    receiver: &Receiver,
+    stop: &Stop,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
+    let clock = SystemClock::new();
+    let until = clock.now() + Duration::from_secs(arguments.seconds.into());
+    let most = u64::from(arguments.megabytes) * 1_000_000;
+    while !stop.asked() && clock.now() < until && recorder.bytes() < most {
+        match receiver.recv(Duration::from_millis(100)) {
+            Ok(Sensed::Frame(frame)) => recorder.see(&frame).map_err(Failure::failed)?,
+            Ok(Sensed::Sound(block)) => recorder.hear(&block).map_err(Failure::failed)?,
+            Ok(Sensed::Fault(sense, error)) => {
+                return Err(Failure::Failed(format!("the {sense} broke off: {error}")));
+            }
+            Ok(Sensed::End(Sense::Camera)) | Err(Empty::Closed) => break,
+            Ok(Sensed::End(Sense::Microphone)) | Err(Empty::TimedOut) => {}
+        }
+    }
+    Ok(())
+}
+
+/// SIGINT and SIGTERM end the recording, and leave it whole.
+fn stop_at_signals(stop: Arc<Stop>) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let listen = async { Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) };
+    let (mut interrupt, mut terminate) =
+        runtime.block_on(listen).map_err(|error: std::io::Error| Failure::failed(error))?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        });
+        stop.ask();
+    });
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `tvsl replay`: a recording judged again, the same way each time.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Common, Failure};
+use crate::analysis::Analysis;
+use crate::clock::SystemClock;
+use crate::config::{CameraSource, MicrophoneSource};
+use crate::message::Message;
+use crate::model::Model;
+use crate::pipeline::{self, Observer, Stop};
+use crate::{capture, engine};
+
+/// Judge a recording again, the same way each time
+///
+/// Judges what `tvsl record` kept with the settings and the model of now, and prints what `run --stdout` would, one JSON object a line, as fast as it can. Times are seconds of the recording.
+/// The same recording, configuration and model give the same bytes each time; every picture of the recording is
+/// judged, whatever [camera] rate says. Opens no device and no connection.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The recording; or any clip with sound
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    let (mut config, _) = common.settings()?;
+    config.camera.source = CameraSource::File;
+    config.camera.file.path = arguments.file;
+    config.camera.file.repeat = false;
+    config.camera.rate = f64::INFINITY;
+    config.microphone.source = MicrophoneSource::Media;
+    capture::init().map_err(Failure::failed)?;
+    let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
+    let model = Model::configured(&config.model_dir()?, engine.as_ref(), &config);
+    let analysis =
+        Analysis::new(model.map_err(Failure::configuration)?, &config).map_err(Failure::configuration)?;
+    let mut lines = Lines { out: BufWriter::new(io::stdout()), failed: None };
+    let (clock, stop) = (SystemClock::new(), Stop::default());
+    pipeline::replay(&config, analysis, &clock, &stop, &mut lines).map_err(Failure::failed)?;
+    match lines.failed.or(lines.out.flush().err()) {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes every message, up to the first failure.
+struct Lines {
+    out: BufWriter<Stdout>,
+    failed: Option<io::Error>,
+}
+
+impl Observer for Lines {
+    fn message(&mut self, message: Message) {
+        if self.failed.is_none() {
+            let written = serde_json::to_writer(&mut self.out, &message).map_err(io::Error::from);
+            self.failed = written.and_then(|()| self.out.write_all(b"\n")).err();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The support bundle tells what helps, and never a secret that was planted.
+
+mod daemon;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use daemon::Place;
+use serde_json::Value;
+
+fn report(config: &Path, out: &Path, state: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.arg("--config").arg(config).args(["report", "--out"]).arg(out);
+    command.env("STATE_DIRECTORY", state).env_remove("TVSL_LOG").output().expect("the program runs")
+}
+
+/// Names and texts of the bundle's files.
+fn unpacked(bundle: &Path) -> BTreeMap<String, String> {
+    let file = std::fs::File::open(bundle).expect("a bundle");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    let entries = archive.entries().expect("a tar");
+    let read = |entry: std::io::Result<tar::Entry<_>>| {
+        let mut entry = entry.expect("a whole entry");
+        let (mut text, name) = (String::new(), entry.path().expect("a name").display().to_string());
+        entry.read_to_string(&mut text).expect("text");
+        (name.strip_prefix("tvsl-report/").expect("one folder").to_owned(), text)
+    };
+    entries.map(read).collect()
+}
+
+const PLANTED: [&str; 5] = ["wachtmeister", "geheim-7", "blau&gelb", "hinter-der-tuer", "schluessel.txt"];
+
+#[test]
+fn a_bundle_tells_what_helps_and_no_planted_secret() {
+    let place = Place::new();
+    let password = place.path("schluessel.txt");
+    std::fs::write(&password, "blau&gelb\n").expect("room for a file");
+    std::fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).expect("its owner");
+    // The state repeats a secret, as a careless log line would.
+    std::fs::write(place.path("settings-test.json"), "{\"said\": \"hinter-der-tuer\"}")
+        .expect("room for a file");
+    let config = place.config(&format!(
+        "[camera]\nsource = \"rtsp\"\nrate = 7.5\nrtsp.url = \"rtsp://wachtmeister:geheim-7@127.0.0.1:1/s\"\n\
+         pipeline.launch = \"souphttpsrc user-id=wachtmeister user-pw=hinter-der-tuer ! identity\"\n\
+         [microphone]\nsource = \"media\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = 1\nusername = \"wachtmeister\"\npassword_file = \"{}\" # geheim-7\n",
+        password.display()
+    ));
+    let (out, folder) = (place.path("bundle.tar.gz"), place.path(""));
+    let output = report(&config, &out, &folder);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::metadata(&out).expect("a bundle").permissions().mode() & 0o777, 0o600);
+    let files = unpacked(&out);
+    for (name, text) in &files {
+        for secret in PLANTED {
+            assert!(!text.contains(secret), "{secret} stands in {name}:\n{text}");
+        }
+    }
+    let json = |name: &str| serde_json::from_str::<Value>(&files[name]).expect("JSON");
+    assert_eq!(json("configuration.json")["camera"]["rate"], 7.5);
+    assert_eq!(json("configuration.json")["camera"]["rtsp"]["url"], "rtsp://***@127.0.0.1:1/s");
+    assert!(
+        json("doctor.json").as_array().is_some_and(|checks| checks.iter().any(|c| c["stage"] == "camera"))
+    );
+    assert!(json("devices.json")["engines"].is_array());
+    assert_eq!(json("settings.json")["said"], "***");
+    assert!(files["about.txt"].contains(env!("CARGO_PKG_VERSION")));
+    assert!(files["model.toml"].contains("name = \"tiny\""));
+    assert!(files["system.txt"].contains("Linux version"));
+    assert_eq!(report(&config, &out, &folder).status.code(), Some(1), "nothing is overwritten");
+}
+
+#[test]
+fn a_wrong_configuration_is_reported_without_the_lines_it_quotes() {
+    let place = Place::new();
+    let config = place
+        .config("[mqtt]\npassword = \"geheim-7\"\n[camera]\nrtsp.url = \"http://wachtmeister:geheim-7@x\"\n");
+    let out = place.path("bundle.tar.gz");
+    let output = report(&config, &out, &place.path(""));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = unpacked(&out);
+    assert!(files["doctor.json"].contains("mqtt.password"), "{}", files["doctor.json"]);
+    for (name, text) in &files {
+        assert!(!text.contains("geheim-7"), "{name}:\n{text}");
+    }
+}
