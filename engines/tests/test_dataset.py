@@ -6,7 +6,7 @@ from pathlib import Path
 import material
 import pytest
 
-from tvsl_engines import dataset
+from tvsl_engines import dataset, importer
 from tvsl_engines.dataset import Broken, Data
 from tvsl_engines.errors import DataError
 
@@ -27,6 +27,12 @@ def test_a_label_outside_the_classes_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "split.txt").write_text("a,dog\nb,dragon\n")
     with pytest.raises(DataError, match=r"split.txt:2: class 'dragon' is not one of the model's 4; expected one of bird, cat"):
         dataset.split(tmp_path / "split.txt", CLASSES)
+
+
+def test_a_model_takes_the_classes_of_a_split(tmp_path: Path) -> None:
+    (tmp_path / "split.txt").write_text('a,"female speech, woman speaking"\nb,dragon\nc,dragon\n')
+    assert importer.of_split(tmp_path / "split.txt") == [
+        {"name": "dragon", "prompt": "dragon"}, {"name": "female_speech_woman_speaking", "prompt": "female speech woman speaking"}]
 
 
 def test_lines_of_another_form_are_an_error(tmp_path: Path) -> None:
@@ -64,6 +70,12 @@ def test_vggss_and_the_duet_file(tmp_path: Path) -> None:
     assert duets[0].sources[0].boxes[0] == (0.1, 0.1, 0.5, 0.9) and duets[0].sources[1].boxes[0] == (0.6, 0.1, 1.0, 0.9)
     singles, _ = dataset.published(Data(tmp_path), tmp_path / "single.csv", tmp_path / "vggss.json", CLASSES)
     assert singles[0].sources[0].boxes == ((0.2, 0.1, 1.0, 0.9), (0, 0, 0.1, 0.1)) and singles[0].kind == "single"
+
+
+def test_boxes_cut_short_are_told(tmp_path: Path) -> None:
+    (tmp_path / "vggss.json").write_text('[{"file": "dog_0", "cla')
+    with pytest.raises(DataError, match="vggss.json: no JSON, or cut short"):
+        dataset.read_boxes(tmp_path / "vggss.json")
 
 
 def test_music_boxes_are_given_by_their_size(tmp_path: Path) -> None:

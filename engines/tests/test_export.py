@@ -85,6 +85,7 @@ def test_the_manifest_names_every_file(folder) -> None:
     listed = {entry["path"]: entry["sha256"] for entry in said["files"]}
     assert set(listed) == {path.name for path in folder.iterdir()} - {manifest.FILE}
     assert all(manifest.sha256(folder / name) == digest for name, digest in listed.items())
+    assert all((folder / name).stat().st_mode & 0o444 == 0o444 for name in listed), "the daemon's user reads them too"
     assert said["image"]["cells_max"] == 49 and said["audio"]["scale"] == 32768.0
     assert said["embedding"] == {"dimension": 32, "tokenizer": "clip"}
     assert said["classes"][0]["tokens"][0] == 49406 and said["classes"][0]["tokens"][-1] == 49407

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tvsl_engines.heads import Heads, norm
+from tvsl_engines.heads import SCALE, Heads, Scale, dials, norm
 
 D = 16
 
@@ -61,6 +61,21 @@ def test_every_part_is_learned(tensors) -> None:
     (heads.localize(v, a, t).sum() + odds.both.sum() + odds.seen.sum() + odds.heard.sum()).backward()
     learned = {name for name, p in heads.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert {"mix.v.w", "mix.a.w", "mix.av.w", "mix.q.w", "mix.u.w", "both.bias", "seen.direction"} <= learned
+
+
+def test_dials_are_what_no_layer_is_made_of() -> None:
+    heads = Heads(D)
+    names = {id(p): name for name, p in heads.named_parameters()}
+    found = [names[id(p)] for p in dials(heads)]
+    layers = {name for name in names.values() if ".f." in name}
+    assert len(found) == len(set(found)) and set(found) == set(names.values()) - layers
+    assert {"mix.v.w", "scales.match.log", "both.bias", "both.scale.log", "seen.direction"} <= set(found)
+
+
+def test_a_scale_keeps_its_limits() -> None:
+    one = torch.ones(())
+    assert Scale(20.0)(one).item() == pytest.approx(20.0)
+    assert Scale(1e6)(one) == SCALE[1] and Scale(1e-3)(one) == SCALE[0]
 
 
 def test_an_unknown_gate_is_refused() -> None:

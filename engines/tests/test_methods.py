@@ -1,10 +1,13 @@
 """Every method: shapes, gradients, and one batch learned by heart."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from tvsl_engines.heads import norm
 from tvsl_engines.methods import METHODS, Scale, match
+from tvsl_engines.train import Config, groups
 
 N, D, ROWS, COLUMNS = 6, 24, 3, 6
 
@@ -49,6 +52,25 @@ def test_one_batch_is_learned_by_heart(name: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
     found = method.presence(v, a).topk(2).indices.sort().values
     assert (found == present.sort().values).all()
+
+
+def test_dials_with_a_rate_of_their_own_let_heads_leave_the_identity() -> None:
+    """The optimizer of training itself: mixes whose share learns as slowly as a layer's weights stay where they start."""
+    t, v, a, present = batch(16)
+    reached = {}
+    for rate in (1e-4, 1e-2):
+        torch.manual_seed(1)
+        method = METHODS["tvsl-two-stage"](t)
+        config = Config(*[Path()] * 4, rate=1e-4, dial_rate=rate)
+        optimizer = torch.optim.AdamW(groups(config, method))
+        assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(method.parameters()))
+        for _ in range(90):
+            optimizer.zero_grad()
+            loss = sum(method.losses(v, a, present).values())
+            loss.backward()
+            optimizer.step()
+        reached[rate] = loss.item(), method.heads.mix["v"].w.item()
+    assert reached[1e-4][1] > 0.95 and reached[1e-2][1] < 0.8 and reached[1e-2][0] < 0.7 * reached[1e-4][0]
 
 
 @pytest.mark.parametrize("name", ["tvsl-two-stage", "tvsl-one-stage"])

@@ -11,6 +11,7 @@ import material
 import numpy as np
 import onnxruntime
 import pytest
+import soundfile
 import torch
 
 from tvsl_engines import manifest
@@ -21,6 +22,7 @@ from tvsl_engines.encoders import Encoders
 from tvsl_engines.errors import CheckpointError, DataError, TrainingError
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS
+from tvsl_engines.rivals import trained
 from tvsl_engines.train import Config, Work, cosine, train
 
 
@@ -101,6 +103,42 @@ def test_unreadable_clips_are_counted_and_too_many_stop(config: Config, tmp_path
         training.load(replace(own, cache=tmp_path / "other"), Encoders(DEFAULT, 1))
 
 
+def test_a_sound_of_no_numbers_is_an_unreadable_clip(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    data = material.folder(tmp_path, each=15)
+    soundfile.write(data / "audio/cow_1.wav", np.full(material.RATE, np.nan, np.float32), material.RATE, subtype="FLOAT")
+    own = replace(config, data=data, split=data / "train.txt", mixtures=1, cache=tmp_path / "cache")
+    features = training.load(own, Encoders(DEFAULT, 1))
+    assert 0 < 60 - len(features.usable()) <= 3 and "the sound's tokens are no numbers" in capsys.readouterr().out
+    v, a, _ = features[features.usable()]
+    assert v.isfinite().all() and a.isfinite().all()
+
+
+def test_a_folder_of_unreadable_clips_is_told(config: Config, tmp_path: Path) -> None:
+    data = material.folder(tmp_path)
+    for path in data.glob("frames/*.jpg"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of 24 scenes can be read"):
+        training.load(replace(config, data=data, split=data / "train.txt", cache=tmp_path / "cache"), Encoders(DEFAULT, 1))
+
+
+def test_a_checkpoint_cut_short_is_told(config: Config, tmp_path: Path) -> None:
+    train(replace(config, out=tmp_path, epochs=1))
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="last.pt: damaged or cut short"):
+        train(replace(config, out=tmp_path))
+
+
+def test_several_methods_train_one_after_the_other(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    paths = {key: str(getattr(config, key)) for key in ("encoders", "data", "split", "cache")}
+    (tmp_path / "train.toml").write_text("\n".join([*(f'{k} = "{v}"' for k, v in paths.items()), f'out = "{tmp_path}/out"', "epochs = 1"]))
+    assert main(["train", "--config", str(tmp_path / "train.toml"), "--method", "tvsl-one-stage", "--method", "avgn"]) == 0
+    found = trained(tmp_path / "out")
+    assert found == [f"{name}={tmp_path}/out/{name}/weights.pt" for name in ("tvsl-one-stage", "avgn")]
+    assert all(line.partition("=")[2] in capsys.readouterr().out for line in found[:1])
+    with pytest.raises(DataError, match="no METHOD/weights.pt"):
+        trained(tmp_path)
+
+
 def test_two_processes_share_the_work(config: Config, tmp_path: Path) -> None:
     text = [f'{key} = "{getattr(config, key)}"' for key in ("encoders", "data", "split")]
     (tmp_path / "train.toml").write_text("\n".join([*text, f'cache = "{tmp_path}/cache"', f'out = "{tmp_path}/out"', "epochs = 1", "batch = 4"]))
@@ -114,8 +152,11 @@ def test_two_processes_share_the_work(config: Config, tmp_path: Path) -> None:
 
 def test_a_wrong_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     needed = 'encoders = "a"\ndata = "b"\nsplit = "c"\n'
-    for text, told in ((needed + 'out = "d"\nlearning = 1', "unknown key `learning`"), (needed, "missing out"),
-                       (needed + 'out = "d"\nmethod = "magic"', "expected one of tvsl-two-stage")):
+    for text, told in ((needed + 'out = "d"\nlearning = 1', "unknown key `learning`"), (needed, "missing out"), ("epochs =", "no TOML"),
+                       (needed + 'out = "d"\nmethod = "magic"', "expected one of tvsl-two-stage"),
+                       (needed + 'out = "d"\nepochs = "ten"', "epochs = 'ten'; expected a number"),
+                       (needed + 'out = "d"\nbatch = 0', "batch = 0; expected at least 1"),
+                       (needed + 'out = 3', "out = 3; expected a text"), (needed + 'out = "d"', "No such file")):
         (tmp_path / "train.toml").write_text(text)
         assert main(["train", "--config", str(tmp_path / "train.toml")]) == 1
         assert told in capsys.readouterr().err

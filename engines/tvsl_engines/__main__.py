@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from .errors import MENDABLE
@@ -26,12 +27,14 @@ def parser() -> argparse.ArgumentParser:
     own = commands.add_parser("import-audioclip", help="an AudioCLIP checkpoint becomes a model folder")
     own.add_argument("checkpoint", type=Path, help="AudioCLIP-Full-Training.pt")
     own.add_argument("--out", type=Path, required=True, help="the folder to write")
-    own.add_argument("--classes", type=Path, help="a text file with a class a line (default: the default model's)")
+    whose = own.add_mutually_exclusive_group()
+    whose.add_argument("--classes", type=Path, help="a text file with a class a line (default: the default model's)")
+    whose.add_argument("--split", type=Path, help="the classes of a data set: of its split file, lines `id,class`")
     own.set_defaults(run=_import)
 
     own = commands.add_parser("train", help="train a method over frozen encoders; run under torchrun for several GPUs")
     own.add_argument("--config", type=Path, required=True, help="a TOML file: engines/train.toml shows every key")
-    own.add_argument("--method", help="instead of the configuration's")
+    own.add_argument("--method", action="append", help="instead of the configuration's; several go to OUT/METHOD each")
     own.add_argument("--out", type=Path, help="instead of the configuration's")
     own.set_defaults(run=_train)
 
@@ -47,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--test", type=Path, action="append", required=True, help="lines `id,class` or `id,class,id,class`; may be repeated")
     own.add_argument("--boxes", type=Path, required=True, help="vggss.json, or MUSIC's")
     own.add_argument("--weights", action="append", default=[], metavar="METHOD=FILE", help="weights.pt of a training; may be repeated")
+    own.add_argument("--trained", type=Path, help="the `out` of a training of several methods, in place of --weights")
     own.add_argument("--clipseg", type=Path, help="CLIPSeg's weights, for clip-ssl")
     own.set_defaults(run=_table)
 
@@ -66,13 +70,18 @@ def parser() -> argparse.ArgumentParser:
 def _import(chosen: argparse.Namespace) -> None:
     from .importer import import_audioclip
 
-    import_audioclip(chosen.checkpoint, chosen.out, chosen.classes)
+    import_audioclip(chosen.checkpoint, chosen.out, chosen.classes, chosen.split)
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    from .train import Config, train
+    from .train import Config, train_each
 
-    print("weights:", train(Config.read(chosen.config, method=chosen.method, out=chosen.out)))
+    methods = chosen.method or [None]
+    configs = [Config.read(chosen.config, method=method, out=chosen.out) for method in methods]
+    if len(methods) > 1:
+        configs = [replace(config, out=config.out / config.method) for config in configs]
+    for weights in train_each(configs):
+        print("weights:", weights)
 
 
 def _deploy(chosen: argparse.Namespace) -> None:
@@ -82,9 +91,10 @@ def _deploy(chosen: argparse.Namespace) -> None:
 
 
 def _table(chosen: argparse.Namespace) -> None:
-    from .rivals import table
+    from .rivals import table, trained
 
-    print(table(chosen.encoders, chosen.data, chosen.test, chosen.boxes, chosen.weights, chosen.clipseg))
+    weights = chosen.weights + (trained(chosen.trained) if chosen.trained else [])
+    print(table(chosen.encoders, chosen.data, chosen.test, chosen.boxes, weights, chosen.clipseg))
 
 
 def _eval(chosen: argparse.Namespace) -> None:

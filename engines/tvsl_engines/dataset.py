@@ -9,6 +9,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError
 
@@ -74,17 +75,17 @@ def identifier(label: str) -> str:
     return "_".join(label.replace(",", " ").replace("_", " ").split())
 
 
-def split(path: Path, classes: list[str]) -> list[list[tuple[str, str]]]:
-    """The (clip, class) pairs of every line. Raises DataError for a class outside `classes`."""
+def split(path: Path, classes: list[str] | None) -> list[list[tuple[str, str]]]:
+    """The (clip, class) pairs of every line. Raises DataError for a class outside `classes`, if they are given."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file) if row]
-    known, lines = set(classes), []
+    known, lines = set(classes or ()), []
     for number, row in enumerate(rows, start=1):
         if len(row) not in (2, 4):
             raise DataError(f"{path}:{number}: {len(row)} columns, expected `id,class` or `id,class,id,class`")
         pairs = [(row[i], identifier(row[i + 1])) for i in range(0, len(row), 2)]
         for _, name in pairs:
-            if name not in known:
+            if classes is not None and name not in known:
                 raise DataError(f"{path}:{number}: class {name!r} is not one of the model's {len(classes)}; expected one of "
                                 + ", ".join(sorted(known)[:8]) + (", …" if len(known) > 8 else ""))
         lines.append(pairs)
@@ -145,7 +146,7 @@ def published(data: Data, path: Path, boxes: Path, classes: list[str]) -> tuple[
 
 def music_duets(data: Data, boxes: Path, classes: list[str]) -> tuple[list[Scene], Broken]:
     """MUSIC-Duet: one frame with two players."""
-    entries = json.loads(boxes.read_text(encoding="utf-8"))
+    entries = _json(boxes)
     broken, scenes = Broken(len(entries)), []
     for entry in entries:
         reason = data.missing(entry["file"])
@@ -164,11 +165,18 @@ def music_duets(data: Data, boxes: Path, classes: list[str]) -> tuple[list[Scene
 def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
     """Boxes of every clip: lists of corners in vggss.json; one box by its size in MUSIC-Solo's."""
     boxes = {}
-    for entry in json.loads(path.read_text(encoding="utf-8")):
+    for entry in _json(path):
         own = entry["bbox"]
         corners = [tuple(b) for b in own] if isinstance(own[0], list) else [sized(own)]
         boxes[entry["file"]] = tuple(tuple(min(max(v, 0.0), 1.0) for v in b) for b in corners)
     return boxes
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: no JSON, or cut short: {error}") from error
 
 
 def sized(box: list[float]) -> Box:
@@ -180,7 +188,7 @@ def sized(box: list[float]) -> Box:
 def labelled(path: Path) -> list[Scene]:
     """The scenes of `tvsl eval`'s JSON in which something is both seen and heard."""
     scenes = []
-    for entry in json.loads(path.read_text(encoding="utf-8"))["scenes"]:
+    for entry in _json(path)["scenes"]:
         if entry["kind"] in ("off_screen", "silence"):
             continue
         sounds = (path.parent / entry["audio"],) if entry.get("audio") else ()

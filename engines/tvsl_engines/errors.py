@@ -13,4 +13,4 @@ class TrainingError(Exception):
     """Training that cannot start or go on."""
 
 
-MENDABLE = (CheckpointError, DataError, TrainingError)
+MENDABLE = (CheckpointError, DataError, TrainingError, OSError)

@@ -39,6 +39,7 @@ def save(path: Path, call: Call, inputs: dict[str, Tensor], outputs: list[str], 
     data.unlink(missing_ok=True)
     onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024,
               convert_attribute=True)
+    data.chmod(0o644)  # onnx writes it for its owner alone, but the daemon runs as a user of its own
 
 
 def encoders(folder: Path, model: AudioClip) -> list[str]:

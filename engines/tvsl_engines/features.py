@@ -12,6 +12,7 @@ from tqdm import tqdm
 from . import manifest, picture, sound
 from .dataset import Broken, Scene
 from .encoders import Encoders
+from .errors import DataError
 
 PENDING, DONE, BROKEN = 0, 1, 2
 
@@ -30,7 +31,10 @@ class Features(Dataset):
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        v, a = self._encoded(next(scene for scene in self.scenes if _readable(scene)))
+        whole = next((scene for scene in self.scenes if _readable(scene)), None)
+        if whole is None:
+            raise DataError(f"none of {len(self.scenes)} scenes can be read, the first of {self.scenes[0].frames[0]}")
+        v, a = self._encoded(whole)
         self.v, self.a = (self._array(name, x.shape, np.float16) for name, x in (("V", v), ("A", a)))
         self.state = self._array("state", (), np.uint8)
 
@@ -56,7 +60,11 @@ class Features(Dataset):
 
     def _encoded(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         x, _ = self.encoders.beside([picture.read(frame) for frame in scene.frames])
-        return self.encoders.see(x[None])[0], self.encoders.hear(mixed(self.encoders, scene))[0]
+        v, a = self.encoders.see(x[None])[0], self.encoders.hear(mixed(self.encoders, scene))[0]
+        for what, tokens in (("picture", v), ("sound", a)):
+            if not (np.abs(tokens) <= np.finfo(np.float16).max).all():
+                raise ValueError(f"the {what}'s tokens are no numbers, or beyond float16")
+        return v, a
 
     def usable(self) -> np.ndarray:
         """Indices of the scenes that could be read."""

@@ -28,14 +28,14 @@ class Mix(nn.Module):
 
 
 class Scale(nn.Module):
-    """A learned factor within SCALE."""
+    """A learned factor within SCALE, learned as its logarithm."""
 
     def __init__(self, start: float):
         super().__init__()
-        self.value = nn.Parameter(torch.tensor(start))
+        self.log = nn.Parameter(torch.tensor(start).log())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.value.float().clamp(*SCALE) * x
+        return self.log.float().exp().clamp(*SCALE) * x
 
 
 class Calibration(nn.Module):
@@ -49,6 +49,12 @@ class Calibration(nn.Module):
 
     def forward(self, similarity: Tensor, t: Tensor) -> Tensor:
         return self.scale(similarity) + self.bias.float() + t @ self.direction.float()
+
+
+def dials(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that no layer is made of: shares of mixes, scales, biases and directions of calibrations."""
+    kinds = (Mix, Scale, Calibration)
+    return [p for part in module.modules() if isinstance(part, kinds) for p in part.parameters(recurse=False)]
 
 
 class Tokens(NamedTuple):

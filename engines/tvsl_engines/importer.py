@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from . import audioclip, export, manifest
+from . import audioclip, dataset, export, manifest
 from .audioclip import AudioClip
 from .esresnext import RATE, SAMPLES
 from .heads import Heads
@@ -15,17 +15,24 @@ HOP = 0.5  # seconds between runs of the audio graph
 SOURCE = "AudioCLIP (A. Guzhov and others, 2021) and CLIP (OpenAI)"
 
 
-def import_audioclip(checkpoint: Path, out: Path, classes: Path | None = None) -> None:
-    """Load the official checkpoint and write the folder `out`; `classes`: a text file with a class a line."""
+def import_audioclip(checkpoint: Path, out: Path, classes: Path | None = None, split: Path | None = None) -> None:
+    """Load the official checkpoint and write the folder `out`; `classes`: a text file with a class a line; `split`: `id,class`."""
+    named = listed(classes) if classes else of_split(split) if split else known()
     model = AudioClip.full()
     model.load_published(checkpoint)
-    write(out, model, Heads(model.dimension), listed(classes) if classes else known())
+    write(out, model, Heads(model.dimension), named)
 
 
 def listed(path: Path) -> list[dict[str, str]]:
     """Classes of a text file: a name a line, prompted by itself."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [{"name": name, "prompt": name.replace("_", " ")} for name in lines if name and not name.startswith("#")]
+
+
+def of_split(path: Path) -> list[dict[str, str]]:
+    """Every class of a published split, prompted by its words."""
+    names = {name for pairs in dataset.split(path, None) for _, name in pairs}
+    return [{"name": name, "prompt": name.replace("_", " ")} for name in sorted(names)]
 
 
 def known() -> list[dict[str, str]]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .errors import DataError
+
 FILE = "manifest.toml"
 THRESHOLDS = {"p": 0.5, "p_v": 0.5, "p_a": 0.5, "level_dbfs": -55.0, "map": 0.5}
 
@@ -14,7 +16,10 @@ THRESHOLDS = {"p": 0.5, "p_v": 0.5, "p_a": 0.5, "level_dbfs": -55.0, "map": 0.5}
 def read(folder: Path) -> dict[str, Any]:
     """The manifest of a model folder."""
     with (folder / FILE).open("rb") as file:
-        return tomllib.load(file)
+        try:
+            return tomllib.load(file)
+        except ValueError as error:
+            raise DataError(f"{folder / FILE}: no TOML: {error}") from error
 
 
 def write(folder: Path, manifest: dict[str, Any], comment: str) -> None:

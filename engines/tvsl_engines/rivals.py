@@ -9,6 +9,7 @@ from .encoders import Encoders
 from .errors import DataError
 from .methods import Method
 from .table import compared
+from .train import WEIGHTS
 
 UNTRAINED = "tvsl-untrained"
 
@@ -32,6 +33,14 @@ def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: l
 def _tell(broken: dataset.Broken) -> None:
     if broken.found:
         print(f"skipped {len(broken.found)} scenes:\n{broken}")
+
+
+def trained(folder: Path) -> list[str]:
+    """`METHOD=FILE` of every method below `folder`. Raises DataError if there is none."""
+    found = [f"{name}={folder / name / WEIGHTS}" for name in NAMES if (folder / name / WEIGHTS).is_file()]
+    if not found:
+        raise DataError(f"{folder}: no METHOD/{WEIGHTS} with METHOD one of {', '.join(NAMES)}")
+    return found
 
 
 def methods(folder: Path, weights: list[str], clipseg: Path | None) -> dict[str, tuple[Method, Encoders]]:

@@ -20,6 +20,7 @@ from .choose import NAMES, choose
 from .encoders import Encoders
 from .errors import TrainingError
 from .features import Features
+from .heads import dials
 from .methods import Method
 
 LAST, WEIGHTS = "last.pt", "weights.pt"
@@ -41,6 +42,7 @@ class Config:
     epochs: int = 20
     batch: int = 64  # scenes, of each process
     rate: float = 1e-4  # of learning, at its highest
+    dial_rate: float = 1e-2  # that of mixes' shares, scales and calibrations
     decay: float = 1e-4
     warmup: int = 100  # steps
     amp: str = "off"  # off, bf16 or fp16
@@ -50,8 +52,10 @@ class Config:
     @classmethod
     def read(cls, path: Path, **changed: object) -> "Config":
         """A TOML file, with keys changed on the command line."""
-        with path.open("rb") as file:
-            values = {**tomllib.load(file), **{k: v for k, v in changed.items() if v is not None}}
+        try:
+            values = {**tomllib.loads(path.read_text(encoding="utf-8")), **{k: v for k, v in changed.items() if v is not None}}
+        except ValueError as error:
+            raise TrainingError(f"{path}: no TOML: {error}") from error
         known = {f.name: f.type for f in fields(cls)}
         for key in values:
             if key not in known:
@@ -59,6 +63,13 @@ class Config:
         lacking = [k for k in ("encoders", "data", "split", "out") if k not in values]
         if lacking:
             raise TrainingError(f"{path}: missing {', '.join(lacking)}")
+        for key, value in values.items():
+            kind = {int: int, float: (int, float)}.get(known[key], (str, Path))
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise TrainingError(f"{path}: {key} = {value!r}; expected {'a number' if kind != (str, Path) else 'a text'}")
+            least = 1 if key in ("mixtures", "epochs", "batch") else 0
+            if known[key] in (int, float) and value < least:
+                raise TrainingError(f"{path}: {key} = {value}; expected at least {least}")
         config = cls(**{k: Path(v) if known[k] in (Path, Path | None) else v for k, v in values.items()})
         for key, choices in (("method", NAMES), ("amp", PRECISIONS)):
             if getattr(config, key) not in choices:
@@ -68,9 +79,14 @@ class Config:
 
 def train(config: Config) -> Path:
     """Train the method; returns the file of its weights. Under torchrun every process takes its part."""
+    return train_each([config])[0]
+
+
+def train_each(configs: list[Config]) -> list[Path]:
+    """Train one after the other; returns the files of their weights."""
     rank, world = _join()
     try:
-        return _train(config, rank, world)
+        return [_train(config, rank, world) for config in configs]
     finally:
         if world > 1:
             distributed.destroy_process_group()
@@ -130,7 +146,7 @@ class Work:
         self.config, self.method, self.device, self.rank = config, method, device, rank
         self.loader, self.order = _loader(config, features, rank, world)
         self.model: nn.Module = DistributedDataParallel(method, find_unused_parameters=True) if world > 1 else method
-        self.optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=config.rate, weight_decay=config.decay)
+        self.optimizer = torch.optim.AdamW(groups(config, method))
         steps = max(1, config.epochs * len(self.loader))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: cosine(step, config.warmup, steps))
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")
@@ -209,6 +225,16 @@ class Work:
         self.schedule.load_state_dict({**self.schedule.state_dict(), "last_epoch": self.step})
         for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs):
             group["lr"] = rate * self.schedule.lr_lambdas[0](self.step)
+
+
+def groups(config: Config, method: Method) -> list[dict[str, object]]:
+    """What the optimizer moves, and how: a mix starts as the identity, and hardly leaves it where its one number learns as slowly as
+    each weight of its layers. That number, scales and biases do not decay: nought is nothing they should come back to."""
+    own = dials(method)
+    known = {id(p) for p in own}
+    layers = [p for p in method.parameters() if p.requires_grad and id(p) not in known]
+    return [{"params": layers, "lr": config.rate, "weight_decay": config.decay},
+            {"params": own, "lr": config.dial_rate, "weight_decay": 0.0}]
 
 
 class Shuffled(Sampler[int]):
