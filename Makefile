@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-engines test-deb setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel kernel test-engines test-deb setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -9,6 +9,7 @@ help:
 	@echo "make build   the program, target/release/tvsl"
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
+	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
 	@echo "make bench   how fast it is;  make eval   how right it is on the held-out scenes, or on SCENES=scenes.json"
@@ -39,6 +40,13 @@ test-rtx: setup-test
 	@setup/tensorrt_rtx.sh
 	LD_LIBRARY_PATH=$(CURDIR)/.cache/tensorrt-rtx TVSL_TENSORRT_RTX=$(CURDIR)/.cache/tensorrt-rtx/libtensorrt_rtx.so.1 \
 		$(CARGO) test --locked --test tensorrt_rtx -- --nocapture
+
+# What the GPU runs of our own, against NVIDIA's compiler; needs no GPU.
+test-kernel:
+	setup/kernel.sh check
+
+kernel:
+	setup/kernel.sh write
 
 lint: setup
 	$(CARGO) fmt --check

@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tvsl::analysis::{Analysed, SoundWindow, Timing};
 use tvsl::clock::{Clock, Instant};
 use tvsl::config::{Config, Overrides};
-use tvsl::engine::{Engine, EngineError, Graph, Port, Tensor};
+use tvsl::engine::{Engine, EngineError, Graph, Input, Port, Tensor};
 use tvsl::frame::Frame;
 use tvsl::geometry::{Fit, Size};
 use tvsl::message::{Composer, Info, Moment, Settings};
@@ -61,7 +61,7 @@ impl Graph for Zeros {
         &self.outputs
     }
 
-    fn run(&mut self, _: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+    fn run(&mut self, _: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
         Ok(vec![self.answer.clone(); self.outputs.len()])
     }
 }

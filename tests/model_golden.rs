@@ -45,7 +45,8 @@ fn assert_close(name: &str, found: &Tensor) {
 /// The outputs of `file`, each with its name.
 fn run(file: &str, inputs: &[(&str, &Tensor)]) -> Vec<(String, Tensor)> {
     let mut graph = graph(file);
-    let outputs = graph.run(inputs).expect("the graph runs");
+    let inputs: Vec<_> = inputs.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
+    let outputs = graph.run(&inputs).expect("the graph runs");
     graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect()
 }
 

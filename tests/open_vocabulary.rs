@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tiny::{Copy, RED, hum, stripes};
 use tvsl::config::Config;
-use tvsl::engine::{Engine, EngineError, Graph, Port, Tensor};
+use tvsl::engine::{Engine, EngineError, Graph, Input, Port, Tensor};
 use tvsl::geometry::Size;
 use tvsl::model::{Manifest, Model, ModelError};
 
@@ -50,12 +50,12 @@ impl Graph for TextGraph {
     }
 
     /// The classes of the tiny model in turn: red, green, blue.
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
         self.0.runs.fetch_add(1, Ordering::SeqCst);
-        let tokens = inputs[0].1.clone();
+        let Input::Tensor(tokens) = inputs[0].1 else { panic!("tokens are numbers of the host") };
         let mut t = Tensor::zeros([tokens.shape[0], 3]);
         (0..tokens.shape[0]).for_each(|n| t.data[n * 3 + n % 3] = 1.0);
-        *self.0.tokens.lock().expect("no panic") = tokens;
+        *self.0.tokens.lock().expect("no panic") = tokens.clone();
         Ok(vec![t])
     }
 }

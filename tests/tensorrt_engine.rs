@@ -9,30 +9,21 @@
 mod fake_tensorrt;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
 use tvsl::engine::tensorrt::{BuildOptions, Precision, Range, Settings, TensorRt, plan};
-use tvsl::engine::{Engine, Graph, Tensor};
+use tvsl::engine::{Engine, GpuTime, Graph, Input, Tensor};
 
 const SETTINGS: Settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
 
-/// Runs the ignored test `name` of this file with the fakes of `release`, and returns its output.
-fn in_a_process(name: &str, release: Release, variables: &[(&str, &str)]) -> String {
+/// Runs the ignored test `name` of this file with the fakes of `release`.
+fn in_a_process(name: &str, release: Release, variables: &[(&str, &str)]) {
     let library = compile(release);
     let folder = library.parent().unwrap();
     compile_cuda(folder);
-    let mut test = Command::new(std::env::current_exe().unwrap());
-    test.args(["--exact", name, "--ignored", "--nocapture"])
-        .env("LD_LIBRARY_PATH", folder)
-        .env_remove("TVSL_TENSORRT");
-    let output = test.envs(variables.iter().copied()).env("FOLDER", folder).output().unwrap();
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && text.contains("1 passed"), "{name} {release:?} {variables:?}: {text}");
+    fake_tensorrt::in_a_process(name, folder, variables);
     std::fs::remove_dir_all(folder).unwrap();
-    text
 }
 
 fn options() -> BuildOptions {
@@ -61,7 +52,7 @@ fn built(tensorrt: &TensorRt) -> PathBuf {
 
 fn doubled(graph: &mut dyn Graph, batch: usize) {
     let x = Tensor { shape: vec![batch, 3], data: (0..batch * 3).map(|i| i as f32).collect() };
-    let y = graph.run(&[("x", &x)]).unwrap();
+    let y = graph.run(&[("x", (&x).into())]).unwrap();
     assert_eq!(y[0].shape, [batch, 3]);
     assert_eq!(y[0].data, x.data.iter().map(|value| 2.0 * value).collect::<Vec<_>>());
 }
@@ -86,11 +77,7 @@ fn runs_of_one_shape_become_one_launch_where_the_driver_can() {
 fn launch_graphs() {
     let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
-    // SAFETY: the fake driver is loaded already, and declares the function so.
-    let launches = || unsafe {
-        let cuda = libloading::Library::new("libcuda.so").unwrap();
-        cuda.get::<unsafe extern "C" fn() -> i32>(c"fake_cuda_launches").unwrap()()
-    };
+    let launches = || fake_tensorrt::counted(c"fake_cuda_launches");
     let able = std::env::var_os("FAKE_CUDA_NO_GRAPHS").is_none();
     // The first run at a shape is enqueued piece by piece, the second is recorded.
     for (batch, expected) in [(2, 0), (2, 1), (2, 2), (3, 2), (3, 3), (2, 3), (2, 4)] {
@@ -106,18 +93,17 @@ fn run_graphs() {
     let onnx = built(&tensorrt);
     let mut graph = tensorrt.load(&onnx).unwrap();
     assert_eq!((&graph.inputs()[0].name[..], &graph.inputs()[0].shape[..]), ("x", &[None, Some(3)][..]));
-    assert_eq!(graph.take_gpu_time(), Some(Duration::ZERO), "warming up does not count");
+    assert_eq!(graph.take_gpu_time(), Some(GpuTime::default()), "warming up does not count");
     for batch in [2, 2, 1, 4] {
         doubled(graph.as_mut(), batch);
-        assert!(graph.take_gpu_time() > Some(Duration::ZERO));
+        assert!(graph.take_gpu_time().unwrap().whole > Duration::ZERO);
     }
-    let wrong =
-        |inputs: &[(&str, &Tensor)], graph: &mut dyn Graph| graph.run(inputs).unwrap_err().to_string();
-    let large = wrong(&[("x", &Tensor::zeros([5, 3]))], graph.as_mut());
+    let wrong = |inputs: &[(&str, Input)], graph: &mut dyn Graph| graph.run(inputs).unwrap_err().to_string();
+    let large = wrong(&[("x", (&Tensor::zeros([5, 3])).into())], graph.as_mut());
     assert!(large.contains("outside the profile") && large.contains("x [5, 3]"), "{large}");
     let short = Tensor { shape: vec![2, 3], data: vec![0.0; 5] };
-    assert!(wrong(&[("x", &short)], graph.as_mut()).contains("has 5 numbers for the shape [2, 3]"));
-    assert!(wrong(&[("z", &short)], graph.as_mut()).contains("tensor \"x\": was not given"));
+    assert!(wrong(&[("x", (&short).into())], graph.as_mut()).contains("has 5 numbers for the shape [2, 3]"));
+    assert!(wrong(&[("z", (&short).into())], graph.as_mut()).contains("tensor \"x\": was not given"));
     doubled(graph.as_mut(), 3);
 }
 
@@ -132,7 +118,7 @@ fn lose_the_gpu() {
     let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
     doubled(graph.as_mut(), 1);
-    let message = graph.run(&[("x", &Tensor::zeros([1, 3]))]).unwrap_err().to_string();
+    let message = graph.run(&[("x", (&Tensor::zeros([1, 3])).into())]).unwrap_err().to_string();
     assert!(message.contains("the GPU failed while waiting for the GPU"), "{message}");
 }
 

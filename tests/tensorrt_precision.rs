@@ -40,7 +40,7 @@ fn a_square_wave_at_full_scale_is_heard_the_same_in_half_precision() {
         engine::choose(&cpu).and_then(|engine| engine.load(&folder.join("audio.onnx"))).expect("a graph");
     let mut heard = |data: Vec<f32>| {
         let patch = Tensor { shape: patch.shape.clone(), data };
-        audio.run(&[("sound", &patch)]).expect("it runs").remove(0).data
+        audio.run(&[("sound", (&patch).into())]).expect("it runs").remove(0).data
     };
     let exact = heard(patch.data.clone());
     let rounded = heard(patch.data.iter().map(|value| halved(*value)).collect());

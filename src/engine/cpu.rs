@@ -1,5 +1,6 @@
 //! ONNX Runtime on the CPU, loaded at run time.
 
+use std::borrow::Cow;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
-use super::{Engine, EngineError, Graph, Port, Tensor};
+use super::value::told;
+use super::{Easel, Engine, EngineError, Graph, Input, Port, Tensor};
 use crate::config;
 
 const LIBRARY: &str = "libonnxruntime.so";
@@ -100,7 +102,7 @@ impl Engine for Cpu {
             .map_err(|error| failed(error.to_string()))?;
         let inputs = ports(file, session.inputs())?;
         let outputs = ports(file, session.outputs())?;
-        Ok(Box::new(CpuGraph { file: file.to_path_buf(), session, inputs, outputs }))
+        Ok(Box::new(CpuGraph { file: file.to_path_buf(), session, inputs, outputs, easel: Easel::default() }))
     }
 }
 
@@ -142,6 +144,7 @@ struct CpuGraph {
     session: Session,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    easel: Easel,
 }
 
 impl Graph for CpuGraph {
@@ -153,25 +156,28 @@ impl Graph for CpuGraph {
         &self.outputs
     }
 
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
-        let Self { file, session, .. } = self;
-        run(session, inputs).map_err(|error| EngineError::Run {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+        let Self { file, session, easel, .. } = self;
+        let nothing = Tensor::default();
+        let laid = match inputs.iter().find_map(|(_, input)| input.picture()) {
+            Some(picture) => easel.lay(picture),
+            None => &nothing,
+        };
+        let here = inputs.iter().map(|&(name, input)| Ok((name, input.on_host(laid)?)));
+        let tensors = here.collect::<Result<Vec<_>, EngineError>>()?;
+        run(session, &tensors).map_err(|error| EngineError::Run {
             file: file.clone(),
             reason: error.to_string(),
-            inputs: inputs
-                .iter()
-                .map(|(name, t)| format!("{name} {:?}", t.shape))
-                .collect::<Vec<_>>()
-                .join(", "),
+            inputs: told(inputs),
         })
     }
 }
 
-fn run(session: &mut Session, inputs: &[(&str, &Tensor)]) -> ort::Result<Vec<Tensor>> {
+fn run(session: &mut Session, inputs: &[(&str, Cow<'_, Tensor>)]) -> ort::Result<Vec<Tensor>> {
     let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
     for (name, tensor) in inputs {
         values.push((
-            name,
+            *name,
             TensorRef::from_array_view((tensor.shape.as_slice(), tensor.data.as_slice()))?.into(),
         ));
     }

@@ -7,10 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
-use super::{Engine, EngineError, Graph, Port, Tensor};
+use super::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
 use crate::config::{Lost, Rebuild};
 
 /// Builds the plans of a model folder that are missing or not good, and proves them; returns when the good
@@ -155,8 +154,28 @@ impl Serving {
         }
     }
 
-    fn run_now(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
-        let mut all = self.graph.run(inputs)?;
+    /// Does `work` on the graph; where the GPU fails, again on the CPU.
+    fn through<T>(
+        &mut self,
+        mut work: impl FnMut(&mut dyn Graph) -> Result<Vec<T>, EngineError>,
+    ) -> Result<Vec<T>, EngineError>
+    where
+        T: Default,
+    {
+        self.take_delivery();
+        let mut all = match work(self.graph.as_mut()) {
+            Err(lost @ EngineError::Lost { .. }) => {
+                let Some(spare) = self.spare.take() else { return Err(lost) };
+                tracing::error!("{lost}; the {} engine goes on", spare.name());
+                self.better = None;
+                let graph = spare.load(&self.file)?;
+                if !self.exchange(graph) {
+                    return Err(lost);
+                }
+                work(self.graph.as_mut())?
+            }
+            outcome => outcome?,
+        };
         Ok(self.order.iter().filter_map(|&place| all.get_mut(place).map(std::mem::take)).collect())
     }
 }
@@ -170,22 +189,16 @@ impl Graph for Serving {
         &self.outputs
     }
 
-    fn take_gpu_time(&mut self) -> Option<Duration> {
+    fn take_gpu_time(&mut self) -> Option<GpuTime> {
         self.graph.take_gpu_time()
     }
 
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
-        self.take_delivery();
-        match self.run_now(inputs) {
-            Err(lost @ EngineError::Lost { .. }) => {
-                let Some(spare) = self.spare.take() else { return Err(lost) };
-                tracing::error!("{lost}; the {} engine goes on", spare.name());
-                self.better = None;
-                let graph = spare.load(&self.file)?;
-                if self.exchange(graph) { self.run_now(inputs) } else { Err(lost) }
-            }
-            outcome => outcome,
-        }
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+        self.through(|graph| graph.run(inputs))
+    }
+
+    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
+        self.through(|graph| graph.start(inputs))
     }
 }
 

@@ -3,6 +3,10 @@
 //! A back end is chosen once, by [`choose`] or [`serve`]; everything above speaks to the two narrow
 //! traits [`Engine`] (opens graphs) and [`Graph`] (runs one).
 
+mod value;
+
+mod picture;
+
 mod cpu;
 
 pub mod tensorrt;
@@ -18,39 +22,8 @@ use keeper::{Keeper, Policy};
 use tensorrt::{Settings, TensorRt, TensorRtError};
 
 pub use keeper::Build;
-
-/// A dense tensor of 32-bit floats, row-major.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Tensor {
-    /// Length of every axis, outermost first.
-    pub shape: Vec<usize>,
-    /// The values, last axis fastest; as many as the product of `shape`.
-    pub data: Vec<f32>,
-}
-
-impl Tensor {
-    /// A tensor of zeros.
-    pub fn zeros(shape: impl Into<Vec<usize>>) -> Self {
-        let shape = shape.into();
-        let data = vec![0.0; shape.iter().product()];
-        Self { shape, data }
-    }
-
-    /// A tensor of `data` laid out as `shape`, whose product must be the number of values.
-    pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Option<Self> {
-        let shape = shape.into();
-        (shape.iter().product::<usize>() == data.len()).then_some(Self { shape, data })
-    }
-}
-
-/// A named input or output of a graph.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Port {
-    /// The tensor's name.
-    pub name: String,
-    /// Length of every axis; `None` where any length is accepted.
-    pub shape: Vec<Option<usize>>,
-}
+pub use picture::{Easel, Layout, Picture};
+pub use value::{Input, Port, Tensor, Value};
 
 /// One loaded graph.
 pub trait Graph: Send {
@@ -64,12 +37,29 @@ pub trait Graph: Send {
     ///
     /// # Errors
     /// When the runtime refuses an input (name, shape) or fails.
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError>;
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError>;
+
+    /// Starts a run whose outputs are for other graphs: a GPU keeps them, and is not waited for.
+    ///
+    /// # Errors
+    /// As [`Graph::run`]; what fails on a GPU may show only when the outputs are used.
+    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
+        Ok(self.run(inputs)?.into_iter().map(Value::Host).collect())
+    }
 
     /// How long the GPU worked on the runs since this was last asked, copies included; `None` without a GPU.
-    fn take_gpu_time(&mut self) -> Option<Duration> {
+    fn take_gpu_time(&mut self) -> Option<GpuTime> {
         None
     }
+}
+
+/// How long a GPU worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GpuTime {
+    /// In all.
+    pub whole: Duration,
+    /// Of it, on a picture before the graph itself: copying, letterbox, normalisation.
+    pub picture: Duration,
 }
 
 /// A runtime that loads graphs.
@@ -133,6 +123,9 @@ pub enum EngineError {
         /// What happened.
         reason: String,
     },
+    /// What a graph left on the GPU cannot be had any more.
+    #[error("what was on the GPU is gone: {0}")]
+    Gone(String),
     /// A run failed.
     #[error("{}: the graph failed: {reason} (inputs: {inputs})", file.display())]
     Run {

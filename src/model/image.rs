@@ -1,85 +1,55 @@
-//! A frame becomes the image graph's input: scaled, letterboxed, normalised, planes first.
+//! A frame becomes the image graph's input: scaled here, then letterboxed and normalised by the engine.
 
 use super::manifest::{Channels, Image};
 use super::resize::Resize;
-use crate::engine::Tensor;
+use crate::engine::{Layout, Picture};
 use crate::frame::Frame;
 use crate::geometry::{Fit, Size};
 
-/// Prepares frames; keeps its input tensor and tables between frames.
+/// Prepares frames; keeps its tables between them.
 pub(super) struct ImagePreparation {
     settings: Image,
-    /// Normalised value of every byte, per plane of the input.
-    table: [[f32; 256]; 3],
-    fit: Option<(Size, Fit)>,
-    input: Tensor,
+    /// The layout of pictures from a source of this size.
+    layout: Option<(Size, Layout)>,
     resize: Resize,
 }
 
 impl ImagePreparation {
     pub(super) fn new(settings: &Image) -> Self {
-        let plane = |source: usize| {
-            std::array::from_fn(|byte| (byte as f32 - settings.mean[source]) / settings.std[source])
-        };
-        Self {
-            table: planes(settings.channels).map(plane),
-            settings: settings.clone(),
-            fit: None,
-            input: Tensor::default(),
-            resize: Resize::default(),
-        }
+        Self { settings: settings.clone(), layout: None, resize: Resize::default() }
     }
 
-    /// Lays `frame` into the input tensor `[1, 3, H, W]`. A frame already scaled to the fit is only
-    /// normalised; any other is scaled here. `None` when the frame holds fewer bytes than its size says.
-    pub(super) fn prepare(&mut self, frame: &Frame) -> Option<(&Tensor, Fit)> {
+    /// The picture of `frame` and where it goes. Only a frame that is not scaled to the fit yet is scaled here.
+    /// `None` when the frame holds fewer bytes than its size says.
+    pub(super) fn prepare<'a>(&'a mut self, frame: &'a Frame) -> Option<(Picture<'a>, Fit)> {
         let (width, height) = (frame.size.width as usize, frame.size.height as usize);
         if width == 0 || height == 0 || frame.rgb.len() != width * height * 3 {
             return None;
         }
-        let fit = self.remember(frame.source);
-        let Self { table, settings, input, resize, .. } = self;
-        let rgb = if frame.size == fit.picture {
+        let Self { settings, layout, resize } = self;
+        if layout.as_ref().is_none_or(|(source, _)| *source != frame.source) {
+            *layout = Some((frame.source, laid_out(settings, frame.source)));
+        }
+        let (_, layout) = layout.as_ref()?;
+        let rgb = if frame.size == layout.fit.picture {
             &frame.rgb
         } else {
-            resize.run(&frame.rgb, frame.size, fit.picture)
+            resize.run(&frame.rgb, frame.size, layout.fit.picture)
         };
-        lay(rgb, &fit, table, planes(settings.channels), &mut input.data);
-        Some((&*input, fit))
-    }
-
-    /// The fit of this source; a new one clears the input to padding (0).
-    fn remember(&mut self, source: Size) -> Fit {
-        if let Some((size, fit)) = self.fit
-            && size == source
-        {
-            return fit;
-        }
-        let fit = self.settings.fit(source);
-        self.input = Tensor::zeros([1, 3, fit.input.height as usize, fit.input.width as usize]);
-        self.fit = Some((source, fit));
-        fit
+        Some((Picture { rgb, layout }, layout.fit))
     }
 }
 
-/// For each plane of the input, which of red, green and blue it holds.
-fn planes(channels: Channels) -> [usize; 3] {
-    match channels {
+fn laid_out(settings: &Image, source: Size) -> Layout {
+    // For each plane of the input, which of red, green and blue it holds.
+    let channels = match settings.channels {
         Channels::Rgb => [0, 1, 2],
         Channels::Bgr => [2, 1, 0],
-    }
-}
-
-fn lay(rgb: &[u8], fit: &Fit, table: &[[f32; 256]; 3], order: [usize; 3], input: &mut [f32]) {
-    let (columns, width) = (fit.input.width as usize, fit.picture.width as usize);
-    let (left, top) = (fit.left as usize, fit.top as usize);
-    let size = columns * fit.input.height as usize;
-    for ((plane, table), source) in input.chunks_exact_mut(size).zip(table).zip(order) {
-        let rows = plane.chunks_exact_mut(columns).skip(top);
-        for (row, pixels) in rows.zip(rgb.chunks_exact(width * 3)) {
-            for (value, pixel) in row[left..left + width].iter_mut().zip(pixels.chunks_exact(3)) {
-                *value = table[usize::from(pixel[source])];
-            }
-        }
+    };
+    Layout {
+        fit: settings.fit(source),
+        channels,
+        mean: channels.map(|channel| settings.mean[channel]),
+        deviation: channels.map(|channel| settings.std[channel]),
     }
 }

@@ -30,7 +30,7 @@ pub use sound::Hearing;
 
 use crate::clock::Instant;
 use crate::config::Config;
-use crate::engine::{Engine, EngineError, Tensor};
+use crate::engine::{Engine, EngineError, Value};
 use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
 use image::ImagePreparation;
@@ -41,17 +41,19 @@ use sound::Ear;
 pub type ClassId = usize;
 
 /// What a picture is to the model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Vision {
     /// The grid, and where the picture lies in it.
     pub fit: Fit,
     /// `V`, `[1, P, D]`.
-    pub cells: Tensor,
+    pub cells: Value,
 }
 
 /// How long the GPU worked, by graph, copies included; `None` where the CPU did the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GpuTimes {
+    /// On laying the picture out, which is a part of `image`.
+    pub picture: Option<Duration>,
     /// On the picture.
     pub image: Option<Duration>,
     /// On the sound.
@@ -65,10 +67,8 @@ pub struct GpuTimes {
 impl GpuTimes {
     /// All of it; `None` if the GPU did nothing.
     pub fn total(&self) -> Option<Duration> {
-        [self.image, self.audio, self.stage1, self.stage2]
-            .into_iter()
-            .flatten()
-            .reduce(|sum, time| sum + time)
+        let Self { picture: _, image, audio, stage1, stage2 } = *self;
+        [image, audio, stage1, stage2].into_iter().flatten().reduce(|sum, time| sum + time)
     }
 }
 
@@ -156,11 +156,11 @@ impl Model {
     /// # Errors
     /// When the frame's bytes do not match its size, or the graph fails.
     pub fn see(&mut self, frame: &Frame) -> Result<Vision, ModelError> {
-        let (input, fit) = self
+        let (picture, fit) = self
             .image
             .prepare(frame)
             .ok_or(ModelError::Frame { size: frame.size, bytes: frame.rgb.len() })?;
-        let cells = self.parts.encode_image(input, &fit)?;
+        let cells = self.parts.encode_image(picture, &fit)?;
         Ok(Vision { fit, cells })
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::detect::Score;
 use super::manifest::Manifest;
 use super::{ClassId, GpuTimes, ModelError, files, vocabulary};
-use crate::engine::{Engine, Graph, Tensor};
+use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value};
 use crate::geometry::Fit;
 
 /// The precision that every model folder has.
@@ -52,11 +52,13 @@ impl Parts {
             Some(table) => files::read_tensor(&dir.join(table), "t")?,
             None => vocabulary::embedded(manifest, cache, || {
                 let file = graphs.text.as_deref().unwrap_or_default();
-                Ok(part("text", file, &["tokens"], &["t"])?.run(&[("tokens", &tokens(manifest))])?.remove(0))
+                Ok(part("text", file, &["tokens"], &["t"])?
+                    .run(&[("tokens", (&tokens(manifest)).into())])?
+                    .remove(0))
             })?,
         };
         let dimension = manifest.embedding.dimension;
-        expect("text", "t", &text, &[manifest.classes.len(), dimension])?;
+        expect("text", "t", &text.shape, &[manifest.classes.len(), dimension])?;
         Ok(Self {
             image: part("image", &graphs.image, &["image"], &["V"])?,
             audio: part("audio", &graphs.audio, &["sound"], &["A"])?,
@@ -73,7 +75,10 @@ impl Parts {
         let Self { image, audio, stage1, stage2, .. } = self;
         let [image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|part| part.graph.take_gpu_time());
-        GpuTimes { image, audio, stage1, stage2 }
+        let picture = image.map(|time| time.picture);
+        let [image, audio, stage1, stage2] =
+            [image, audio, stage1, stage2].map(|time| time.map(|time| time.whole));
+        GpuTimes { picture, image, audio, stage1, stage2 }
     }
 
     /// Gives class `n` the text of class `order[n]`.
@@ -87,27 +92,27 @@ impl Parts {
         Ok(())
     }
 
-    /// `V`, `[1, P, D]`, of a prepared picture.
-    pub(super) fn encode_image(&mut self, input: &Tensor, fit: &Fit) -> Result<Tensor, ModelError> {
-        let cells = self.image.run(&[("image", input)])?.remove(0);
-        expect("image", "V", &cells, &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
+    /// `V`, `[1, P, D]`, of a picture; a GPU keeps it, and is not waited for.
+    pub(super) fn encode_image(&mut self, picture: Picture<'_>, fit: &Fit) -> Result<Value, ModelError> {
+        let cells = self.image.start(&[("image", picture.into())])?.remove(0);
+        expect("image", "V", cells.shape(), &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
         Ok(cells)
     }
 
     /// `A`, `[1, T, D]`, of one patch of sound.
     pub(super) fn encode_sound(&mut self, patch: &Tensor) -> Result<Tensor, ModelError> {
-        let rows = self.audio.run(&[("sound", patch)])?.remove(0);
+        let rows = self.audio.run(&[("sound", patch.into())])?.remove(0);
         let count = rows.shape.get(1).copied().unwrap_or(0).max(1);
-        expect("audio", "A", &rows, &[1, count, self.dimension])?;
+        expect("audio", "A", &rows.shape, &[1, count, self.dimension])?;
         Ok(rows)
     }
 
-    pub(super) fn stage1(&mut self, cells: &Tensor, rows: &Tensor) -> Result<Vec<Score>, ModelError> {
+    pub(super) fn stage1(&mut self, cells: &Value, rows: &Tensor) -> Result<Vec<Score>, ModelError> {
         let Self { stage1, text, .. } = self;
-        let outputs = stage1.run(&[("V", cells), ("A", rows), ("t", text)])?;
+        let outputs = stage1.run(&[("V", cells.into()), ("A", rows.into()), ("t", (&*text).into())])?;
         let classes = text.shape[0];
         for (tensor, name) in outputs.iter().zip(["p", "p_v", "p_a"]) {
-            expect("stage1", name, tensor, &[1, classes])?;
+            expect("stage1", name, &tensor.shape, &[1, classes])?;
         }
         let at = |output: usize, class: usize| {
             let p = outputs[output].data[class];
@@ -120,7 +125,7 @@ impl Parts {
     /// One map per class, `P` values each.
     pub(super) fn stage2(
         &mut self,
-        cells: &Tensor,
+        cells: &Value,
         rows: &Tensor,
         classes: &[ClassId],
     ) -> Result<Vec<Vec<f32>>, ModelError> {
@@ -134,9 +139,9 @@ impl Parts {
             asked.data.extend_from_slice(row);
         }
         asked.shape[0] = classes.len();
-        let maps = stage2.run(&[("V", cells), ("A", rows), ("t", asked)])?.remove(0);
-        let positions = cells.shape[1];
-        expect("stage2", "H", &maps, &[1, classes.len(), positions])?;
+        let maps = stage2.run(&[("V", cells.into()), ("A", rows.into()), ("t", (&*asked).into())])?.remove(0);
+        let positions = cells.shape()[1];
+        expect("stage2", "H", &maps.shape, &[1, classes.len(), positions])?;
         Ok(maps.data.chunks_exact(positions).map(<[f32]>::to_vec).collect())
     }
 }
@@ -172,8 +177,18 @@ impl Part {
     }
 
     /// The wanted outputs, in the order they were asked for.
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
-        let mut all = self.graph.run(inputs)?;
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, ModelError> {
+        let all = self.graph.run(inputs)?;
+        self.wanted(all)
+    }
+
+    /// The same, for other graphs.
+    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, ModelError> {
+        let all = self.graph.start(inputs)?;
+        self.wanted(all)
+    }
+
+    fn wanted<T: Default>(&self, mut all: Vec<T>) -> Result<Vec<T>, ModelError> {
         let wanted = self.outputs.iter().map(|&place| all.get_mut(place).map(std::mem::take));
         wanted.collect::<Option<Vec<_>>>().ok_or_else(|| ModelError::Shape {
             graph: self.name,
@@ -194,14 +209,14 @@ fn tokens(manifest: &Manifest) -> Tensor {
     tokens
 }
 
-fn expect(graph: &'static str, port: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), ModelError> {
-    if tensor.shape == shape {
+fn expect(graph: &'static str, port: &str, found: &[usize], shape: &[usize]) -> Result<(), ModelError> {
+    if found == shape {
         return Ok(());
     }
     Err(ModelError::Shape {
         graph,
         port: port.to_owned(),
-        found: format!("{:?}", tensor.shape),
+        found: format!("{found:?}"),
         expected: format!("{shape:?}"),
     })
 }

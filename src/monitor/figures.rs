@@ -7,6 +7,7 @@ use super::Histogram;
 use crate::analysis::{Analysed, Timing};
 use crate::clock::Instant;
 use crate::message::{Health, HealthState, Message, Part, Phase};
+use crate::model::GpuTimes;
 use crate::queue::{Load, Shed};
 
 /// The analysis takes a turn at least every 100 ms; one that lasts longer than this is stuck.
@@ -65,8 +66,9 @@ pub struct Figures {
     pub analysed: u64,
     /// The times of the stages, by name.
     pub stages: [(&'static str, Histogram); 5],
-    /// What the GPU spent on a picture.
-    pub gpu: Histogram,
+    /// What the GPU spent on a picture, by graph; `picture` is the part of `image` that lays the picture out. A graph
+    /// that did not run is not counted.
+    pub gpu: [(&'static str, Histogram); 6],
     /// From the capture of a picture to its message being handed to the publisher.
     pub published: Histogram,
     /// Level of the last sound, dBFS.
@@ -90,7 +92,8 @@ impl Figures {
             progress: Progress::default(),
             analysed: 0,
             stages: stages.map(|name| (name, Histogram::default())),
-            gpu: Histogram::default(),
+            gpu: ["picture", "image", "audio", "stage1", "stage2", "total"]
+                .map(|name| (name, Histogram::default())),
             published: Histogram::default(),
             level: None,
             parts: BTreeMap::new(),
@@ -115,10 +118,16 @@ impl Figures {
         for ((_, histogram), time) in self.stages.iter_mut().zip([image, audio, stage1, stage2, total]) {
             histogram.take(time);
         }
-        if let Some(time) = gpu.total() {
-            self.gpu.take(time);
-        }
+        self.gpu_worked(&gpu);
         self.level = Some(analysed.sound.level_dbfs);
+    }
+
+    fn gpu_worked(&mut self, times: &GpuTimes) {
+        let GpuTimes { picture, image, audio, stage1, stage2 } = *times;
+        let all = [picture, image, audio, stage1, stage2, times.total()];
+        for ((_, histogram), time) in self.gpu.iter_mut().zip(all) {
+            time.filter(|time| !time.is_zero()).into_iter().for_each(|time| histogram.take(time));
+        }
     }
 
     /// A message was handed to the publisher, so long after its picture was captured.
@@ -197,6 +206,24 @@ mod tests {
         seen.into_iter().for_each(|health| figures.health(health));
         assert_eq!(figures.parts[&Part::Camera].losses, 2);
         assert_eq!(figures.ready(at(1.0)), ["camera: unplugged"]);
+    }
+
+    #[test]
+    fn the_gpus_time_is_kept_by_graph_and_a_picture_is_part_of_its_image() {
+        let mut figures = Figures::new(at(0.0));
+        let ms = |time| Some(Duration::from_millis(time));
+        figures.gpu_worked(&GpuTimes::default());
+        figures.gpu_worked(&GpuTimes {
+            picture: ms(1),
+            image: ms(9),
+            audio: ms(0),
+            stage1: ms(2),
+            stage2: ms(0),
+        });
+        let counted = figures.gpu.map(|(name, histogram)| (name, histogram.count(), histogram.sum()));
+        let expected = [("picture", 1, 0.001), ("image", 1, 0.009), ("audio", 0, 0.0), ("stage1", 1, 0.002)];
+        assert_eq!(counted[..4], expected);
+        assert_eq!(counted[4..], [("stage2", 0, 0.0), ("total", 1, 0.011)]);
     }
 
     #[test]

@@ -72,9 +72,11 @@ fn times(page: &mut Page, figures: &Figures) {
     for (stage, histogram) in &figures.stages {
         page.histogram("tvsl_stage_seconds", &[("stage", stage)], histogram);
     }
-    let help = "What the GPU spent on a picture.";
+    let help = "What the GPU spent on a picture, by graph; laying it out (picture) is a part of image.";
     page.family("tvsl_gpu_seconds", "histogram", help);
-    page.histogram("tvsl_gpu_seconds", &[], &figures.gpu);
+    for (stage, histogram) in &figures.gpu {
+        page.histogram("tvsl_gpu_seconds", &[("stage", stage)], histogram);
+    }
     let help = "From the capture of a picture to its message being handed to the publisher.";
     page.family("tvsl_capture_to_publish_seconds", "histogram", help);
     page.histogram("tvsl_capture_to_publish_seconds", &[], &figures.published);

@@ -26,6 +26,9 @@ pub(super) struct Status<'a> {
     events_started: &'a BTreeMap<String, u64>,
     /// Seconds.
     latency: BTreeMap<&'static str, Latency>,
+    /// Seconds of the GPU, by graph.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    gpu: BTreeMap<&'static str, Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     broker: Option<Outgoing>,
     process: Host,
@@ -70,7 +73,8 @@ impl<'a> Status<'a> {
     pub fn new(about: &'a Info, figures: &'a Figures, process: Host, now: Instant) -> Self {
         let (progress, missing) = (figures.progress, figures.ready(now));
         let stages = figures.stages.iter().map(|(name, histogram)| (*name, histogram));
-        let whole = [("capture_to_publish", &figures.published), ("gpu", &figures.gpu)];
+        let whole = [("capture_to_publish", &figures.published)];
+        let gpu = figures.gpu.iter().filter(|(_, histogram)| histogram.count() > 0);
         Self {
             device: &about.device,
             version: &about.version,
@@ -100,6 +104,7 @@ impl<'a> Status<'a> {
             },
             events_started: &figures.events,
             latency: stages.chain(whole).map(|(name, histogram)| (name, Latency::of(histogram))).collect(),
+            gpu: gpu.map(|(name, histogram)| (*name, Latency::of(histogram))).collect(),
             broker: figures.outgoing,
             process,
         }

@@ -1,6 +1,9 @@
-// A stand-in for libcuda: one device whose memory is the CPU's and whose streams work at once.
-// FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson. FAKE_CUDA_LOST: every wait
-// fails from that many waits on. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. Leaked or doubly freed memory ends the process with a message.
+// A stand-in for libcuda: one device whose memory is the CPU's and whose streams do nothing until somebody waits for
+// them, or for an event of theirs: what a program forgets to wait for has not happened yet. The kernel is its source,
+// compiled here. Leaked or doubly freed memory ends the process with a message.
+// FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson. FAKE_CUDA_LOST: after that many
+// waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. FAKE_CUDA_NO_KERNELS: the driver takes no
+// kernel. FAKE_CUDA_FULL: there is no memory on the device.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,17 +11,26 @@
 #include <time.h>
 
 typedef int Result;
-enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, LAUNCH_FAILED = 719 };
-static int blocks, waits, current;
+enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+static int blocks, allocations, waits, blocking_waits, current;
+int fake_cuda_allocations(void) { return allocations; }
+int fake_cuda_blocking_waits(void) { return blocking_waits; }
 
 __attribute__((destructor)) static void balance(void) {
     if (blocks != 0) { fprintf(stderr, "fake CUDA: %d blocks of memory were not freed\n", blocks); _Exit(70); }
 }
+static Result lost(void) {
+    const char *after = getenv("FAKE_CUDA_LOST");
+    return after != NULL && waits > atoi(after) ? LAUNCH_FAILED : SUCCESS;
+}
+#define UNLESS_LOST if (lost() != SUCCESS) return LAUNCH_FAILED
+
+// ---- device and memory ----------------------------------------------------------------------------------
 
 Result cuInit(unsigned flags) { return SUCCESS; }
 Result cuDriverGetVersion(int *version) { *version = 12060; return SUCCESS; }
 Result cuGetErrorString(Result error, const char **text) {
-    *text = error == LAUNCH_FAILED ? "unspecified launch failure" : "invalid argument";
+    *text = error == LAUNCH_FAILED ? "unspecified launch failure" : error == UNSUPPORTED_PTX ? "unsupported PTX" : "invalid argument";
     return SUCCESS;
 }
 Result cuDeviceGet(int *device, int ordinal) { *device = ordinal; return ordinal == 0 ? SUCCESS : INVALID; }
@@ -31,27 +43,12 @@ Result cuDevicePrimaryCtxRetain(void **context, int device) { *context = &blocks
 Result cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
 Result cuCtxGetCurrent(void **context) { *context = current ? &blocks : NULL; return SUCCESS; }
 Result cuCtxSetCurrent(void *context) { current = context != NULL; return SUCCESS; }
-Result cuCtxSynchronize(void) { return SUCCESS; }
-Result cuStreamCreate(void **stream, unsigned flags) { *stream = &waits; return SUCCESS; }
-Result cuStreamDestroy_v2(void *stream) { return SUCCESS; }
-Result cuStreamSynchronize(void *stream) {
-    const char *lost = getenv("FAKE_CUDA_LOST");
-    return lost != NULL && ++waits > atoi(lost) ? LAUNCH_FAILED : SUCCESS;
-}
-static Result allocate(void **block, size_t size);
-static Result release(void *block);
-Result cuEventCreate(void **event, unsigned flags) { return flags == 0 ? allocate(event, sizeof(struct timespec)) : INVALID; }
-Result cuEventDestroy_v2(void *event) { return release(event); }
-Result cuEventRecord(void *event, void *stream) { clock_gettime(CLOCK_MONOTONIC, event); return SUCCESS; }
-Result cuEventSynchronize(void *event) { return SUCCESS; }
-Result cuEventElapsedTime(float *milliseconds, struct timespec *start, struct timespec *stop) {
-    *milliseconds = (stop->tv_sec - start->tv_sec) * 1e3f + (stop->tv_nsec - start->tv_nsec) / 1e6f;
-    return SUCCESS;
-}
+Result cuCtxSynchronize(void) { return SUCCESS; } // before the first stream
 static Result allocate(void **block, size_t size) {
     *block = malloc(size);
     memset(*block, 0xff, size); // NaN
     blocks++;
+    allocations++;
     return SUCCESS;
 }
 static Result release(void *block) { free(block); blocks--; return SUCCESS; }
@@ -66,48 +63,153 @@ Result cuMemAlloc_v2(uint64_t *address, size_t size) {
 }
 Result cuMemFree_v2(uint64_t address) { return release((void *)address); }
 
-// ---- work: done at once, or recorded while a stream is captured, and then done when the graph is launched --
+// ---- the kernel -------------------------------------------------------------------------------------------
 
-typedef struct { void (*work)(void *); void *to; const void *from; size_t size; } Step;
-typedef struct { int count; Step steps[64]; } Graph;
-static Graph *capturing;
-static int launches;
-int fake_cuda_launches(void) { return launches; }
-
-static void take(Step step) {
-    if (step.work != NULL) step.work(step.to);
-    else memcpy(step.to, step.from, step.size);
+typedef struct { unsigned x, y, z; } Place;
+static Place blockIdx, threadIdx, blockDim;
+#define __global__ static
+#include "picture.cu"
+typedef struct { Place grid, block; const unsigned char *rgb; float *input; struct Layout layout; } Launch;
+static void lay(const Launch *launch) {
+    blockDim = launch->block;
+    for (blockIdx.y = 0; blockIdx.y < launch->grid.y; blockIdx.y++)
+        for (blockIdx.x = 0; blockIdx.x < launch->grid.x; blockIdx.x++)
+            for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
+                for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+                    lay_picture(launch->rgb, launch->input, launch->layout);
 }
-static Result enqueue(Step step) {
-    if (capturing == NULL) take(step);
-    else if (capturing->count == 64) return INVALID;
-    else capturing->steps[capturing->count++] = step;
+Result cuModuleLoadData(void **module, const char *image) {
+    if (getenv("FAKE_CUDA_NO_KERNELS")) return UNSUPPORTED_PTX;
+    if (strstr(image, ".target sm_53") == NULL || strstr(image, ".entry lay_picture(") == NULL) return INVALID;
+    return allocate(module, 1);
+}
+Result cuModuleUnload(void *module) { return release(module); }
+Result cuModuleGetFunction(void **function, void *module, const char *name) {
+    *function = module;
+    return strcmp(name, "lay_picture") == 0 ? SUCCESS : NOT_FOUND;
+}
+
+// ---- streams and events ---------------------------------------------------------------------------------------
+
+typedef struct Stream Stream;
+typedef struct { struct timespec at; Stream *stream; long place; } Event;
+typedef struct {
+    enum { WORK, COPY, KERNEL, RECORD, AWAIT } kind;
+    void (*work)(void *);
+    void *to;
+    const void *from;
+    size_t size;
+    Launch launch;
+    Event *event;
+    Stream *other; // that is waited for, up to `place`
+    long place;
+} Step;
+typedef struct { int count; Step steps[64]; } Graph;
+enum { ROOM = 512 };
+struct Stream { long done, count; Graph *recording; Step steps[ROOM]; };
+
+static void drain(Stream *stream, long until) {
+    while (stream->done < until) {
+        Step *step = &stream->steps[stream->done++ % ROOM];
+        switch (step->kind) {
+        case WORK: step->work(step->to); break;
+        case COPY: memcpy(step->to, step->from, step->size); break;
+        case KERNEL: lay(&step->launch); break;
+        case RECORD: clock_gettime(CLOCK_MONOTONIC, &step->event->at); break;
+        case AWAIT: drain(step->other, step->place); break;
+        }
+    }
+}
+static Result enqueue(Stream *stream, Step step) {
+    UNLESS_LOST;
+    Graph *graph = stream->recording;
+    if (graph != NULL && (step.kind == RECORD || step.kind == AWAIT || graph->count == 64)) return INVALID;
+    if (graph != NULL) graph->steps[graph->count++] = step;
+    else if (stream->count - stream->done == ROOM) return OUT_OF_MEMORY;
+    else stream->steps[stream->count++ % ROOM] = step;
     return SUCCESS;
 }
-// The fake TensorRT's kernels.
-void fake_cuda_enqueue(void (*work)(void *), void *with) { enqueue((Step){.work = work, .to = with}); }
-Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *stream) {
-    return enqueue((Step){NULL, (void *)to, from, size});
+static Result await(Stream *stream, long until) {
+    blocking_waits += stream->done < until;
+    UNLESS_LOST;
+    drain(stream, until);
+    return SUCCESS;
 }
-Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *stream) {
-    return enqueue((Step){NULL, to, (void *)from, size});
+Result cuStreamCreate(Stream **stream, unsigned flags) {
+    if (flags != 1 /* not blocked by the default stream */) return INVALID;
+    allocate((void **)stream, sizeof(Stream));
+    (*stream)->done = (*stream)->count = 0;
+    (*stream)->recording = NULL;
+    return SUCCESS;
+}
+Result cuStreamDestroy_v2(Stream *stream) {
+    if (stream->done < stream->count && lost() == SUCCESS) { fprintf(stderr, "fake CUDA: a stream was left at work\n"); _Exit(71); }
+    return release(stream);
+}
+Result cuStreamSynchronize(Stream *stream) { waits++; return await(stream, stream->count); }
+Result cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
+    if (event->stream == NULL) return SUCCESS;
+    return enqueue(stream, (Step){.kind = AWAIT, .other = event->stream, .place = event->place});
+}
+Result cuEventCreate(Event **event, unsigned flags) {
+    if (flags != 0 /* with its time */) return INVALID;
+    allocate((void **)event, sizeof(Event));
+    (*event)->stream = NULL;
+    return SUCCESS;
+}
+Result cuEventDestroy_v2(Event *event) { return release(event); }
+Result cuEventRecord(Event *event, Stream *stream) {
+    Result enqueued = enqueue(stream, (Step){.kind = RECORD, .event = event});
+    if (enqueued == SUCCESS) { event->stream = stream; event->place = stream->count; }
+    return enqueued;
+}
+Result cuEventSynchronize(Event *event) {
+    return event->stream == NULL ? SUCCESS : await(event->stream, event->place);
+}
+Result cuEventElapsedTime(float *milliseconds, const Event *start, const Event *stop) {
+    UNLESS_LOST;
+    if (start->stream == NULL || stop->stream == NULL) return INVALID;
+    if (start->stream->done < start->place || stop->stream->done < stop->place) return NOT_READY;
+    *milliseconds = (stop->at.tv_sec - start->at.tv_sec) * 1e3f + (stop->at.tv_nsec - start->at.tv_nsec) / 1e6f;
+    return SUCCESS;
 }
 
-Result cuStreamBeginCapture_v2(void *stream, int mode) {
-    Result made = allocate((void **)&capturing, sizeof(Graph));
-    capturing->count = 0;
+// ---- work ---------------------------------------------------------------------------------------------------
+
+// The fake TensorRT's kernels.
+void fake_cuda_enqueue(void (*work)(void *), void *with, Stream *stream) { enqueue(stream, (Step){.kind = WORK, .work = work, .to = with}); }
+Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, Stream *stream) {
+    return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = from, .size = size});
+}
+Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, Stream *stream) {
+    return enqueue(stream, (Step){.kind = COPY, .to = to, .from = (void *)from, .size = size});
+}
+Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                      unsigned shared, Stream *stream, void **arguments, void **extra) {
+    if (gz != 1 || bz != 1 || bx * by > 1024 || shared != 0 || extra != NULL) return INVALID;
+    Launch launch = {{gx, gy, 1}, {bx, by, 1}, *(void **)arguments[0], *(void **)arguments[1], *(struct Layout *)arguments[2]};
+    return enqueue(stream, (Step){.kind = KERNEL, .launch = launch});
+}
+
+static int launches;
+int fake_cuda_launches(void) { return launches; }
+Result cuStreamBeginCapture_v2(Stream *stream, int mode) {
+    UNLESS_LOST;
+    Result made = allocate((void **)&stream->recording, sizeof(Graph));
+    stream->recording->count = 0;
     return made;
 }
-Result cuStreamEndCapture(void *stream, Graph **graph) { *graph = capturing; capturing = NULL; return SUCCESS; }
+Result cuStreamEndCapture(Stream *stream, Graph **graph) { *graph = stream->recording; stream->recording = NULL; return SUCCESS; }
 Result cuGraphInstantiateWithFlags(Graph **ready, const Graph *graph, uint64_t flags) {
     if (getenv("FAKE_CUDA_NO_GRAPHS")) return INVALID;
     Result made = allocate((void **)ready, sizeof(Graph));
     **ready = *graph;
     return made;
 }
-Result cuGraphLaunch(Graph *graph, void *stream) {
-    for (int i = 0; i < graph->count; i++) take(graph->steps[i]);
+Result cuGraphLaunch(const Graph *graph, Stream *stream) {
     launches++;
+    for (int i = 0; i < graph->count; i++)
+        if (enqueue(stream, graph->steps[i]) != SUCCESS) return LAUNCH_FAILED;
     return SUCCESS;
 }
 Result cuGraphDestroy(Graph *graph) { return release(graph); }

@@ -243,8 +243,8 @@ static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     const char *full = getenv("FAKE_TENSORRT_FULL"); // after so many runs there is no memory for another
     if (full != NULL && ++runs > atoi(full)) { say(1, "OutOfMemory (requested 1048576 bytes)"); return false; }
     void *cuda = dlopen("libcuda.so", RTLD_NOLOAD | RTLD_LAZY);
-    void (*enqueue)(void (*)(void *), void *) = cuda == NULL ? NULL : dlsym(cuda, "fake_cuda_enqueue");
-    if (enqueue != NULL) enqueue(compute, self);
+    void (*enqueue)(void (*)(void *), void *, void *) = cuda == NULL ? NULL : dlsym(cuda, "fake_cuda_enqueue");
+    if (enqueue != NULL) enqueue(compute, self, stream);
     else compute(self);
     if (cuda != NULL) dlclose(cuda);
     return true;

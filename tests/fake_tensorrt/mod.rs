@@ -106,9 +106,36 @@ pub fn onnxruntime() -> PathBuf {
 /// Puts a fake CUDA driver into `folder`.
 pub fn compile_cuda(folder: &Path) {
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-g", "-O0", "-o"]).arg(folder.join("libcuda.so"));
-    compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_tensorrt/cuda.c"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    compiler
+        .args(["-shared", "-fPIC", "-g", "-O1", "-ffp-contract=off", "-o"])
+        .arg(folder.join("libcuda.so"));
+    // The kernel's own source lies with the binding.
+    compiler.arg("-I").arg(source.join("src/engine/tensorrt"));
+    compiler.arg(source.join("tests/fake_tensorrt/cuda.c"));
     assert!(compiler.status().expect("a C compiler named cc").success());
+}
+
+/// Runs the ignored test `name` of this file in a process of its own, whose `LD_LIBRARY_PATH` leads to the fakes in
+/// `folder`; it finds that in `FOLDER`.
+pub fn in_a_process(name: &str, folder: &Path, variables: &[(&str, &str)]) {
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", name, "--ignored", "--nocapture"])
+        .env("LD_LIBRARY_PATH", folder)
+        .env("FOLDER", folder)
+        .env_remove("TVSL_TENSORRT");
+    let output = test.envs(variables.iter().copied()).output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success() && out.contains("1 passed"), "{name} {variables:?}: {out}{err}");
+}
+
+/// A number that the fake driver counts, in this process.
+pub fn counted(function: &CStr) -> i32 {
+    // SAFETY: the fake driver is loaded already, and declares its counts so.
+    unsafe {
+        let cuda = libloading::Library::new("libcuda.so").unwrap();
+        cuda.get::<unsafe extern "C" fn() -> c_int>(function).unwrap()()
+    }
 }
 
 /// Each release is compiled once per test run.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::engine::{Engine, EngineError, Graph, Port, Tensor};
+use crate::engine::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
 
 /// Processor time of all threads of this process so far.
 pub(super) fn cpu() -> Duration {
@@ -103,13 +103,23 @@ impl Graph for MeteredGraph {
         self.graph.outputs()
     }
 
-    fn take_gpu_time(&mut self) -> Option<Duration> {
+    fn take_gpu_time(&mut self) -> Option<GpuTime> {
         self.graph.take_gpu_time()
     }
 
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+        self.metered(|graph| graph.run(inputs))
+    }
+
+    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
+        self.metered(|graph| graph.start(inputs))
+    }
+}
+
+impl MeteredGraph {
+    fn metered<T>(&mut self, work: impl FnOnce(&mut dyn Graph) -> T) -> T {
         let began = Mark::now();
-        let outputs = self.graph.run(inputs);
+        let outputs = work(self.graph.as_mut());
         let cost = began.cost();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = &mut tally[self.place].1;

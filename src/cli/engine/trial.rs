@@ -81,7 +81,7 @@ impl<'a> Trial<'a> {
 }
 
 fn outputs(graph: &mut dyn Graph, inputs: &[(String, Tensor)]) -> Result<Vec<(Port, Tensor)>, Failure> {
-    let named: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let named: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
     let outputs = graph.run(&named).map_err(Failure::failed)?;
     Ok(graph.outputs().iter().cloned().zip(outputs).collect())
 }

@@ -1,4 +1,4 @@
-//! The CUDA half: the device, a stream per graph, and memory that is allocated once.
+//! The CUDA half: the device, streams that wait for each other, recorded work, and the time it takes.
 //!
 //! The driver is loaded while the program runs, so a machine without one gets an error and nothing
 //! else. Runs against a fake driver in the tests; on a real GPU it has not run yet.
@@ -7,10 +7,11 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaStream, DriverError, sys};
 use serde::{Deserialize, Serialize};
 
 use super::error::TensorRtError;
+use super::kernel::Kernel;
 
 /// A GPU, as far as a plan depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +28,11 @@ pub struct Gpu {
 /// The first CUDA device, with its primary context.
 #[derive(Debug, Clone)]
 pub struct Device {
-    context: Arc<CudaContext>,
-    integrated: bool,
+    pub(super) context: Arc<CudaContext>,
+    /// Whether the GPU shares the host's memory, as on a Jetson.
+    pub(super) integrated: bool,
+    /// What lays pictures out; `None` where the driver does not take it.
+    pub(super) kernel: Option<Arc<Kernel>>,
 }
 
 impl Device {
@@ -48,7 +52,9 @@ impl Device {
         let integrated = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)
             .is_ok_and(|answer| answer != 0);
-        Ok(Self { context, integrated })
+        let kernel = Kernel::load(&context)
+            .inspect_err(|error| tracing::warn!("{error}; the CPU lays pictures out instead"));
+        Ok(Self { context, integrated, kernel: kernel.ok().map(Arc::new) })
     }
 
     /// What a plan for this device is bound to.
@@ -84,13 +90,23 @@ impl Device {
 }
 
 /// A queue of GPU work.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Stream(Arc<CudaStream>);
 
 impl Stream {
     /// The `CUstream`, valid as long as this lives.
     pub(super) fn raw(&self) -> *mut c_void {
         self.0.cu_stream().cast()
+    }
+
+    /// The same, for the driver's own functions.
+    pub(super) fn cu(&self) -> sys::CUstream {
+        self.0.cu_stream()
+    }
+
+    /// What is enqueued from now on waits, on the GPU, until another stream has come to where `watch` was stopped.
+    pub(super) fn after(&self, watch: &Stopwatch) -> Result<(), TensorRtError> {
+        self.0.wait(&watch.stop).map_err(during("waiting for an event"))
     }
 
     /// Waits until everything enqueued so far is done.
@@ -127,16 +143,18 @@ impl Recording {
     }
 }
 
-/// How long the GPU takes from one place in a stream to another.
+/// Three places in a stream, and how long the GPU takes from one to the next.
+#[derive(Debug)]
 pub(super) struct Stopwatch {
     start: CudaEvent,
+    lap: CudaEvent,
     stop: CudaEvent,
 }
 
 impl Stopwatch {
     pub(super) fn new(device: &Device) -> Result<Self, TensorRtError> {
         let event = || device.context.new_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
-        let make = || Ok(Self { start: event()?, stop: event()? });
+        let make = || Ok(Self { start: event()?, lap: event()?, stop: event()? });
         make().map_err(during("making events"))
     }
 
@@ -144,114 +162,25 @@ impl Stopwatch {
         self.start.record(&stream.0).map_err(during("recording an event"))
     }
 
+    pub(super) fn lap(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.lap.record(&stream.0).map_err(during("recording an event"))
+    }
+
     pub(super) fn stop(&self, stream: &Stream) -> Result<(), TensorRtError> {
         self.stop.record(&stream.0).map_err(during("recording an event"))
     }
 
-    /// The time between the two, once the stream was waited for.
-    pub(super) fn time(&self) -> Result<Duration, TensorRtError> {
-        let milliseconds = self.start.elapsed_ms(&self.stop).map_err(during("reading an event"))?;
-        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
-    }
-}
-
-/// Numbers that both the CPU and the GPU reach. On an integrated GPU they lie once, in host memory
-/// that the GPU sees; elsewhere once on each side, pinned on the host, and are copied.
-pub(super) struct Memory {
-    device: Device,
-    host: *mut f32,
-    address: sys::CUdeviceptr,
-    len: usize,
-}
-
-// SAFETY: page-locked memory made with PORTABLE belongs to no thread.
-unsafe impl Send for Memory {}
-
-impl Memory {
-    /// `len` numbers, all 0.
-    pub(super) fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
-        let failed = during("allocating memory");
-        let bytes = len.max(1) * size_of::<f32>();
-        device.bind()?;
-        let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: the device is current; the bytes are set to 0 before anyone reads them.
-        let host = unsafe {
-            let host = result::malloc_host(bytes, flags).map_err(&failed)?;
-            host.cast::<u8>().write_bytes(0, bytes);
-            host.cast::<f32>()
+    /// The time from start to lap and from start to stop; waits for the stop.
+    pub(super) fn times(&self) -> Result<[Duration; 2], TensorRtError> {
+        let until = |event| -> Result<Duration, TensorRtError> {
+            let milliseconds = self.start.elapsed_ms(event).map_err(during("reading an event"))?;
+            Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
         };
-        // From here on dropping frees the host memory.
-        let mut memory = Self { device: device.clone(), host, address: 0, len };
-        // SAFETY: the device is current and `host` is memory that it just mapped.
-        memory.address = unsafe {
-            if device.integrated {
-                let mut address = 0;
-                sys::cuMemHostGetDevicePointer_v2(&mut address, host.cast(), 0).result().map_err(&failed)?;
-                address
-            } else {
-                result::malloc_sync(bytes).map_err(&failed)?
-            }
-        };
-        Ok(memory)
-    }
-
-    /// How many numbers there is room for.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Where the GPU finds the numbers.
-    pub(super) fn address(&self) -> u64 {
-        self.address
-    }
-
-    /// The numbers as the CPU sees them. No work that touches them may be in the stream.
-    pub(super) fn numbers(&mut self) -> &mut [f32] {
-        // SAFETY: `host` has room for `len` numbers, all initialised, and `&mut self` is the only way to them;
-        // the graph waits for its stream before it comes here.
-        unsafe { std::slice::from_raw_parts_mut(self.host, self.len) }
-    }
-
-    /// Enqueues the first `len` numbers' way to the GPU.
-    pub(super) fn upload(&mut self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
-        if self.device.integrated {
-            return Ok(());
-        }
-        let address = self.address;
-        // SAFETY: both sides have room for `len` numbers, and live until the stream was waited for.
-        unsafe { result::memcpy_htod_async(address, &self.numbers()[..len], stream.0.cu_stream()) }
-            .map_err(during("copying to the GPU"))
-    }
-
-    /// Enqueues the first `len` numbers' way back.
-    pub(super) fn download(&mut self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
-        if self.device.integrated {
-            return Ok(());
-        }
-        let address = self.address;
-        // SAFETY: both sides have room for `len` numbers, and live until the stream was waited for.
-        unsafe { result::memcpy_dtoh_async(&mut self.numbers()[..len], address, stream.0.cu_stream()) }
-            .map_err(during("copying from the GPU"))
+        Ok([until(&self.lap)?, until(&self.stop)?])
     }
 }
 
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if self.device.bind().is_err() {
-            return; // the device is gone, and its memory with it
-        }
-        // SAFETY: both were allocated in `new` and are freed here only; the graph that owns this waits
-        // for its stream before it drops.
-        unsafe {
-            if !self.device.integrated && self.address != 0 {
-                let _ = result::free_sync(self.address);
-            }
-            let _ = result::free_host(self.host.cast());
-        }
-    }
-}
-
-fn during(doing: &'static str) -> impl Fn(DriverError) -> TensorRtError {
+pub(super) fn during(doing: &'static str) -> impl Fn(DriverError) -> TensorRtError {
     move |error| match error.0 {
         sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => TensorRtError::Memory { doing },
         _ => TensorRtError::Cuda { doing, reason: error.to_string() },

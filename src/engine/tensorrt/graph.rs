@@ -1,33 +1,29 @@
-//! TensorRT behind the crate's graph trait: a plan, a context and its buffers.
+//! TensorRT behind the crate's graph trait: a plan with its context, on a stream of its own.
+//!
+//! What a graph is given by another lies on the GPU already: its stream waits for the other's there, and the
+//! host waits only where it wants to read.
 
-use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::cuda::{Device, Memory, Recording, Stopwatch, Stream};
+use super::cuda::{Device, Recording, Stopwatch, Stream};
 use super::error::TensorRtError;
-use super::network::{Direction, Element, TensorInfo};
+use super::network::{Direction, TensorInfo};
 use super::runtime::{Context, CudaEngine};
-use crate::engine::{EngineError, Graph, Port, Tensor};
+use super::slot::{Changes, InputSlot, OutputSlot};
+use crate::engine::value::told;
+use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
 
-/// One tensor: where it lies, and its shape of the moment.
-struct Slot {
-    name: CString,
-    shape: Vec<i64>,
-    memory: Memory,
+/// What one run enqueues beside the plan itself; recorded work serves runs of the same kind.
+#[derive(Clone, PartialEq)]
+struct Kind {
+    /// Inputs that come from the host.
+    uploads: Vec<bool>,
+    /// Whether the outputs go to the host.
+    download: bool,
 }
 
-impl Slot {
-    fn count(&self) -> usize {
-        count(&self.shape)
-    }
-
-    fn error(&self, reason: String) -> TensorRtError {
-        TensorRtError::Tensor { tensor: self.name.to_string_lossy().into_owned(), reason }
-    }
-}
-
-/// How far the way from inputs to outputs has got to being one CUDA graph, at the shapes of the moment.
+/// How far the way from inputs to outputs has got to being one CUDA graph, at the shapes and addresses of the moment.
 enum Way {
     /// Not run yet, as TensorRT needs it before it is recorded.
     New,
@@ -43,14 +39,17 @@ pub(super) struct TensorRtGraph {
     file: PathBuf,
     /// Declared first, dropped first: before what it makes use of.
     way: Way,
+    kind: Kind,
     /// Dropped before the memory it points into.
     context: Context,
     stream: Stream,
-    stopwatch: Stopwatch,
+    watch: Arc<Stopwatch>,
+    /// Whether a run was started whose time was not taken yet.
+    running: bool,
     /// Time on the GPU since it was last asked for.
-    gpu_time: Duration,
-    inputs: Vec<Slot>,
-    outputs: Vec<Slot>,
+    gpu_time: GpuTime,
+    inputs: Vec<InputSlot>,
+    outputs: Vec<OutputSlot>,
     ports: [Vec<Port>; 2],
     device: Device,
 }
@@ -59,66 +58,60 @@ impl TensorRtGraph {
     /// Allocates every buffer for the largest shapes of the plan's profile, and runs once at those, so that
     /// what TensorRT allocates or loads late is there before the first frame.
     pub(super) fn new(file: &Path, mut engine: CudaEngine, device: &Device) -> Result<Self, TensorRtError> {
-        let (inputs, outputs): (Vec<_>, Vec<_>) =
+        let (given, computed): (Vec<_>, Vec<_>) =
             engine.tensors()?.into_iter().partition(|tensor| tensor.direction == Direction::Input);
-        let ports = [ports(&inputs), ports(&outputs)];
+        let ports = [ports(&given), ports(&computed)];
         let mut context = engine.context()?;
-        let mut slots = [Vec::new(), Vec::new()];
-        for tensor in &inputs {
+        let mut inputs = Vec::new();
+        for tensor in &given {
             let largest = match tensor.shape.contains(&-1) {
                 true => engine.range(&tensor.name, 0)?.max,
                 false => tensor.shape.clone(),
             };
             context.set_input_shape(&tensor.name, &largest)?;
-            slots[0].push(slot(tensor, largest, &mut context, device)?);
+            inputs.push(InputSlot::new(tensor, largest, &mut context, device)?);
         }
         context.infer_shapes()?;
-        for tensor in &outputs {
+        let mut outputs = Vec::new();
+        for tensor in &computed {
             let largest = context.shape(&tensor.name)?;
-            slots[1].push(slot(tensor, largest, &mut context, device)?);
+            outputs.push(OutputSlot::new(tensor, largest, &mut context, device)?);
         }
-        let [inputs, outputs] = slots;
-        let (stream, stopwatch, gpu_time) = (device.stream()?, Stopwatch::new(device)?, Duration::ZERO);
-        let (file, device) = (file.to_owned(), device.clone());
         let mut graph = Self {
-            file,
+            file: file.to_owned(),
             way: Way::New,
+            kind: Kind { uploads: vec![true; inputs.len()], download: true },
             context,
-            stream,
-            stopwatch,
-            gpu_time,
+            stream: device.stream()?,
+            watch: Arc::new(Stopwatch::new(device)?),
+            running: false,
+            gpu_time: GpuTime::default(),
             inputs,
             outputs,
             ports,
-            device,
+            device: device.clone(),
         };
-        graph.warm_up()?;
+        graph.enqueue()?;
+        graph.stream.wait()?;
         Ok(graph)
-    }
-
-    fn warm_up(&mut self) -> Result<(), TensorRtError> {
-        self.enqueue()?;
-        self.stream.wait()
     }
 
     /// Enqueues the way of the numbers to the GPU, through the plan and back.
     fn enqueue(&mut self) -> Result<(), TensorRtError> {
-        for slot in &mut self.inputs {
-            let count = slot.count();
-            slot.memory.upload(count, &self.stream)?;
+        for slot in &self.inputs {
+            slot.upload(&self.stream)?;
         }
         // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large
         // enough and that lives as long as the graph, which waits for the stream before it goes on.
         unsafe { self.context.enqueue(self.stream.raw()) }?;
-        for slot in &mut self.outputs {
-            let count = slot.count();
-            slot.memory.download(count, &self.stream)?;
+        for slot in self.outputs.iter().filter(|_| self.kind.download) {
+            slot.download(&self.stream)?;
         }
         Ok(())
     }
 
-    /// The same, in one call to the driver from the third time on that the shapes are the same.
-    fn start(&mut self) -> Result<(), TensorRtError> {
+    /// The same, in one call to the driver from the third time on that nothing has changed.
+    fn go(&mut self) -> Result<(), TensorRtError> {
         match std::mem::replace(&mut self.way, Way::Plain) {
             Way::New => {
                 self.enqueue()?;
@@ -148,38 +141,81 @@ impl TensorRtGraph {
         Recording::of(&stream, || self.enqueue())
     }
 
-    fn execute(&mut self, given: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, TensorRtError> {
+    /// Starts a run; the host does not wait for it.
+    fn launch(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
         self.device.bind()?;
-        let mut reshaped = false;
-        for slot in &mut self.inputs {
-            let name = slot.name.to_bytes();
-            let Some((_, tensor)) = given.iter().find(|(given, _)| given.as_bytes() == name) else {
-                return Err(slot.error("was not given".to_owned()));
-            };
-            reshaped |= fill(slot, tensor, &mut self.context)?;
-        }
-        if reshaped {
-            self.reshape()?;
-        }
-        self.stopwatch.start(&self.stream)?;
-        self.start()?;
-        self.stopwatch.stop(&self.stream)?;
-        self.stream.wait()?;
-        self.gpu_time += self.stopwatch.time()?;
-        Ok(self.outputs.iter_mut().map(read).collect())
+        // What the last run reads and writes is about to change.
+        self.take_time()?;
+        self.outputs.iter_mut().for_each(OutputSlot::settle);
+        self.take(given, download)?;
+        let stream = &self.stream;
+        self.inputs.iter().try_for_each(|slot| slot.await_source(stream))?;
+        self.watch.start(stream)?;
+        self.inputs.iter().try_for_each(|slot| slot.lay(stream))?;
+        self.watch.lap(stream)?;
+        self.go()?;
+        self.watch.stop(&self.stream)?;
+        self.running = true;
+        Ok(())
     }
 
-    /// Follows the inputs' new shapes.
-    fn reshape(&mut self) -> Result<(), TensorRtError> {
-        self.way = Way::New;
-        self.context.infer_shapes()?;
-        for slot in &mut self.outputs {
-            slot.shape = self.context.shape(&slot.name)?;
-            if slot.count() > slot.memory.len() {
-                return Err(slot.error(format!("{:?} is larger than at the largest inputs", slot.shape)));
-            }
+    /// Takes the inputs, and follows their shapes and places.
+    fn take(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
+        let mut changes = Changes::default();
+        for slot in &mut self.inputs {
+            let Changes { shape, address } = slot.take(given, &mut self.context)?;
+            changes.shape |= shape;
+            changes.address |= address;
+        }
+        if changes.shape {
+            self.context.infer_shapes()?;
+            self.outputs.iter_mut().try_for_each(|slot| slot.follow(&self.context))?;
+        }
+        let kind = Kind { uploads: self.inputs.iter().map(InputSlot::is_uploaded).collect(), download };
+        if changes.shape || changes.address || kind != self.kind {
+            self.way = Way::New;
+            self.kind = kind;
         }
         Ok(())
+    }
+
+    /// Adds the time of the run that was started last, and waits for its end.
+    fn take_time(&mut self) -> Result<(), TensorRtError> {
+        if std::mem::take(&mut self.running) {
+            let [lap, stop] = self.watch.times()?;
+            self.gpu_time.picture += lap;
+            self.gpu_time.whole += stop;
+        }
+        Ok(())
+    }
+
+    fn run_now(&mut self, given: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, TensorRtError> {
+        self.launch(given, true)?;
+        self.stream.wait()?;
+        Ok(self.outputs.iter().map(OutputSlot::read).collect())
+    }
+
+    fn start_now(&mut self, given: &[(&str, Input<'_>)]) -> Result<Vec<Value>, TensorRtError> {
+        self.launch(given, false)?;
+        if self.inputs.iter().any(InputSlot::is_lent) {
+            // Whoever gave the input may run again as soon as this returns.
+            self.stream.wait()?;
+        }
+        let Self { outputs, watch, stream, .. } = self;
+        Ok(outputs.iter_mut().map(|slot| slot.lend(watch, stream)).collect())
+    }
+
+    /// What failed, told; the next run starts afresh.
+    fn failed(&mut self, error: TensorRtError, given: &[(&str, Input<'_>)]) -> EngineError {
+        // Copies may still be under way, and the shapes may be half set.
+        let _ = self.stream.wait();
+        self.running = false;
+        self.inputs.iter_mut().for_each(InputSlot::forget);
+        let (file, reason) = (self.file.clone(), error.to_string());
+        match error.lost() {
+            true => EngineError::Lost { file, reason },
+            false => EngineError::Run { file, reason, inputs: told(given) },
+        }
     }
 }
 
@@ -192,29 +228,18 @@ impl Graph for TensorRtGraph {
         &self.ports[1]
     }
 
-    fn take_gpu_time(&mut self) -> Option<Duration> {
+    fn take_gpu_time(&mut self) -> Option<GpuTime> {
+        // A run that failed has no time, and its failure shows where its outputs are used.
+        let _ = self.take_time();
         Some(std::mem::take(&mut self.gpu_time))
     }
 
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
-        let outcome = self.execute(inputs);
-        if outcome.is_err() {
-            // Copies may still be under way, and the shapes may be half set: start afresh next time.
-            let _ = self.stream.wait();
-            self.inputs.iter_mut().for_each(|slot| slot.shape = vec![-1]);
-        }
-        outcome.map_err(|error| match error {
-            error if error.lost() => EngineError::Lost { file: self.file.clone(), reason: error.to_string() },
-            error => EngineError::Run {
-                file: self.file.clone(),
-                reason: error.to_string(),
-                inputs: inputs
-                    .iter()
-                    .map(|(name, tensor)| format!("{name} {:?}", tensor.shape))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            },
-        })
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+        self.run_now(inputs).map_err(|error| self.failed(error, inputs))
+    }
+
+    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
+        self.start_now(inputs).map_err(|error| self.failed(error, inputs))
     }
 }
 
@@ -226,57 +251,10 @@ impl Drop for TensorRtGraph {
     }
 }
 
-/// Allocates a tensor's memory and tells the context where it lies.
-fn slot(
-    tensor: &TensorInfo,
-    largest: Vec<i64>,
-    context: &mut Context,
-    device: &Device,
-) -> Result<Slot, TensorRtError> {
-    if tensor.element != Element::Float32 {
-        let reason = format!("holds {:?}; expected a plan with float32 at its ends", tensor.element);
-        return Err(TensorRtError::Tensor { tensor: tensor.label(), reason });
-    }
-    let memory = Memory::new(device, count(&largest))?;
-    // SAFETY: the memory has room for the largest shape and lives in the graph beside the context.
-    unsafe { context.set_address(&tensor.name, memory.address()) }?;
-    Ok(Slot { name: tensor.name.clone(), shape: largest, memory })
-}
-
-/// Copies an input to where the GPU takes it from; true if its shape changed.
-fn fill(slot: &mut Slot, tensor: &Tensor, context: &mut Context) -> Result<bool, TensorRtError> {
-    let changed = !slot.shape.iter().map(|extent| *extent as usize).eq(tensor.shape.iter().copied());
-    if changed {
-        let shape: Vec<i64> = tensor.shape.iter().map(|extent| *extent as i64).collect();
-        context.set_input_shape(&slot.name, &shape)?;
-        slot.shape = shape;
-    }
-    if tensor.data.len() != slot.count() || tensor.data.len() > slot.memory.len() {
-        return Err(slot.error(format!(
-            "has {} numbers for the shape {:?}",
-            tensor.data.len(),
-            tensor.shape
-        )));
-    }
-    slot.memory.numbers()[..tensor.data.len()].copy_from_slice(&tensor.data);
-    Ok(changed)
-}
-
-fn read(slot: &mut Slot) -> Tensor {
-    let count = slot.count();
-    let shape = slot.shape.iter().map(|extent| *extent as usize).collect();
-    Tensor { shape, data: slot.memory.numbers()[..count].to_vec() }
-}
-
 fn ports(tensors: &[TensorInfo]) -> Vec<Port> {
     let port = |tensor: &TensorInfo| Port {
         name: tensor.label(),
         shape: tensor.shape.iter().map(|extent| usize::try_from(*extent).ok()).collect(),
     };
     tensors.iter().map(port).collect()
-}
-
-/// Numbers in a shape whose extents are all known.
-fn count(shape: &[i64]) -> usize {
-    shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).product()
 }

@@ -28,7 +28,8 @@
 //! the slots of each family (`tests/tensorrt_binding.rs`). The ONNX parser and the builder of the real
 //! TensorRT for RTX 1.7.1 read and compiled the default model's graphs on a machine without a GPU
 //! (`tests/tensorrt_rtx.rs`, opt-in). Loading and running a plan with a real `libnvinfer` on a GPU has
-//! not been tried yet, nor has the CUDA half outside a fake driver (`tests/tensorrt_engine.rs`).
+//! not been tried yet, nor has the CUDA half outside a fake driver (`tests/tensorrt_engine.rs`,
+//! `tests/tensorrt_fast_path.rs`); the kernel was compiled and assembled by NVIDIA's tools (`make test-kernel`).
 #![allow(unsafe_code, reason = "C++ objects are called through their virtual tables; it all stands here")]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -52,6 +53,14 @@ mod runtime;
 
 mod cuda;
 
+mod memory;
+
+mod kernel;
+
+mod lent;
+
+mod slot;
+
 pub mod plan;
 
 mod graph;
@@ -64,6 +73,7 @@ pub use backend::TensorRt;
 pub use builder::{BuildOptions, Builder, Built, Range};
 pub use cuda::{Device, Gpu};
 pub use error::{Said, TensorRtError};
+pub use lent::Lent;
 pub use library::{Library, SUPPORTED, Version};
 pub use network::{Direction, Element, Network, TensorInfo};
 pub use plan::{PlanFault, Settings};

@@ -1,0 +1,125 @@
+//! Memory that both sides reach, allocated once.
+
+use cudarc::driver::{result, sys};
+
+use super::cuda::{Device, Stream, during};
+use super::error::TensorRtError;
+
+/// A plain number, which is valid whatever its bits are.
+pub(super) trait Number: Copy + Send + 'static {}
+
+impl Number for f32 {}
+impl Number for u8 {}
+
+/// Numbers that both the CPU and the GPU reach. On an integrated GPU they lie once, in host memory
+/// that the GPU sees; elsewhere once on each side, pinned on the host, and are copied.
+#[derive(Debug)]
+pub(super) struct Memory<T: Number> {
+    device: Device,
+    host: *mut T,
+    address: sys::CUdeviceptr,
+    len: usize,
+}
+
+// SAFETY: page-locked memory made with PORTABLE belongs to no thread.
+unsafe impl<T: Number> Send for Memory<T> {}
+// SAFETY: the CPU writes through `&mut` only; the order of what the GPU does is that of streams and events.
+unsafe impl<T: Number> Sync for Memory<T> {}
+
+impl<T: Number> Memory<T> {
+    /// `len` numbers, all 0 on the host.
+    pub(super) fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
+        let failed = during("allocating memory");
+        let bytes = len.max(1) * size_of::<T>();
+        device.bind()?;
+        let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
+        // SAFETY: the device is current; the bytes are set to 0 before anyone reads them.
+        let host = unsafe {
+            let host = result::malloc_host(bytes, flags).map_err(&failed)?;
+            host.cast::<u8>().write_bytes(0, bytes);
+            host.cast::<T>()
+        };
+        // From here on dropping frees the host memory.
+        let mut memory = Self { device: device.clone(), host, address: 0, len };
+        // SAFETY: the device is current and `host` is memory that it just mapped.
+        memory.address = unsafe {
+            if device.integrated {
+                let mut address = 0;
+                sys::cuMemHostGetDevicePointer_v2(&mut address, host.cast(), 0).result().map_err(&failed)?;
+                address
+            } else {
+                result::malloc_sync(bytes).map_err(&failed)?
+            }
+        };
+        Ok(memory)
+    }
+
+    /// Where it was allocated.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How many numbers there is room for.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where the GPU finds the numbers.
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Puts `numbers`, at most [`Memory::len`], where the GPU takes them from after [`Memory::upload`]. No work that
+    /// reads them may be in a stream.
+    pub(super) fn write(&mut self, numbers: &[T]) {
+        assert!(numbers.len() <= self.len, "{} numbers for {}", numbers.len(), self.len);
+        // SAFETY: there is room, as was just checked; `&mut self` is the CPU's only way to it.
+        unsafe { self.host.copy_from_nonoverlapping(numbers.as_ptr(), numbers.len()) }
+    }
+
+    /// The first `len` numbers as the CPU sees them. No work that writes them may be in a stream.
+    pub(super) fn read(&self, len: usize) -> Vec<T> {
+        // SAFETY: `host` has room for `self.len` numbers, all initialised and valid, and nobody writes them now.
+        unsafe { std::slice::from_raw_parts(self.host, len.min(self.len)) }.to_vec()
+    }
+
+    /// Enqueues the first `len` numbers' way to the GPU.
+    pub(super) fn upload(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
+        if self.device.integrated {
+            return Ok(());
+        }
+        let bytes = len.min(self.len) * size_of::<T>();
+        // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
+        unsafe { sys::cuMemcpyHtoDAsync_v2(self.address, self.host.cast(), bytes, stream.cu()) }
+            .result()
+            .map_err(during("copying to the GPU"))
+    }
+
+    /// Enqueues the first `len` numbers' way back.
+    pub(super) fn download(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
+        if self.device.integrated {
+            return Ok(());
+        }
+        let bytes = len.min(self.len) * size_of::<T>();
+        // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
+        unsafe { sys::cuMemcpyDtoHAsync_v2(self.host.cast(), self.address, bytes, stream.cu()) }
+            .result()
+            .map_err(during("copying from the GPU"))
+    }
+}
+
+impl<T: Number> Drop for Memory<T> {
+    fn drop(&mut self) {
+        if self.device.bind().is_err() {
+            return; // the device is gone, and its memory with it
+        }
+        // SAFETY: both were allocated in `new` and are freed here only; the graph that owns this waits
+        // for its stream before it drops.
+        unsafe {
+            if !self.device.integrated && self.address != 0 {
+                let _ = result::free_sync(self.address);
+            }
+            let _ = result::free_host(self.host.cast());
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One input or output of a graph: where it lies, its shape of the moment, and how it comes there.
+
+use std::ffi::CString;
+use std::sync::{Arc, Weak};
+
+use super::cuda::{Device, Stopwatch, Stream};
+use super::error::TensorRtError;
+use super::lent::{Lent, Spot};
+use super::memory::Memory;
+use super::network::{Element, TensorInfo};
+use super::runtime::Context;
+use crate::engine::{Easel, Input, Layout, Picture, Tensor, Value};
+
+/// An input.
+pub(super) struct InputSlot {
+    pub name: CString,
+    shape: Vec<i64>,
+    memory: Memory<f32>,
+    /// Where its numbers come from in this run.
+    source: Source,
+    /// The output of another graph that the context reads in place of `memory`.
+    bound: Option<Arc<Memory<f32>>>,
+    pictures: Option<Pictures>,
+}
+
+enum Source {
+    /// `memory`, on the host's side.
+    Host,
+    /// Another graph, which is done when the watch has stopped.
+    Gpu(Arc<Stopwatch>),
+    /// A picture in `pictures`.
+    Picture,
+}
+
+/// What laying pictures out takes: the GPU's kernel, or the CPU's way.
+struct Pictures {
+    rgb: Memory<u8>,
+    layout: Option<Layout>,
+    easel: Easel,
+}
+
+/// What an input's arrival changes for the context.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Another shape.
+    pub shape: bool,
+    /// Another address.
+    pub address: bool,
+}
+
+impl InputSlot {
+    /// Allocates room for the `largest` shape and tells the context where it lies.
+    pub(super) fn new(
+        tensor: &TensorInfo,
+        largest: Vec<i64>,
+        context: &mut Context,
+        device: &Device,
+    ) -> Result<Self, TensorRtError> {
+        let memory = allocate(tensor, &largest, context, device)?;
+        let name = tensor.name.clone();
+        Ok(Self { name, shape: largest, memory, source: Source::Host, bound: None, pictures: None })
+    }
+
+    /// Forgets the shape, which may be half set.
+    pub(super) fn forget(&mut self) {
+        self.shape = vec![-1];
+    }
+
+    /// Takes what it is given for the next run.
+    pub(super) fn take(
+        &mut self,
+        given: &[(&str, Input<'_>)],
+        context: &mut Context,
+    ) -> Result<Changes, TensorRtError> {
+        let name = self.name.to_bytes();
+        let Some(&(_, input)) = given.iter().find(|(given, _)| given.as_bytes() == name) else {
+            return Err(self.error("was not given".to_owned()));
+        };
+        let shape = self.follow(&input.shape(), context)?;
+        let mut spot = None;
+        match input {
+            Input::Tensor(tensor) => self.fill(tensor)?,
+            Input::Value(Value::Host(tensor)) => self.fill(tensor)?,
+            Input::Value(Value::Gpu(lent)) => match lent.spot() {
+                Some(found) => spot = Some(found),
+                None => self.fill(&lent.read()?)?,
+            },
+            Input::Picture(picture) => self.hang(picture)?,
+        }
+        Ok(Changes { shape, address: self.bind(spot, context)? })
+    }
+
+    /// Sets the shape; true if it changed.
+    fn follow(&mut self, shape: &[usize], context: &mut Context) -> Result<bool, TensorRtError> {
+        if self.shape.iter().map(|extent| *extent as usize).eq(shape.iter().copied()) {
+            return Ok(false);
+        }
+        let shape: Vec<i64> = shape.iter().map(|extent| *extent as i64).collect();
+        context.set_input_shape(&self.name, &shape)?;
+        self.shape = shape;
+        Ok(true)
+    }
+
+    fn fill(&mut self, tensor: &Tensor) -> Result<(), TensorRtError> {
+        let Tensor { shape, data } = tensor;
+        if data.len() != count(&self.shape) || data.len() > self.memory.len() {
+            return Err(self.error(format!("has {} numbers for the shape {shape:?}", data.len())));
+        }
+        self.memory.write(data);
+        self.source = Source::Host;
+        Ok(())
+    }
+
+    /// Takes a picture: its bytes for the kernel, or what the CPU makes of them.
+    fn hang(&mut self, picture: Picture<'_>) -> Result<(), TensorRtError> {
+        let (layout, device) = (picture.layout, self.memory.device().clone());
+        let fits = count(&self.shape) <= self.memory.len() && layout.is_sound();
+        if picture.rgb.len() != layout.bytes() || !fits {
+            return Err(self.error(format!("a picture of {} bytes for {layout:?}", picture.rgb.len())));
+        }
+        let pictures = match &mut self.pictures {
+            Some(pictures) => pictures,
+            none => none.insert(Pictures {
+                // A picture has a byte where the input has a number, and is not larger.
+                rgb: Memory::new(&device, self.memory.len())?,
+                layout: None,
+                easel: Easel::default(),
+            }),
+        };
+        if device.kernel.is_none() {
+            self.memory.write(&pictures.easel.lay(picture).data);
+            self.source = Source::Host;
+            return Ok(());
+        }
+        pictures.rgb.write(picture.rgb);
+        if pictures.layout.as_ref() != Some(layout) {
+            pictures.layout = Some(layout.clone());
+        }
+        self.source = Source::Picture;
+        Ok(())
+    }
+
+    /// Has the context read `spot`, or this slot's own memory; true if that is somewhere else than before.
+    fn bind(&mut self, spot: Option<Spot>, context: &mut Context) -> Result<bool, TensorRtError> {
+        let (memory, before) = (spot.as_ref().map(|spot| &spot.memory), self.bound.as_ref());
+        let changed = memory.map(Arc::as_ptr) != before.map(Arc::as_ptr);
+        if changed {
+            let address = memory.map_or(self.memory.address(), |memory| memory.address());
+            // SAFETY: either memory has room for the shape, which its writer had too, and lives in this slot for as
+            // long as the context is told to read it.
+            unsafe { context.set_address(&self.name, address) }?;
+            self.bound = memory.cloned();
+        }
+        if let Some(spot) = spot {
+            self.source = Source::Gpu(spot.ready);
+        }
+        Ok(changed)
+    }
+
+    /// Has `stream` wait, on the GPU, for the graph that this comes from.
+    pub(super) fn await_source(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        match &self.source {
+            Source::Gpu(ready) => stream.after(ready),
+            Source::Host | Source::Picture => Ok(()),
+        }
+    }
+
+    /// Enqueues what makes an input of a picture.
+    pub(super) fn lay(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        let (Source::Picture, Some(Pictures { rgb, layout: Some(layout), .. })) =
+            (&self.source, &self.pictures)
+        else {
+            return Ok(());
+        };
+        let Some(kernel) = &self.memory.device().kernel else { return Ok(()) };
+        rgb.upload(layout.bytes(), stream)?;
+        // SAFETY: `hang` has checked that both have room; they live until the graph's stream was waited for.
+        unsafe { kernel.lay(layout, rgb.address(), self.memory.address(), stream) }
+    }
+
+    /// Enqueues the way of numbers in the host's memory.
+    pub(super) fn upload(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        match self.source {
+            Source::Host => self.memory.upload(count(&self.shape), stream),
+            Source::Gpu(_) | Source::Picture => Ok(()),
+        }
+    }
+
+    /// What recorded work depends on beside shapes and addresses.
+    pub(super) fn is_uploaded(&self) -> bool {
+        matches!(self.source, Source::Host)
+    }
+
+    /// Whether it is the output of another graph.
+    pub(super) fn is_lent(&self) -> bool {
+        matches!(self.source, Source::Gpu(_))
+    }
+
+    fn error(&self, reason: String) -> TensorRtError {
+        TensorRtError::Tensor { tensor: self.name.to_string_lossy().into_owned(), reason }
+    }
+}
+
+/// An output.
+pub(super) struct OutputSlot {
+    name: CString,
+    shape: Vec<i64>,
+    memory: Arc<Memory<f32>>,
+    /// Who may still want to read it.
+    lent: Weak<Lent>,
+}
+
+impl OutputSlot {
+    /// Allocates room for the `largest` shape and tells the context where it lies.
+    pub(super) fn new(
+        tensor: &TensorInfo,
+        largest: Vec<i64>,
+        context: &mut Context,
+        device: &Device,
+    ) -> Result<Self, TensorRtError> {
+        let memory = Arc::new(allocate(tensor, &largest, context, device)?);
+        Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent: Weak::new() })
+    }
+
+    /// Takes over the shape that the context works out.
+    pub(super) fn follow(&mut self, context: &Context) -> Result<(), TensorRtError> {
+        self.shape = context.shape(&self.name)?;
+        if count(&self.shape) > self.memory.len() {
+            let reason = format!("{:?} is larger than at the largest inputs", self.shape);
+            return Err(TensorRtError::Tensor { tensor: self.name.to_string_lossy().into_owned(), reason });
+        }
+        Ok(())
+    }
+
+    /// Saves what is still lent, before the next run.
+    pub(super) fn settle(&mut self) {
+        if let Some(lent) = std::mem::take(&mut self.lent).upgrade() {
+            lent.settle();
+        }
+    }
+
+    /// Lends it out where it is; it is there when `ready` has stopped.
+    pub(super) fn lend(&mut self, ready: &Arc<Stopwatch>, stream: &Stream) -> Value {
+        let spot =
+            Spot { memory: Arc::clone(&self.memory), ready: Arc::clone(ready), stream: stream.clone() };
+        let lent = Arc::new(Lent::new(extents(&self.shape), spot));
+        self.lent = Arc::downgrade(&lent);
+        Value::Gpu(lent)
+    }
+
+    /// Enqueues its way to the host.
+    pub(super) fn download(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.memory.download(count(&self.shape), stream)
+    }
+
+    /// What was downloaded, once the stream was waited for.
+    pub(super) fn read(&self) -> Tensor {
+        Tensor { shape: extents(&self.shape), data: self.memory.read(count(&self.shape)) }
+    }
+}
+
+fn allocate(
+    tensor: &TensorInfo,
+    largest: &[i64],
+    context: &mut Context,
+    device: &Device,
+) -> Result<Memory<f32>, TensorRtError> {
+    if tensor.element != Element::Float32 {
+        let reason = format!("holds {:?}; expected a plan with float32 at its ends", tensor.element);
+        return Err(TensorRtError::Tensor { tensor: tensor.label(), reason });
+    }
+    let memory = Memory::new(device, count(largest))?;
+    // SAFETY: the memory has room for the largest shape and lives in the graph beside the context.
+    unsafe { context.set_address(&tensor.name, memory.address()) }?;
+    Ok(memory)
+}
+
+/// Numbers in a shape whose extents are all known.
+fn count(shape: &[i64]) -> usize {
+    extents(shape).iter().product()
+}
+
+fn extents(shape: &[i64]) -> Vec<usize> {
+    shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).collect()
+}

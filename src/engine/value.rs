@@ -1,0 +1,150 @@
+//! What graphs take and give: tensors in the host's memory, tensors on the GPU, and pictures.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::picture::Picture;
+use super::tensorrt::Lent;
+use super::{EngineError, TensorRtError};
+
+/// A dense tensor of 32-bit floats, row-major.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tensor {
+    /// Length of every axis, outermost first.
+    pub shape: Vec<usize>,
+    /// The values, last axis fastest; as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    pub fn zeros(shape: impl Into<Vec<usize>>) -> Self {
+        let shape = shape.into();
+        let data = vec![0.0; shape.iter().product()];
+        Self { shape, data }
+    }
+
+    /// A tensor of `data` laid out as `shape`, whose product must be the number of values.
+    pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Option<Self> {
+        let shape = shape.into();
+        (shape.iter().product::<usize>() == data.len()).then_some(Self { shape, data })
+    }
+}
+
+/// A named input or output of a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// The tensor's name.
+    pub name: String,
+    /// Length of every axis; `None` where any length is accepted.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// What a graph gave: in the host's memory, or still on the GPU, where another graph takes it without a copy.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// In the host's memory.
+    Host(Tensor),
+    /// On the GPU, perhaps still being computed.
+    Gpu(Arc<Lent>),
+}
+
+impl Value {
+    /// Length of every axis.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Host(tensor) => &tensor.shape,
+            Self::Gpu(lent) => lent.shape(),
+        }
+    }
+
+    /// The values in the host's memory; waits for the GPU if they are there.
+    ///
+    /// # Errors
+    /// [`EngineError::Gone`] if the GPU failed since.
+    pub fn tensor(&self) -> Result<Cow<'_, Tensor>, EngineError> {
+        match self {
+            Self::Host(tensor) => Ok(Cow::Borrowed(tensor)),
+            Self::Gpu(lent) => lent.read().map(Cow::Owned).map_err(gone),
+        }
+    }
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Self::Host(Tensor::default())
+    }
+}
+
+impl From<Tensor> for Value {
+    fn from(tensor: Tensor) -> Self {
+        Self::Host(tensor)
+    }
+}
+
+/// What a graph is given as one input.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// Numbers in the host's memory.
+    Tensor(&'a Tensor),
+    /// What another graph gave.
+    Value(&'a Value),
+    /// A picture, which the engine lays out and normalises.
+    Picture(Picture<'a>),
+}
+
+impl<'a> Input<'a> {
+    /// The picture, if it is one.
+    pub(super) fn picture(self) -> Option<Picture<'a>> {
+        match self {
+            Self::Picture(picture) => Some(picture),
+            Self::Tensor(_) | Self::Value(_) => None,
+        }
+    }
+
+    /// The numbers in the host's memory; a picture is `laid` already.
+    pub(super) fn on_host(self, laid: &'a Tensor) -> Result<Cow<'a, Tensor>, EngineError> {
+        match self {
+            Self::Tensor(tensor) => Ok(Cow::Borrowed(tensor)),
+            Self::Value(value) => value.tensor(),
+            Self::Picture(_) => Ok(Cow::Borrowed(laid)),
+        }
+    }
+
+    /// Length of every axis.
+    pub fn shape(&self) -> Cow<'_, [usize]> {
+        match self {
+            Self::Tensor(tensor) => Cow::Borrowed(&tensor.shape),
+            Self::Value(value) => Cow::Borrowed(value.shape()),
+            Self::Picture(picture) => Cow::Owned(picture.layout.shape().to_vec()),
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl<'a> From<&'a Value> for Input<'a> {
+    fn from(value: &'a Value) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl<'a> From<Picture<'a>> for Input<'a> {
+    fn from(picture: Picture<'a>) -> Self {
+        Self::Picture(picture)
+    }
+}
+
+/// Inputs by name and shape, for messages.
+pub(super) fn told(inputs: &[(&str, Input<'_>)]) -> String {
+    let told = inputs.iter().map(|(name, input)| format!("{name} {:?}", input.shape()));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn gone(error: TensorRtError) -> EngineError {
+    EngineError::Gone(error.to_string())
+}
