@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel kernel test-engines test-deb setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel kernel test-engines test-deb fuzz setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -8,6 +8,7 @@ help:
 	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
 	@echo "make build   the program, target/release/tvsl"
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
+	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
@@ -63,6 +64,11 @@ PROGRAM ?= target/release/tvsl
 test-deb: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
 	@setup/packages.sh package clean_root
 	packaging/test.sh $(PROGRAM)
+
+# A minute for each kind of input; FUZZ_SECONDS=600 for a release.
+FUZZ_SECONDS ?= 60
+fuzz: setup-test
+	TVSL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
 
 MODEL_PYTHON := .cache/model-venv/bin/python
 

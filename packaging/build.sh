@@ -25,6 +25,10 @@ put 644 usr/share/doc/tvsl README.md NOTICE config/tvsl.toml docs/mqtt.md
 put 644 usr/share/doc/tvsl/onnxruntime .cache/onnxruntime/LICENSE .cache/onnxruntime/ThirdPartyNotices.txt
 install -D --mode=644 LICENSE "$root/usr/share/doc/tvsl/copyright"
 
+# What it is made of.
+python3 packaging/sbom.py "$root" "$architecture" >"$work/sbom.cdx.json"
+put 644 usr/share/doc/tvsl "$work/sbom.cdx.json"
+
 # The program says itself what shells and `man` can know of it.
 "$program" man --out "$work/man"
 gzip --no-name --best "$work/man"/*.1

@@ -31,6 +31,7 @@ say "install"
 inside dpkg --install /tmp/first.deb
 inside tvsl check --model
 inside tvsl check | grep --quiet "/etc/tvsl/tvsl.toml" || fail "the shipped configuration is not used"
+sed 's/"//g' "$root/usr/share/doc/tvsl/sbom.cdx.json" | grep --quiet 'bom-ref: pkg:cargo/gstreamer@' || fail "the bill of materials names no crate"
 inside dpkg --verify tvsl | grep . && fail "files differ from the package"
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/tvsl.service" ] || fail "it was enabled without being asked"
 

@@ -11,7 +11,7 @@ demo="mosquitto"
 # `systemd-analyze verify`.
 test="mosquitto-clients openssl libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd python3 python3-cbor2 python3-jinja2 python3-jsonschema python3-paho-mqtt python3-prometheus-client"
 # Makes the Debian package, and tries it in a clean root.
-package="dpkg-dev binutils git"
+package="dpkg-dev binutils git python3"
 clean_root="mmdebstrap"
 # Fetches ONNX Runtime from the Python package index.
 fetch="python3 python3-pip"

@@ -11,6 +11,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::Check;
 use crate::config::{Config, EngineKind, Origin};
 use crate::engine::tensorrt::{Device, Settings, TensorRt};
+use crate::heat::Heat;
 
 /// Less free space than this, in MiB, is too little for logs and updates.
 const LEAST_MIB: u64 = 200;
@@ -19,7 +20,26 @@ const NEVER_SET: u64 = 1_735_689_600;
 
 /// What does not depend on the configuration.
 pub(super) fn checks() -> Vec<Check> {
-    vec![disk(Path::new("/")), clock(), permissions(), unit()]
+    vec![disk(Path::new("/")), clock(), heat(&Heat::read()), permissions(), unit()]
+}
+
+/// How hot the machine is, and whether it slows itself down.
+fn heat(heat: &Heat) -> Check {
+    const STAGE: &str = "heat";
+    let hottest = heat.temperatures.iter().max_by(|a, b| a.1.total_cmp(b.1));
+    let hottest = hottest.map(|(sensor, degrees)| format!("{sensor} is at {degrees:.0} °C"));
+    let mode = heat.power_mode.iter().map(|mode| format!("power mode {mode}"));
+    let found = hottest.into_iter().chain(mode).collect::<Vec<_>>().join(", ");
+    if !heat.throttled.is_empty() {
+        let cure =
+            "cool it, give it a stronger supply or another power mode (`nvpmodel`), or lower [camera] rate";
+        return Check::warning(STAGE, format!("slows itself down: {}", heat.throttled.join(", ")), cure);
+    }
+    if found.is_empty() {
+        Check::skipped(STAGE, "this machine tells nothing of it")
+    } else {
+        Check::ok(STAGE, found)
+    }
 }
 
 fn disk(path: &Path) -> Check {
