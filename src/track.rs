@@ -49,8 +49,8 @@ pub struct Track {
 /// Gives detections lasting identities. Pure: time is an argument.
 ///
 /// A region continues the track of its class that it overlaps most or, failing that, lies nearest to.
-/// A track starts once it has lasted `start_after` (until then a short absence forgets it) and ends
-/// once it has been gone for `hold`, so that short gaps neither start nor end anything.
+/// A track starts once it has lasted `start_after` (until then a short absence forgets it), or at once
+/// where `sure`, and ends once it has been gone for `hold`, so that short gaps neither start nor end anything.
 #[derive(Debug)]
 pub struct Tracker {
     config: config::Tracking,
@@ -168,9 +168,9 @@ impl Live {
         self.fresh = true;
     }
 
-    /// Start or update, if it is present and has lasted long enough.
+    /// Start or update, if it is present and has lasted long enough, or is plain enough, to be believed.
     fn report(&mut self, now: Instant, config: &config::Tracking) -> Option<Track> {
-        let due = now.since(self.track.started) >= config.start_after;
+        let due = now.since(self.track.started) >= config.start_after || self.track.score.p >= config.sure;
         if !self.fresh || !(self.started || due) {
             return None;
         }

@@ -83,7 +83,7 @@ proptest! {
         keep in 0f32..3.0, ps in prop::collection::vec(0f32..1.0, 1..60),
     ) {
         let rule = Decision::new(&manifest(), &plain(), None).expect("no class is named").keeping(keep);
-        let instant = Tracking { start_after: Duration::ZERO, hold: Duration::ZERO, iou: 0.1, keep };
+        let instant = Tracking { start_after: Duration::ZERO, sure: 1.0, hold: Duration::ZERO, iou: 0.1, keep };
         let mut tracker = Tracker::new(&instant);
         let lower = 1.0 / (1.0 + keep.exp());
         let mut on = false;

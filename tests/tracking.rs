@@ -15,6 +15,7 @@ use tvsl::track::{Detection, Event, Track, Tracker};
 fn settings() -> Tracking {
     Tracking {
         start_after: Duration::from_millis(200),
+        sure: 0.95,
         hold: Duration::from_millis(800),
         iou: 0.1,
         keep: 0.0,
@@ -68,6 +69,18 @@ fn a_barking_dog_is_one_event() {
 fn a_flash_in_one_frame_starts_nothing() {
     let (starts, ends) = play(30, |n| if n % 9 == 0 { vec![detection(0, &[0.5])] } else { vec![] });
     assert!(starts.is_empty() && ends.is_empty());
+}
+
+#[test]
+fn what_is_sure_starts_at_once_and_a_single_doubtful_moment_never() {
+    let mut tracker = Tracker::new(&settings());
+    let one = |class: usize, p: f32| {
+        let found = detection(class, &[0.1]);
+        vec![Detection { score: Score { p, ..found.score }, ..found }]
+    };
+    assert_eq!(tracker.update(at(0.0), &one(0, 0.95)).len(), 1, "sure");
+    assert!(tracker.update(at(0.1), &one(1, 0.94)).is_empty(), "not sure, and one moment only");
+    assert!((2..20).all(|n| tracker.update(at(0.1 * f64::from(n)), &[]).iter().all(|t| t.class == 0)));
 }
 
 #[test]

@@ -69,4 +69,5 @@ class Encoders:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # else it rounds activations to int8 as well
         return onnxruntime.InferenceSession(self.folder / name, options, providers=onnxruntime.get_available_providers())

@@ -149,6 +149,9 @@ pub struct Tracking {
     /// How long a class must stay before its event starts.
     #[serde(deserialize_with = "value::seconds")]
     pub start_after: Duration,
+    /// The probability from which an event starts at once, 0–1; 1: never.
+    #[serde(deserialize_with = "value::probability")]
+    pub sure: f32,
     /// How long a class must be gone before its event ends.
     #[serde(deserialize_with = "value::seconds")]
     pub hold: Duration,

@@ -155,10 +155,8 @@ impl Outcome {
             .filter(during)
             .flat_map(|m| m.detections.iter().filter(|d| d.class == interval.class).map(move |d| (m, d)))
             .collect();
-        let over =
-            messages.iter().rev().filter(|m| m.published - start <= interval.end + 2.0 * GRACE).find(|m| {
-                m.published - start >= interval.start && m.ended.iter().any(|e| e.class == interval.class)
-            });
+        let known = |id: &str| told.iter().any(|(_, d)| d.id == id);
+        let over = messages.iter().rev().find(|m| m.ended.iter().any(|e| known(&e.id)));
         let share = |sum: f32| (!told.is_empty()).then(|| sum / told.len() as f32);
         let iou = |d: &crate::message::Sounding| rect(d.region.rect).iou(&interval.place);
         Outcome {

@@ -1,4 +1,4 @@
-//! Streaming log-mel spectrogram, as YAMNet defines it: periodic Hann window, magnitude of the
+//! Streaming log-mel spectrogram: periodic Hann window, magnitude (or power) of the
 //! Fourier transform, HTK mel bands (the zero-frequency bin left out), logarithm with an offset.
 
 use std::f64::consts::PI;

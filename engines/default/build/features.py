@@ -4,7 +4,7 @@
     e = Extractor()                              # weights are fetched on first use
     x, fit = letterbox("photo.jpg")              # [1,3,H,W], at most 84 cells, aspect kept
     f, logits = e.image(x)                       # [P,1280] features, [P,1000] ImageNet logits, P row-major
-    emb, scores = e.audio(read_sound("a.ogg"))   # [T,1024], [T,521] sigmoids, one row per 0.24 s hop
+    scores = e.audio(read_sound("a.ogg"))        # [T,527] sigmoids, a row every 0.24 s
 
     python features.py FILE...                   # prints the likeliest labels of pictures and sounds
 """
@@ -20,10 +20,10 @@ import onnxruntime
 import soundfile
 from PIL import Image
 
+import ced
 import encoders
 import efficientnet_lite0 as lite0
 import fetch
-import yamnet
 from onnx_writer import Graph, Weights
 
 CELLS_MAX = 84
@@ -70,7 +70,7 @@ def letterbox(picture, cells: int = CELLS_MAX) -> tuple[np.ndarray, Fit]:
     return x, place
 
 
-def read_sound(path, rate: int = yamnet.RATE) -> np.ndarray:
+def read_sound(path, rate: int = ced.RATE) -> np.ndarray:
     """A sound file -> mono f32 at `rate`, -1..1 (band-limited resampling)."""
     samples, source = soundfile.read(path, dtype="float32", always_2d=True)
     return resampled(samples.mean(axis=1), source, rate)
@@ -96,10 +96,9 @@ class Extractor:
         with tempfile.TemporaryDirectory() as directory:
             file, folder = Weights("encoders.bin", half), Path(directory)
             image, audio = Graph("image"), Graph("audio")
-            for name, value, graph in (
-                    *zip(("features", "logits"), encoders.add_image(image, file, networks.image), (image, image)),
-                    *zip(("embedding", "logits"), encoders.add_audio(audio, file, networks.audio), (audio, audio))):
-                graph.output(value, name, [None] * 4)
+            for name, value in zip(("features", "logits"), encoders.add_image(image, file, networks.image)):
+                image.output(value, name, [None] * 4)
+            audio.output(ced.add(audio, file, networks.audio), "logits", [None] * 2)
             file.write(folder)
             image.save(folder / "image.onnx")
             audio.save(folder / "audio.onnx")
@@ -110,11 +109,10 @@ class Extractor:
         features, logits = self._image.run(None, {"image": x.astype(np.float32)})
         return tuple(a[0].reshape(a.shape[1], -1).T for a in (features, logits))
 
-    def audio(self, waveform: np.ndarray, step: int = HOP_FRAMES) -> tuple[np.ndarray, np.ndarray]:
-        """Mono 16 kHz -> ([T,1024] embeddings, [T,521] sigmoids), a row per `step` frames of 10 ms."""
-        sound = yamnet.patches(yamnet.log_mel(waveform), step)
-        embedding, logits = self._audio.run(None, {"sound": sound})
-        return embedding[:, :, 0, 0], sigmoid(logits[:, :, 0, 0])
+    def audio(self, waveform: np.ndarray, step: int = HOP_FRAMES) -> np.ndarray:
+        """Mono 16 kHz -> [T,527] sigmoids, a row per `step` frames of 10 ms."""
+        (logits,) = self._audio.run(None, {"sound": ced.patches(ced.log_mel(waveform), step)})
+        return sigmoid(logits)
 
 
 def session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -122,6 +120,7 @@ def session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # else it rounds activations to int8 as well
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
@@ -138,11 +137,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def _main(files: list[str]) -> None:
     extractor = Extractor()
-    with (fetch.CACHE / "yamnet_classes.csv").open() as table:
+    with (fetch.CACHE / "audioset.csv").open() as table:
         sounds = [row["display_name"] for row in csv.DictReader(table)]
     for file in files:
         if Path(file).suffix in (".ogg", ".wav", ".flac"):
-            scores, names = extractor.audio(read_sound(file))[1].max(axis=0), sounds
+            scores, names = extractor.audio(read_sound(file)).max(axis=0), sounds
         else:
             scores = softmax(extractor.image(letterbox(file)[0])[1].mean(axis=0))
             names = [str(i) for i in range(len(scores))]

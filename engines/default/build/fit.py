@@ -12,7 +12,7 @@ What is fitted, and to what:
                   b_n: what the class scores by chance, a high quantile over the scenes without it (there are hundreds for each)
   p               seen and heard ~ visual logit p_v + audio logit p_a + elsewhere e + bias: four numbers
                   e: how plainly anything is heard that is not seen, one number for the scene
-  thresholds      of p, p_v, p_a, and of p_a for a person: the best set F1 whose off-screen, noise and silent false rates stay
+  thresholds      of p (what is reported is rather true than not), p_v, p_a, and of p_a for a person: the best set F1 whose off-screen, noise and silent false rates stay
                   below LIMITS
 No number is fitted to the pictures or recordings of one class (`person` apart), so a class without any here is calibrated like the others.
 """
@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 LIMITS = {"off_screen": 0.048, "silence": 0.0, "silent": 0.12}
 CHANCE_SEEN, CHANCE_HEARD = 0.95, 0.99  # quantiles over scenes without the class
 CEILING = 3.0  # visual log-odds: however plain a thing is to see, it must still be heard
-AUDIBLE = (-9.0, 3.0)  # YAMNet logits are clipped to this
+AUDIBLE = (-9.0, 3.0)  # CED's logits are clipped to this
 ELSEWHERE = {"slope": 3.0, "seen": 1.0, "least": -4.0, "most": 2.0}  # log-odds; what is heard and not seen takes from the rest
 PERSON_COUNTS = 0.3  # set F1 given up per share of the speaking people found
 PERSON_C = (0.0003, 0.001, 0.003, 0.01)
@@ -46,7 +46,7 @@ COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of
 # -- features ------------------------------------------------------------------------------------------------------
 
 def scene_features(split: str, extractor: Extractor, file: str = "features.pickle") -> list[dict]:
-    """Scenes with what the encoders say: `share` [P,1000], `features` [P,1280], `scores` [T,521]; kept in .cache."""
+    """Scenes with what the encoders say: `share` [P,1000], `features` [P,1280], `scores` [T,527]; kept in .cache."""
     directory = material.CACHE / split
     cache, source = directory / file, directory / "scenes.json"
     if cache.exists() and cache.stat().st_mtime > source.stat().st_mtime:
@@ -57,7 +57,7 @@ def scene_features(split: str, extractor: Extractor, file: str = "features.pickl
         features, logits = extractor.image(x)
         wave = read_sound(directory / scene["audio"])
         scene |= {"features": features.astype(np.float16), "share": softmax(logits).astype(np.float32), "rows": place.rows,
-                  "columns": place.columns, "scores": extractor.audio(wave)[1],
+                  "columns": place.columns, "scores": extractor.audio(wave),
                   "dbfs": 10 * np.log10(np.mean(wave.astype(np.float64) ** 2) + 1e-20)}
     cache.write_bytes(pickle.dumps(found))
     return found
@@ -230,7 +230,7 @@ def fit(found: list[dict], heads: dict, weights: dict) -> None:
     best = None
     person = heads["classes"][-1]
     for p, p_v, p_a, person["p_a"] in itertools.product(
-            (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.05, 0.08, 0.1, 0.15, 0.2), (0.2, 0.3, 0.4, 0.5)):
+            (0.5, 0.55, 0.6, 0.65), (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.1, 0.15, 0.2), (0.2, 0.3, 0.4)):
         heads["thresholds"] |= {"p": p, "p_v": p_v, "p_a": p_a}
         reported = decide(v, a, heads, loud)[1]
         scores = rates(found, names, reported, both)

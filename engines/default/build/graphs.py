@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+import ced
 import encoders
 from heads import Heads
 from onnx_writer import Graph, Weights
@@ -44,10 +45,9 @@ def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
 
 
 def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
-    """`sound` [B,96,64] -> `A` [B,1,D]."""
+    """`sound` [B,176,64] -> `A` [B,1,D]."""
     g = Graph("audio")
-    _, logits = encoders.add_audio(g, frozen, networks.audio)
-    labels = g.op("Flatten", logits)
+    labels = ced.add(g, frozen, networks.audio)
     labels = g.op("Gather", labels, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
     labels = g.op("Reshape", labels, g.constant([0, *heads.heard.shape], np.int64))
     odds = g.op("Clip", g.op("ReduceMax", labels, axes=[2], keepdims=0), *map(g.constant, heads.settings["audible"]))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+import ced
 import efficientnet_lite0
-import yamnet
 
 NOTHING = "nothing to be seen and nothing to be heard"  # gives the direction of "no class at all"
 
@@ -82,6 +82,6 @@ def _marks(ids: list[int]) -> np.ndarray:
 def _padded(lists: list[list[int]]) -> np.ndarray:
     most = max(map(len, lists))
     table = np.array([ids + ids[-1:] * (most - len(ids)) for ids in lists], np.int64)
-    if table.max() >= yamnet.LABELS:
-        raise SystemExit(f"heads.json: AudioSet id {table.max()}, expected 0 to {yamnet.LABELS - 1}")
+    if table.max() >= ced.LABELS:
+        raise SystemExit(f"heads.json: AudioSet id {table.max()}, expected 0 to {ced.LABELS - 1}")
     return table

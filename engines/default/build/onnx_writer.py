@@ -10,7 +10,7 @@ from network import Conv
 OPSET, IR = 17, 9
 _ALIGN = 64  # bytes
 _KINDS = {np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.float32): TensorProto.FLOAT,
-          np.dtype(np.int64): TensorProto.INT64}
+          np.dtype(np.int64): TensorProto.INT64, np.dtype(np.int8): TensorProto.INT8}
 
 
 class Weights:
@@ -80,6 +80,11 @@ class Graph:
             return self.exact(file, name, array)
         self.initializers.append(file.add(name + ".half", array.astype(np.float16)))
         return self.op("Cast", name + ".half", to=TensorProto.FLOAT)
+
+    def packed(self, file: Weights, name: str, steps: np.ndarray, scale: np.float32) -> str:
+        """int8 steps in an external file, made real by their one scale."""
+        self.initializers.append(file.add(name + ".int8", steps))
+        return self.op("DequantizeLinear", name + ".int8", self.constant(scale), self.constant(0, np.int8))
 
     def exact(self, file: Weights, name: str, array: np.ndarray) -> str:
         """A small weight in an external file, kept in FP32."""

@@ -1,9 +1,11 @@
 """The model in plain NumPy (float64, no ONNX anywhere): the yardstick that goldens are made with."""
 
+import math
+
 import numpy as np
 
+import ced
 import encoders
-import yamnet
 from graphs import CERTAIN, FAINT
 from heads import Heads
 from network import Conv
@@ -59,12 +61,33 @@ def embed(heads: Heads, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 
 def audio(networks: encoders.Encoders, heads: Heads, sound: np.ndarray) -> np.ndarray:
-    """[B,96,64] log-mel patches -> A [B,1,D]."""
-    embedding = run(networks.audio.layers, sound[:, None]).mean(axis=(2, 3), keepdims=True)
-    labels = run([networks.audio.classifier], embedding)[:, :, 0, 0]
+    """[B,176,64] log-mel patches -> A [B,1,D]."""
+    labels = listen(networks.audio, sound)
     odds = np.clip(labels[:, heads.heard].max(axis=2), *heads.settings["audible"])
     evidence = _sigmoid(odds * heads.audio[:, 0] + heads.audio[:, 1])
     return (evidence @ heads.dual.astype(np.float64) + heads.nothing)[:, None]
+
+
+def listen(network: ced.AudioNetwork, sound: np.ndarray) -> np.ndarray:
+    """[B,176,64] log-mel patches -> AudioSet logits [B,527]."""
+    side, width = ced.TOKEN, ced.WIDTH // ced.HEADS
+    cells = (sound.astype(np.float64) * network.gain + network.bias).reshape(len(sound), -1, side, ced.BANDS // side, side)
+    tokens = np.einsum("btiej,cji->bcet", cells, network.token.real[:, 0].astype(np.float64))
+    tokens = tokens + network.token_bias[:, None, None] + network.place
+    x = tokens.reshape(len(sound), ced.WIDTH, -1).transpose(0, 2, 1)
+
+    def heads(part: ced.Linear, y: np.ndarray) -> np.ndarray:
+        return _linear(part, y).reshape(*y.shape[:2], ced.HEADS, width).transpose(0, 2, 1, 3)
+
+    for block in network.blocks:
+        y = _layer_norm(block.attention_norm, x)
+        query, key, value = (heads(part, y) for part in (block.query, block.key, block.value))
+        power = np.exp(query @ key.transpose(0, 1, 3, 2) / np.sqrt(width))
+        y = (power / power.sum(axis=-1, keepdims=True) @ value).transpose(0, 2, 1, 3).reshape(x.shape)
+        x = x + _linear(block.joined, y)
+        y = _linear(block.widened, _layer_norm(block.perceptron_norm, x))
+        x = x + _linear(block.narrowed, y * 0.5 * (1.0 + _erf(y / np.sqrt(2.0))))
+    return _linear(network.label, _layer_norm(network.label_norm, _layer_norm(network.norm, x).mean(axis=1)))
 
 
 def stage1(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,13 +117,13 @@ def stage2(heads: Heads, v: np.ndarray, a: np.ndarray, t: np.ndarray) -> np.ndar
 
 
 def golden(networks: encoders.Encoders, heads: Heads, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every output for `image` [1,3,H,W], `waveform` [S], `sound` [T,96,64] and `keys` [K]."""
+    """Every output for `image` [1,3,H,W], `waveform` [S], `sound` [T,176,64] and `keys` [K]."""
     v, a = image(networks, heads, inputs["image"]), audio(networks, heads, inputs["sound"])
     v, a = v.astype(np.float32), a.astype(np.float32)
     window = a.transpose(1, 0, 2).astype(np.float64)
     p, p_v, p_a = stage1(heads, v.astype(np.float64), window, heads.text)
     h = stage2(heads, v.astype(np.float64), window, heads.text[inputs["keys"]])
-    outputs = {"V": v, "A": a, "p": p, "p_v": p_v, "p_a": p_a, "H": h, "log_mel": yamnet.log_mel(inputs["waveform"])}
+    outputs = {"V": v, "A": a, "p": p, "p_v": p_v, "p_a": p_a, "H": h, "log_mel": ced.log_mel(inputs["waveform"])}
     return {name: value.astype(np.float32) for name, value in outputs.items()}
 
 
@@ -111,6 +134,18 @@ def _neighbourhood(x: np.ndarray) -> np.ndarray:
         return np.lib.stride_tricks.sliding_window_view(y, (3, 3), axis=(2, 3)).sum(axis=(4, 5))
 
     return total(x) / total(np.ones_like(x))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _linear(part: ced.Linear, x: np.ndarray) -> np.ndarray:
+    return x @ part.weight.real.astype(np.float64) + part.bias
+
+
+def _layer_norm(part: ced.Norm, x: np.ndarray) -> np.ndarray:
+    x = x - x.mean(axis=-1, keepdims=True)
+    return x / np.sqrt(np.mean(x ** 2, axis=-1, keepdims=True) + ced.NORM_EPSILON) * part.gain + part.bias
 
 
 def _by_cell(x: np.ndarray) -> np.ndarray:

@@ -14,13 +14,13 @@ import numpy as np
 from safetensors.numpy import load_file
 from scipy import ndimage
 
+import ced
 import encoders
 import fetch
 import heads as heads_file
 import reference
 import scenes_material as material
 import text
-import yamnet
 from build import FOLDER, stored
 from features import Extractor, letterbox
 
@@ -59,7 +59,7 @@ def main() -> None:
     networks = stored(encoders.load(fetch.fetch()))
     heads = heads_file.load(FOLDER / "build", text.TextEncoder(fetch.CACHE / "minilm.safetensors", fetch.CACHE / "minilm_vocab.txt"))
     names = [c["name"] for c in heads.classes]
-    silence = yamnet.patches(yamnet.log_mel(np.zeros(yamnet.RATE)), 24)[:1]
+    silence = ced.patches(ced.log_mel(np.zeros(3 * ced.RATE)), 1)[:1]
     a = reference.audio(networks, heads, silence)
     directory, extractor = material.CACHE / "coco", Extractor(threads=2)
     results = {}  # (kind, gain, bias, threshold) -> [(photo, peak inside, IoU)]

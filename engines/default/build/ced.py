@@ -1,0 +1,186 @@
+"""CED-tiny (Apache-2.0, AudioSet) out of the ONNX file of the crate `soundevents`: a transformer over a log-mel spectrogram.
+
+The front end: 16 kHz mono, power STFT (periodic Hann of 512, hop 160), 64 HTK-mel bands between 0 and 8000 Hz, logarithm. (The
+published graph has triangles that are straight in Hz, and quantised; straight in mel they move a label's log-odds by 0.03.)
+Patches of 176 frames; each becomes 11 x 4 tokens of 16 frames x 16 bands. Weights stay as they are published: int8, a scale per matrix.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from onnx_writer import Graph, Weights
+
+RATE, FRAME, STEP, FFT, BANDS = 16000, 512, 160, 512, 64
+LOW_HZ, HIGH_HZ, POWER, LOG_OFFSET = 0.0, 8000.0, 2.0, 1e-6
+PATCH = 176  # frames
+TOKEN = 16  # frames and bands of a token
+WIDTH, HEADS, LABELS = 192, 3, 527
+NORM_EPSILON = 1e-6
+_DECIBEL = 10.0 / np.log(10.0)  # the network was trained on decibels
+_BATCH_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """int8 weights and the factor that makes them real."""
+
+    steps: np.ndarray
+    scale: np.float32
+
+    @property
+    def real(self) -> np.ndarray:
+        """float32 values."""
+        return self.steps.astype(np.float32) * self.scale
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The gain and bias of a layer normalisation, [WIDTH]."""
+
+    gain: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True)
+class Linear:
+    """y = x weight + bias; weight [in, out]."""
+
+    weight: Matrix
+    bias: np.ndarray
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer of the transformer: attention, then a perceptron, each after a norm and added to what came in."""
+
+    attention_norm: Norm
+    query: Linear
+    key: Linear
+    value: Linear
+    joined: Linear
+    perceptron_norm: Norm
+    widened: Linear
+    narrowed: Linear
+
+
+@dataclass(frozen=True)
+class AudioNetwork:
+    """Log-mel patches [B,176,64] -> 527 AudioSet logits [B,527]."""
+
+    gain: np.ndarray  # [BANDS], of the logarithms
+    bias: np.ndarray  # [BANDS]
+    token: Matrix  # [WIDTH, 1, TOKEN bands, TOKEN frames]
+    token_bias: np.ndarray  # [WIDTH]
+    place: np.ndarray  # [WIDTH, 4, 11]: what is added to a token for where it lies
+    blocks: list[Block]
+    norm: Norm
+    label_norm: Norm
+    label: Linear
+
+
+def load(path: Path) -> AudioNetwork:
+    """Read the published graph: its initialisers by name, those of the blocks' matrices by their order."""
+    graph = onnx.load(path).graph
+    plain = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    packed = {node.output[0]: Matrix(plain[node.input[0]], plain[node.input[1]])
+              for node in graph.node if node.op_type == "DequantizeLinear"}
+    used = [node.input[1] for node in graph.node if node.op_type == "MatMul" and node.input[1] in packed]
+    matrices = iter([packed[name] for name in used if not name.startswith("mel_transform")])
+
+    def array(name: str) -> np.ndarray:
+        return plain[f"model.{name}"] if f"model.{name}" in plain else packed[f"model.{name}_dq"].real
+
+    def norm(name: str) -> Norm:
+        return Norm(array(name + ".weight"), array(name + ".bias"))
+
+    def block(name: str) -> Block:
+        three, biases = next(matrices), np.split(array(name + ".attn.qkv.bias"), 3)
+        parts = [Linear(Matrix(np.ascontiguousarray(s), three.scale), b) for s, b in zip(np.split(three.steps, 3, axis=1), biases)]
+        return Block(norm(name + ".norm1"), *parts, Linear(next(matrices), array(name + ".attn.proj.bias")),
+                     norm(name + ".norm2"), Linear(next(matrices), array(name + ".mlp.fc1.bias")),
+                     Linear(next(matrices), array(name + ".mlp.fc2.bias")))
+
+    spread = np.sqrt(array("encoder.init_bn.running_var") + _BATCH_EPSILON)
+    gain = array("encoder.init_bn.weight") / spread
+    label = packed["model.outputlayer.1.weight_dq"]
+    return AudioNetwork(
+        (gain * _DECIBEL).astype(np.float32), (array("encoder.init_bn.bias") - gain * array("encoder.init_bn.running_mean")),
+        packed["model.encoder.patch_embed.proj.weight_dq"], array("encoder.patch_embed.proj.bias"),
+        (packed["alias_dq"].real + array("encoder.time_pos_embed")[..., :PATCH // TOKEN])[0],
+        [block(f"encoder.blocks.{i}") for i in range(12)], norm("encoder.norm"), norm("outputlayer.0"),
+        Linear(Matrix(np.ascontiguousarray(label.steps.T), label.scale), array("outputlayer.1.bias")))
+
+
+# -- as an ONNX sub-graph --------------------------------------------------------------------------------------------
+
+def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
+    """`sound` [B,176,64] -> AudioSet logits [B,527]."""
+    rows, columns = network.place.shape[1:]
+    tokens, width = rows * columns, WIDTH // HEADS
+
+    def norm(name: str, x: str, part: Norm) -> str:
+        return graph.op("LayerNormalization", x, graph.exact(file, name + ".gain", part.gain),
+                        graph.exact(file, name + ".bias", part.bias), axis=-1, epsilon=NORM_EPSILON)
+
+    def linear(name: str, x: str, part: Linear) -> str:
+        y = graph.op("MatMul", x, graph.packed(file, name + ".weight", part.weight.steps, part.weight.scale))
+        return graph.op("Add", y, graph.exact(file, name + ".bias", part.bias))
+
+    def by_head(x: str, perm: list[int]) -> str:
+        return graph.op("Transpose", graph.op("Reshape", x, graph.constant([0, tokens, HEADS, width], np.int64)), perm=perm)
+
+    sound = graph.input("sound", ["B", PATCH, BANDS])
+    x = graph.op("Add", graph.op("Mul", sound, graph.exact(file, "ced.gain", network.gain)), graph.exact(file, "ced.bias", network.bias))
+    x = graph.op("Unsqueeze", graph.op("Transpose", x, perm=[0, 2, 1]), graph.constant([1], np.int64))
+    x = graph.op("Conv", x, graph.packed(file, "ced.token.weight", network.token.steps, network.token.scale),
+                 graph.exact(file, "ced.token.bias", network.token_bias), kernel_shape=[TOKEN] * 2, strides=[TOKEN] * 2)
+    x = graph.op("Add", x, graph.exact(file, "ced.place", network.place))
+    x = graph.op("Transpose", graph.op("Reshape", x, graph.constant([0, WIDTH, tokens], np.int64)), perm=[0, 2, 1])
+    for i, block in enumerate(network.blocks):
+        name = f"ced.block{i}."
+        y = norm(name + "attention_norm", x, block.attention_norm)
+        query = by_head(linear(name + "query", y, block.query), [0, 2, 1, 3])
+        key = by_head(linear(name + "key", y, block.key), [0, 2, 3, 1])
+        value = by_head(linear(name + "value", y, block.value), [0, 2, 1, 3])
+        weight = graph.op("Softmax", graph.op("Mul", graph.op("MatMul", query, key), graph.constant(width ** -0.5)), axis=-1)
+        y = graph.op("Transpose", graph.op("MatMul", weight, value), perm=[0, 2, 1, 3])
+        y = graph.op("Reshape", y, graph.constant([0, tokens, WIDTH], np.int64))
+        x = graph.op("Add", x, linear(name + "joined", y, block.joined))
+        y = linear(name + "widened", norm(name + "perceptron_norm", x, block.perceptron_norm), block.widened)
+        half = graph.op("Mul", y, graph.constant(0.5))  # GELU: y (1 + erf(y / sqrt 2)) / 2
+        y = graph.op("Mul", half, graph.op("Add", graph.op("Erf", graph.op("Mul", y, graph.constant(0.5 ** 0.5))), graph.constant(1.0)))
+        x = graph.op("Add", x, linear(name + "narrowed", y, block.narrowed))
+    x = graph.op("ReduceMean", norm("ced.norm", x, network.norm), axes=[1], keepdims=0)
+    return linear("ced.label", norm("ced.label_norm", x, network.label_norm), network.label)
+
+
+# -- the front end ---------------------------------------------------------------------------------------------------
+
+def mel_matrix() -> np.ndarray:
+    """[257, 64]: triangles that are straight in mel; the DC bin counts nowhere."""
+    def mel(hz):
+        return 1127.0 * np.log1p(np.asarray(hz, np.float64) / 700.0)
+
+    bins = mel(np.linspace(0.0, RATE / 2, FFT // 2 + 1))[1:, None]
+    edges = np.linspace(mel(LOW_HZ), mel(HIGH_HZ), BANDS + 2)
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    triangles = np.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre))
+    return np.vstack([np.zeros((1, BANDS)), np.maximum(triangles, 0.0)]).astype(np.float32)
+
+
+def log_mel(waveform: np.ndarray) -> np.ndarray:
+    """[samples] at 16 kHz, -1..1 -> [frames, 64]; samples after the last whole frame are left out."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(waveform, np.float64), FRAME)[::STEP]
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(FRAME) / FRAME)
+    power = np.abs(np.fft.rfft(frames * hann, FFT)) ** POWER
+    return np.log(power @ mel_matrix().astype(np.float64) + LOG_OFFSET).astype(np.float32)
+
+
+def patches(frames: np.ndarray, step: int) -> np.ndarray:
+    """[frames, 64] -> [n, 176, 64], a patch every `step` frames; shorter sounds give none."""
+    count = max(0, (len(frames) - PATCH) // step + 1)
+    return np.stack([frames[i * step:i * step + PATCH] for i in range(count)]) if count else np.zeros((0, PATCH, BANDS), np.float32)
