@@ -106,7 +106,8 @@ impl Lens {
 
 /// To hundredths of a degree.
 fn hundredth(degrees: f64) -> f32 {
-    ((degrees * 100.0).round() / 100.0) as f32
+    // Adding 0 takes the sign off a zero: what lies a hair to the left is not at −0.
+    ((degrees * 100.0).round() / 100.0) as f32 + 0.0
 }
 
 #[cfg(test)]
@@ -126,6 +127,8 @@ mod tests {
         let ahead = lens.bearing(&around(0.5, 0.5)).expect("in view");
         assert_eq!((ahead.azimuth_deg, ahead.elevation_deg), (0.0, 0.0));
         assert_eq!(lens.bearing(&around(1.0, 0.5)).expect("in view").azimuth_deg, 30.0);
+        let hair = lens.bearing(&around(0.49999, 0.50001)).expect("in view");
+        assert!(hair.azimuth_deg.is_sign_positive() && hair.elevation_deg.is_sign_positive(), "{hair:?}");
         let up = lens.bearing(&around(0.5, 0.0)).expect("in view").elevation_deg;
         assert!((up - 23.41).abs() < 0.01, "atan(tan 30° · 480 ÷ 640), not {up}");
     }

@@ -205,7 +205,9 @@ fn every_topic_is_as_its_schema_says() {
     let subscriber = Subscriber::start(port);
     let daemon = start(&config);
     subscriber.status("online");
-    for topic in ["detections", "events", "health/broker", "info", "level", "settings", "state/red"] {
+    for topic in
+        ["detections", "events", "health/broker", "health/engine", "info", "level", "settings", "state/red"]
+    {
         subscriber.next(topic, |_| true);
     }
     daemon.signal("TERM");

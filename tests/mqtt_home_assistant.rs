@@ -9,7 +9,7 @@ use broker::{Broker, OPEN, free_port, more};
 use daemon::Daemon;
 use subscriber::{Subscriber, place, publish, publish_to};
 
-const ENTITIES: [&str; 11] = [
+const ENTITIES: [&str; 12] = [
     "entity binary_sensor state_red",
     "entity binary_sensor state_green",
     "entity binary_sensor state_blue",
@@ -18,6 +18,7 @@ const ENTITIES: [&str; 11] = [
     "entity event event_blue",
     "entity binary_sensor health_camera",
     "entity binary_sensor health_microphone",
+    "entity binary_sensor health_engine",
     "entity binary_sensor health_broker",
     "entity sensor level",
     "entity switch enable",

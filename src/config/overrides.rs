@@ -85,7 +85,8 @@ impl Overrides {
         }
         let part = file.with_extension("part");
         let mut writer = File::create(&part)?;
-        writer.write_all(&serde_json::to_vec_pretty(self)?)?;
+        serde_json::to_writer_pretty(&mut writer, self)?;
+        writer.write_all(b"\n")?;
         writer.sync_all()?;
         fs::rename(part, file)
     }
@@ -144,6 +145,7 @@ mod tests {
             Overrides::default().with("thresholds", br#"{"dog": {"p": 0.7}}"#).expect("a threshold");
         changed.save(&file).expect("room");
         assert_eq!(Overrides::load(&file).expect("a file"), changed);
+        assert!(fs::read_to_string(&file).expect("a file").ends_with("}\n"), "a text file");
         fs::write(&file, "{\"enable\": tr").expect("room");
         assert_eq!(Overrides::load(&file).expect_err("damaged").kind(), ErrorKind::UnexpectedEof);
     }

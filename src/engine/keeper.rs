@@ -66,6 +66,7 @@ impl Keeper {
         };
         lock(&self.faults).push(fault.to_string());
         let mut serving = self.serving(file, graph);
+        serving.trouble = Some(format!("{fault}; {who} serves"));
         match workshop {
             Some(workshop) => {
                 tracing::warn!("{fault}. Being built in the background; {who} serves meanwhile");
@@ -86,6 +87,7 @@ impl Keeper {
             graph,
             better: None,
             spare,
+            trouble: None,
         }
     }
 }
@@ -125,6 +127,8 @@ struct Serving {
     better: Option<Receiver<Box<dyn Graph>>>,
     /// Who goes on when the GPU fails.
     spare: Option<Arc<dyn Engine>>,
+    /// Why `graph` is not the plan on the GPU.
+    trouble: Option<String>,
 }
 
 impl Serving {
@@ -146,6 +150,7 @@ impl Serving {
             Ok(graph) => {
                 self.better = None;
                 if self.exchange(graph) {
+                    self.trouble = None;
                     tracing::info!("{}: the new plan is in use", self.file.display());
                 }
             }
@@ -166,7 +171,9 @@ impl Serving {
         let mut all = match work(self.graph.as_mut()) {
             Err(lost @ EngineError::Lost { .. }) => {
                 let Some(spare) = self.spare.take() else { return Err(lost) };
-                tracing::error!("{lost}; the {} engine goes on", spare.name());
+                let trouble = format!("{lost}; the {} engine goes on", spare.name());
+                tracing::error!("{trouble}");
+                self.trouble = Some(trouble);
                 self.better = None;
                 let graph = spare.load(&self.file)?;
                 if !self.exchange(graph) {
@@ -191,6 +198,10 @@ impl Graph for Serving {
 
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
         self.graph.take_gpu_time()
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {

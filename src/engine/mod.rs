@@ -51,6 +51,11 @@ pub trait Graph: Send {
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
         None
     }
+
+    /// Why something less good than what was asked for runs it; `None` if all is well.
+    fn trouble(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// How long a GPU worked.

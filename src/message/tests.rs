@@ -55,6 +55,21 @@ pub(crate) fn event(sequence: u64) -> Report {
     Report::Event(Box::new(EventMessage { sequence, ..event }))
 }
 
+/// The answer to the wish with this number, which stands in its stamp and in its setting.
+pub(crate) fn answer(number: u64) -> [Report; 2] {
+    let (config, changed) = (crate::config::Config::default(), crate::config::Overrides::default());
+    let settings = Settings { sensitivity: number as f32, ..Settings::new(&config, &changed) };
+    let answer = Answer {
+        schema: SCHEMA,
+        device: "test".into(),
+        key: "sensitivity".into(),
+        accepted: true,
+        reason: String::new(),
+        published: number as f64,
+    };
+    [Report::Settings(Box::new(settings)), Report::Answer(answer)]
+}
+
 /// Whether dogs sound.
 pub(crate) fn state(state: OnOff) -> Report {
     Report::State(Box::new(ClassState {

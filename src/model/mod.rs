@@ -131,6 +131,11 @@ impl Model {
         self.engine
     }
 
+    /// Why something less good than the engine that was asked for runs a graph; `None` if all is well.
+    pub fn trouble(&self) -> Option<&str> {
+        self.parts.trouble()
+    }
+
     /// Where a picture of this size lies in the model's input.
     pub fn fit(&self, source: Size) -> Fit {
         self.manifest.image.fit(source)

@@ -81,6 +81,12 @@ impl Parts {
         GpuTimes { picture, image, audio, stage1, stage2 }
     }
 
+    /// The first trouble of an engine with a graph.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        let Self { image, audio, stage1, stage2, .. } = self;
+        [image, audio, stage1, stage2].into_iter().find_map(|part| part.graph.trouble())
+    }
+
     /// Gives class `n` the text of class `order[n]`.
     pub(super) fn permute_text(&mut self, order: &[ClassId]) -> Result<(), ModelError> {
         let mut data = Vec::with_capacity(self.text.data.len());

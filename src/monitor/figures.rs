@@ -73,7 +73,7 @@ pub struct Figures {
     pub published: Histogram,
     /// Level of the last sound, dBFS.
     pub level: Option<f32>,
-    /// Camera and microphone.
+    /// Camera, microphone and engine.
     pub parts: BTreeMap<Part, PartFigures>,
     /// Events that started, by class.
     pub events: BTreeMap<String, u64>,

@@ -3,6 +3,7 @@
 //! [`Supervisor::play`] takes a recording to its end; [`Supervisor::watch`] lasts for months.
 
 mod adapt;
+mod engine;
 mod play;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::notify::Notifier;
 use crate::queue::{Receiver, Sense};
 use crate::window::Pairing;
 
+use self::engine::EngineWatch;
 use super::Stop;
 use super::reload::{Change, Layers};
 use super::throttle::Throttle;
@@ -147,6 +149,7 @@ fn run_at(
         notifier,
         analysed,
         failures,
+        engine: EngineWatch::default(),
         progress: Progress::default(),
         throttle: Throttle::default(),
         latest,
@@ -170,6 +173,7 @@ struct Supervisor<'a> {
     notifier: Notifier,
     analysed: u64,
     failures: u32,
+    engine: EngineWatch,
     progress: Progress,
     throttle: Throttle,
     /// When the last frame was captured.
@@ -215,6 +219,8 @@ impl Supervisor<'_> {
         }
         let analysed = self.analysis.push_frame(frame);
         let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
+        self.failures = 0; // here, not where sound is heard well: frames that fail between it are in a row
+        self.check_engine(None);
         self.analysed += 1;
         self.latest = frame.captured;
         let moment = self.moment();
@@ -239,18 +245,25 @@ impl Supervisor<'_> {
     /// Passes a result on; a failure is told and forgiven, but not too many in a row.
     fn judged<T>(&mut self, result: Result<T, ModelError>) -> Result<Option<T>, PipelineError> {
         match result {
-            Ok(value) => {
-                self.failures = 0;
-                Ok(Some(value))
-            }
-            Err(error) if error.lasting() || self.failures + 1 >= MOST_FAILURES => Err(error.into()),
+            Ok(value) => Ok(Some(value)),
             Err(error) => {
+                self.check_engine(Some(&error));
+                if error.lasting() || self.failures + 1 >= MOST_FAILURES {
+                    return Err(error.into());
+                }
                 self.failures += 1;
                 self.progress.failed += 1;
                 warn!("the model failed: {error}");
                 Ok(None)
             }
         }
+    }
+
+    /// Tells how the engine does, if that changed.
+    fn check_engine(&mut self, failure: Option<&ModelError>) {
+        let (trouble, moment) = (self.analysis.model().trouble(), self.moment());
+        let news = self.engine.news(failure, trouble, moment);
+        news.into_iter().for_each(|health| self.observer.health(health));
     }
 
     /// Ends what is still reported: nothing is known of it any more.

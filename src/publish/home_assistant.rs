@@ -15,8 +15,8 @@ use crate::message::{Info, Report};
 const AVAILABLE: &str = "{{ 'online' if value == 'online' else 'offline' }}";
 const PROBLEM: &str = "{{ 'OFF' if value_json.state == 'ok' else 'ON' }}";
 /// Parts whose health is an entity, with their names.
-const PARTS: [(&str, &str); 3] =
-    [("camera", "Camera"), ("microphone", "Microphone"), ("broker", "Connection")];
+const PARTS: [(&str, &str); 4] =
+    [("camera", "Camera"), ("microphone", "Microphone"), ("engine", "Engine"), ("broker", "Connection")];
 
 /// The entities of this device as Home Assistant was told of them.
 #[derive(Debug)]

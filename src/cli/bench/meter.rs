@@ -107,6 +107,10 @@ impl Graph for MeteredGraph {
         self.graph.take_gpu_time()
     }
 
+    fn trouble(&self) -> Option<&str> {
+        self.graph.trouble()
+    }
+
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
         self.metered(|graph| graph.run(inputs))
     }

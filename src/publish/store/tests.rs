@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::{Store, Ticket, WINDOW};
+use super::{ANSWERS, Store, Ticket, WINDOW};
 use crate::config::Config;
-use crate::message::tests::{detections, event, state};
+use crate::message::tests::{answer, detections, event, state};
 use crate::message::{OnOff, Report};
 
 /// One step of the world.
@@ -16,6 +16,8 @@ enum Step {
     Event,
     Detections,
     State(bool),
+    /// A subscriber's wish was judged: the answer, and the settings that are in force.
+    Wish,
     /// The connection carries so many reports to the broker, and so many of its answers back.
     Carry {
         there: usize,
@@ -31,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Event),
         4 => Just(Step::Detections),
         1 => any::<bool>().prop_map(Step::State),
+        2 => Just(Step::Wish),
         6 => (0usize..12, 0usize..12).prop_map(|(there, back)| Step::Carry { there, back }),
         1 => Just(Step::Break),
         2 => Just(Step::Connect),
@@ -46,6 +49,7 @@ struct World {
     told: Vec<Report>,
     events: u64,
     detections: u64,
+    wishes: u64,
     state: Option<bool>,
 }
 
@@ -54,8 +58,17 @@ impl World {
         let mut config = Config::default().mqtt;
         (config.keep_events, config.keep_detections) = (keep, keep);
         let store = Store::new(&config);
-        let (there, back) = (VecDeque::new(), VecDeque::new());
-        Self { store, connected: false, there, back, told: vec![], events: 0, detections: 0, state: None }
+        Self {
+            store,
+            connected: false,
+            there: VecDeque::new(),
+            back: VecDeque::new(),
+            told: vec![],
+            events: 0,
+            detections: 0,
+            wishes: 0,
+            state: None,
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -71,6 +84,10 @@ impl World {
             Step::State(on) => {
                 self.state = Some(on);
                 self.store.put(state(if on { OnOff::On } else { OnOff::Off }));
+            }
+            Step::Wish => {
+                self.wishes += 1;
+                answer(self.wishes).into_iter().for_each(|report| self.store.put(report));
             }
             Step::Carry { there, back } => self.carry(there, back),
             Step::Break => {
@@ -128,6 +145,10 @@ fn of_detections(report: &Report) -> Option<(u64, u64)> {
     if let Report::Detections(message) = report { Some((message.sequence, message.missed)) } else { None }
 }
 
+fn of_answers(report: &Report) -> Option<(u64, u64)> {
+    if let Report::Answer(answer) = report { Some((answer.published as u64, 0)) } else { None }
+}
+
 /// In order, and every number that never came is counted by the one after it.
 fn complete(seen: &[(u64, u64)], put: u64) -> Result<(), TestCaseError> {
     let mut last = 0;
@@ -167,6 +188,23 @@ proptest! {
         world.settle();
         complete(&world.distinct(of_events), world.events)?;
         complete(&world.distinct(of_detections), world.detections)?;
+    }
+
+    /// The answers that came are those of the newest wishes, in order; the settings told last are those in force.
+    #[test]
+    fn wishes_are_answered_and_their_settings_told(steps in prop::collection::vec(step(), 0..300)) {
+        let mut world = World::new(100);
+        steps.into_iter().for_each(|step| world.step(step));
+        world.settle();
+        let answers: Vec<u64> = world.distinct(of_answers).into_iter().map(|(number, _)| number).collect();
+        prop_assert!(answers.is_sorted());
+        let newest = world.wishes.saturating_sub(ANSWERS as u64) + 1;
+        prop_assert!((newest..=world.wishes).all(|number| answers.contains(&number)), "{answers:?}");
+        let last = world.told.iter().rev().find_map(|report| match report {
+            Report::Settings(settings) => Some(u64::from(settings.sensitivity as u32)),
+            _ => None,
+        });
+        prop_assert_eq!(last.unwrap_or(0), world.wishes);
     }
 
     /// The last word on a topic is its latest value.
