@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel kernel test-engines test-deb fuzz setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory kernel test-engines test-deb fuzz setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -10,6 +10,7 @@ help:
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
+	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
@@ -48,6 +49,16 @@ test-kernel:
 
 kernel:
 	setup/kernel.sh write
+
+# Nothing lost, read before it was written, or used after it was freed, in every test of the binding and of graphs.
+# The compiler that the tests call is not looked at.
+VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
+	--show-leak-kinds=definite,indirect --trace-children=yes \
+	--trace-children-skip=*/cc,*/cc1,*/as,*/ld,*/collect2,*-linux-gnu-*
+test-memory: setup-test
+	@setup/packages.sh memory
+	$(CARGO) test --locked --config 'target."cfg(unix)".runner = "$(VALGRIND)"' \
+		--test tensorrt_binding --test tensorrt_engine
 
 lint: setup
 	$(CARGO) fmt --check

@@ -105,6 +105,11 @@ impl Analysis {
         &self.model
     }
 
+    /// The model, for those who measure it.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
     /// Takes a block of sound, which the frames after it are judged with.
     ///
     /// # Errors

@@ -207,6 +207,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[engine.tensorrt]\nlevel = 6",
         &["engine.tensorrt.level: 6 is out of range, expected a level from 0 to 5"],
     ),
+    (
+        "[engine.tensorrt]\nkeep_warm = -0.1",
+        &["engine.tensorrt.keep_warm: -0.1 is out of range, expected seconds from 0"],
+    ),
     ("[window]\nmemory = -1", &["window.memory: -1 is out of range, expected seconds from 0"]),
     ("[window]\nwait = -1", &["window.wait: -1 is out of range, expected seconds from 0"]),
     ("[tracking]\nkeep = -1", &["tracking.keep: -1 is out of range, expected log-odds from 0 to 10"]),

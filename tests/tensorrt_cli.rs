@@ -110,6 +110,17 @@ fn precision_follows_the_part_and_verify_compares_every_output() {
     let verified = machine.engine("verify", &[]);
     assert!(verified.status.success(), "{}", text(&verified));
     let lines = text(&verified);
+    assert!(
+        lines.starts_with(
+            "GPU     Orin, SM 8.7, CUDA 12.6, memory of its own; pictures are laid out by the GPU"
+        ),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("\nlibrary TensorRT 10.3.0.26 from libnvinfer.so.10\nplans   fp16, 512 MiB"),
+        "{lines}"
+    );
+    assert_eq!(lines.matches(" ms a run\n").count(), 5, "{lines}");
     for line in
         ["image   V", "audio   A", "stage1  p ", "stage1  p_v", "stage1  p_a", "stage2  H", "text    t"]
     {
@@ -128,6 +139,15 @@ fn precision_follows_the_part_and_verify_compares_every_output() {
         text(&differs)
     );
     assert!(text(&differs).contains("engine.tensorrt.precision"), "{}", text(&differs));
+
+    // A plan that cannot be used does not hide how the others are.
+    std::fs::remove_file(plan::path(&machine.model.path("image.onnx"))).expect("it is there");
+    let partly = machine.engine("verify", &[("FAKE_CUDA_INTEGRATED", "1"), ("FAKE_CUDA_NO_KERNELS", "1")]);
+    assert_eq!(partly.status.code(), Some(1));
+    let lines = text(&partly);
+    assert!(lines.contains("memory shared with the host; pictures are laid out by the CPU"), "{lines}");
+    assert!(lines.contains("image   NOT USABLE: ") && lines.contains("\nstage2  H"), "{lines}");
+    assert!(lines.contains("this device is not ready: 1 of its plans cannot be used"), "{lines}");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 mod fake_tensorrt;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
 use tvsl::engine::tensorrt::{BuildOptions, Precision, Range, Settings, TensorRt, plan};
@@ -108,6 +108,42 @@ fn run_graphs() {
 }
 
 #[test]
+fn a_gpu_is_kept_awake_until_it_is_let_go() {
+    for integrated in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")]] {
+        in_a_process("keep_awake", RELEASES[2], integrated);
+    }
+    in_a_process("keep_awake_without_memory", RELEASES[2], &[("FAKE_CUDA_FULL", "1")]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn keep_awake() {
+    let mut tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let worked = || fake_tensorrt::counted(c"fake_cuda_clearings");
+    tensorrt.keep_warm(Duration::ZERO).unwrap();
+    assert_eq!(worked(), 0);
+    tensorrt.keep_warm(Duration::from_millis(1)).unwrap();
+    let patience = Instant::now();
+    while worked() < 3 {
+        assert!(patience.elapsed() < Duration::from_secs(60), "it sleeps");
+        std::thread::yield_now();
+    }
+    // Once let go it does nothing more; that nothing leaks is told by the driver at the end.
+    tensorrt.keep_warm(Duration::ZERO).unwrap();
+    let last = worked();
+    doubled(tensorrt.load(&built(&tensorrt)).unwrap().as_mut(), 2);
+    assert_eq!(worked(), last);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn keep_awake_without_memory() {
+    let mut tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let message = tensorrt.keep_warm(Duration::from_millis(1)).unwrap_err().to_string();
+    assert!(message.contains("memory ran out"), "{message}");
+}
+
+#[test]
 fn a_gpu_that_is_lost_is_an_error_of_the_run() {
     in_a_process("lose_the_gpu", RELEASES[2], &[("FAKE_CUDA_LOST", "2")]);
 }
@@ -149,7 +185,15 @@ fn check_plans() {
     let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let onnx = built(&tensorrt);
     let (file, sidecar) = (plan::path(&onnx), plan::sidecar_path(&plan::path(&onnx)));
-    let refused = || tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
+    let path = tensorrt.library().path().to_owned();
+    let deserialised =
+        || fake_tensorrt::calls(&path).iter().filter(|call| call.starts_with("deserialize")).count();
+    let refused = || {
+        let before = deserialised();
+        let message = tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
+        assert_eq!(deserialised(), before, "a plan is code, and this one was handed on: {message}");
+        message
+    };
 
     let described = plan::describe(&onnx).unwrap();
     assert_eq!(described.target.to_string(), "TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6");
@@ -192,7 +236,9 @@ fn check_plans() {
     std::fs::write(onnx.with_file_name("manifest.toml"), "cells_max = 4").unwrap();
     assert!(refused().contains("built from another manifest.toml"));
     std::fs::remove_file(onnx.with_file_name("manifest.toml")).unwrap();
+    let before = deserialised();
     tensorrt.load(&onnx).map(drop).unwrap();
+    assert_eq!(deserialised(), before + 1);
 
     for damaged in [&b"FAKEPLAN y=3x"[..], b"FAKEPLAN", b""] {
         std::fs::write(&file, damaged).unwrap();

@@ -67,6 +67,7 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
     ] {
         machine.run("judge_frames", variables);
     }
+    machine.run("ask_for_all", &[]);
     for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")]] {
         machine.run("count_waits", variables);
         machine.run("hold_pictures", variables);
@@ -89,10 +90,10 @@ fn frame(size: Size, seed: u32) -> Frame {
     Frame { captured: Instant::from_secs_f64(1.0), size, source: size, rgb }
 }
 
-/// A second of a tone.
+/// Two seconds of a tone: more than the default model hears at a time.
 fn tone(model: &Model) -> Samples {
     let rate = model.sample_rate();
-    let wave = (0..rate).map(|n| (n as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin());
+    let wave = (0..2 * rate).map(|n| (n as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin());
     Samples::new(Instant::ZERO, rate, wave.collect())
 }
 
@@ -128,7 +129,32 @@ fn judge_frames() {
         );
         laid_out |= times.picture.is_some_and(|time| !time.is_zero());
     }
-    assert!(laid_out);
+    assert_eq!(laid_out, std::env::var_os("FAKE_CUDA_NO_KERNELS").is_none());
+}
+
+/// The plans' profiles, which the fake holds to, take whatever the daemon may ask of them.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn ask_for_all() {
+    let mut model = model(EngineKind::TensorRt);
+    let classes = model.manifest().classes.len();
+    // The longest pictures have the longest grids.
+    for (width, height) in [(640, 360), (120, 700), (700, 120), (3840, 1080), (1080, 3840)] {
+        let vision = model.see(&frame(Size::new(width, height), 1)).expect("it sees");
+        for seconds in [0, 2, 6] {
+            model.forget_sound();
+            (0..seconds).step_by(2).for_each(|second| {
+                let later = Samples { captured: Instant::from_secs_f64(f64::from(second)), ..tone(&model) };
+                model.hear(&later).expect("it hears");
+            });
+            let hearing = model.heard(Instant::from_secs_f64(f64::from(seconds)));
+            assert_eq!(model.detect(&vision, &hearing).expect("it detects").len(), classes);
+            for sounding in [1, 2, classes] {
+                let asked: Vec<_> = (0..sounding).collect();
+                assert_eq!(model.localize(&vision, &hearing, &asked).expect("it localizes").len(), sounding);
+            }
+        }
+    }
 }
 
 #[test]

@@ -16,15 +16,15 @@ fn halved(value: f32) -> f32 {
     scaled - (scaled - value)
 }
 
-/// Patches of a square wave of 440 Hz at full scale, one second long.
+/// A patch of a square wave of 440 Hz at full scale.
 fn square_wave(manifest: &Manifest) -> Tensor {
     let settings = manifest.audio.log_mel.as_ref().expect("the default model hears log-mel patches");
     let rate = manifest.audio.sample_rate;
-    let wave = (0..rate).map(|n| if (n * 880 / rate).is_multiple_of(2) { 1.0 } else { -1.0 });
+    let wave = (0..3 * rate).map(|n| if (n * 880 / rate).is_multiple_of(2) { 1.0 } else { -1.0 });
     let mut frames = Vec::new();
     Spectrogram::new(settings, rate).push(wave, &mut frames);
     frames.truncate(settings.patch_frames * settings.bands);
-    Tensor::new([1, settings.patch_frames, settings.bands], frames).expect("a whole patch in a second")
+    Tensor::new([1, settings.patch_frames, settings.bands], frames).expect("a whole patch in three seconds")
 }
 
 #[test]

@@ -110,6 +110,36 @@ fn a_broken_file_is_refused_with_the_parsers_reason() {
     assert!(message.contains("broken.onnx: TensorRT's parser refused it"), "{message}");
 }
 
+/// A field of a protocol buffer that holds `bytes`, fewer than 128.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).expect("a short field")], bytes].concat()
+}
+
+/// The ONNX file of one node, y = `operator`(x) with three floats.
+fn one_node(operator: &str) -> Vec<u8> {
+    let floats = [vec![1 << 3, 1], field(2, &field(1, &[1 << 3, 3]))].concat();
+    let value = |name: &[u8]| [field(1, name), field(2, &field(1, &floats))].concat();
+    let node =
+        [field(1, b"x"), field(2, b"y"), field(3, b"node_of_mine"), field(4, operator.as_bytes())].concat();
+    let graph =
+        [field(1, &node), field(2, b"graph"), field(11, &value(b"x")), field(12, &value(b"y"))].concat();
+    [vec![1 << 3, 8], field(7, &graph), field(8, &[field(1, b""), vec![2 << 3, 17]].concat())].concat()
+}
+
+#[test]
+fn an_operator_that_is_not_supported_is_named_with_its_node() {
+    let Some(library) = library() else { return };
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("one_node.onnx");
+    let mut builder = library.builder().unwrap();
+    std::fs::write(&file, one_node("Relu")).unwrap();
+    builder.network().unwrap().parse_onnx(&file).unwrap();
+    std::fs::write(&file, one_node("Blur")).unwrap();
+    let message = builder.network().unwrap().parse_onnx(&file).unwrap_err().to_string();
+    println!("{message}");
+    assert!(message.contains("one_node.onnx: TensorRT's parser refused it"), "{message}");
+    assert!(message.contains("Blur") && message.contains("node_of_mine"), "{message}");
+}
+
 #[test]
 fn a_machine_without_a_gpu_gets_a_clear_error() {
     let Some(library) = library() else { return };

@@ -146,6 +146,47 @@ fn without_leave_to_rebuild_the_cpu_serves_or_the_configuration_is_wrong() {
 }
 
 #[test]
+fn the_bench_holds_the_pipeline_against_the_bare_plans() {
+    let machine = Machine::new();
+    machine.build();
+    let truth = machine.place.path("truth.json");
+    let source = serde_json::json!({"class": "red", "box": [0.0, 0.0, 1.0, 1.0], "sounding": [[0.0, 3.0]]});
+    let told = serde_json::json!({"clip": machine.clip, "seconds": 3.0, "sources": [source]});
+    std::fs::write(&truth, told.to_string()).expect("room for a file");
+    let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    tvsl.args(["bench", "--json", "--rounds", "1", "--truth"])
+        .arg(&truth)
+        .arg("--config")
+        .arg(machine.config(""));
+    tvsl.env("LD_LIBRARY_PATH", &machine.libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
+    let output = tvsl.output().expect("the program starts");
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let figures: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    let value =
+        |name: &str| figures[name]["value"].as_f64().unwrap_or_else(|| panic!("no {name}: {out}{err}"));
+    assert!(value("gpu_loop_ms") > 0.0 && value("gpu_ms") > 0.0 && value("gpu_ratio") > 0.0, "{out}");
+    assert!(value("gpu_image_ms") < value("gpu_ms"), "{out}");
+    let share = value("gpu_picture_ratio");
+    assert!(share > 0.0 && share < 1.0, "{out}");
+    assert_eq!(figures["gpu_ratio"]["target"], ">= 0.95");
+    assert_eq!(figures["gpu_picture_ratio"]["target"], "<= 0.05");
+}
+
+#[test]
+fn a_gpu_is_kept_awake_if_that_is_configured() {
+    let machine = Machine::new();
+    machine.build();
+    for (engine, kept) in [("", false), ("tensorrt.keep_warm = 0.05", true)] {
+        let daemon = machine.daemon(engine, &[]);
+        detects(&daemon);
+        let threads = std::fs::read_dir(format!("/proc/{}/task", daemon.process.id())).expect("a process");
+        let names =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        assert_eq!(names.filter(|name| name.trim() == "warm").count(), usize::from(kept), "{engine}");
+    }
+}
+
+#[test]
 fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on() {
     let machine = Machine::new();
     machine.build();

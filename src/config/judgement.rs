@@ -49,6 +49,9 @@ pub struct TensorRt {
     /// How hard the builder looks for faster kernels, 0–5.
     #[serde(deserialize_with = "value::level")]
     pub level: u8,
+    /// The GPU gets something to do at least so often; zero: only what there is.
+    #[serde(deserialize_with = "value::seconds")]
+    pub keep_warm: Duration,
 }
 
 /// What becomes of a plan that is missing or no longer good.

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
 use super::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
@@ -202,6 +203,10 @@ impl Graph for Serving {
 
     fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {
+        self.graph.repeat(times)
     }
 
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {

@@ -47,6 +47,15 @@ pub trait Graph: Send {
         Ok(self.run(inputs)?.into_iter().map(Value::Host).collect())
     }
 
+    /// Runs again on what was given last, so many `times` in a row, and waits only at the end: the fastest that the plan
+    /// can go. How long a run took; `None` without a GPU.
+    ///
+    /// # Errors
+    /// As [`Graph::run`].
+    fn repeat(&mut self, _times: u32) -> Result<Option<Duration>, EngineError> {
+        Ok(None)
+    }
+
     /// How long the GPU worked on the runs since this was last asked, copies included; `None` without a GPU.
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
         None
@@ -167,8 +176,13 @@ fn open(config: &config::Engine, build: Option<Build>) -> Result<Arc<dyn Engine>
         return cpu::open(config);
     }
     match TensorRt::open(Settings::from(&config.tensorrt)) {
-        Ok(gpu) => {
-            let config::TensorRt { rebuild, lost, .. } = config.tensorrt;
+        Ok(mut gpu) => {
+            let config::TensorRt { rebuild, lost, keep_warm, .. } = config.tensorrt;
+            if build.is_some()
+                && let Err(error) = gpu.keep_warm(keep_warm)
+            {
+                tracing::warn!("the GPU is not kept awake: {error}");
+            }
             let spare = cpu::open(config).inspect_err(|error| tracing::debug!("no CPU engine: {error}")).ok();
             Ok(Arc::new(Keeper::new(gpu, spare, Policy { only_gpu, rebuild, lost }, build)))
         }

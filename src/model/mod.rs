@@ -151,6 +151,15 @@ impl Model {
         self.parts.take_gpu_times()
     }
 
+    /// How fast a GPU runs each graph when nothing else is done, `times` in a row on what it was given last: what the
+    /// whole can be measured by. `None` where there is no GPU.
+    ///
+    /// # Errors
+    /// When a graph fails.
+    pub fn repeat(&mut self, times: u32) -> Result<GpuTimes, ModelError> {
+        self.parts.repeat(times)
+    }
+
     /// How often the audio graph ran: once per hop of sound, never per frame.
     pub fn hops(&self) -> u64 {
         self.hops

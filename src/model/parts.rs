@@ -87,6 +87,14 @@ impl Parts {
         [image, audio, stage1, stage2].into_iter().find_map(|part| part.graph.trouble())
     }
 
+    /// The time of each graph when it runs again and again on what it was given last.
+    pub(super) fn repeat(&mut self, times: u32) -> Result<GpuTimes, ModelError> {
+        let Self { image, audio, stage1, stage2, .. } = self;
+        let again = |part: &mut Part| part.graph.repeat(times);
+        let (image, audio) = (again(image)?, again(audio)?);
+        Ok(GpuTimes { picture: None, image, audio, stage1: again(stage1)?, stage2: again(stage2)? })
+    }
+
     /// Gives class `n` the text of class `order[n]`.
     pub(super) fn permute_text(&mut self, order: &[ClassId]) -> Result<(), ModelError> {
         let mut data = Vec::with_capacity(self.text.data.len());

@@ -201,7 +201,14 @@ static bool ExecutionContext_setInputShape(Object *self, const char *name, const
     Run *run = self->data;
     if (run != NULL) {
         int port = onnx_port(run->onnx, name);
-        for (int axis = 0; axis < d->count; axis++) run->shapes[port][axis] = d->extents[axis];
+        int64_t least[8], most[8]; // in the profile; an input without open extents has none
+        size_t open = onnx_range(run->onnx, name, 0, least);
+        onnx_range(run->onnx, name, 2, most);
+        for (int axis = 0; axis < d->count; axis++) {
+            bool outside = open > 0 && (d->extents[axis] < least[axis] || d->extents[axis] > most[axis]);
+            if (outside) { say(1, "outside the profile"); return false; }
+            run->shapes[port][axis] = d->extents[axis];
+        }
         return d->count == (int32_t)run->onnx->axes[port];
     }
     if (d->count != 2 || d->extents[0] < 1 || d->extents[0] > 4) { say(1, "outside the profile"); return false; }

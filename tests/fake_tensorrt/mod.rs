@@ -66,12 +66,7 @@ impl Fake {
 
     /// Every call so far, one a line.
     pub fn calls(&self) -> Vec<String> {
-        // SAFETY: fake.c declares it so; the text ends in NUL and nobody writes it now.
-        let text = unsafe {
-            let calls = self.control.get::<unsafe extern "C" fn() -> *const c_char>(c"fake_calls").unwrap();
-            CStr::from_ptr(calls()).to_string_lossy().into_owned()
-        };
-        text.lines().map(str::to_owned).collect()
+        recorded(&self.control)
     }
 
     /// How many objects were made and not deleted.
@@ -79,6 +74,21 @@ impl Fake {
         // SAFETY: fake.c declares it so.
         unsafe { self.control.get::<unsafe extern "C" fn() -> c_int>(c"fake_alive").unwrap()() }
     }
+}
+
+/// Every call so far of the fake that was loaded as `library`, one a line.
+pub fn calls(library: &Path) -> Vec<String> {
+    // SAFETY: it is loaded already.
+    recorded(&unsafe { libloading::Library::new(library) }.expect("it is loaded already"))
+}
+
+fn recorded(fake: &libloading::Library) -> Vec<String> {
+    // SAFETY: fake.c declares it so; the text ends in NUL and nobody writes it now.
+    let text = unsafe {
+        let calls = fake.get::<unsafe extern "C" fn() -> *const c_char>(c"fake_calls").unwrap();
+        CStr::from_ptr(calls()).to_string_lossy().into_owned()
+    };
+    text.lines().map(str::to_owned).collect()
 }
 
 /// A copy of the fake in a folder of its own, named as NVIDIA names the real one, with its parser beside it.

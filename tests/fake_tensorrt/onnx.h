@@ -60,6 +60,7 @@ static Onnx *onnx_open(const char *path, bool half, Function *tensors) {
     size_t inputs, outputs;
     sure(ORT(10, void **)(&options));
     sure(ORT(24, void *, int)(options, 1));
+    sure(ORT(130, void *, const char *, const char *)(options, "session.disable_quant_qdq", "1")); // as the CPU engine
     sure(ORT(7, void *, const char *, void *, void **)(environment, path, options, &onnx->session));
     sure(ORT(30, void *, size_t *)(onnx->session, &inputs));
     sure(ORT(31, void *, size_t *)(onnx->session, &outputs));

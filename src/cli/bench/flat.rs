@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::gpu::{self, Gpu};
 use super::meter::{Cost, Mark, Metered, Tally};
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{self, Pace, Wanted};
@@ -100,8 +101,8 @@ pub(super) struct Bare {
     pub audio_runs: u64,
     /// Length of the sound.
     pub sound: Duration,
-    /// Time on the GPU, if there is one.
-    pub gpu: Option<Duration>,
+    /// What the GPU did, if there is one.
+    pub gpu: Option<Gpu>,
 }
 
 /// Analyses what was decoded before with an engine whose calls are counted, nothing else running.
@@ -116,7 +117,7 @@ pub(super) fn bare(
     let mut analysis = Analysis::new(model, config).map_err(Failure::configuration)?;
     clear(&tally);
     let mut pairing = Pairing::new(Patience::Endless);
-    let (mut frames, mut sound, mut gpu) = (0, Duration::ZERO, None);
+    let (mut frames, mut sound, mut gpu) = (0, Duration::ZERO, Gpu::default());
     for item in items {
         match item {
             Sensed::Frame(frame) => pairing.frame(frame.clone(), Instant::ZERO),
@@ -129,14 +130,16 @@ pub(super) fn bare(
         }
         while let Some(frame) = pairing.next(Instant::ZERO) {
             let analysed = analysis.push_frame(&frame).map_err(Failure::failed)?;
-            let spent = analysed.timing.gpu.total();
-            gpu = spent.map_or(gpu, |spent| Some(gpu.unwrap_or_default() + spent));
+            gpu.add(&analysed.timing.gpu);
             frames += 1;
         }
     }
+    let alone = analysis.model_mut().repeat(gpu::LOOPED).map_err(Failure::failed)?;
     let audio: Vec<&str> = manifest.graphs.values().map(|graphs| graphs.audio.as_str()).collect();
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = tally.iter().fold(Cost::default(), |sum, (_, calls)| sum + calls.cost);
+    let counted = tally.iter().map(|(name, calls)| (name.as_str(), calls.count));
+    let gpu = gpu::looped(manifest, &alone, counted.collect()).map(|looped| Gpu { looped, ..gpu });
     let audio_runs = tally.iter().filter(|(name, _)| audio.contains(&name.as_str()));
     let audio_runs = audio_runs.map(|(_, calls)| calls.count).sum();
     Ok(Bare { pass: Pass { frames, cost: engine }, audio_runs, sound, gpu })

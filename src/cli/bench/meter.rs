@@ -111,6 +111,10 @@ impl Graph for MeteredGraph {
         self.graph.trouble()
     }
 
+    fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {
+        self.graph.repeat(times)
+    }
+
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
         self.metered(|graph| graph.run(inputs))
     }

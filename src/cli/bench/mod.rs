@@ -1,6 +1,7 @@
 //! `tvsl bench`: how fast is it here, and how much of that is the engine's?
 
 mod flat;
+mod gpu;
 mod live;
 mod meter;
 mod report;
@@ -65,7 +66,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let setting = bench.setting(&truth, frames, load.split(' ').next().unwrap_or_default());
     let mut rows = flat_rows(&bench.manifest, &rounds);
     rows.extend(live_rows(&live));
-    let gpu = gpu_rows(&rounds);
+    let gpu = gpu::rows(&rounds);
     if gpu.is_empty() {
         tracing::info!("no graph ran on a GPU, so there are no figures of one");
     }
@@ -188,20 +189,6 @@ fn flat_rows(manifest: &Manifest, rounds: &[Round]) -> Vec<Row> {
             Target::AtMost(1.0),
             "runs of the audio encoder",
         ),
-    ]
-}
-
-/// Figures of the GPU, where it did the work. A loop that does nothing but run the plans takes their time
-/// on the GPU, so that over the pipeline's time is the share of such a loop's speed that is reached.
-fn gpu_rows(rounds: &[Round]) -> Vec<Row> {
-    let per_frame =
-        |round: &Round| Some(round.bare.gpu?.as_secs_f64() * 1e3 / round.bare.pass.frames.max(1) as f64);
-    let Some(times) = rounds.iter().map(per_frame).collect::<Option<Vec<_>>>() else { return Vec::new() };
-    let shares = rounds.iter().zip(&times).map(|(round, gpu)| gpu / round.whole.wall_ms()).collect();
-    let row = |name, value, unit, target, about| Row { name, value, unit, target, about };
-    vec![
-        row("gpu_ms", middle(times, 0.5), "ms", Target::None, "on the GPU per frame, copies included"),
-        row("gpu_ratio", middle(shares, 0.5), "", Target::AtLeast(0.95), "speed over that of the bare plans"),
     ]
 }
 

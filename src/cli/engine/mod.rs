@@ -64,7 +64,14 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         None => config.model_dir()?,
     };
     let manifest = Manifest::read(&folder).map_err(Failure::failed)?;
-    let tensorrt = TensorRt::open(Settings::from(&config.engine.tensorrt)).map_err(Failure::failed)?;
+    let opened = TensorRt::open(Settings::from(&config.engine.tensorrt));
+    let tensorrt = opened.map_err(|error| match arguments.action {
+        Action::Verify => Failure::Failed(format!(
+            "this device is not ready for TensorRT, and the CPU does its part: {error}. Cure: NVIDIA's driver and TensorRT (on a \
+             Jetson `apt-get install nvidia-jetpack`), then `tvsl engine build`"
+        )),
+        Action::Build { .. } | Action::Inspect => Failure::failed(error),
+    })?;
     let bench = Bench { folder, manifest, tensorrt, engine: config.engine };
     match arguments.action {
         Action::Build { missing } => build::run(&bench, missing),

@@ -97,7 +97,7 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
     .collect()
 }
 
-/// Height and width in pixels, fastest at 16:9: one grid for every picture, or any up to three times as long
+/// Height and width in pixels, fastest at 16:9: one grid for every picture, or any up to six times as long
 /// as wide.
 fn grid(manifest: &Manifest) -> [[i64; 3]; 2] {
     let image = &manifest.image;
@@ -107,7 +107,7 @@ fn grid(manifest: &Manifest) -> [[i64; 3]; 2] {
         return usual.map(|side| [side; 3]);
     }
     let (stride, cells) = (i64::from(image.stride), f64::from(image.cells_max));
-    let longest = (cells * 3.0).sqrt().ceil() as i64 * stride;
+    let longest = (cells * 6.0).sqrt().ceil() as i64 * stride;
     usual.map(|side| [stride, side, longest.max(side)])
 }
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn grids_are_fastest_at_16_to_9_or_always_the_same() {
-        assert_eq!(grid(&manifest("engines/default")), [[32, 224, 512], [32, 384, 512]]);
+        assert_eq!(grid(&manifest("engines/default")), [[32, 224, 736], [32, 384, 736]]);
         assert_eq!(grid(&manifest("tests/data/tiny")), [[64; 3]; 2]);
     }
 

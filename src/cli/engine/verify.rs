@@ -1,26 +1,70 @@
-//! `tvsl engine verify`: the plans of this device, held against the CPU engine.
+//! `tvsl engine verify`: whether this device is ready for TensorRT, in one screen.
+
+use std::path::Path;
 
 use super::super::{Failure, print};
-use super::Bench;
 use super::trial::Trial;
+use super::{Bench, stem};
 use crate::engine::Engine;
+use crate::engine::tensorrt::{Gpu, TensorRt};
+
+/// Runs of each graph that are timed.
+const TIMED: u32 = 20;
 
 pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
+    print(&machine(&bench.tensorrt))?;
+    print(&format!("plans   {}\n", bench.tensorrt.settings()))?;
     let cpu = bench.cpu()?;
-    print(&format!("{}: {}\n", bench.tensorrt.target(), bench.tensorrt.settings()))?;
-    let mut agree = true;
+    let [mut differing, mut unusable] = [0; 2];
     for file in bench.files()? {
-        let mut graph = bench.tensorrt.load(&file).map_err(Failure::failed)?;
-        let trial = Trial::new(&bench.folder, &bench.manifest, &file, cpu.as_ref())?;
-        for finding in trial.run(graph.as_mut())? {
-            agree &= finding.good;
-            print(&finding.text)?;
+        match graph(bench, &file, cpu.as_ref()) {
+            Ok((lines, good)) => {
+                differing += usize::from(!good);
+                print(&lines)?;
+            }
+            Err(Failure::Failed(fault) | Failure::Configuration(fault)) => {
+                unusable += 1;
+                print(&format!("{:<7} NOT USABLE: {fault}\n", stem(&file)))?;
+            }
         }
     }
-    let verdict = "TensorRT and the CPU differ; set engine.tensorrt.precision = \"fp32\" and build again, or set \
-                   engine.kind = \"cpu\"";
-    match agree {
-        true => print("this device is ready: TensorRT computes what the CPU computes\n"),
-        false => Err(Failure::Failed(verdict.to_owned())),
+    let verdict = match (unusable, differing) {
+        (0, 0) => return print("this device is ready: TensorRT computes what the CPU computes\n"),
+        (0, _) => {
+            "TensorRT and the CPU differ; set engine.tensorrt.precision = \"fp32\" and build again, or set engine.kind = \
+             \"cpu\""
+                .to_owned()
+        }
+        (unusable, _) => format!(
+            "this device is not ready: {unusable} of its plans cannot be used, and the CPU does their part; cure: `tvsl \
+             engine build`"
+        ),
+    };
+    Err(Failure::Failed(verdict))
+}
+
+/// What there is, beside the plans.
+fn machine(tensorrt: &TensorRt) -> String {
+    let Gpu { name, compute_capability, driver } = &tensorrt.target().gpu;
+    let device = tensorrt.device();
+    let memory = if device.is_integrated() { "memory shared with the host" } else { "memory of its own" };
+    let pictures =
+        if device.lays_pictures() { "the GPU" } else { "the CPU: the driver does not take the kernel" };
+    format!(
+        "GPU     {name}, SM {compute_capability}, CUDA {driver}, {memory}; pictures are laid out by {pictures}\n\
+         library {} from {}\n",
+        tensorrt.library().version(),
+        tensorrt.library().path().display(),
+    )
+}
+
+/// What one plan computes, how fast, and whether that is right.
+fn graph(bench: &Bench, file: &Path, cpu: &dyn Engine) -> Result<(String, bool), Failure> {
+    let mut graph = bench.tensorrt.load(file).map_err(Failure::failed)?;
+    let findings = Trial::new(&bench.folder, &bench.manifest, file, cpu)?.run(graph.as_mut())?;
+    let mut lines: String = findings.iter().map(|finding| finding.text.as_str()).collect();
+    if let Some(time) = graph.repeat(TIMED).map_err(Failure::failed)? {
+        lines += &format!("{:<7} {:.2} ms a run\n", stem(file), time.as_secs_f64() * 1e3);
     }
+    Ok((lines, findings.iter().all(|finding| finding.good)))
 }

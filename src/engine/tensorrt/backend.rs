@@ -1,6 +1,8 @@
 //! TensorRT behind the crate's engine trait: the library, the GPU, and the plans that may be loaded.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::cuda::Device;
 use super::error::TensorRtError;
@@ -8,6 +10,7 @@ use super::graph::TensorRtGraph;
 use super::library::Library;
 use super::plan::{self, Settings, Target};
 use super::runtime::{CudaEngine, Plan};
+use super::warm::Warmth;
 use crate::engine::{Engine, EngineError, Graph};
 
 /// TensorRT on the first GPU.
@@ -16,6 +19,8 @@ pub struct TensorRt {
     device: Device,
     target: Target,
     settings: Settings,
+    /// What keeps the GPU awake, if anything does.
+    warmth: Option<Arc<Warmth>>,
 }
 
 impl TensorRt {
@@ -30,7 +35,19 @@ impl TensorRt {
             None => Library::find()?,
         };
         let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
-        Ok(Self { library, device, target, settings })
+        Ok(Self { library, device, target, settings, warmth: None })
+    }
+
+    /// Has the GPU work at least once in `every` from now on, so that it does not go to sleep; zero: lets it sleep.
+    ///
+    /// # Errors
+    /// Too little memory on the GPU.
+    pub fn keep_warm(&mut self, every: Duration) -> Result<(), TensorRtError> {
+        self.warmth = match every.is_zero() {
+            true => None,
+            false => Some(Arc::new(Warmth::new(&self.device, every)?)),
+        };
+        Ok(())
     }
 
     /// What plans must have been built for.
@@ -76,7 +93,13 @@ impl TensorRt {
     /// # Errors
     /// What TensorRT refuses, or too little memory.
     pub fn graph(&self, onnx: &Path, plan: &Plan) -> Result<Box<dyn Graph>, TensorRtError> {
-        Ok(Box::new(TensorRtGraph::new(onnx, self.deserialize(plan)?, &self.device)?))
+        self.serving(onnx, self.deserialize(plan)?)
+    }
+
+    /// A graph; as long as it lives the GPU is kept awake, if it is.
+    fn serving(&self, onnx: &Path, engine: CudaEngine) -> Result<Box<dyn Graph>, TensorRtError> {
+        let graph = TensorRtGraph::new(onnx, engine, &self.device)?;
+        Ok(Box::new(graph.kept_warm(self.warmth.clone())))
     }
 
     fn deserialize(&self, plan: &Plan) -> Result<CudaEngine, TensorRtError> {
@@ -95,7 +118,6 @@ impl Engine for TensorRt {
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        let engine = self.engine(file)?;
-        Ok(Box::new(TensorRtGraph::new(file, engine, &self.device)?))
+        Ok(self.serving(file, self.engine(file)?)?)
     }
 }

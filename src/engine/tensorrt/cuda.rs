@@ -75,6 +75,16 @@ impl Device {
         })
     }
 
+    /// Whether the GPU shares the host's memory, as on a Jetson.
+    pub fn is_integrated(&self) -> bool {
+        self.integrated
+    }
+
+    /// Whether it lays pictures out itself; otherwise the CPU does.
+    pub fn lays_pictures(&self) -> bool {
+        self.kernel.is_some()
+    }
+
     /// Makes the device current for the calling thread, as TensorRT expects it.
     ///
     /// # Errors

@@ -5,12 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::cuda::{Device, Recording, Stopwatch, Stream};
 use super::error::TensorRtError;
 use super::network::{Direction, TensorInfo};
 use super::runtime::{Context, CudaEngine};
 use super::slot::{Changes, InputSlot, OutputSlot};
+use super::warm::Warmth;
 use crate::engine::value::told;
 use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
 
@@ -52,6 +54,9 @@ pub(super) struct TensorRtGraph {
     outputs: Vec<OutputSlot>,
     ports: [Vec<Port>; 2],
     device: Device,
+    /// Held, not used: there is a graph to keep the GPU awake for.
+    #[allow(dead_code, reason = "dropping it is what it is for")]
+    warmth: Option<Arc<Warmth>>,
 }
 
 impl TensorRtGraph {
@@ -90,10 +95,17 @@ impl TensorRtGraph {
             outputs,
             ports,
             device: device.clone(),
+            warmth: None,
         };
         graph.enqueue()?;
         graph.stream.wait()?;
         Ok(graph)
+    }
+
+    /// The same, with the GPU kept awake as long as it lives.
+    pub(super) fn kept_warm(mut self, warmth: Option<Arc<Warmth>>) -> Self {
+        self.warmth = warmth;
+        self
     }
 
     /// Enqueues the way of the numbers to the GPU, through the plan and back.
@@ -183,7 +195,9 @@ impl TensorRtGraph {
     fn take_time(&mut self) -> Result<(), TensorRtError> {
         if std::mem::take(&mut self.running) {
             let [lap, stop] = self.watch.times()?;
-            self.gpu_time.picture += lap;
+            if self.inputs.iter().any(InputSlot::is_laid) {
+                self.gpu_time.picture += lap;
+            }
             self.gpu_time.whole += stop;
         }
         Ok(())
@@ -203,6 +217,19 @@ impl TensorRtGraph {
         }
         let Self { outputs, watch, stream, .. } = self;
         Ok(outputs.iter_mut().map(|slot| slot.lend(watch, stream)).collect())
+    }
+
+    fn repeat_now(&mut self, times: u32) -> Result<Duration, TensorRtError> {
+        self.device.bind()?;
+        self.take_time()?;
+        self.stream.wait()?;
+        let began = Instant::now();
+        for _ in 0..times {
+            // SAFETY: as in `enqueue`; nothing that the plan reads or writes changes meanwhile.
+            unsafe { self.context.enqueue(self.stream.raw()) }?;
+        }
+        self.stream.wait()?;
+        Ok(began.elapsed() / times.max(1))
     }
 
     /// What failed, told; the next run starts afresh.
@@ -232,6 +259,10 @@ impl Graph for TensorRtGraph {
         // A run that failed has no time, and its failure shows where its outputs are used.
         let _ = self.take_time();
         Some(std::mem::take(&mut self.gpu_time))
+    }
+
+    fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {
+        self.repeat_now(times).map(Some).map_err(|error| self.failed(error, &[]))
     }
 
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {

@@ -83,6 +83,16 @@ impl<T: Number> Memory<T> {
         unsafe { std::slice::from_raw_parts(self.host, len.min(self.len)) }.to_vec()
     }
 
+    /// Enqueues setting every bit of it to 0, on the GPU's side.
+    pub(super) fn clear(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.device.bind()?;
+        let bytes = self.len * size_of::<T>();
+        // SAFETY: there is room for that many bytes, which live until the stream was waited for.
+        unsafe { sys::cuMemsetD8Async(self.address, 0, bytes, stream.cu()) }
+            .result()
+            .map_err(during("clearing memory"))
+    }
+
     /// Enqueues the first `len` numbers' way to the GPU.
     pub(super) fn upload(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
         if self.device.integrated {

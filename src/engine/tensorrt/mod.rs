@@ -65,6 +65,8 @@ pub mod plan;
 
 mod graph;
 
+mod warm;
+
 mod backend;
 
 pub use crate::config::Precision;

@@ -191,6 +191,11 @@ impl InputSlot {
         matches!(self.source, Source::Host)
     }
 
+    /// Whether the GPU lays it out.
+    pub(super) fn is_laid(&self) -> bool {
+        matches!(self.source, Source::Picture)
+    }
+
     /// Whether it is the output of another graph.
     pub(super) fn is_lent(&self) -> bool {
         matches!(self.source, Source::Gpu(_))
