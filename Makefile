@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel test-memory kernel test-engines test-deb fuzz setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory kernel test-engines proof test-deb fuzz setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
+	@echo "make proof   trains and compares methods on clips composed here (an hour or two)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
 	@echo "make bench   how fast it is;  make eval   how right it is on the held-out scenes, or on SCENES=scenes.json"
 	@echo "make model   build the default model again from its sources;  make check-model   compare it with the reference"
@@ -116,6 +117,10 @@ ENGINES_PYTHON := .cache/engines-venv/bin/python
 
 test-engines: .cache/engines-venv/.done
 	cd engines && OMP_NUM_THREADS=1 ../$(ENGINES_PYTHON) -m pytest -q
+
+# Does training learn? Two tables of three methods on clips composed here; an hour or two of one core, and it goes on where it stopped.
+proof: .cache/engines-venv/.done
+	engines/proof/run.sh
 
 .cache/engines-venv/.done: engines/requirements.txt
 	setup/packages.sh fetch venv

@@ -62,11 +62,11 @@ def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.Capture
     clips = [f"{kind}_{i}" for kind in material.CLASSES for i in range(3)]
     (data / "boxes.json").write_text(json.dumps([{"file": c, "class": c[:-2], "bbox": [[0.2, 0.2, 0.8, 0.8]]} for c in clips]))
     t = torch.from_numpy(Encoders(DEFAULT, 1).t)
-    weights = []
     for name, method in METHODS.items():
-        torch.save(method(t).state_dict(), tmp_path / f"{name}.pt")
-        weights += ["--weights", f"{name}={tmp_path / name}.pt"]
-    command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"), *weights]
+        (tmp_path / "trained" / name).mkdir(parents=True)
+        torch.save(method(t).state_dict(), tmp_path / "trained" / name / "weights.pt")
+    command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"),
+               "--trained", str(tmp_path / "trained")]
     assert main([*command, "--test", str(data / "single.csv"), "--test", str(data / "duet.csv")]) == 0
     out = capsys.readouterr().out
     assert all(f"| {name} |" in out for name in METHODS) and "2 single scenes, 2 duet scenes" in out

@@ -108,11 +108,13 @@ def _eval(chosen: argparse.Namespace) -> None:
 
 
 def _speed(chosen: argparse.Namespace) -> None:
+    import torch
+
     from .speed import measure
 
     found = measure(chosen.method, chosen.batch, chosen.classes, chosen.dimension)
     print(f"{found['step'] * 1e3:.0f} ms a step, {found['products'] * 1e3:.0f} ms of it bare products: {found['share']:.2f}; "
-          f"{found['scenes']:.0f} scenes/s")
+          f"{found['scenes']:.1f} scenes/s" + ("" if torch.cuda.is_available() else " of processor time"))
 
 
 if __name__ == "__main__":

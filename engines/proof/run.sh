@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Does it learn? Trains three methods over two pairs of encoders, on clips composed here, and prints a table for each pair.
+#
+#   proof/run.sh [zero-shot] [default]      both without arguments; an hour of one core, and it goes on where it stopped
+#
+# TESTS: so many lines of each test, 300 if not given.
+# zero-shot: the default model's encoders with nothing fitted to its classes (zero_shot.py); default: the default model's own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=../.cache/proof clips=../.cache/clips python=../.cache/engines-venv/bin/python
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+mkdir -p $work
+[ -f $clips/boxes.json ] || $python default/build/clips.py
+[ -f $work/zero-shot/manifest.toml ] || $python proof/zero_shot.py --out $work/zero-shot
+[ $# -gt 0 ] || set -- zero-shot default
+for name in "$@"; do
+    encoders=$work/zero-shot
+    [ "$name" = zero-shot ] || encoders=default
+    { cat proof/train.toml; echo "encoders = \"$encoders\""; } > "$work/$name.toml"
+    $python -m tvsl_engines train --config "$work/$name.toml" --out "$work/$name-trained" \
+        --method tvsl-two-stage --method tvsl-one-stage --method avgn
+    echo "encoders: $name"
+    for test in single duet; do head -n "${TESTS:-300}" $clips/$test.csv > $work/$test.csv; done
+    $python -m tvsl_engines table --encoders $encoders --data $clips --boxes $clips/boxes.json \
+        --test $work/single.csv --test $work/duet.csv --trained "$work/$name-trained" | tee "$work/$name.md"
+done
