@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel test-memory kernel test-engines proof test-deb fuzz setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory kernel test-engines proof test-deb test-vm fuzz setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -8,6 +8,7 @@ help:
 	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
 	@echo "make build   the program, target/release/tvsl"
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
+	@echo "make test-vm  the package in a virtual machine with systemd, camera, sound card and broker, each broken in turn (needs root)"
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
@@ -76,6 +77,11 @@ PROGRAM ?= target/release/tvsl
 test-deb: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
 	@setup/packages.sh package clean_root
 	packaging/test.sh $(PROGRAM)
+
+# Some minutes; no KVM is needed. docs/reliability.md holds what it printed.
+test-vm: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
+	@setup/packages.sh package clean_root machine
+	packaging/vm/test.sh $(PROGRAM)
 
 # A minute for each kind of input; FUZZ_SECONDS=600 for a release.
 FUZZ_SECONDS ?= 60

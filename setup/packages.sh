@@ -15,6 +15,8 @@ memory="valgrind"
 # Makes the Debian package, and tries it in a clean root.
 package="dpkg-dev binutils git python3"
 clean_root="mmdebstrap"
+# A virtual machine with devices to unplug.
+machine="qemu-system-x86 mmdebstrap e2fsprogs python3"
 # Fetches ONNX Runtime from the Python package index.
 fetch="python3 python3-pip"
 # Builds the default model.
