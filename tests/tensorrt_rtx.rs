@@ -25,7 +25,7 @@ fn ranges(graph: &str) -> Vec<Range> {
     let sound = [&[1, 1, 384], &[1, 13, 384], &[1, 16, 384]];
     match graph {
         "image" => vec![range("image", [&[1, 3, 32, 32], &[1, 3, 224, 384], &[1, 3, 384, 384]])],
-        "audio" => vec![range("sound", [&[1, 96, 64], &[1, 96, 64], &[16, 96, 64]])],
+        "audio" => vec![range("sound", [&[1, 176, 64], &[1, 176, 64], &[16, 176, 64]])],
         _ => vec![
             range("V", vision.map(|shape| &shape[..])),
             range("A", sound.map(|shape| &shape[..])),

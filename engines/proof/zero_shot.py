@@ -18,6 +18,7 @@ from timm.data import ImageNetInfo
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[i]) + tail for i, tail in ((1, "/default/build"), (1, ""))]
 
+import ced  # noqa: E402
 import encoders  # noqa: E402
 import fetch  # noqa: E402
 import text  # noqa: E402
@@ -26,7 +27,7 @@ from tvsl_engines import manifest  # noqa: E402
 from tvsl_engines.importer import DEFAULT  # noqa: E402
 
 FROZEN, TABLE = "encoders.bin", "text.safetensors"
-SOURCES = "EfficientNet-Lite0, YAMNet and all-MiniLM-L6-v2, as in the default model"
+SOURCES = "EfficientNet-Lite0, CED-tiny and all-MiniLM-L6-v2, as in the default model"
 
 
 def image_graph(network, labels: np.ndarray, file: Weights) -> Graph:
@@ -40,10 +41,9 @@ def image_graph(network, labels: np.ndarray, file: Weights) -> Graph:
 
 
 def audio_graph(network, labels: np.ndarray, file: Weights) -> Graph:
-    """`sound` [B, frames, bands] -> `A` [B, 1, D]; labels [521, D]."""
+    """`sound` [B, frames, bands] -> `A` [B, 1, D]; labels [527, D]."""
     g = Graph("audio")
-    _, logits = encoders.add_audio(g, file, network)
-    a = g.op("MatMul", g.op("Sigmoid", g.op("Flatten", logits)), g.exact(file, "audio.text", labels))
+    a = g.op("MatMul", g.op("Sigmoid", ced.add(g, file, network)), g.exact(file, "audio.text", labels))
     g.output(g.op("Unsqueeze", a, g.constant([1], np.int64)), "A", ["B", 1, labels.shape[1]])
     return g
 
@@ -55,7 +55,7 @@ def write(out: Path, cache: Path) -> None:
     encode = text.TextEncoder(cache / "minilm.safetensors", cache / "minilm_vocab.txt")
     known = ImageNetInfo()
     seen = encode([known.index_to_description(i) for i in range(1000)])
-    with (cache / "yamnet_classes.csv").open(encoding="utf-8") as table:
+    with (cache / "audioset.csv").open(encoding="utf-8") as table:
         heard = encode([row["display_name"] for row in csv.DictReader(table)])
     graphs = {"image": image_graph(networks.image, seen, file), "audio": audio_graph(networks.audio, heard, file)}
     file.write(out)
