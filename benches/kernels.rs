@@ -115,7 +115,9 @@ fn heat(c: &mut Criterion) {
 fn detections() -> Vec<Detection> {
     let map = map(manifest().image.fit(SOURCE));
     let score = |class| Score { class, p: 0.9, p_audio: 0.8, p_visual: 0.95 };
-    (0..3).map(|class| Detection { score: score(class), regions: regions(&map, 0.3) }).collect()
+    (0..3)
+        .map(|class| Detection { score: score(class), unrivalled: true, regions: regions(&map, 0.3) })
+        .collect()
 }
 
 fn tracks(c: &mut Criterion) {
@@ -179,7 +181,7 @@ fn queueing(c: &mut Criterion) {
     let teller = Teller::new(&config, about, 1, &Still);
     let mut composer = Composer::new(&config, &manifest, 1);
     let now = Still.now();
-    let Detection { score, regions } = detections().remove(0);
+    let Detection { score, regions, .. } = detections().remove(0);
     let track =
         |id| Track { id, class: 0, score, region: regions[0], started: now, seen: now, event: Event::Update };
     let analysed = Analysed {

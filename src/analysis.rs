@@ -137,7 +137,9 @@ impl Analysis {
         let classes: Vec<ClassId> = present.iter().map(|score| score.class).collect();
         let maps = self.model.localize(&vision, &hearing, &classes)?;
         let stage2 = lap.lap();
-        let detections = self.detections(present, &maps);
+        let unseen = scores.iter().filter(|score| !classes.contains(&score.class));
+        let rival = unseen.map(|score| score.p_audio).fold(0.0, f32::max);
+        let detections = self.detections(present, rival, &maps);
         let tracks = self.tracker.update(frame.captured, &detections);
         let gpu = self.model.take_gpu_times();
         Ok(Analysed {
@@ -157,10 +159,16 @@ impl Analysis {
         self.tracker.finish()
     }
 
-    fn detections(&self, present: Vec<Score>, maps: &[HeatMap]) -> Vec<Detection> {
+    /// `rival`: how plainly anything is heard that is not among them.
+    fn detections(&self, present: Vec<Score>, rival: f32, maps: &[HeatMap]) -> Vec<Detection> {
         let threshold = |class: ClassId| self.map_thresholds.get(class).copied().unwrap_or(1.0);
         let pairs = present.into_iter().zip(maps);
-        pairs.map(|(score, map)| Detection { score, regions: regions(map, threshold(map.class)) }).collect()
+        let found = |(score, map): (Score, &HeatMap)| Detection {
+            score,
+            unrivalled: score.p_audio >= rival,
+            regions: regions(map, threshold(map.class)),
+        };
+        pairs.map(found).collect()
     }
 }
 

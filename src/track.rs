@@ -12,6 +12,8 @@ use crate::regions::Region;
 pub struct Detection {
     /// How sure.
     pub score: Score,
+    /// Nothing unseen is heard more plainly, for which this could be mistaken.
+    pub unrivalled: bool,
     /// Where.
     pub regions: Vec<Region>,
 }
@@ -50,7 +52,7 @@ pub struct Track {
 ///
 /// A region continues the track of its class that it overlaps most or, failing that, lies nearest to.
 /// A track starts once it has lasted `start_after` (until then a short absence forgets it), or at once
-/// where `sure`, and ends once it has been gone for `hold`, so that short gaps neither start nor end anything.
+/// where it is `sure` and unrivalled, and ends once it has been gone for `hold`, so that short gaps neither start nor end anything.
 #[derive(Debug)]
 pub struct Tracker {
     config: config::Tracking,
@@ -62,6 +64,7 @@ pub struct Tracker {
 #[derive(Debug)]
 struct Live {
     track: Track,
+    unrivalled: bool,
     started: bool,
     fresh: bool,
 }
@@ -117,12 +120,12 @@ impl Tracker {
         for (_, t, r) in pairs {
             let live = &mut self.live[t];
             if !live.fresh && !placed[r] {
-                live.see(now, detection.score, detection.regions[r]);
+                live.see(now, detection, detection.regions[r]);
                 placed[r] = true;
             }
         }
         for (region, _) in detection.regions.iter().zip(placed).filter(|(_, placed)| !placed) {
-            self.live.push(Live::new(self.next_id, now, detection.score, *region));
+            self.live.push(Live::new(self.next_id, now, detection, *region));
             self.next_id += 1;
         }
     }
@@ -157,21 +160,22 @@ const FORGET: Duration = Duration::from_millis(250);
 const NEAR: f32 = 0.2;
 
 impl Live {
-    fn new(id: u64, now: Instant, score: Score, region: Region) -> Self {
-        let class = score.class;
+    fn new(id: u64, now: Instant, detection: &Detection, region: Region) -> Self {
+        let (score, class) = (detection.score, detection.score.class);
         let track = Track { id, class, score, region, started: now, seen: now, event: Event::Start };
-        Self { track, started: false, fresh: true }
+        Self { track, unrivalled: detection.unrivalled, started: false, fresh: true }
     }
 
-    fn see(&mut self, now: Instant, score: Score, region: Region) {
-        self.track = Track { score, region, seen: now, ..self.track };
-        self.fresh = true;
+    fn see(&mut self, now: Instant, detection: &Detection, region: Region) {
+        self.track = Track { score: detection.score, region, seen: now, ..self.track };
+        (self.unrivalled, self.fresh) = (detection.unrivalled, true);
     }
 
     /// Start or update, if it is present and has lasted long enough, or is plain enough, to be believed.
     fn report(&mut self, now: Instant, config: &config::Tracking) -> Option<Track> {
-        let due = now.since(self.track.started) >= config.start_after || self.track.score.p >= config.sure;
-        if !self.fresh || !(self.started || due) {
+        let lasted = now.since(self.track.started) >= config.start_after;
+        let plain = self.unrivalled && self.track.score.p >= config.sure;
+        if !self.fresh || !(self.started || lasted || plain) {
             return None;
         }
         self.track.event = if self.started { Event::Update } else { Event::Start };

@@ -91,7 +91,7 @@ proptest! {
             on = p >= 0.5 || (on && p > lower);
             let selected = rule.select(&[score(RED, p, 1.0, 1.0)], LOUD, &tracker.going());
             prop_assert_eq!(selected.len() == 1, on, "p = {} at {}", p, n);
-            let found: Vec<_> = selected.iter().map(|&score| track::Detection { score, regions: vec![REGION] }).collect();
+            let found: Vec<_> = selected.iter().map(|&score| track::Detection { score, unrivalled: true, regions: vec![REGION] }).collect();
             tracker.update(Instant::from_secs_f64(n as f64), &found);
         }
     }

@@ -69,7 +69,7 @@ impl Drop for Rival {
 }
 
 #[test]
-fn a_rival_with_the_same_client_id_costs_no_event() {
+fn a_rival_with_the_same_client_id_costs_no_event_and_is_named() {
     let port = free_port();
     let (place, config) = place(port);
     more(&config, "update_every = 0");
@@ -78,7 +78,9 @@ fn a_rival_with_the_same_client_id_costs_no_event() {
     let daemon = Daemon::start(&config);
     subscriber.events(0, 5);
     let rival = Rival::start(port);
-    daemon.log.find(|line| line.contains("no connection to the broker"));
+    daemon.log.find(|line| line.contains("another client seems to use the same client id, \"tvsl-test\""));
+    subscriber.next("health/broker", |health| health["state"] == "degraded");
     drop(rival);
     subscriber.events(5, 30);
+    subscriber.next("health/broker", |health| health["state"] == "ok");
 }

@@ -33,7 +33,7 @@ fn region(x: f32) -> Region {
 
 fn detection(class: usize, places: &[f32]) -> Detection {
     let score = Score { class, p: 0.9, p_audio: 0.9, p_visual: 0.9 };
-    Detection { score, regions: places.iter().map(|&x| region(x)).collect() }
+    Detection { score, unrivalled: true, regions: places.iter().map(|&x| region(x)).collect() }
 }
 
 /// Frame, identity and class of a start or an end.
@@ -74,12 +74,16 @@ fn a_flash_in_one_frame_starts_nothing() {
 #[test]
 fn what_is_sure_starts_at_once_and_a_single_doubtful_moment_never() {
     let mut tracker = Tracker::new(&settings());
-    let one = |class: usize, p: f32| {
+    let one = |class: usize, p: f32, unrivalled: bool| {
         let found = detection(class, &[0.1]);
-        vec![Detection { score: Score { p, ..found.score }, ..found }]
+        vec![Detection { score: Score { p, ..found.score }, unrivalled, ..found }]
     };
-    assert_eq!(tracker.update(at(0.0), &one(0, 0.95)).len(), 1, "sure");
-    assert!(tracker.update(at(0.1), &one(1, 0.94)).is_empty(), "not sure, and one moment only");
+    assert_eq!(tracker.update(at(0.0), &one(0, 0.95, true)).len(), 1, "sure");
+    assert!(tracker.update(at(0.1), &one(1, 0.94, true)).is_empty(), "not sure, and one moment only");
+    assert!(
+        tracker.update(at(0.2), &one(2, 0.99, false)).is_empty(),
+        "something unseen is heard more plainly"
+    );
     assert!((2..20).all(|n| tracker.update(at(0.1 * f64::from(n)), &[]).iter().all(|t| t.class == 0)));
 }
 

@@ -95,25 +95,33 @@ impl Engine for Cpu {
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        self.graph(file, self.threads)
+    }
+
+    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        self.graph(file, 1)
+    }
+}
+
+impl Cpu {
+    fn graph(&self, file: &Path, threads: usize) -> Result<Box<dyn Graph>, EngineError> {
         let failed = |reason: String| EngineError::Load { file: file.to_path_buf(), reason };
         let session = self
-            .session()
+            .session(threads)
             .and_then(|mut builder| builder.commit_from_file(file))
             .map_err(|error| failed(error.to_string()))?;
         let inputs = ports(file, session.inputs())?;
         let outputs = ports(file, session.outputs())?;
         Ok(Box::new(CpuGraph { file: file.to_path_buf(), session, inputs, outputs, easel: Easel::default() }))
     }
-}
 
-impl Cpu {
     /// Threads sleep between runs: spinning costs three times the CPU at ten frames a second. Weights stored in int8 are
     /// made real when the model loads; left to itself, the library would round what they are multiplied with as well.
-    fn session(&self) -> ort::Result<SessionBuilder> {
+    fn session(&self, threads: usize) -> ort::Result<SessionBuilder> {
         Ok(Session::builder(&self.environment)?
             .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build()])?
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(self.threads)?
+            .with_intra_threads(threads)?
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?

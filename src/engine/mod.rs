@@ -91,6 +91,14 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// When the file is missing, damaged or uses what this runtime cannot run.
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError>;
+
+    /// The same for a graph of so little work that a second thread costs more than it saves.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        self.load(file)
+    }
 }
 
 /// Why a runtime or a graph could not be used.
@@ -208,5 +216,9 @@ impl Engine for InPlace {
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
         self.engine.load(file)
+    }
+
+    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        self.engine.load_light(file)
     }
 }

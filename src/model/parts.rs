@@ -61,7 +61,12 @@ impl Parts {
         expect("text", "t", &text.shape, &[manifest.classes.len(), dimension])?;
         Ok(Self {
             image: part("image", &graphs.image, &["image"], &["V"])?,
-            audio: part("audio", &graphs.audio, &["sound"], &["A"])?,
+            audio: match manifest.audio.light {
+                true => {
+                    Part::load("audio", engine.load_light(&dir.join(&graphs.audio))?, &["sound"], &["A"])?
+                }
+                false => part("audio", &graphs.audio, &["sound"], &["A"])?,
+            },
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),

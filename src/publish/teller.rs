@@ -98,11 +98,16 @@ impl<'a> Teller<'a> {
         self.outbox.put(Report::Health(health));
     }
 
-    /// A connection begins: everything that holds is told anew.
-    pub fn connected(&self) {
+    /// Tells what is wrong with the connection to the broker; nothing if `reason` is empty.
+    pub fn broker(&self, reason: String) {
         let moment = self.moment();
-        let (part, state, since) = (Part::Broker, HealthState::Ok, moment.unix(moment.now));
-        self.outbox.put(Report::Health(Health { part, state, reason: String::new(), since }));
+        let state = if reason.is_empty() { HealthState::Ok } else { HealthState::Degraded };
+        self.health(Health { part: Part::Broker, state, reason, since: moment.unix(moment.now) });
+    }
+
+    /// A connection begins, with what is wrong with it: everything that holds is told anew.
+    pub fn connected(&self, reason: String) {
+        self.broker(reason);
         self.outbox.put(Report::Status(Presence::Online));
         self.outbox.store().connected();
     }

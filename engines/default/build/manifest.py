@@ -55,7 +55,8 @@ def write(directory: Path, heads: Heads) -> None:
     sections = {
         "image": {"aspect": "letterbox", "stride": lite0.STRIDE, "cells_max": CELLS_MAX, "channels": "rgb",
                   "mean": [lite0.MEAN] * 3, "std": [lite0.STD] * 3},
-        "audio": {"front_end": "log_mel", "sample_rate": ced.RATE, "window": WINDOW, "hop": HOP, "scale": 1.0},
+        "audio": {"front_end": "log_mel", "sample_rate": ced.RATE, "window": WINDOW, "hop": HOP, "scale": 1.0,
+                  "light": True},
         "audio.log_mel": {"frame_length": ced.FRAME, "frame_step": ced.STEP, "fft": ced.FFT,
                           "bands": ced.BANDS, "low_hz": ced.LOW_HZ, "high_hz": ced.HIGH_HZ, "power": ced.POWER,
                           "log_offset": ced.LOG_OFFSET, "patch_frames": ced.PATCH, "patch_step": HOP_FRAMES},

@@ -80,11 +80,20 @@ impl Engine for Metered {
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        let graph = self.inner.load(file)?;
+        Ok(self.metered(file, self.inner.load(file)?))
+    }
+
+    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
+        Ok(self.metered(file, self.inner.load_light(file)?))
+    }
+}
+
+impl Metered {
+    fn metered(&self, file: &Path, graph: Box<dyn Graph>) -> Box<dyn Graph> {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.push((name, Calls::default()));
-        Ok(Box::new(MeteredGraph { graph, place: tally.len() - 1, tally: Arc::clone(&self.tally) }))
+        Box::new(MeteredGraph { graph, place: tally.len() - 1, tally: Arc::clone(&self.tally) })
     }
 }
 

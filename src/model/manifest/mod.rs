@@ -99,6 +99,9 @@ pub struct Audio {
     /// Samples (−1 to 1) are multiplied by this.
     #[serde(default = "one")]
     pub scale: f32,
+    /// The graph is so little work that a second thread costs more than it saves.
+    #[serde(default)]
+    pub light: bool,
     /// Settings of the front end `log_mel`.
     pub log_mel: Option<LogMel>,
 }

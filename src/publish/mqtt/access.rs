@@ -1,9 +1,12 @@
 //! How the broker is reached, what it is shown, and what a failure to reach it means.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rumqttc::tokio_rustls::rustls::{self, CertificateError};
-use rumqttc::{ConnectionError, LastWill, MqttOptions, QoS, TlsConfiguration, TlsError, Transport};
+use rumqttc::{
+    ConnectionError, LastWill, MqttOptions, QoS, StateError, TlsConfiguration, TlsError, Transport,
+};
 
 use super::secret::{self, SecretError};
 use crate::config::{Address, Config, Tls};
@@ -110,6 +113,20 @@ pub fn reason(error: &ConnectionError) -> String {
         }
         ConnectionError::Io(error) => format!("{error}; check [mqtt] host and port, and that the broker runs"),
         other => other.to_string(),
+    }
+}
+
+/// Whether the other end closed the connection.
+pub(super) fn closed(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::MqttState(StateError::ConnectionAborted) => true,
+        ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => {
+            matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            )
+        }
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ use rumqttc::{
     PublishOptions, QoS, SubscribeReasonCode,
 };
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 pub use access::{AccessError, access, reason};
@@ -41,7 +41,8 @@ const GOODBYE: Duration = Duration::from_millis(800);
 /// write to `set/…` goes to `wish`.
 pub async fn run(config: &Config, teller: &Teller<'_>, wish: impl Fn(Wish), stop: Arc<Notify>) {
     let brokers = config.mqtt.brokers();
-    let mut publisher = Publisher { config, teller, wish: &wish, earlier: false, said: BTreeMap::new() };
+    let (earlier, evictions, said) = (false, 0, BTreeMap::new());
+    let mut publisher = Publisher { config, teller, wish: &wish, earlier, evictions, said };
     let mut turn = 0;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     loop {
@@ -71,6 +72,8 @@ struct Publisher<'a> {
     wish: &'a dyn Fn(Wish),
     /// Whether what an earlier run left at the broker was read.
     earlier: bool,
+    /// Connections in a row that the broker took and soon closed without a word.
+    evictions: u32,
     /// The last reason that was logged for a connection to a broker that failed.
     said: BTreeMap<String, String>,
 }
@@ -94,28 +97,49 @@ impl Publisher<'_> {
             made = self.connect(broker, &mut link) => if let Err(error) = made { return Some(reason(&error)) },
             () = stop.notified() => return None,
         }
+        let good = Instant::now() + GOOD;
         loop {
             self.send(&mut link);
             let event = tokio::select! {
                 event = link.network.poll() => event,
                 () = self.teller.outbox().arrival() => continue,
+                () = sleep_until(good), if self.evictions > 0 => {
+                    self.evictions = 0;
+                    self.teller.broker(String::new());
+                    continue;
+                }
                 () = stop.notified() => {
                     self.goodbye(link).await;
                     return None;
                 }
             };
             if let Err(error) = event.map(|event| self.take(&mut link, event)) {
-                return Some(reason(&error));
+                let evicted = Instant::now() < good && access::closed(&error);
+                self.evictions = if evicted { self.evictions + 1 } else { 0 };
+                return Some(self.rival().unwrap_or_else(|| reason(&error)));
             }
         }
+    }
+
+    /// What it means when the broker takes this client and throws it out at once, again and again.
+    fn rival(&self) -> Option<String> {
+        (self.evictions > 1).then(|| {
+            format!(
+                "it closes the connection soon after it took it: another client seems to use the same client id, {:?}; \
+                 give each device a [device] name of its own, or a [mqtt] client_id",
+                self.config.mqtt.client_id
+            )
+        })
     }
 
     /// Waits for the broker's consent. What an earlier run left behind is asked for before anything of
     /// this run can overwrite it.
     async fn connect(&mut self, broker: &Address, link: &mut Link) -> Result<(), ConnectionError> {
         while !matches!(link.network.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
-        info!(%broker, "connected to the broker");
-        self.said.clear();
+        if self.rival().is_none() {
+            info!(%broker, "connected to the broker");
+            self.said.clear();
+        }
         if !self.earlier && link.client.try_subscribe(self.config.topic("state/+"), QoS::AtMostOnce).is_ok() {
             // Until the broker has heard the question, nothing is told that would change the answer.
             loop {
@@ -131,7 +155,7 @@ impl Publisher<'_> {
         for filter in self.teller.filters() {
             self.attempt(link.client.try_subscribe(filter, QoS::AtMostOnce));
         }
-        self.teller.connected();
+        self.teller.connected(self.rival().unwrap_or_default());
         Ok(())
     }
 
