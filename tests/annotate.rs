@@ -106,6 +106,23 @@ fn a_sound_without_a_picture_is_told() {
 }
 
 #[test]
+fn samples_that_are_no_numbers_count_as_silence_and_are_told() {
+    let folder = Folder::new("annotate-nan");
+    let data = [f32::NAN.to_le_bytes(); 16_000].concat();
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + data.len() as u32).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x03\0\x01\0");
+    wav.extend(16_000u32.to_le_bytes());
+    wav.extend(64_000u32.to_le_bytes());
+    wav.extend(b"\x04\0\x20\0data");
+    wav.extend((data.len() as u32).to_le_bytes());
+    wav.extend(data);
+    let output = annotate(&folder, &[&picture(&folder), &folder.file("nan.wav", &wav)]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("samples that are no numbers"), "{told}");
+}
+
+#[test]
 fn truncated_and_unreadable_media_end_with_a_word_and_no_hang() {
     let folder = Folder::new("annotate-broken");
     let clip = folder.join("whole.mkv");
@@ -113,6 +130,7 @@ fn truncated_and_unreadable_media_end_with_a_word_and_no_hang() {
     let whole = fs::read(&clip).expect("a clip");
     let stub = folder.file("stub.mkv", &whole[..200]);
     assert!(failure(&annotate(&folder, &[&stub])).contains("stub.mkv"));
+    assert!(!folder.join("out/detections.jsonl").exists(), "no result");
     let noise = folder.file("noise.mp4", &[0x5a; 4096]);
     assert!(failure(&annotate(&folder, &[&noise])).contains("noise.mp4"));
     assert!(failure(&annotate(&folder, &[Path::new("no/clip.mkv")])).contains("no/clip.mkv"));

@@ -265,6 +265,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[mqtt]\nenabled = True", &["tvsl.toml:2:", "expected enabled = true"]),
     ("[mqtt]\nhost = “broker”", &["tvsl.toml:2:", "plain quotes"]),
     ("[mqtt\nport = 1", &["tvsl.toml:1:6: unclosed table"]),
+    ("[tracking]\niou = 1e300", &["tracking.iou: 1e300 is out of range"]),
     ("[mqtt]\nport = 1\nport = 2", &["tvsl.toml:3:1:", "duplicate key"]),
     ("[mqtt]\nhost = \"a", &["tvsl.toml:2:"]),
     ("[mqtt]\nport = 99999999999999999999", &["tvsl.toml:2:"]),
@@ -363,6 +364,9 @@ fn passwords_stay_out_of_what_is_shown() {
     };
     assert_eq!(shown("rtsp://admin:p@ss@10.0.0.9/1?a=@"), "rtsp://***@10.0.0.9/1?a=@");
     assert_eq!(shown("rtsp://10.0.0.9/1"), "rtsp://10.0.0.9/1");
+    let told = complaint("[mqtt]\npassword = \"geheim\"\n");
+    assert!(told.contains("unknown key `password`") && told.contains("2 | password = ***"), "{told}");
+    assert!(!told.contains("geheim"), "{told}");
 }
 
 /// Values as people and accidents write them.

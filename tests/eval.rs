@@ -186,6 +186,12 @@ fn bad_input_is_named_with_its_scene_and_key() {
     let cases = [
         ("{\"scenes\": 7}".into(), "scenes: invalid type"),
         (one(r#"{"image": "blue.png", "kind": "trio"}"#), "scenes[0].kind: unknown variant `trio`"),
+        (
+            one(
+                r#"{"image": "blue.png", "audio": "blue.wav", "kind": "single", "sources": [{"class": "zebra", "boxes": []}]}"#,
+            ),
+            "no scene is left to score, since the model lacks their classes (zebra)",
+        ),
         (one(r#"{"image": "none.png", "kind": "silence"}"#), "scenes[0].image: no such file"),
         (one(r#"{"image": "noise.png", "kind": "silence"}"#), "scenes[0].image: "),
         (one(r#"{"image": "blue.png", "audio": "empty.wav", "kind": "silence"}"#), "scenes[0].audio: "),

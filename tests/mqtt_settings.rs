@@ -67,8 +67,13 @@ fn a_wrong_wish_is_refused_with_the_reason() {
     let (_place, config, _broker) = stage(port, "");
     publish(port, "set/enable", "false", &["-r"]);
     let subscriber = Subscriber::start(port);
-    let _daemon = Daemon::start(&config);
+    let daemon = Daemon::start(&config);
     refused(&subscriber.next("set/enable/result", |_| true), "retain");
+    refused(&wish(&subscriber, port, "classes", r#"["gr\n2026-01-01 ERROR forged"]"#), "gr");
+    let line = daemon.log.find(|line| line.contains("forged"));
+    assert!(line.contains("a change over MQTT is refused"), "one line of the log: {line}");
+    refused(&wish(&subscriber, port, "classes", &format!("[\"{}\"]", "x".repeat(60_000))), "…");
+    refused(&wish(&subscriber, port, "enable", "1"), "is the number 1, expected true or false");
     refused(&wish(&subscriber, port, "classes", "[\"gren\"]"), "the nearest is \"green\"");
     refused(&wish(&subscriber, port, "thresholds", "{\"red\": {\"p\": 7}}"), "from 0 to 1");
     refused(&wish(&subscriber, port, "port", "1"), "there is no setting `port`");

@@ -32,6 +32,8 @@ pub(super) struct Delivery {
     pub media_time: bool,
     /// Monotonic nanoseconds at which something last arrived; 0: nothing yet.
     pub last: AtomicU64,
+    /// Where the furthest item ends, nanoseconds of running time.
+    pub reached: AtomicU64,
     /// Senses that have said their last word.
     pub over: Mutex<Vec<Sense>>,
 }
@@ -99,6 +101,8 @@ impl Delivery {
         let at = buffer.pts().or(buffer.dts())?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let running = segment.to_running_time(at)?;
+        let end = running + buffer.duration().unwrap_or_default();
+        self.reached.fetch_max(end.nseconds(), Ordering::Relaxed);
         let origin = if self.media_time { gst::ClockTime::ZERO } else { sink.base_time()? };
         let taken = Instant::from_nanos((origin + running).nseconds());
         // A network stream's clock is recovered from its packets and may lead by some milliseconds.
@@ -152,10 +156,14 @@ pub(super) fn sound(
     rate: u32,
     delivery: &Arc<Delivery>,
 ) -> Result<(), CaptureError> {
-    let mut end: Option<Instant> = None;
+    let (mut end, mut told) = (None::<Instant>, false);
     let sink = delivery.sink(Sense::Microphone, move |sample, captured| {
         let bytes = sample.buffer()?.map_readable().ok()?;
-        let mono = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let mono: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if !told && mono.iter().any(|sample| !sample.is_finite()) {
+            tracing::warn!("the sound holds samples that are no numbers; they count as silence");
+            told = true;
+        }
         let mut block = Samples::new(captured, rate, mono);
         let gap = end.map(|end| captured.since(end)).filter(|gap| *gap > GAP);
         block.lost_before = gap.unwrap_or_default();

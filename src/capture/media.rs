@@ -44,6 +44,8 @@ pub(super) struct Media {
 const START: Duration = Duration::from_secs(10);
 /// A live source that delivers nothing for so long is broken.
 const STALL: Duration = Duration::from_secs(10);
+/// A recording that is shorter than it says by more than this was cut off.
+const CUT_OFF: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// How often the watch looks whether anything moves.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 const STOP: &str = "tvsl-stop";
@@ -71,12 +73,13 @@ impl Media {
         let mut media = Media { pipeline, out: delivery.out.clone(), watch: None };
         let live = origin.live;
         let wiring = Wiring::connect(&media.pipeline, &origin, wants, Arc::clone(&delivery))?;
-        let mut watch = Watch { pipeline: media.pipeline.clone(), origin, wiring, delivery };
+        let mut watch = Watch { pipeline: media.pipeline.clone(), origin, wiring, delivery, declared: None };
         watch.start(if live { gst::State::Playing } else { gst::State::Paused })?;
         if repeat {
             watch.rewind(gst::SeekFlags::FLUSH)?;
         }
         watch.set_state(gst::State::Playing)?;
+        watch.declared = media.pipeline.query_duration::<gst::ClockTime>().filter(|_| !live && !repeat);
         let thread = std::thread::Builder::new().name("camera-watch".into()).spawn(move || watch.run());
         media.watch = Some(thread.map_err(|error| CaptureError::Thread("camera-watch", error.to_string()))?);
         Ok(media)
@@ -203,6 +206,8 @@ struct Watch {
     origin: Origin,
     wiring: Arc<Wiring>,
     delivery: Arc<Delivery>,
+    /// How long the recording says that it is.
+    declared: Option<gst::ClockTime>,
 }
 
 impl Watch {
@@ -298,8 +303,25 @@ impl Watch {
     fn ended(&self, note: &gst::message::Application) {
         let senses = [Sense::Camera, Sense::Microphone].into_iter();
         for sense in senses.filter(|sense| named(note, &end_of(*sense))) {
+            // With the pictures a recording is over, even if its sound goes on.
+            if self.wiring.wants.senses().first() == Some(&sense) {
+                self.tell_if_cut_off();
+            }
             self.delivery.finish(Sensed::End(sense));
         }
+    }
+
+    /// A demuxer ends a recording that was cut off as if it were whole.
+    fn tell_if_cut_off(&self) {
+        let reached = gst::ClockTime::from_nseconds(self.delivery.reached.load(Ordering::Relaxed));
+        let Some(declared) = self.declared.filter(|declared| reached + CUT_OFF < *declared) else { return };
+        let seconds = |time: gst::ClockTime| time.nseconds() as f64 / 1e9;
+        tracing::warn!(
+            "{}: ends after {:.1} s, but says that it lasts {:.1} s: it is cut off, damaged, or all sound from there on",
+            self.origin.name,
+            seconds(reached),
+            seconds(declared)
+        );
     }
 
     fn fault(&self, error: &CaptureError) {

@@ -269,6 +269,7 @@ fn delivery(origin: &Origin, pace: Pace, out: Sender) -> Arc<Delivery> {
         live: origin.live,
         media_time: !origin.live && pace == Pace::Fast,
         last: AtomicU64::default(),
+        reached: AtomicU64::new(0),
         over: Mutex::default(),
     })
 }

@@ -4,6 +4,8 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -18,6 +20,8 @@ use crate::geometry::Size;
 
 /// Most bytes that wait to be written: a machine that falls behind by more is too slow to record.
 const MOST_WAITING: u64 = 256 << 20;
+/// Room for the container's head and index.
+const FRAME: u64 = 16 << 10;
 /// The longest that the last bytes may take to the disk.
 const CLOSE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
@@ -30,14 +34,17 @@ pub struct Recorder {
     size: Option<Size>,
     began: Option<Instant>,
     last: Instant,
+    /// The file holds as much as it may.
+    full: Arc<AtomicBool>,
 }
 
 impl Recorder {
-    /// A new file at `path` that only its owner can read; with sound of `rate` samples in a second, if any.
+    /// A new file at `path` that only its owner can read, of at most `most` bytes; with sound of `rate` samples in a
+    /// second, if any.
     ///
     /// # Errors
     /// The file is there already or cannot be written, or a plug-in is missing.
-    pub fn create(path: &Path, rate: Option<u32>) -> Result<Self, CaptureError> {
+    pub fn create(path: &Path, rate: Option<u32>, most: u64) -> Result<Self, CaptureError> {
         super::init()?;
         let (encoder, muxer, sink) = (make("avenc_ffv1")?, make("matroskamux")?, make("filesink")?);
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -46,6 +53,7 @@ impl Recorder {
         let pipeline = gst::Pipeline::new();
         let pictures = source();
         chain(pipeline.upcast_ref(), &[pictures.clone().upcast(), encoder, muxer.clone(), sink])?;
+        let taken = Arc::new(AtomicU64::new(0));
         let sound = rate.map(|rate| {
             let sound = source();
             sound.set_caps(Some(&samples(rate)));
@@ -54,8 +62,11 @@ impl Recorder {
             linked.map(|()| sound)
         });
         let sound = sound.transpose().map_err(|error| CaptureError::GStreamer(error.to_string()))?;
+        let full = Arc::new(AtomicBool::new(false));
+        muxer.sink_pads().iter().for_each(|pad| bound(pad, &taken, most, &full));
         let path = path.to_owned();
-        let recorder = Self { path, pipeline, pictures, sound, size: None, began: None, last: Instant::ZERO };
+        let (size, began, last) = (None, None, Instant::ZERO);
+        let recorder = Self { path, pipeline, pictures, sound, size, began, last, full };
         recorder.pipeline.set_state(gst::State::Playing).map_err(|_| recorder.trouble())?;
         Ok(recorder)
     }
@@ -98,9 +109,9 @@ impl Recorder {
         self.began.map_or(Duration::ZERO, |began| self.last.since(began))
     }
 
-    /// Bytes in the file so far.
-    pub fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |about| about.len())
+    /// Whether the file is as large as it may become; what else is recorded is left out.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Size of the pictures; `None` before the first.
@@ -155,6 +166,19 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.pipeline.set_state(gst::State::Null).ok();
     }
+}
+
+/// Lets encoded pictures and sound through until the file is full, with what the container adds to them.
+fn bound(pad: &gst::Pad, taken: &Arc<AtomicU64>, most: u64, full: &Arc<AtomicBool>) {
+    let (taken, full, most) = (Arc::clone(taken), Arc::clone(full), most.saturating_sub(FRAME + most / 20));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let bytes = info.buffer().map_or(0, |buffer| buffer.size() as u64);
+        if full.load(Ordering::Relaxed) || taken.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
+            full.store(true, Ordering::Relaxed);
+            return gst::PadProbeReturn::Drop;
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn source() -> gst_app::AppSrc {

@@ -70,6 +70,14 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         tracing::warn!("class \"{class}\" is not in the model: left out, {times} times");
     }
     let report = evaluate::report(judged, judge.model().manifest());
+    if report.scenes == 0 {
+        let names: Vec<_> = report.classes_left_out.keys().map(String::as_str).collect();
+        return Err(Failure::Failed(format!(
+            "{}: no scene is left to score, since the model lacks their classes ({}); `tvsl check --classes` lists its own",
+            arguments.scenes.display(),
+            names.join(", ")
+        )));
+    }
     super::print(&if arguments.json { json(&report)? } else { table(&report) })
 }
 

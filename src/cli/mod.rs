@@ -189,7 +189,9 @@ fn with_causes(error: &dyn Error) -> String {
 /// Writes a result to standard output; a reader that went away is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("standard output cannot be written: {error}")))
+        }
         _ => Ok(()),
     }
 }

@@ -46,8 +46,9 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     capture::init().map_err(Failure::failed)?;
     let stop = Arc::new(Stop::default());
     stop_at_signals(Arc::clone(&stop))?;
+    let most = u64::from(arguments.megabytes) * 1_000_000;
     let mut recorder =
-        Recorder::create(&arguments.out, heard.then_some(wanted.rate)).map_err(Failure::failed)?;
+        Recorder::create(&arguments.out, heard.then_some(wanted.rate), most).map_err(Failure::failed)?;
     let capture = capture::start(&config.camera, &config.microphone, &wanted, pace, sender);
     let taken = capture.map_err(Failure::capture).and_then(|capture| {
         eprintln!("tvsl: recording picture and sound; Ctrl-C stops");
@@ -86,8 +87,7 @@ fn take(
 ) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let until = clock.now() + Duration::from_secs(arguments.seconds.into());
-    let most = u64::from(arguments.megabytes) * 1_000_000;
-    while !stop.asked() && clock.now() < until && recorder.bytes() < most {
+    while !stop.asked() && clock.now() < until && !recorder.is_full() {
         match receiver.recv(Duration::from_millis(100)) {
             Ok(Sensed::Frame(frame)) => recorder.see(&frame).map_err(Failure::failed)?,
             Ok(Sensed::Sound(block)) => recorder.hear(&block).map_err(Failure::failed)?,

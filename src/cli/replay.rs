@@ -38,26 +38,32 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let model = Model::configured(&config.model_dir()?, engine.as_ref(), &config);
     let analysis =
         Analysis::new(model.map_err(Failure::configuration)?, &config).map_err(Failure::configuration)?;
-    let mut lines = Lines { out: BufWriter::new(io::stdout()), failed: None };
     let (clock, stop) = (SystemClock::new(), Stop::default());
+    let mut lines = Lines { out: BufWriter::new(io::stdout()), stop: &stop, failed: None };
     pipeline::replay(&config, analysis, &clock, &stop, &mut lines).map_err(Failure::failed)?;
     match lines.failed.or(lines.out.flush().err()) {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("standard output cannot be written: {error}")))
+        }
         _ => Ok(()),
     }
 }
 
-/// Writes every message, up to the first failure.
-struct Lines {
+/// Writes every message, up to the first failure; then there is nothing more to do.
+struct Lines<'a> {
     out: BufWriter<Stdout>,
+    stop: &'a Stop,
     failed: Option<io::Error>,
 }
 
-impl Observer for Lines {
+impl Observer for Lines<'_> {
     fn message(&mut self, message: Message) {
         if self.failed.is_none() {
             let written = serde_json::to_writer(&mut self.out, &message).map_err(io::Error::from);
             self.failed = written.and_then(|()| self.out.write_all(b"\n")).err();
+            if self.failed.is_some() {
+                self.stop.ask();
+            }
         }
     }
 }

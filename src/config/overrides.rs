@@ -1,7 +1,7 @@
 //! What subscribers change while the daemon runs: laid over the file's settings, kept in a file apart.
 
-use super::value;
 use super::{Config, Thresholds};
+use super::{value, words};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ impl Overrides {
             Some(all) => drop(all.insert(key.into(), value)),
             None => {}
         }
-        Self::deserialize(all).map_err(|error| error.to_string())
+        Self::deserialize(all).map_err(|error| words::explain(&error.to_string(), &[key.into()], None).0)
     }
 
     /// `config` with these settings.
@@ -124,12 +124,13 @@ mod tests {
     fn a_wrong_value_is_refused_with_what_is_expected() {
         for (key, payload, told) in [
             ("enabel", "true", "expected enable"),
-            ("enable", "\"no\"", "expected a boolean"),
+            ("enable", "\"no\"", "is the text \"no\", expected true or false"),
             ("enable", "yes", "no JSON"),
             ("sensitivity", "11", "from -10 to 10"),
-            ("classes", "\"dog\"", "expected a sequence"),
+            ("classes", "\"dog\"", "expected a list in brackets"),
             ("thresholds", r#"{"dog": {"p": 1.5}}"#, "from 0 to 1"),
-            ("thresholds", r#"{"dog": {"q": 0.5}}"#, "unknown field"),
+            ("thresholds", r#"{"dog": {"q": 0.5}}"#, "unknown key `q`"),
+            ("thresholds", r#"{"dog": 5}"#, "is the number 5, expected a section of keys"),
         ] {
             let why = Overrides::default().with(key, payload.as_bytes()).expect_err(payload);
             assert!(why.contains(told), "{key} {payload}: {why}");

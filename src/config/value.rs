@@ -19,8 +19,17 @@ fn number<'de, D: Deserializer<'de>>(d: D, low: f64, high: f64, meaning: &str) -
     if (low..=high).contains(&value) {
         Ok(value)
     } else {
-        Err(D::Error::custom(format!("{value} is out of range, expected {meaning} from {low} to {high}")))
+        Err(D::Error::custom(format!(
+            "{} is out of range, expected {meaning} from {low} to {high}",
+            brief(value)
+        )))
     }
+}
+
+/// A number without hundreds of zeros.
+fn brief(value: f64) -> String {
+    let long = value != 0.0 && !(1e-6..1e9).contains(&value.abs());
+    if long { format!("{value:e}") } else { value.to_string() }
 }
 
 /// Reads a whole number of `low..=high`, or 0 if `zero` says what that means.

@@ -26,7 +26,7 @@ pub use event::{Chronicle, EventMessage, Phase as EventPhase, Source};
 pub use health::{Health, HealthState, Part};
 pub use report::{Delivery, Report};
 pub use ros2::Detection2DArray;
-pub use setting::{Answer, Settings, Wish};
+pub use setting::{Answer, Settings, Wish, one_line};
 pub use state::{ClassState, Info, Level, OnOff, Presence};
 
 /// Version of every message: it changes only if a field were to change its name or its meaning.

@@ -19,6 +19,22 @@ pub struct Wish {
     pub retained: bool,
 }
 
+/// A stranger's words, fit for one line of a log: without line ends and other control characters, and not endless.
+pub fn one_line(text: &str) -> String {
+    const MOST: usize = 300;
+    let mut line: String = text.chars().take(MOST).flat_map(shown).collect();
+    if text.chars().nth(MOST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+fn shown(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = (!c.is_control()).then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
+
 /// `settings`, retained: the settings in force that `set/<key>` can change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {

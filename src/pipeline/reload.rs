@@ -2,12 +2,13 @@
 //! thread, and what of it takes effect at once.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
 use crate::config::{Config, Overrides};
-use crate::message::Wish;
+use crate::message::{Wish, one_line};
 
 /// Wishes that wait for the analysis, at most: it takes them several times a second.
 const MOST_WISHES: usize = 64;
@@ -40,7 +41,7 @@ impl Inbox {
         if wishes.len() < MOST_WISHES {
             wishes.push_back(wish);
         } else {
-            warn!("too many wishes at once; one for `{}` is not answered", wish.key);
+            warn!("too many wishes at once; one for `{}` is not answered", one_line(&wish.key));
         }
     }
 
@@ -116,6 +117,20 @@ impl Changes {
             microphone: old.microphone != new.microphone,
             later: later.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect(),
         }
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let parts = [
+            (self.judgement, "detection and tracking follow it from the next picture on"),
+            (self.camera, "the camera is opened anew"),
+            (self.microphone, "the microphone is opened anew"),
+        ];
+        let told: Vec<&str> =
+            parts.into_iter().filter_map(|(concerned, words)| concerned.then_some(words)).collect();
+        f.write_str(if told.is_empty() { "nothing changes now" } else { "" })?;
+        f.write_str(&told.join(", "))
     }
 }
 

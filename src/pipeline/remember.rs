@@ -32,7 +32,8 @@ pub(super) fn restore(config: &Config, analysis: &mut Analysis) -> Layers {
     match restored {
         Ok(overrides) if overrides == Overrides::default() => {}
         Ok(overrides) => {
-            info!(file = %file.display(), ?overrides, "settings that were changed over MQTT are in force");
+            let settings = serde_json::to_string(&overrides).unwrap_or_default();
+            info!(file = %file.display(), "settings that were changed over MQTT are in force: {settings}");
             layers.overrides = overrides;
         }
         Err(why) => error!("{}: the settings changed over MQTT are left out: {why}", file.display()),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::{Duration, Instant as Moment};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -122,7 +123,10 @@ impl Drop for Done {
     }
 }
 
-/// SIGHUP, or a change of the file, reads the configuration again. The first SIGTERM or SIGINT asks to stop, the second stops at once.
+/// A second signal to stop so soon after the first is the same wish: a terminal and a supervisor may both tell it.
+const IMPATIENT: Duration = Duration::from_secs(1);
+
+/// SIGHUP, or a change of the file, reads the configuration again. The first SIGTERM or SIGINT asks to stop, a later one stops at once.
 fn watch_signals(
     stop: Arc<Stop>,
     inbox: Arc<Inbox>,
@@ -135,7 +139,7 @@ fn watch_signals(
     let mut edited = Edited::default();
     edited.read(mark());
     tokio::spawn(async move {
-        let (mut signals, mut looks) = (0, interval(LOOK));
+        let (mut asked, mut looks) = (None::<Moment>, interval(LOOK));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -154,12 +158,15 @@ fn watch_signals(
                     continue;
                 }
             }
-            signals += 1;
-            if signals > 1 {
-                std::process::exit(130);
+            match asked {
+                Some(first) if first.elapsed() > IMPATIENT => std::process::exit(130),
+                Some(_) => {}
+                None => {
+                    info!("told to stop");
+                    stop.ask();
+                    asked = Some(Moment::now());
+                }
             }
-            info!("told to stop");
-            stop.ask();
         }
     });
     Ok(())

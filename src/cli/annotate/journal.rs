@@ -13,6 +13,9 @@ use crate::picture::{Mark, colour};
 use crate::pipeline::Observer;
 use crate::track::Event;
 
+/// The file of the messages in the folder.
+pub(super) const MESSAGES: &str = "detections.jsonl";
+
 /// One sounding thing from its start to its end, in seconds of the recording.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Span {
@@ -67,7 +70,7 @@ impl Journal {
     pub fn new(out: &Path, every: f64, analysis: &Analysis) -> io::Result<Self> {
         let classes = &analysis.model().manifest().classes;
         Ok(Self {
-            file: BufWriter::new(File::create(out.join("detections.jsonl"))?),
+            file: BufWriter::new(File::create(out.join(MESSAGES))?),
             failed: None,
             every,
             labels: classes.iter().map(|class| class.label().to_owned()).collect(),

@@ -70,15 +70,19 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     std::fs::create_dir_all(&out).map_err(|error| unwritable(&out, &error))?;
     let mut journal = Journal::new(&out, every, &analysis).map_err(|error| unwritable(&out, &error))?;
     let began = Stopwatch::now();
-    match sound.or(sound_file) {
-        Some(sound) => still(&config, analysis, &input, &sound, &mut journal)?,
+    let analysed = match sound.or(sound_file) {
+        Some(sound) => still(&config, analysis, &input, &sound, &mut journal),
         None => {
             let (clock, stop) = (SystemClock::new(), Stop::default());
-            pipeline::replay(&config, analysis, &clock, &stop, &mut journal).map_err(Failure::failed)?;
+            pipeline::replay(&config, analysis, &clock, &stop, &mut journal).map_err(Failure::failed)
         }
-    }
+    };
     let took = began.elapsed();
     let found = journal.finish().map_err(|error| unwritable(&out, &error))?;
+    if found.frames == 0 {
+        std::fs::remove_file(out.join(journal::MESSAGES)).ok();
+    }
+    analysed?;
     complain(&input, &found)?;
     let pictures = shots::draw(&input, &found.shots, &out)?;
     super::print(&timeline::summary(&found, took, pictures, &out))

@@ -48,7 +48,8 @@ pub(super) fn checks(config: &Config, analysis: Option<&Analysis>) -> Vec<Check>
         (MicrophoneSource::Media, _, Err(_)) => {
             Check::skipped("microphone", "its sound comes with the camera's")
         }
-        _ => found.sound(ear.iter().flatten().map(capture::Microphone::overruns).sum()),
+        _ => found
+            .sound(config.microphone.source, ear.iter().flatten().map(capture::Microphone::overruns).sum()),
     };
     vec![seen, heard, found.together(config)]
 }
@@ -122,20 +123,30 @@ impl Found {
         Check::ok(STAGE, about)
     }
 
-    fn sound(&self, overruns: u64) -> Check {
+    fn sound(&self, source: MicrophoneSource, overruns: u64) -> Check {
         const STAGE: &str = "microphone";
         let samples: Vec<f32> = self.sound.iter().flat_map(|(_, block)| block.mono.iter().copied()).collect();
         if samples.is_empty() {
             let found = self.fault.clone().unwrap_or_else(|| format!("no sound in {} s", SPAN.as_secs()));
-            return Check::failed(STAGE, found, "try it with `arecord -D DEVICE -d 3 /dev/null`");
+            let cure = match source {
+                MicrophoneSource::Alsa => "try it with `arecord -D DEVICE -d 3 /dev/null`",
+                _ => {
+                    "check that the camera's file or stream carries sound, or set [microphone] source = \"alsa\""
+                }
+            };
+            return Check::failed(STAGE, found, cure);
         }
         let power = samples.iter().map(|v| f64::from(v * v)).sum::<f64>() / samples.len() as f64;
         let peak = samples.iter().fold(0f32, |most, v| most.max(v.abs()));
         let clipped = samples.iter().filter(|v| v.abs() >= CLIPPED).count();
         let about = format!("level {:.0} dBFS, peak {:.0} dBFS", dbfs(power.sqrt() as f32), dbfs(peak));
         if peak == 0.0 {
-            let cure =
-                "unmute it and turn capture up with `alsamixer -V capture`; check that it is plugged in";
+            let cure = match source {
+                MicrophoneSource::Alsa => {
+                    "unmute it and turn capture up with `alsamixer -V capture`; check that it is plugged in"
+                }
+                _ => "switch the camera's own microphone on, or set [microphone] source = \"alsa\"",
+            };
             return Check::failed(STAGE, "digital silence: every sample is 0", cure);
         }
         if dbfs(peak) < FAINT {

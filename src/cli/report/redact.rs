@@ -71,6 +71,11 @@ fn learn(key: &str, value: &Value, secrets: &mut Vec<String>) {
         }
         Value::String(text) => {
             secrets.extend(people(text).map(str::to_owned));
+            // An address without its scheme, in which nobody belongs.
+            let stray = text.split_once('@').filter(|_| !text.contains("://"));
+            secrets.extend(
+                stray.and_then(|(who, _)| who.split_once(':')).map(|(_, password)| password.to_owned()),
+            );
             let properties = text.split_whitespace().filter_map(|word| word.split_once('='));
             let told = properties.filter(|(name, _)| sensitive(name));
             secrets.extend(told.map(|(_, value)| value.trim_matches(['"', '\'']).to_owned()));
@@ -123,6 +128,14 @@ mod tests {
         let none = Redactor::default();
         let told = none.text("see rtsp://admin:pa:ss@1.2.3.4/s?a=b@c and mqtt://x@y, http://plain/@\n");
         assert_eq!(told, "see rtsp://***@1.2.3.4/s?a=b@c and mqtt://***@y, http://plain/@\n");
+    }
+
+    #[test]
+    fn a_password_in_the_place_of_a_host_is_not_passed_on() {
+        let (redactor, table) =
+            redactor("mqtt.host = \"u:hunter22@h\"\nmqtt.fallbacks = [\"v:sesame1@i:1\"]");
+        let shown = serde_json::to_string(&redactor.table(&table)).expect("JSON");
+        assert!(!shown.contains("hunter22") && !shown.contains("sesame1"), "{shown}");
     }
 
     #[test]

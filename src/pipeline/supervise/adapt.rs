@@ -6,7 +6,7 @@ use super::super::live::Live;
 use super::super::reload::{Change, Changes, Layers, Reloaded};
 use super::Supervisor;
 use crate::config::Config;
-use crate::message::{Health, HealthState, Part, Wish};
+use crate::message::{Health, HealthState, Part, Wish, one_line};
 use crate::queue::{Receiver, Sender};
 
 /// Live devices, and the queue between them and the analysis.
@@ -64,7 +64,7 @@ impl Supervisor<'_> {
             live.replace(&self.config, changes, &wanted, (sender, receiver), now);
             self.finish_tracks();
         }
-        info!(?changes, "the configuration was read again");
+        info!("the configuration was read again: {changes}");
         if !changes.later.is_empty() {
             warn!(sections = ?changes.later, "these sections take effect at the next start only");
         }
@@ -80,9 +80,10 @@ impl Supervisor<'_> {
     /// Grants a subscriber's wish, or says why not.
     fn grant(&mut self, wish: &Wish) {
         let granted = self.layers.granting(wish).and_then(|layers| self.judge_by(layers));
+        let (key, granted) = (one_line(&wish.key), granted.map_err(|why| one_line(&why)));
         match &granted {
-            Ok(()) => info!(key = wish.key, "changed over MQTT"),
-            Err(why) => warn!(key = wish.key, "a change over MQTT is refused: {why}"),
+            Ok(()) => info!(key, "changed over MQTT"),
+            Err(why) => warn!(key, "a change over MQTT is refused: {why}"),
         }
         self.observer.judged(&wish.key, granted.map(|()| &self.layers.overrides));
     }
