@@ -197,6 +197,9 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[camera.test]\nwidth = 0", &["camera.test.width: 0 is out of range, expected pixels from 16"]),
     ("[mqtt]\nport = 0", &["mqtt.port: 0 is out of range, expected a port from 1 to 65535"]),
     ("[mqtt]\nport = 70000", &["mqtt.port: 70000 is out of range"]),
+    ("[mqtt.store]\nevery = 0", &["mqtt.store.every: 0 is out of range, expected seconds from 0.1"]),
+    ("[mqtt.store]\nmegabytes = 0", &["mqtt.store.megabytes: 0 is out of range, expected megabytes from 1"]),
+    ("[mqtt.store]\nhours = -1", &["mqtt.store.hours: -1 is out of range, expected hours from 0.01"]),
     ("[mqtt]\nkeep_alive = 0", &["mqtt.keep_alive: 0 is out of range, expected seconds from 5"]),
     ("[engine]\nthreads = 0", &["engine.threads: 0 is out of range"]),
     (

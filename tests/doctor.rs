@@ -112,13 +112,15 @@ fn a_healthy_device_has_nothing_to_be_cured() {
 fn what_is_missing_is_named_with_its_cure() {
     let place = Place::new();
     let camera = "[camera]\nsource = \"v4l2\"\n[camera.v4l2]\ndevice = \"/dev/v4l/by-id/none\"\n";
-    let broker = format!("[mqtt]\nport = {}\n", free_port());
+    let store = "store.enabled = true\nstore.file = \"/dev/null/events.log\"\n";
+    let broker = format!("[mqtt]\nport = {}\n{store}", free_port());
     let config = place.config(&format!("{camera}{}{broker}", microphone("hw:CARD=Absent", "")));
     let found = doctor(&config, &[]);
     assert_eq!(found.0, 1);
     assert!(found.stage("camera", "failed").contains("/dev/v4l/by-id/none"));
     assert!(found.stage("microphone", "failed").contains("hw:CARD=Absent"));
     assert!(found.stage("tcp", "failed").contains("refused"));
+    assert!(found.stage("store", "failed").contains("/dev/null is no folder"));
     found.stage("synchrony", "skipped");
 }
 

@@ -7,6 +7,7 @@ use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
 use crate::engine;
 use crate::model::manifest::Class;
 use crate::model::{Decision, Manifest, Model};
+use crate::publish::Disk;
 use clap::Args;
 use std::path::Path;
 
@@ -72,10 +73,23 @@ fn summary(config: &Config, origin: &Origin, model: &str, engine: &str) -> Strin
         ("model", model.into()),
         ("engine", engine.into()),
         ("broker", broker),
+        ("store", store(config)),
     ]
     .iter()
     .map(|(part, what)| format!("{part:<14} {what}\n"))
     .collect()
+}
+
+/// Where events outlast a crash.
+fn store(config: &Config) -> String {
+    match config.store_file() {
+        Some(file) => match Disk::new(file.clone()).fault() {
+            Some(fault) => format!("{} cannot be: {fault}", file.display()),
+            None => file.display().to_string(),
+        },
+        None if config.mqtt.store.enabled && config.mqtt.enabled => "none: set mqtt.store.file".into(),
+        None => "none (mqtt.store.enabled = false)".into(),
+    }
 }
 
 fn camera(config: &Config) -> String {

@@ -27,7 +27,9 @@ pub use judgement::{
 pub use lens::Lens;
 pub use overrides::Overrides;
 pub use search::{ModelNotFound, Origin, places};
-pub use service::{Address, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls};
+pub use service::{
+    Address, DiskStore, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls,
+};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -111,6 +113,13 @@ impl Config {
         named.or_else(search::cache_dir)
     }
 
+    /// The file that keeps events which the broker has not taken: `mqtt.store.file`, or one named after the device
+    /// beside [`Config::settings_file`]'s default; `None` without any, or if none are to be kept.
+    pub fn store_file(&self) -> Option<PathBuf> {
+        let store = Some(&self.mqtt.store).filter(|store| store.enabled && self.mqtt.enabled)?;
+        search::state_file(&store.file, format!("events-{}.log", self.device.name))
+    }
+
     /// Turns relative paths of files that lie beside the configuration file into ones that lead there;
     /// others stay relative to the working directory.
     fn anchor(&mut self) {
@@ -122,6 +131,7 @@ impl Config {
             &mut self.engine.library,
             &mut mqtt.password_file,
             &mut mqtt.settings_file,
+            &mut mqtt.store.file,
             &mut mqtt.tls.ca_file,
             &mut mqtt.tls.certificate_file,
             &mut mqtt.tls.key_file,

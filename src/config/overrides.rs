@@ -1,7 +1,7 @@
 //! What subscribers change while the daemon runs: laid over the file's settings, kept in a file apart.
 
 use super::{Config, Thresholds};
-use super::{value, words};
+use super::{search, value, words};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -96,9 +96,7 @@ impl Config {
     /// The file that keeps what subscribers changed: `mqtt.settings_file`, or one named after the device in
     /// `$STATE_DIRECTORY`, `$XDG_STATE_HOME/tvsl` or `~/.local/state/tvsl`; `None` without any.
     pub fn settings_file(&self) -> Option<PathBuf> {
-        let named = Some(self.mqtt.settings_file.clone()).filter(|path| !path.as_os_str().is_empty());
-        let name = format!("settings-{}.json", self.device.name);
-        named.or_else(|| super::search::state_dir().map(|folder| folder.join(name)))
+        search::state_file(&self.mqtt.settings_file, format!("settings-{}.json", self.device.name))
     }
 }
 

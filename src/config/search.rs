@@ -128,10 +128,16 @@ fn folder(variable: &str) -> Option<PathBuf> {
 }
 
 /// Where programs of this user, or this service, keep what must outlast them.
-pub(super) fn state_dir() -> Option<PathBuf> {
+fn state_dir() -> Option<PathBuf> {
     folder("STATE_DIRECTORY")
         .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("tvsl")))
         .or_else(|| folder("HOME").map(|home| home.join(".local/state/tvsl")))
+}
+
+/// The file `named`, or one called `name` in that folder if it is empty; `None` without any.
+pub(super) fn state_file(named: &Path, name: String) -> Option<PathBuf> {
+    let named = Some(named.to_path_buf()).filter(|path| !path.as_os_str().is_empty());
+    named.or_else(|| state_dir().map(|folder| folder.join(name)))
 }
 
 /// Where programs of this user, or this service, keep what can be computed again.

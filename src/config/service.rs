@@ -60,6 +60,8 @@ pub struct Mqtt {
     pub commands: bool,
     /// File that keeps what they changed; empty: see [`super::Config::settings_file`].
     pub settings_file: PathBuf,
+    /// Events on disk.
+    pub store: DiskStore,
     /// Home Assistant's discovery.
     pub home_assistant: HomeAssistant,
     /// Encryption.
@@ -72,6 +74,25 @@ impl Mqtt {
         let first = Address { host: self.host.clone(), port: self.port };
         std::iter::once(first).chain(self.fallbacks.iter().cloned()).collect()
     }
+}
+
+/// `[mqtt.store]`: events that the broker has not taken, on disk.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskStore {
+    /// Whether they are kept there at all.
+    pub enabled: bool,
+    /// Time between writes: what a crash may lose.
+    #[serde(deserialize_with = "value::flush")]
+    pub every: Duration,
+    /// Most bytes there.
+    #[serde(rename = "megabytes", deserialize_with = "value::megabytes")]
+    pub bytes: u64,
+    /// Older events give way.
+    #[serde(rename = "hours", deserialize_with = "value::hours")]
+    pub age: Duration,
+    /// The file; empty: see [`super::Config::store_file`].
+    pub file: PathBuf,
 }
 
 /// How `detections` are written.

@@ -114,6 +114,18 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Er
     number(d, 0.0, DAY, "seconds").map(Duration::from_secs_f64)
 }
 
+pub(super) fn flush<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    number(d, 0.1, 3600.0, "seconds").map(Duration::from_secs_f64)
+}
+
+pub(super) fn hours<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    number(d, 0.01, 8784.0, "hours").map(|hours| Duration::from_secs_f64(hours * 3600.0))
+}
+
+pub(super) fn megabytes<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    whole(d, (1, 4096), "megabytes", None).map(|megabytes| megabytes as u64 * 1_000_000)
+}
+
 /// systemd gives the service 300 s to start.
 pub(super) fn start<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     number(d, 0.0, 240.0, "seconds").map(Duration::from_secs_f64)

@@ -30,6 +30,8 @@ pub enum Part {
     Configuration,
     /// The connection that the reports travel on.
     Broker,
+    /// The disk that keeps events which the broker has not taken: degraded while it does not.
+    Store,
 }
 
 /// How well a part works.
@@ -53,6 +55,7 @@ impl Part {
             Self::Engine => "engine",
             Self::Configuration => "configuration",
             Self::Broker => "broker",
+            Self::Store => "store",
         }
     }
 }

@@ -9,6 +9,7 @@ mod edited;
 mod lifecycle;
 mod live;
 mod outlet;
+mod preserve;
 mod reload;
 mod remember;
 mod serve;

@@ -22,6 +22,7 @@ use crate::publish::{Teller, mqtt};
 
 use super::edited::{Edited, LOOK, Mark};
 use super::outlet::Outlet;
+use super::preserve::Preserver;
 use super::reload::Inbox;
 use super::remember::{remember, restore};
 use super::supervise::run_as;
@@ -74,7 +75,9 @@ pub fn serve(
     let monitor = listens.map(|_| Arc::new(Monitor::new(about.0.clone())));
     let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
     let (teller, settings_file) = (teller.as_ref(), config.settings_file());
+    let preserver = teller.and_then(|teller| Preserver::open(config, teller, clock));
     let (outcomes, judged) = channel();
+    let (going, over) = channel();
     let finished = Arc::new(Notify::new());
     thread::scope(|scope| {
         let (inbox_there, watched, captured) = (Arc::clone(&inbox), monitor.clone(), Instant::ZERO);
@@ -94,6 +97,11 @@ pub fn serve(
             let named = thread::Builder::new().name("settings".into());
             named.spawn_scoped(scope, body).map_err(system("a thread"))?;
         }
+        let preserve = preserver.map(|preserver| {
+            let named = thread::Builder::new().name("store".into());
+            named.spawn_scoped(scope, move || preserver.run(&over)).map_err(system("a thread"))
+        });
+        let preserve = preserve.transpose()?;
         runtime.block_on(async {
             if let Some((monitor, address)) = monitor.zip(listens) {
                 tokio::spawn(monitor::serve(monitor, address));
@@ -103,9 +111,11 @@ pub fn serve(
                 None => finished.notified().await,
             }
         });
+        drop(going);
+        let kept = preserve.map_or(0, |thread| thread.join().unwrap_or(0));
         let lost = teller.map_or(0, |teller| {
             let store = teller.outbox().store();
-            store.dropped() + store.waiting() as u64
+            store.dropped() + store.waiting().saturating_sub(kept) as u64
         });
         if lost > 0 {
             warn!(messages = lost, "messages that the broker never took");

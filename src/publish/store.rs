@@ -9,7 +9,7 @@ mod lane;
 mod tests;
 
 use crate::config;
-use crate::message::{Delivery, Report};
+use crate::message::{Delivery, EventMessage, Report};
 
 use board::Board;
 use lane::Lane;
@@ -70,6 +70,33 @@ impl Store {
             Delivery::Fleeting if self.connected => self.board.set(report),
             Delivery::Fleeting => {}
         }
+    }
+
+    /// Puts back an event that an earlier run left, with its number; all of them before any other report.
+    pub fn restore(&mut self, number: u64, event: EventMessage) {
+        self.events.restore(number, event.missed, Report::Event(Box::new(event)));
+    }
+
+    /// The numbers of the events that are not acknowledged, each with how many gave way right before it.
+    pub fn kept(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.events.kept(0).map(|(number, missed, _)| (number, missed))
+    }
+
+    /// Copies of these events from a number on, `most` of them at most.
+    pub fn copies(&self, from: u64, most: usize) -> Vec<(u64, EventMessage)> {
+        let copy = |(number, missed, report): (u64, u64, &Report)| match report {
+            Report::Event(event) => Some((number, EventMessage { missed, ..(**event).clone() })),
+            _ => None,
+        };
+        self.events.kept(from).filter_map(copy).take(most).collect()
+    }
+
+    /// Drops the oldest events that wait while `old` says so. They are counted; the newest event stays.
+    pub fn give_way(&mut self, old: impl Fn(u64, &EventMessage) -> bool) {
+        self.events.give_way_while(|number, report| match report {
+            Report::Event(event) => old(number, event),
+            _ => false,
+        });
     }
 
     /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or

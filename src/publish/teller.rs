@@ -1,6 +1,6 @@
 //! Findings to reports: what is told under which topic, and how often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Outbox;
@@ -27,6 +27,8 @@ struct Told {
     run: String,
     chronicle: Chronicle,
     states: BTreeMap<String, ClassState>,
+    /// Sources of earlier runs whose end waits for the broker already.
+    over: BTreeSet<String>,
     detections: Limit,
     sequence: u64,
     level: Limit,
@@ -45,6 +47,7 @@ impl<'a> Teller<'a> {
                 run,
                 chronicle: Chronicle::new(mqtt.update_every),
                 states: BTreeMap::new(),
+                over: BTreeSet::new(),
                 detections: Limit::every(if mqtt.detections_rate > 0.0 {
                     1.0 / mqtt.detections_rate
                 } else {
@@ -112,6 +115,25 @@ impl<'a> Teller<'a> {
         self.outbox.store().connected();
     }
 
+    /// Tells the events again that an earlier run left on disk, with their numbers there, before anything else; then
+    /// ends what they leave open.
+    pub fn resume(&self, events: Vec<(u64, EventMessage)>) {
+        let mut open: Vec<Source> = Vec::new();
+        let moment = self.moment();
+        let (mut told, mut store) = (self.told(), self.outbox.store());
+        for (number, event) in events {
+            open.retain(|source| source.id != event.source.id);
+            told.over.insert(event.source.id.clone());
+            if event.event != EventPhase::End {
+                open.push(event.source.clone());
+            }
+            store.restore(number, event);
+        }
+        for source in open {
+            store.put(Report::Event(Box::new(told.interrupted(source, moment))));
+        }
+    }
+
     /// Ends what the state of an earlier run says is still sounding, and keeps what it says of when the
     /// class was last heard.
     pub fn earlier(&self, state: ClassState) {
@@ -120,8 +142,9 @@ impl<'a> Teller<'a> {
         if state.run == told.run {
             return;
         }
-        for source in &state.sources {
-            let event = told.interrupted(source.clone(), moment);
+        let open = state.sources.iter().filter(|source| !told.over.contains(&source.id));
+        for source in open.cloned().collect::<Vec<_>>() {
+            let event = told.interrupted(source, moment);
             self.outbox.put(Report::Event(Box::new(event)));
         }
         let report = match told.states.get_mut(&state.class) {

@@ -109,7 +109,17 @@ impl Daemon {
     }
 
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_tvsl")), config, environment)
+    }
+
+    /// The same from a shell, after these words of it.
+    pub fn start_in(shell: &str, config: &Path) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("{shell}; exec \"$@\""), "bash", env!("CARGO_BIN_EXE_tvsl")]);
+        Self::spawn(command, config, &[])
+    }
+
+    fn spawn(mut command: Command, config: &Path, environment: &[(&str, &str)]) -> Self {
         for variable in
             ["TVSL_CONFIG", "TVSL_LOG", "JOURNAL_STREAM", "INVOCATION_ID", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
         {

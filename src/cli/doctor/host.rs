@@ -12,6 +12,7 @@ use super::Check;
 use crate::config::{Config, EngineKind, Origin};
 use crate::engine::tensorrt::{Device, Settings, TensorRt};
 use crate::heat::Heat;
+use crate::publish::Disk;
 
 /// Less free space than this, in MiB, is too little for logs and updates.
 const LEAST_MIB: u64 = 200;
@@ -53,6 +54,22 @@ fn disk(path: &Path) -> Check {
             if free < LEAST_MIB { Check::warning(STAGE, found, cure) } else { Check::ok(STAGE, found) }
         }
         Err(error) => Check::skipped(STAGE, format!("{}: {error}", path.display())),
+    }
+}
+
+/// Whether events can be kept on disk, if they shall be.
+pub(super) fn store(config: &Config) -> Check {
+    const STAGE: &str = "store";
+    if !(config.mqtt.enabled && config.mqtt.store.enabled) {
+        return Check::skipped(STAGE, "[mqtt.store] enabled = false: no event outlasts a crash");
+    }
+    let cure = "set [mqtt.store] file to a place that the service may write to";
+    match config.store_file() {
+        None => Check::failed(STAGE, "no folder for it is known", cure),
+        Some(file) => match Disk::new(file.clone()).fault() {
+            Some(fault) => Check::failed(STAGE, fault, cure),
+            None => Check::ok(STAGE, file.display().to_string()),
+        },
     }
 }
 

@@ -130,7 +130,8 @@ fn examine(config: &Config, origin: &Origin, report: &mut Report) -> Result<(), 
         Ok(()) => senses::checks(config, analysis.as_ref()).into_iter().try_for_each(|c| report.add(c))?,
         Err(error) => report.add(Check::error("camera", error))?,
     }
-    broker::checks(config).into_iter().try_for_each(|check| report.add(check))
+    broker::checks(config).into_iter().try_for_each(|check| report.add(check))?;
+    report.add(host::store(config))
 }
 
 /// Collects the checks; tells each as it comes, unless the whole shall be JSON.

@@ -52,6 +52,30 @@ impl Lane {
         }
     }
 
+    /// Puts back what an earlier run left, with its number; all of it before anything else.
+    pub(super) fn restore(&mut self, number: u64, missed: u64, report: Report) {
+        self.next = self.next.max(number);
+        self.put(report, true);
+        self.items.back_mut().into_iter().for_each(|item| item.missed += missed);
+    }
+
+    /// Drops from the oldest on what is not in flight, while `old` says so; the newest stays and tells.
+    pub(super) fn give_way_while(&mut self, old: impl Fn(u64, &Report) -> bool) {
+        while self.items.get(self.flying).is_some_and(|item| old(item.number, &item.report))
+            && self.flying + 1 < self.items.len()
+        {
+            self.give_way();
+        }
+    }
+
+    /// What is not acknowledged from a number on, in order: its number, how many gave way right before it,
+    /// and itself.
+    pub(super) fn kept(&self, from: u64) -> impl Iterator<Item = (u64, u64, &Report)> {
+        let first = self.items.partition_point(|item| item.number < from);
+        let kept = self.items.range(first..).filter(|item| !item.acknowledged);
+        kept.map(|item| (item.number, item.missed, &item.report))
+    }
+
     pub(super) fn next(&mut self) -> Option<(u64, Report)> {
         let item = self.items.get(self.flying)?;
         self.flying += 1;
