@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel test-memory kernel test-engines proof test-deb test-vm fuzz setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory test-sanitizer kernel test-engines proof test-deb test-vm fuzz setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -9,9 +9,10 @@ help:
 	@echo "make build   the program, target/release/tvsl"
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
 	@echo "make test-vm  the package in a virtual machine with systemd, camera, sound card and broker, each broken in turn (needs root)"
-	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each"
+	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each: at random, then guided by coverage (cargo fuzz)"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
+	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
 	@echo "make proof   trains and compares methods on clips composed here (an hour or two)"
@@ -62,6 +63,13 @@ test-memory: setup-test
 	$(CARGO) test --locked --config 'target."cfg(unix)".runner = "$(VALGRIND)"' \
 		--test tensorrt_binding --test tensorrt_engine
 
+# AddressSanitizer in the program and in every test, or in those that SANITIZED names; the compiler stays the stable one.
+SANITIZED ?=
+HOST = $(shell rustc -vV | sed -n 's/host: //p')
+test-sanitizer: setup-test
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=target/sanitizer \
+		$(CARGO) test --locked --no-fail-fast --target $(HOST) $(SANITIZED)
+
 lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
@@ -86,7 +94,9 @@ test-vm: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
 # A minute for each kind of input; FUZZ_SECONDS=600 for a release.
 FUZZ_SECONDS ?= 60
 fuzz: setup-test
+	@setup/packages.sh fuzz
 	TVSL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
+	CARGO="$(CARGO)" fuzz/run.sh $(FUZZ_SECONDS)
 
 MODEL_PYTHON := .cache/model-venv/bin/python
 

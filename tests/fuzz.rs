@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 
 use daemon::{Daemon, PATIENCE, Place};
 use support::Folder;
+use tvsl::capture::{read_picture, read_sound};
 use tvsl::config::{Config, Overrides};
+use tvsl::geometry::Size;
 use tvsl::model::Manifest;
+use tvsl::picture::{Canvas, write_png};
 
 /// Longest that one input may take.
 const HANG: Duration = Duration::from_secs(20);
@@ -112,6 +115,28 @@ fn scene_files() {
     fuzz("scenes", &[scenes.to_vec()], |input| {
         let file = folder.file("scenes.json", input);
         let _ = tvsl::evaluate::scenes::read(&file).map_err(|error| error.to_string());
+    });
+}
+
+/// Pictures and sounds as the tools read them; GStreamer's own readers are behind this.
+#[test]
+fn pictures_and_sounds() {
+    let folder = Folder::new("fuzz-media");
+    let picture = Canvas::new(Size::new(16, 16), vec![90; 16 * 16 * 3]);
+    write_png(&picture, &folder.join("seed.png")).expect("room");
+    support::make(
+        "audiotestsrc num-buffers=4 ! audio/x-raw,rate=16000,channels=1 ! wavenc ! filesink",
+        &folder.join("seed.wav"),
+    );
+    let seed = |name: &str| std::fs::read(folder.join(name)).expect("a seed");
+    fuzz("picture", &[seed("seed.png")], |input| {
+        if let Ok(frame) = read_picture(&folder.file("a.png", input), None) {
+            assert_eq!(frame.rgb.len(), 3 * (frame.size.width * frame.size.height) as usize);
+        }
+    });
+    fuzz("sound", &[seed("seed.wav")], |input| {
+        let heard = read_sound(&folder.file("a.wav", input), 16_000);
+        assert!(heard.map_or(true, |sound| !sound.mono.is_empty()));
     });
 }
 

@@ -174,7 +174,11 @@ struct RawSource {
     unknown: BTreeMap<String, Value>,
 }
 
-fn parse(text: &str, path: &Path) -> Result<Scenes, ScenesError> {
+/// The same for `text`, which stands in the file `path`.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(text: &str, path: &Path) -> Result<Scenes, ScenesError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let raw: RawFile =
         serde_path_to_error::deserialize(&mut reader).map_err(|error| ScenesError::Format {

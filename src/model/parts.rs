@@ -48,6 +48,8 @@ impl Parts {
         let part = |name, file: &str, inputs: &[&str], outputs: &[&str]| {
             Part::load(name, engine.load(&dir.join(file))?, inputs, outputs)
         };
+        let audio = dir.join(&graphs.audio);
+        let audio = if manifest.audio.light { engine.load_light(&audio) } else { engine.load(&audio) }?;
         let text = match &manifest.embedding.text {
             Some(table) => files::read_tensor(&dir.join(table), "t")?,
             None => vocabulary::embedded(manifest, cache, || {
@@ -61,12 +63,7 @@ impl Parts {
         expect("text", "t", &text.shape, &[manifest.classes.len(), dimension])?;
         Ok(Self {
             image: part("image", &graphs.image, &["image"], &["V"])?,
-            audio: match manifest.audio.light {
-                true => {
-                    Part::load("audio", engine.load_light(&dir.join(&graphs.audio))?, &["sound"], &["A"])?
-                }
-                false => part("audio", &graphs.audio, &["sound"], &["A"])?,
-            },
+            audio: Part::load("audio", audio, &["sound"], &["A"])?,
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),

@@ -68,15 +68,21 @@ async fn converse(mut stream: TcpStream, monitor: &Monitor) -> std::io::Result<(
             count => head.extend_from_slice(&bytes[..count]),
         }
     }
-    let (answer, body) = match asked(&head) {
-        Ok((path, body)) => (monitor.answer(path), body),
-        Err(refusal) => (refusal, true),
-    };
-    stream.write_all(&answer.bytes(body)).await?;
+    stream.write_all(&monitor.reply(&head)).await?;
     stream.shutdown().await?;
     // What is still on its way is read, or the system would take the answer back.
     while stream.read(&mut bytes).await? > 0 {}
     Ok(())
+}
+
+impl Monitor {
+    /// The whole answer to a request with this head.
+    pub fn reply(&self, head: &[u8]) -> Vec<u8> {
+        match asked(head) {
+            Ok((path, body)) => self.answer(path).bytes(body),
+            Err(refusal) => refusal.bytes(true),
+        }
+    }
 }
 
 fn ended(head: &[u8]) -> bool {

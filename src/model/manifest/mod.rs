@@ -258,12 +258,17 @@ impl Manifest {
         let file = dir.join(FILE);
         let text =
             fs::read_to_string(&file).map_err(|cause| ModelError::Read { file: file.clone(), cause })?;
-        let manifest: Self = toml::from_str(&text)
-            .map_err(|error| ModelError::Manifest { file: file.clone(), reason: error.to_string() })?;
-        match manifest.fault() {
-            Some(reason) => Err(ModelError::Manifest { file, reason }),
-            None => Ok(manifest),
-        }
+        Self::parse(&text, &file)
+    }
+
+    /// The same for `text`, which stands in `file`.
+    ///
+    /// # Errors
+    /// When it is no manifest, or contradicts itself.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ModelError> {
+        let fault = |reason| ModelError::Manifest { file: file.to_path_buf(), reason };
+        let manifest: Self = toml::from_str(text).map_err(|error| fault(error.to_string()))?;
+        manifest.fault().map_or(Ok(manifest), |reason| Err(fault(reason)))
     }
 
     /// The index of the class `name`.
