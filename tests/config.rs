@@ -197,6 +197,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[camera.test]\nwidth = 0", &["camera.test.width: 0 is out of range, expected pixels from 16"]),
     ("[mqtt]\nport = 0", &["mqtt.port: 0 is out of range, expected a port from 1 to 65535"]),
     ("[mqtt]\nport = 70000", &["mqtt.port: 70000 is out of range"]),
+    ("[mqtt]\npicture_kilobytes = 300", &["mqtt.picture_kilobytes: 300 is out of range", "from 4 to 250"]),
     ("[mqtt.store]\nevery = 0", &["mqtt.store.every: 0 is out of range, expected seconds from 0.1"]),
     ("[mqtt.store]\nmegabytes = 0", &["mqtt.store.megabytes: 0 is out of range, expected megabytes from 1"]),
     ("[mqtt.store]\nhours = -1", &["mqtt.store.hours: -1 is out of range, expected hours from 0.01"]),

@@ -81,6 +81,24 @@ fn asyncapi(topics: &[Topic]) -> Value {
             }),
         );
     }
+    for (name, what) in PICTURES {
+        channels.insert(
+            name.into(),
+            json!({
+                "address": format!("tvsl/{{device}}/{name}"),
+                "parameters": merged(Map::new(), "device"),
+                "messages": {name: {"contentType": "image/png", "payload": {"description": what}}},
+            }),
+        );
+        operations.insert(
+            format!("tell_{name}"),
+            json!({
+                "action": "send",
+                "channel": {"$ref": format!("#/channels/{name}")},
+                "bindings": {"mqtt": {"qos": 0, "retain": false, "bindingVersion": "0.2.0"}},
+            }),
+        );
+    }
     channels.insert("set".into(), wishes());
     operations.insert("hear_set".into(), json!({"action": "receive", "channel": {"$ref": "#/channels/set"}}));
     json!({
@@ -90,6 +108,15 @@ fn asyncapi(topics: &[Topic]) -> Value {
         "operations": operations,
     })
 }
+
+/// Topics whose messages are PNG.
+const PICTURES: [(&str, &str); 2] = [
+    (
+        "snapshot",
+        "the analysed picture, if snapshot_every is set; the text chunk `captured` says when, Unix seconds",
+    ),
+    ("heatmap", "heat of what is reported, 0 to 255 in grey over the same picture, if heatmap_every is set"),
+];
 
 /// What subscribers may write.
 fn wishes() -> Value {

@@ -50,6 +50,15 @@ pub struct Mqtt {
     /// Time between the messages of `level`; zero: none.
     #[serde(deserialize_with = "value::seconds")]
     pub level_every: Duration,
+    /// Time between the messages of `snapshot`; zero: none.
+    #[serde(deserialize_with = "value::seconds")]
+    pub snapshot_every: Duration,
+    /// Time between the messages of `heatmap`; zero: none.
+    #[serde(deserialize_with = "value::seconds")]
+    pub heatmap_every: Duration,
+    /// Most bytes of such a message.
+    #[serde(rename = "picture_kilobytes", deserialize_with = "value::kilobytes")]
+    pub picture_bytes: usize,
     /// Most messages of `detections` that wait for the broker.
     #[serde(deserialize_with = "value::store")]
     pub keep_detections: usize,

@@ -118,6 +118,11 @@ pub(super) fn flush<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Erro
     number(d, 0.1, 3600.0, "seconds").map(Duration::from_secs_f64)
 }
 
+/// MQTT packets are of 256 KiB at most.
+pub(super) fn kilobytes<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    whole(d, (4, 250), "kilobytes", None).map(|kilobytes| kilobytes as usize * 1000)
+}
+
 pub(super) fn hours<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     number(d, 0.01, 8784.0, "hours").map(|hours| Duration::from_secs_f64(hours * 3600.0))
 }

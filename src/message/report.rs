@@ -1,6 +1,7 @@
 //! Everything that is published: under which topic, and how it is delivered.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::config::{Config, Format, Mqtt};
 
@@ -29,6 +30,13 @@ pub enum Report {
     Answer(Answer),
     /// Whether this device is there.
     Status(Presence),
+    /// A picture as PNG.
+    Picture {
+        /// `snapshot` or `heatmap`.
+        topic: &'static str,
+        /// The file.
+        png: Arc<[u8]>,
+    },
     /// A retained message outside of the device's own topics; without a payload it is taken back.
     Foreign {
         /// Its whole topic.
@@ -68,6 +76,7 @@ impl Report {
             Self::Settings(_) => "settings".into(),
             Self::Answer(answer) => format!("set/{}/result", answer.key),
             Self::Status(_) => "status".into(),
+            Self::Picture { topic, .. } => (*topic).into(),
             Self::Gone(topic) | Self::Foreign { topic, .. } => topic.clone(),
         }
     }
@@ -98,7 +107,7 @@ impl Report {
             | Self::Status(_)
             | Self::Foreign { .. }
             | Self::Gone(_) => Delivery::Retained,
-            Self::Level(_) => Delivery::Fleeting,
+            Self::Level(_) | Self::Picture { .. } => Delivery::Fleeting,
         }
     }
 
@@ -113,7 +122,7 @@ impl Report {
         self
     }
 
-    /// Its payload: a JSON object, the bare word of `status`, or nothing; `detections` as configured.
+    /// Its payload: a JSON object, the bare word of `status`, a PNG, or nothing; `detections` as configured.
     ///
     /// # Errors
     /// Never for what this program makes: no map has keys that could not be written.
@@ -129,6 +138,7 @@ impl Report {
             Self::Answer(answer) => serde_json::to_vec(answer),
             Self::Status(presence) => return Ok(presence.word().into()),
             Self::Foreign { payload, .. } => return Ok(payload.clone().into_bytes()),
+            Self::Picture { png, .. } => return Ok(png.to_vec()),
             Self::Gone(_) => return Ok(Vec::new()),
         };
         Ok(json?)

@@ -2,6 +2,7 @@
 
 mod canvas;
 pub mod colour;
+mod encode;
 mod font;
 mod text;
 
@@ -11,6 +12,7 @@ use crate::geometry::{Rect, Size};
 
 pub use canvas::Canvas;
 pub use colour::Rgb;
+pub use encode::Raster;
 
 /// What is drawn around one region.
 #[derive(Debug, Clone, PartialEq)]

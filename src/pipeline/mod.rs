@@ -9,6 +9,7 @@ mod edited;
 mod lifecycle;
 mod live;
 mod outlet;
+mod pictures;
 mod preserve;
 mod reload;
 mod remember;

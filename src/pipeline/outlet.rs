@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::Observer;
+use super::pictures::Photographer;
 use super::reload::{Change, Inbox};
 use super::remember::Outcome;
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
-use crate::message::{Health, Info, Message, Settings};
+use crate::frame::Frame;
+use crate::message::{Health, Info, Message, Moment, Settings};
 use crate::model::Model;
 use crate::monitor::{Monitor, Outgoing, Progress};
 use crate::publish::Teller;
@@ -23,6 +25,7 @@ pub(super) struct Outlet<'a> {
     pub stdout: bool,
     pub inbox: Arc<Inbox>,
     pub outcomes: Sender<Outcome>,
+    pub photographer: Option<Photographer>,
     /// When the last picture was captured.
     pub captured: Instant,
 }
@@ -88,6 +91,12 @@ impl Observer for Outlet<'_> {
         }
         if let Some(monitor) = &self.monitor {
             monitor.note(|figures, now| figures.analysed(analysed, now));
+        }
+    }
+
+    fn pictured(&mut self, frame: &Frame, analysed: &Analysed, moment: Moment) {
+        if let Some(photographer) = &mut self.photographer {
+            photographer.see(frame, analysed, moment);
         }
     }
 }

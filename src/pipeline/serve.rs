@@ -22,6 +22,7 @@ use crate::publish::{Teller, mqtt};
 
 use super::edited::{Edited, LOOK, Mark};
 use super::outlet::Outlet;
+use super::pictures::{Photographer, develop};
 use super::preserve::Preserver;
 use super::reload::Inbox;
 use super::remember::{remember, restore};
@@ -78,11 +79,20 @@ pub fn serve(
     let preserver = teller.and_then(|teller| Preserver::open(config, teller, clock));
     let (outcomes, judged) = channel();
     let (going, over) = channel();
+    let (photographer, shots) = teller.and_then(|_| Photographer::new(&config.mqtt)).unzip();
     let finished = Arc::new(Notify::new());
     thread::scope(|scope| {
         let (inbox_there, watched, captured) = (Arc::clone(&inbox), monitor.clone(), Instant::ZERO);
-        let mut outlet =
-            Outlet { clock, teller, monitor: watched, stdout, inbox: inbox_there, outcomes, captured };
+        let mut outlet = Outlet {
+            clock,
+            teller,
+            monitor: watched,
+            stdout,
+            inbox: inbox_there,
+            outcomes,
+            photographer,
+            captured,
+        };
         let done = Done(Arc::clone(&finished));
         let body = move || {
             let _done = done;
@@ -95,6 +105,11 @@ pub fn serve(
         if let Some(teller) = teller {
             let body = move || remember(&judged, settings_file.as_deref(), teller);
             let named = thread::Builder::new().name("settings".into());
+            named.spawn_scoped(scope, body).map_err(system("a thread"))?;
+        }
+        if let Some((teller, shots)) = teller.zip(shots) {
+            let body = move || develop(&shots, config.mqtt.picture_bytes, teller);
+            let named = thread::Builder::new().name("pictures".into());
             named.spawn_scoped(scope, body).map_err(system("a thread"))?;
         }
         let preserve = preserver.map(|preserver| {

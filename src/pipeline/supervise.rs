@@ -60,6 +60,9 @@ pub trait Observer {
 
     /// A frame was analysed.
     fn analysed(&mut self, _analysed: &Analysed) {}
+
+    /// The same, with the picture itself.
+    fn pictured(&mut self, _frame: &Frame, _analysed: &Analysed, _moment: Moment) {}
 }
 
 /// Why the pipeline ended by itself.
@@ -231,6 +234,7 @@ impl Supervisor<'_> {
         self.notifier.ready();
         let message = self.composer.compose(&analysed, moment);
         self.observer.analysed(&analysed);
+        self.observer.pictured(frame, &analysed, moment);
         let frames = self.analysed;
         let slowed = match self.throttle.why() {
             "" => String::new(),

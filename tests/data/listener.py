@@ -1,12 +1,14 @@
 """An independent subscriber: holds every message to the published schemas.
 
 listener.py PORT SCHEMAS: prints `ready`, then each message as `mosquitto_sub -v` does, `TOPIC PAYLOAD`; one that is
-not as its schema says as `invalid TOPIC: REASON`. CBOR is printed as JSON.
+not as its schema says as `invalid TOPIC: REASON`. CBOR is printed as JSON, and of a picture what it says of itself.
 """
 
 import json
 import pathlib
+import struct
 import sys
+import zlib
 
 import cbor2
 import jsonschema
@@ -35,11 +37,31 @@ def closed(schema):
     return schema
 
 
+def picture(png):
+    """What a PNG says of itself and of its pixels, read by the standard alone."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    at, chunks = 8, {}
+    while at < len(png):
+        (length,), kind = struct.unpack(">I", png[at:at + 4]), png[at + 4:at + 8]
+        body = png[at + 8:at + 8 + length]
+        assert struct.unpack(">I", png[at + 8 + length:at + 12 + length])[0] == zlib.crc32(kind + body)
+        chunks[kind] = chunks.get(kind, b"") + body
+        at += 12 + length
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    channels = {0: 1, 2: 3}[colour]
+    assert depth == 8 and len(zlib.decompress(chunks[b"IDAT"])) == height * (1 + width * channels)
+    keyword, text = chunks[b"tEXt"].split(b"\0")
+    return {"width": width, "height": height, "channels": channels, "bytes": len(png), keyword.decode(): text.decode()}
+
+
 def main(port, folder):
     known = validators(folder)
 
     def told(_client, _data, message):
         topic = message.topic[len(PREFIX):]
+        if topic in ("snapshot", "heatmap"):
+            print(message.topic, json.dumps(picture(message.payload)), flush=True)
+            return
         # In CBOR a map with known entries begins with 0xa0 and up, or 0xb8; text never does.
         cbor = message.payload[:1] >= b"\xa0"
         text = json.dumps(cbor2.loads(message.payload)) if cbor else message.payload.decode()
