@@ -27,9 +27,10 @@ seed() {
 }
 
 for target in "$@"; do
+    log=$kept/$target.log
+    "$tool/bin/cargo-fuzz" build --fuzz-dir fuzz "$target"
     mkdir -p "$kept/$target" "$kept/found"
     seed "$target"
-    log=$kept/$target.log
     # Leaks are not looked for: GStreamer keeps what it loaded once.
     if ASAN_OPTIONS=detect_leaks=0 "$tool/bin/cargo-fuzz" run --fuzz-dir fuzz "$target" "$kept/$target" -- \
         -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$kept/found/$target-" >"$log" 2>&1; then

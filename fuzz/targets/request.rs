@@ -4,16 +4,16 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use serde_json::json;
 use tvsl::config::Config;
-use tvsl::message::{ClassInfo, Info, ModelInfo};
 use tvsl::monitor::Monitor;
 
 static MONITOR: LazyLock<Monitor> = LazyLock::new(|| {
-    let model = ModelInfo { name: "tiny".into(), version: "1".into() };
-    let red = ClassInfo { name: "red".into(), label: "red".into(), prompt: "something red".into() };
-    let (device, version, engine) = ("test".into(), "0".into(), "cpu".into());
-    let lens = Config::default().camera.lens;
-    Monitor::new(Info { schema: 1, revision: 0, device, version, model, engine, classes: vec![red], lens })
+    let model = json!({"name": "tiny", "version": "1"});
+    let red = json!({"name": "red", "label": "red", "prompt": "something red"});
+    let about = json!({"schema": 1, "revision": 0, "device": "test", "version": "0", "model": model, "engine": "cpu",
+        "classes": [red], "lens": Config::default().camera.lens});
+    Monitor::new(serde_json::from_value(about).expect("what `info` tells"))
 });
 
 fuzz_target!(|head: &[u8]| {

@@ -81,6 +81,11 @@ impl Lines {
         }
     }
 
+    /// The next line, if it comes within a tenth of a second.
+    pub fn soon(&self) -> Option<String> {
+        self.0.recv_timeout(Duration::from_millis(100)).ok()
+    }
+
     /// Everything until the process closes its end.
     pub fn rest(&self) -> Vec<String> {
         let mut all = Vec::new();
