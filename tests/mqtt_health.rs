@@ -1,0 +1,62 @@
+//! Subscribers see a part of the device fail, with the reason, and work again.
+
+mod broker;
+mod daemon;
+mod subscriber;
+mod support;
+
+use std::path::PathBuf;
+
+use broker::{Broker, OPEN, free_port};
+use daemon::{Daemon, Place};
+use serde_json::Value;
+use subscriber::Subscriber;
+use support::{Folder, test_cards};
+
+/// A broker with a subscriber, and a daemon's configuration for it.
+fn stage(devices: &str) -> (Place, PathBuf, Broker, Subscriber) {
+    let (place, port) = (Place::new(), free_port());
+    let config = place.config(&format!("{devices}[mqtt]\nport = {port}\n"));
+    let broker = Broker::start(&place, port, OPEN);
+    (place, config, broker, Subscriber::start(port))
+}
+
+/// The next health of a part in this state.
+fn becomes(subscriber: &Subscriber, part: &str, state: &str) -> Value {
+    subscriber.next(&format!("health/{part}"), |health| health["state"] == state)
+}
+
+#[test]
+fn a_sound_card_that_is_pulled_out_and_put_back() {
+    let folder = Folder::new("health-card");
+    let unplugged = folder.join("unplugged");
+    std::fs::write(&unplugged, "").expect("room for a file");
+    let microphone = "[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"s16\"\n";
+    let (_place, config, _broker, subscriber) = stage(&format!("[camera]\nsource = \"test\"\n{microphone}"));
+    let (cards, file) = (test_cards(&folder), unplugged.to_string_lossy().into_owned());
+    let environment = [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TEST_UNPLUGGED", &file)];
+    let _daemon = Daemon::start_with(&config, &environment);
+    let failed = becomes(&subscriber, "microphone", "failed");
+    assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("s16")), "{failed}");
+    std::fs::remove_file(&unplugged).expect("the file");
+    let well = becomes(&subscriber, "microphone", "ok");
+    assert_eq!(well["reason"], "");
+    assert!(well["since"].as_f64() > failed["since"].as_f64(), "{failed} {well}");
+    std::fs::write(&unplugged, "").expect("room for a file");
+    becomes(&subscriber, "microphone", "failed");
+    std::fs::remove_file(&unplugged).expect("the file");
+    becomes(&subscriber, "microphone", "ok");
+}
+
+#[test]
+fn a_camera_that_freezes_and_is_opened_again() {
+    let launch = "videotestsrc is-live=true pattern=red ! video/x-raw,framerate=10/1 ! identity";
+    let camera =
+        format!("[camera]\nsource = \"pipeline\"\nfrozen = 1.0\n[camera.pipeline]\nlaunch = \"{launch}\"\n");
+    let (_place, config, _broker, subscriber) = stage(&format!("{camera}[microphone]\nsource = \"none\"\n"));
+    let _daemon = Daemon::start(&config);
+    becomes(&subscriber, "camera", "ok");
+    let failed = becomes(&subscriber, "camera", "failed");
+    assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("frozen")), "{failed}");
+    becomes(&subscriber, "camera", "ok");
+}
