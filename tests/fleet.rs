@@ -7,6 +7,7 @@ mod subscriber;
 mod support;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Instant;
 
 use broker::{Broker, OPEN, free_port, more};
@@ -57,6 +58,45 @@ fn what_a_site_tells_reaches_the_centre_and_wishes_come_down() {
 
     daemon.signal("KILL");
     subscriber.status("offline"); // the Last Will crosses the bridge
+}
+
+#[test]
+fn a_simulated_fleet_loses_nothing() {
+    let folder = Place::new();
+    let message = |number: u32, event: &str, ended: &str| {
+        let at = f64::from(number) / 10.0;
+        let place = r#"{"box": [0, 0, 1, 1], "pixels": [0, 0, 64, 64], "peak": [0.5, 0.5], "score": 1}"#;
+        let red = format!(
+            r#"{{"id": "1", "event": "{event}", "class": "red", "label": "red", "prompt": "red", "p": 0.9, "p_audio": 0.9, "p_visual": 0.9, "region": {place}, "since": 0}}"#
+        );
+        let red = if ended.is_empty() { red } else { String::new() };
+        format!(
+            r#"{{"schema": 1, "device": "a", "run": "0", "sequence": {number}, "missed": 0, "late": false, "frame": {{"captured": {at}, "width": 64, "height": 64}}, "sound": {{"start": 0, "end": 1, "level_dbfs": -20}}, "published": {at}, "detections": [{red}], "ended": [{ended}]}}"#
+        )
+    };
+    let mut lines: Vec<String> =
+        (1..10).map(|number| message(number, if number == 1 { "start" } else { "update" }, "")).collect();
+    lines.push(message(10, "", r#"{"id": "1", "class": "red", "last": 0.9}"#));
+    let recording = folder.path("seen.jsonl");
+    std::fs::write(&recording, lines.join("\n")).expect("room");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.arg("--config").arg(folder.config("")).args([
+        "fleet-sim",
+        "--devices",
+        "20",
+        "--seconds",
+        "4",
+        "--json",
+    ]);
+    let output = command.arg("--recording").arg(&recording).output().expect("the program runs");
+    let words = String::from_utf8_lossy(&output.stderr);
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {words}"));
+    for topic in ["events", "detections"] {
+        let [messages, lost, again] = ["messages", "lost", "again"].map(|key| report[topic][key].as_u64());
+        assert!(messages > Some(20) && lost == Some(0) && again == Some(0), "{report:#}");
+    }
+    assert!(report["broker_mb"].as_f64() > Some(0.0), "{report:#}");
 }
 
 /// Reads what workers are given until `numbers` holds events 1 to `enough`; gives how often one came again.

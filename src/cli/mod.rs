@@ -5,12 +5,14 @@
 
 mod annotate;
 mod bench;
+mod broker;
 mod check;
 mod demo;
 mod devices;
 mod doctor;
 mod engine;
 mod eval;
+mod fleet_sim;
 pub mod logging;
 mod pages;
 mod record;
@@ -51,6 +53,7 @@ Examples:
   tvsl annotate clip.mp4 --out DIR   what sounds where in a recording
   tvsl eval scenes.json              how right the model is on labelled scenes
   tvsl bench                         how fast it is on this machine
+  tvsl fleet-sim --devices 100       how many devices a broker carries
   tvsl engine build                  compile the model for this machine's GPU
 
 Configuration: the first there is of --config FILE, $TVSL_CONFIG, ./tvsl.toml,
@@ -82,6 +85,7 @@ enum Command {
     Eval(eval::Arguments),
     Bench(bench::Arguments),
     Engine(engine::Arguments),
+    FleetSim(fleet_sim::Arguments),
     Completions(pages::Completions),
     Man(pages::Man),
 }
@@ -216,6 +220,7 @@ pub fn main() -> ExitCode {
         Command::Annotate(arguments) => annotate::run(arguments, &common),
         Command::Bench(arguments) => bench::run(arguments, &common),
         Command::Eval(arguments) => eval::run(arguments, &common),
+        Command::FleetSim(arguments) => fleet_sim::run(arguments, &common),
         Command::Engine(arguments) => engine::run(arguments, &common),
         Command::Completions(arguments) => pages::completions(&arguments, CommandLine::command()),
         Command::Man(arguments) => pages::man(&arguments, CommandLine::command()),

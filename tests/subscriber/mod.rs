@@ -59,7 +59,21 @@ impl Subscriber {
     /// One of several clients that share the events of every device (MQTT 5), with a session that outlasts it.
     pub fn worker(port: u16, id: &str) -> Self {
         let mut command = Command::new("stdbuf");
-        command.args(["-oL", "mosquitto_sub", "-V", "5", "-c", "-x", "600", "-i", id, "-h", "127.0.0.1", "-p", &port.to_string()]);
+        command.args([
+            "-oL",
+            "mosquitto_sub",
+            "-V",
+            "5",
+            "-c",
+            "-x",
+            "600",
+            "-i",
+            id,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+        ]);
         command.args(["-q", "1", "-v", "-d", "-t", "$share/workers/tvsl/+/events"]);
         let worker = Self::of(command);
         worker.lines.find(|line| line.contains("Subscribed"));

@@ -3,7 +3,6 @@
 //! Nothing is staged: a real mosquitto on a free port, the program's own `run` in a process of its own
 //! that plays the clip at its own speed, and a subscriber that sees only the topics.
 
-mod broker;
 mod listen;
 mod pictures;
 mod table;
@@ -17,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::broker::Broker;
 use super::{Common, Failure};
 use crate::config;
 use crate::evaluate::clip::Truth;
 use crate::message::{Message, Presence};
-use broker::Broker;
 use listen::Heard;
 use table::Table;
 

@@ -1,4 +1,4 @@
-//! A mosquitto of our own on a free loopback port, for as long as the demonstration lasts.
+//! A mosquitto of our own on a free loopback port, for as long as it is needed.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -40,6 +40,24 @@ impl Broker {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+}
+
+impl Broker {
+    /// Processor time it has used, where the system tells.
+    pub fn cpu(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
+        // Behind the name, which may hold anything, the 12th and 13th field are user and system time, in hundredths.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        Some(Duration::from_millis(10 * ticks))
+    }
+
+    /// The most memory that it ever held, megabytes.
+    pub fn most_memory(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib * 1024.0 / 1e6)
     }
 }
 

@@ -1,0 +1,110 @@
+//! One simulated device: recorded messages, told by the program's own publisher.
+
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::witness::PREFIX;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Address, Config, Overrides};
+use crate::message::{Info, Message, Settings};
+use crate::publish::{Teller, mqtt};
+
+/// The clock of all devices.
+static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+/// Longest wait for the broker to take the rest.
+const REST: Duration = Duration::from_secs(20);
+
+/// Messages in the order of their time, played again and again.
+pub(super) struct Script {
+    /// Seconds from the start, and what is told then.
+    messages: Vec<(f64, Message)>,
+    /// After so long it begins anew.
+    length: f64,
+}
+
+impl Script {
+    pub fn new(messages: Vec<Message>, length: f64) -> Self {
+        let first = messages.first().map_or(0.0, |message| message.frame.captured);
+        let timed = messages.into_iter().map(|message| ((message.frame.captured - first).max(0.0), message));
+        Self { messages: timed.collect(), length }
+    }
+}
+
+pub(super) struct Device {
+    config: Config,
+    teller: Teller<'static>,
+    run: u32,
+}
+
+impl Device {
+    pub fn new(config: &Config, info: &Info, at: &Address, number: u32) -> Self {
+        let mut config = config.clone();
+        let (name, run) = (format!("sim-{number:05}"), fastrand::u32(..));
+        (config.mqtt.host, config.mqtt.port) = (at.host.clone(), at.port);
+        config.mqtt.fallbacks.clear();
+        (config.mqtt.client_id, config.mqtt.prefix) = (format!("tvsl-{name}"), format!("{PREFIX}/{name}"));
+        config.device.name.clone_from(&name);
+        let info = Info { device: name, ..info.clone() };
+        let settings = Settings::new(&config, &Overrides::default());
+        let teller = Teller::new(&config, (info, settings), run, &*CLOCK);
+        Self { config, teller, run }
+    }
+
+    /// Publishes for `length`; gives its name and how many messages it told. Devices begin at different places of the script.
+    pub async fn play(self, script: Rc<Script>, length: Duration) -> (String, u64) {
+        let stop = Arc::new(Notify::new());
+        let told = async {
+            let told = self.tell(&script, length).await;
+            let empty = async {
+                while self.teller.outbox().store().waiting() > 0 {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            };
+            timeout(REST, empty).await.ok();
+            stop.notify_one();
+            told
+        };
+        let ((), told) = tokio::join!(mqtt::run(&self.config, &self.teller, |_| {}, Arc::clone(&stop)), told);
+        (self.config.device.name, told)
+    }
+
+    async fn tell(&self, script: &Script, length: Duration) -> u64 {
+        let (began, mut sequence, mut lap) = (Instant::now(), 0, 0);
+        let phase = fastrand::f64() * script.length;
+        loop {
+            for (at, message) in &script.messages {
+                let due = at + f64::from(lap) * script.length - phase;
+                if due >= length.as_secs_f64() || script.messages.is_empty() {
+                    return sequence;
+                }
+                if due < 0.0 {
+                    continue;
+                }
+                sleep_until(began + Duration::from_secs_f64(due)).await;
+                sequence += 1;
+                self.teller.message(&self.anew(message, sequence, lap));
+            }
+            lap += 1;
+        }
+    }
+
+    /// The message as if it were of now and of this device.
+    fn anew(&self, message: &Message, sequence: u64, lap: u32) -> Message {
+        let now = CLOCK.wall().as_secs_f64();
+        let mut message = message.clone();
+        message.device.clone_from(&self.config.device.name);
+        (message.run, message.sequence) = (format!("{:08x}", self.run), sequence);
+        (message.frame.captured, message.published) = (now, now);
+        let id = |id: &str| format!("{:08x}-{lap}-{id}", self.run);
+        message
+            .detections
+            .iter_mut()
+            .for_each(|sounding| (sounding.id, sounding.since) = (id(&sounding.id), now));
+        message.ended.iter_mut().for_each(|ended| (ended.id, ended.last) = (id(&ended.id), now));
+        message
+    }
+}
