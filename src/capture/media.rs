@@ -95,6 +95,10 @@ impl Drop for Media {
             watch.join().ok();
         }
         self.pipeline.set_state(gst::State::Null).ok();
+        // A message holds its element, and so a bus that still holds messages would keep its own pipeline for ever.
+        if let Some(bus) = self.pipeline.bus() {
+            bus.set_flushing(true);
+        }
     }
 }
 
