@@ -20,6 +20,7 @@ const LIBRARY: &str = "libonnxruntime.so";
 /// The runtime allows one environment in a process, so it is made once and kept.
 static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
 
+#[derive(Clone)]
 struct Cpu {
     environment: Environment,
     threads: usize,
@@ -95,24 +96,17 @@ impl Engine for Cpu {
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        self.graph(file, self.threads)
-    }
-
-    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        self.graph(file, 1)
+        let session = self.open(file, self.threads)?;
+        let (inputs, outputs) = (ports(file, session.inputs())?, ports(file, session.outputs())?);
+        let (engine, easel) = (self.clone(), Easel::default());
+        Ok(Box::new(CpuGraph { engine, file: file.to_path_buf(), session, inputs, outputs, easel }))
     }
 }
 
 impl Cpu {
-    fn graph(&self, file: &Path, threads: usize) -> Result<Box<dyn Graph>, EngineError> {
-        let failed = |reason: String| EngineError::Load { file: file.to_path_buf(), reason };
-        let session = self
-            .session(threads)
-            .and_then(|mut builder| builder.commit_from_file(file))
-            .map_err(|error| failed(error.to_string()))?;
-        let inputs = ports(file, session.inputs())?;
-        let outputs = ports(file, session.outputs())?;
-        Ok(Box::new(CpuGraph { file: file.to_path_buf(), session, inputs, outputs, easel: Easel::default() }))
+    fn open(&self, file: &Path, threads: usize) -> Result<Session, EngineError> {
+        let session = self.session(threads).and_then(|mut builder| builder.commit_from_file(file));
+        session.map_err(|error| EngineError::Load { file: file.to_path_buf(), reason: error.to_string() })
     }
 
     /// Threads sleep between runs: spinning costs three times the CPU at ten frames a second. Weights stored in int8 are
@@ -150,6 +144,7 @@ fn port(file: &Path, outlet: &Outlet) -> Result<Port, EngineError> {
 }
 
 struct CpuGraph {
+    engine: Cpu,
     file: PathBuf,
     session: Session,
     inputs: Vec<Port>,
@@ -164,6 +159,14 @@ impl Graph for CpuGraph {
 
     fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    fn one_thread(&mut self, one: bool) -> Result<bool, EngineError> {
+        let spare = self.engine.threads > 1;
+        if spare {
+            self.session = self.engine.open(&self.file, if one { 1 } else { self.engine.threads })?;
+        }
+        Ok(spare)
     }
 
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {

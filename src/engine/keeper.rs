@@ -209,6 +209,10 @@ impl Graph for Serving {
         self.graph.repeat(times)
     }
 
+    fn one_thread(&mut self, one: bool) -> Result<bool, EngineError> {
+        self.graph.one_thread(one)
+    }
+
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
         self.through(|graph| graph.run(inputs))
     }

@@ -61,6 +61,15 @@ pub trait Graph: Send {
         None
     }
 
+    /// Runs on one thread from now on, or on all that the configuration gives it: a second thread always costs CPU of its
+    /// own and saves little time. Whether that makes a difference: an engine without threads has nothing to spare.
+    ///
+    /// # Errors
+    /// When the graph cannot be loaded again.
+    fn one_thread(&mut self, _one: bool) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
     /// Why something less good than what was asked for runs it; `None` if all is well.
     fn trouble(&self) -> Option<&str> {
         None
@@ -91,14 +100,6 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// When the file is missing, damaged or uses what this runtime cannot run.
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError>;
-
-    /// The same for a graph of so little work that a second thread costs more than it saves.
-    ///
-    /// # Errors
-    /// As [`Engine::load`].
-    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        self.load(file)
-    }
 }
 
 /// Why a runtime or a graph could not be used.
@@ -216,9 +217,5 @@ impl Engine for InPlace {
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
         self.engine.load(file)
-    }
-
-    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        self.engine.load_light(file)
     }
 }

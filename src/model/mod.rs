@@ -28,7 +28,7 @@ pub use log_mel::Spectrogram;
 pub use manifest::Manifest;
 pub use sound::Hearing;
 
-use crate::clock::Instant;
+use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::engine::{Engine, EngineError, Value};
 use crate::frame::{Frame, Samples};
@@ -176,6 +176,29 @@ impl Model {
             .ok_or(ModelError::Frame { size: frame.size, bytes: frame.rgb.len() })?;
         let cells = self.parts.encode_image(picture, &fit)?;
         Ok(Vision { fit, cells })
+    }
+
+    /// Spares CPU with a camera that gives a picture every `interval`: pictures are encoded on one thread where that
+    /// takes at most half of it, as one picture tells that is encoded here.
+    ///
+    /// # Errors
+    /// When the graph cannot be loaded again, or fails.
+    pub fn take_time(&mut self, interval: Duration, clock: &dyn Clock) -> Result<(), ModelError> {
+        if !self.parts.see_on_one_thread(true)? {
+            return Ok(());
+        }
+        let size = Size::new(640, 360);
+        let grey = Frame { captured: Instant::ZERO, size, source: size, rgb: vec![128; 640 * 360 * 3] };
+        self.see(&grey)?; // the first run makes ready
+        let began = clock.now();
+        self.see(&grey)?;
+        let took = clock.now().since(began);
+        let enough = took * 2 <= interval;
+        tracing::debug!(?took, ?interval, enough, "a picture on one thread");
+        if !enough {
+            self.parts.see_on_one_thread(false)?;
+        }
+        Ok(())
     }
 
     /// Takes a block of sound; runs the audio graph once for every hop that it completes.

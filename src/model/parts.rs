@@ -48,8 +48,6 @@ impl Parts {
         let part = |name, file: &str, inputs: &[&str], outputs: &[&str]| {
             Part::load(name, engine.load(&dir.join(file))?, inputs, outputs)
         };
-        let audio = dir.join(&graphs.audio);
-        let audio = if manifest.audio.light { engine.load_light(&audio) } else { engine.load(&audio) }?;
         let text = match &manifest.embedding.text {
             Some(table) => files::read_tensor(&dir.join(table), "t")?,
             None => vocabulary::embedded(manifest, cache, || {
@@ -61,15 +59,24 @@ impl Parts {
         };
         let dimension = manifest.embedding.dimension;
         expect("text", "t", &text.shape, &[manifest.classes.len(), dimension])?;
+        let mut audio = part("audio", &graphs.audio, &["sound"], &["A"])?;
+        if manifest.audio.light {
+            audio.graph.one_thread(true)?;
+        }
         Ok(Self {
             image: part("image", &graphs.image, &["image"], &["V"])?,
-            audio: Part::load("audio", audio, &["sound"], &["A"])?,
+            audio,
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),
             text,
             dimension,
         })
+    }
+
+    /// Runs the graph of pictures on one thread or on all; whether that makes a difference.
+    pub(super) fn see_on_one_thread(&mut self, one: bool) -> Result<bool, ModelError> {
+        Ok(self.image.graph.one_thread(one)?)
     }
 
     /// Time on the GPU since it was last asked for, by graph.

@@ -186,14 +186,23 @@ struct Supervisor<'a> {
 impl Supervisor<'_> {
     fn run(mut self) -> Result<(), PipelineError> {
         self.tell_configuration(HealthState::Ok, "");
-        let result = match self.pace {
+        let result = self.pace_engine().and_then(|()| match self.pace {
             Pace::Live => self.watch(),
             Pace::Realtime | Pace::Fast => self.play(),
-        };
+        });
         self.notifier.stopping();
         self.finish_tracks();
         info!(frames = self.analysed, "stopped");
         result
+    }
+
+    /// Has pictures that come at their own pace encoded on no more threads than that needs.
+    fn pace_engine(&mut self) -> Result<(), PipelineError> {
+        if self.pace == Pace::Fast {
+            return Ok(());
+        }
+        let interval = Duration::from_secs_f64(1.0 / self.config.camera.rate);
+        Ok(self.analysis.model_mut().take_time(interval, self.clock)?)
     }
 
     /// Tells how far the analysis is; a turn of it is over.

@@ -82,10 +82,6 @@ impl Engine for Metered {
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
         Ok(self.metered(file, self.inner.load(file)?))
     }
-
-    fn load_light(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        Ok(self.metered(file, self.inner.load_light(file)?))
-    }
 }
 
 impl Metered {
@@ -118,6 +114,10 @@ impl Graph for MeteredGraph {
 
     fn trouble(&self) -> Option<&str> {
         self.graph.trouble()
+    }
+
+    fn one_thread(&mut self, one: bool) -> Result<bool, EngineError> {
+        self.graph.one_thread(one)
     }
 
     fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {

@@ -63,6 +63,9 @@ impl Supervisor<'_> {
             let Devices { live, sender, receiver } = devices;
             live.replace(&self.config, changes, &wanted, (sender, receiver), now);
             self.finish_tracks();
+            if let Err(error) = self.pace_engine() {
+                warn!("{error}");
+            }
         }
         info!("the configuration was read again: {changes}");
         if !changes.later.is_empty() {
