@@ -86,7 +86,8 @@ fn the_same_is_found_on_any_number_of_threads() {
     let config = tvsl::config::Engine { kind: EngineKind::Cpu, threads: 2, ..Config::default().engine };
     let engine = tvsl::engine::choose(&config).expect("the CPU engine opens");
     let mut graph = engine.load(&tiny::folder().join("image.onnx")).expect("the graph loads");
-    let picture = Tensor { shape: vec![1, 3, 32, 32], data: (0..3072).map(|n| (n % 7) as f32 / 7.0).collect() };
+    let picture =
+        Tensor { shape: vec![1, 3, 32, 32], data: (0..3072).map(|n| (n % 7) as f32 / 7.0).collect() };
     let mut run = |one: bool| {
         assert!(graph.one_thread(one).expect("it loads again"));
         graph.run(&[("image", (&picture).into())]).expect("it runs")
