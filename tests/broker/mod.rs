@@ -34,6 +34,12 @@ impl Broker {
         let kill = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status();
         assert!(kill.expect("kill is there").success());
     }
+
+    /// Stops it as a system does; with persistence it writes its state before.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        let _ = self.0.wait();
+    }
 }
 
 impl Drop for Broker {

@@ -86,6 +86,11 @@ impl Lines {
         self.0.recv_timeout(Duration::from_millis(100)).ok()
     }
 
+    /// The next line, if it is there already.
+    pub fn waiting(&self) -> Option<String> {
+        self.0.try_recv().ok()
+    }
+
     /// Everything until the process closes its end.
     pub fn rest(&self) -> Vec<String> {
         let mut all = Vec::new();

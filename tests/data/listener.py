@@ -1,7 +1,9 @@
 """An independent subscriber: holds every message to the published schemas.
 
-listener.py PORT SCHEMAS: prints `ready`, then each message as `mosquitto_sub -v` does, `TOPIC PAYLOAD`; one that is
-not as its schema says as `invalid TOPIC: REASON`. CBOR is printed as JSON, and of a picture what it says of itself.
+listener.py PORT SCHEMAS [FILTER SESSION]: prints `ready`, then each message as `mosquitto_sub -v` does, `TOPIC PAYLOAD`;
+one that is not as its schema says as `invalid TOPIC: REASON`. CBOR is printed as JSON, and of a picture what it says of
+itself. FILTER stands in place of `tvsl/test/#`. With SESSION the broker keeps what comes while it is away; it connects again
+for ever, and says `ready` again only where the broker had forgotten it.
 """
 
 import json
@@ -13,9 +15,6 @@ import zlib
 import cbor2
 import jsonschema
 import paho.mqtt.client as mqtt
-
-PREFIX = "tvsl/test/"
-
 
 def validators(folder):
     schemas = {path.stem: json.loads(path.read_text()) for path in pathlib.Path(folder).glob("*.json")}
@@ -54,11 +53,11 @@ def picture(png):
     return {"width": width, "height": height, "channels": channels, "bytes": len(png), keyword.decode(): text.decode()}
 
 
-def main(port, folder):
+def main(port, folder, topics="tvsl/test/#", session=""):
     known = validators(folder)
 
     def told(_client, _data, message):
-        topic = message.topic[len(PREFIX):]
+        topic = message.topic.split("/", 2)[2]
         if topic in ("snapshot", "heatmap"):
             print(message.topic, json.dumps(picture(message.payload)), flush=True)
             return
@@ -77,11 +76,17 @@ def main(port, folder):
         except Exception as error:  # whatever it is, the test shows it
             print(f"invalid {topic}: {str(error).splitlines()[0]}", flush=True)
 
-    client = mqtt.Client(*([mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []))
+    def connected(client, _data, flags, *_):
+        if not (flags["session present"] if isinstance(flags, dict) else flags.session_present):
+            client.subscribe(topics, qos=1)
+
+    version = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []
+    client = mqtt.Client(*version, client_id=session, clean_session=not session)
     client.on_message = told
+    client.on_connect = connected
     client.on_subscribe = lambda *_: print("ready", flush=True)
-    client.connect("127.0.0.1", int(port))
-    client.subscribe(PREFIX + "#", qos=1)
+    client.reconnect_delay_set(1, 2)
+    client.connect("127.0.0.1", int(port), keepalive=10)
     client.loop_forever()
 
 

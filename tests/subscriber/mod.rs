@@ -30,6 +30,15 @@ impl Subscriber {
         subscriber
     }
 
+    /// The same for every device, with a session that outlasts connections, which it makes again for ever.
+    pub fn lasting(port: u16) -> Self {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["tests/data/listener.py", &port.to_string(), "docs/contract", "tvsl/+/#", "lasting"]);
+        let subscriber = Self::of(command);
+        subscriber.lines.find(|line| line == "ready");
+        subscriber
+    }
+
     /// Home Assistant in small, which takes discovery by its published rules.
     pub fn home_assistant(port: u16) -> Self {
         let mut command = Command::new("/usr/bin/python3");

@@ -65,7 +65,10 @@ impl Wire {
 
 fn carry(client: TcpStream, server: TcpStream, state: &Arc<State>) {
     let twin = |end: &TcpStream| end.try_clone().expect("a descriptor");
-    state.open.lock().expect("no panic").extend([twin(&client), twin(&server)]);
+    let mut open = state.open.lock().expect("no panic");
+    open.retain(|end| end.peer_addr().is_ok()); // those that have ended would hold descriptors for ever
+    open.extend([twin(&client), twin(&server)]);
+    drop(open);
     let (client_in, server_in, shared) = (twin(&client), twin(&server), Arc::clone(state));
     let dead = Arc::new(AtomicBool::new(false));
     state.dead.lock().expect("no panic").push(Arc::clone(&dead));

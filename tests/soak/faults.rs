@@ -1,0 +1,213 @@
+//! What is done to the devices, their cameras and their broker.
+
+use fastrand::Rng;
+
+use crate::rtsp::Server;
+use crate::stage::{EVERY, STALL, Stage, now};
+
+/// Something that breaks, and is well again when `strike` returns.
+pub struct Fault {
+    pub name: &'static str,
+    /// Who has to tell something new after it.
+    pub concerns: &'static [&'static str],
+    /// How often it comes in a round of all.
+    pub weight: u32,
+    pub strike: fn(&mut Stage, &mut Rng) -> Result<(), String>,
+}
+
+const STEADY: &[&str] = &["steady"];
+const MORTAL: &[&str] = &["mortal"];
+const BOTH: &[&str] = &["steady", "mortal"];
+
+#[rustfmt::skip]
+pub const FAULTS: &[Fault] = &[
+    Fault { name: "camera hangs up", concerns: STEADY, weight: 3, strike: camera_hangs_up },
+    Fault { name: "camera gone 1-15 s", concerns: STEADY, weight: 3, strike: camera_gone },
+    Fault { name: "camera silent, connection open", concerns: STEADY, weight: 2, strike: camera_silent },
+    Fault { name: "connection to the broker cut", concerns: STEADY, weight: 3, strike: wire_cut },
+    Fault { name: "connection to the broker half-open", concerns: STEADY, weight: 2, strike: wire_half_open },
+    Fault { name: "broker's answers lost 1-10 s", concerns: STEADY, weight: 2, strike: answers_lost },
+    Fault { name: "broker paused 1-120 s", concerns: BOTH, weight: 2, strike: broker_paused },
+    Fault { name: "broker stopped 1-20 s", concerns: BOTH, weight: 2, strike: broker_stopped },
+    Fault { name: "broker killed, its state deleted", concerns: BOTH, weight: 1, strike: broker_wiped },
+    Fault { name: "settings reloaded", concerns: STEADY, weight: 1, strike: reloaded },
+    Fault { name: "camera's settings reloaded", concerns: STEADY, weight: 1, strike: camera_reloaded },
+    Fault { name: "wrong file refused", concerns: STEADY, weight: 1, strike: wrong_file },
+    Fault { name: "switched off and on over MQTT", concerns: STEADY, weight: 1, strike: switched },
+    Fault { name: "threshold changed over MQTT", concerns: STEADY, weight: 1, strike: threshold },
+    Fault { name: "device paused 1-5 s", concerns: STEADY, weight: 2, strike: device_paused },
+    Fault { name: "device killed", concerns: MORTAL, weight: 4, strike: device_killed },
+    Fault { name: "device killed while the broker is paused", concerns: BOTH, weight: 2, strike: device_killed_unheard },
+];
+
+/// Every fault as often as its weight says, in random order.
+pub fn shuffled(random: &mut Rng) -> Vec<&'static Fault> {
+    let mut faults: Vec<_> = FAULTS.iter().flat_map(|fault| (0..fault.weight).map(move |_| fault)).collect();
+    random.shuffle(&mut faults);
+    faults
+}
+
+/// From `least` to `most` seconds, as often short as long.
+fn seconds(random: &mut Rng, least: f64, most: f64) -> f64 {
+    least * (most / least).powf(random.f64())
+}
+
+fn camera_hangs_up(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {
+    stage.camera.as_ref().expect("it runs between faults").close();
+    Ok(())
+}
+
+fn camera_gone(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.camera = None;
+    let gone = now();
+    stage.listen(seconds(random, 1.0, 15.0))?;
+    stage.away(gone, now());
+    stage.camera = Some(Server::on(stage.camera_port, &stage.launch));
+    Ok(())
+}
+
+fn camera_silent(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {
+    stage.camera_wire.forget();
+    let silent = now();
+    stage.away(silent, silent + STALL - 0.5);
+    stage.listen(STALL)
+}
+
+fn wire_cut(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {
+    stage.broker_wire.cut();
+    Ok(())
+}
+
+fn wire_half_open(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {
+    stage.broker_wire.forget();
+    Ok(())
+}
+
+fn answers_lost(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.broker_wire.lose_answers();
+    stage.listen(seconds(random, 1.0, 10.0))?;
+    stage.broker_wire.cut();
+    Ok(())
+}
+
+fn broker_paused(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.broker().signal("STOP");
+    stage.listen(seconds(random, 1.0, 120.0))?;
+    stage.broker().signal("CONT");
+    Ok(())
+}
+
+fn broker_stopped(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.broker.take().expect("it runs between faults").stop();
+    stage.listen(seconds(random, 1.0, 20.0))?;
+    stage.start_broker();
+    Ok(())
+}
+
+/// Here and only here may numbers jump.
+fn broker_wiped(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.wiped += 1;
+    stage.broker = None;
+    let _ = std::fs::remove_file(stage.place.path("mosquitto.db")); // it writes one when it is stopped
+    stage.listen(seconds(random, 1.0, 10.0))?;
+    stage.start_broker();
+    let wiped = stage.wiped;
+    stage.until("the subscriber is there again", |stage| stage.ledger.sessions == wiped)?;
+    Ok(())
+}
+
+fn reload(stage: &mut Stage, lines: &str) -> Result<(), String> {
+    let before = stage.steady.read_again;
+    stage.configure(lines);
+    stage.until("a new configuration is read", |stage| stage.steady.read_again > before)?;
+    Ok(())
+}
+
+fn reloaded(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    reload(stage, &format!("tracking.hold = {:.3}", 0.15 + 0.1 * random.f64()))
+}
+
+fn camera_reloaded(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    reload(stage, &format!("camera.frozen = {:.3}", 30.0 + random.f64()))
+}
+
+fn wrong_file(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    let configuration =
+        |stage: &mut Stage| stage.ledger.latest("tvsl/steady/health/configuration").1["state"].clone();
+    stage.configure("camera.rate = \"many\"");
+    stage.until("a wrong file is told", |stage| configuration(stage) == "degraded")?;
+    stage.listen(seconds(random, 1.0, 4.0))?;
+    stage.configure("");
+    stage.until("the right file is told", |stage| configuration(stage) == "ok")?;
+    Ok(())
+}
+
+fn switched(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    wished(stage, "enable", "false")?;
+    let off = now();
+    stage.listen(seconds(random, 2.0, 8.0))?;
+    stage.away(off, now());
+    wished(stage, "enable", "true")
+}
+
+fn threshold(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    wished(stage, "thresholds", &format!("{{\"cat\": {{\"p\": {:.2}}}}}", 0.3 + 0.3 * random.f64()))?;
+    if stage.wish("thresholds", "{\"cat\": {\"p\": 7}}")? {
+        return Err("a threshold of 7 is accepted".into());
+    }
+    stage.listen(seconds(random, 1.0, 4.0))?;
+    wished(stage, "thresholds", "null")
+}
+
+fn wished(stage: &mut Stage, key: &str, payload: &str) -> Result<(), String> {
+    if stage.wish(key, payload)? { Ok(()) } else { Err(format!("{key} = {payload} is refused")) }
+}
+
+fn device_paused(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.steady.daemon.signal("STOP");
+    stage.listen(seconds(random, 1.0, 5.0))?;
+    stage.steady.daemon.signal("CONT");
+    Ok(())
+}
+
+fn device_killed(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.listen(seconds(random, 0.1, 5.0))?;
+    killed(stage, random, |_| Ok(()))
+}
+
+fn device_killed_unheard(stage: &mut Stage, random: &mut Rng) -> Result<(), String> {
+    stage.broker().signal("STOP");
+    stage.listen(seconds(random, 1.0, 20.0))?;
+    killed(stage, random, |stage| {
+        stage.broker().signal("CONT");
+        Ok(())
+    })
+}
+
+/// Kills the device, starts it again, does `then`, and waits until the crash has left nothing open and lost nothing but the
+/// last interval.
+fn killed(
+    stage: &mut Stage,
+    random: &mut Rng,
+    then: fn(&mut Stage) -> Result<(), String>,
+) -> Result<(), String> {
+    let dead = now();
+    stage.mortal.kill();
+    let run = stage.ledger.told("mortal").map(|told| told.run().to_owned()).unwrap_or_default();
+    std::thread::sleep(std::time::Duration::from_secs_f64(seconds(random, 0.1, 3.0)));
+    stage.mortal.start_again();
+    stage.listen(seconds(random, 0.1, 3.0))?;
+    then(stage)?;
+    stage.until("what a crash interrupted is ended", |stage| {
+        let told = stage.ledger.told("mortal").expect("it told before");
+        told.run() != run && told.open(told.run()).is_empty()
+    })?;
+    let started = std::mem::take(&mut stage.mortal.started);
+    let told = stage.ledger.told("mortal").expect("it told before");
+    match started.iter().find(|(id, when)| **when < dead - EVERY - 0.5 && !told.knows(id)) {
+        Some((id, when)) => {
+            Err(format!("the start of {id} was not told, which was {:.1} s before the crash", dead - when))
+        }
+        None => Ok(()),
+    }
+}

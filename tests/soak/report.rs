@@ -1,0 +1,104 @@
+//! What a soak found, in a table, and its verdict.
+
+use std::collections::BTreeMap;
+
+use crate::stage::Stage;
+use crate::vitals::{Vitals, early_and_late, slope};
+
+/// Most MB an hour by which resident memory may grow.
+const SLOPE: f64 = 1.0;
+/// Most descriptors or threads by which the last third may exceed the first.
+const MORE: f64 = 2.0;
+
+pub struct Report {
+    /// How long it was to last.
+    seconds: f64,
+    /// Seconds that each kind of fault took to recover.
+    recoveries: BTreeMap<&'static str, Vec<f64>>,
+    pub vitals: Vec<Vitals>,
+}
+
+impl Report {
+    pub fn new(seconds: f64) -> Self {
+        Self { seconds, recoveries: BTreeMap::new(), vitals: Vec::new() }
+    }
+
+    pub fn recovered(&mut self, fault: &'static str, seconds: f64) {
+        self.recoveries.entry(fault).or_default().push(seconds);
+    }
+
+    /// Those after the warm-up: 15 % of the time, at least five minutes, at most half of it.
+    fn warm(&self) -> &[Vitals] {
+        let warm_up = (0.15 * self.seconds).max(300.0).min(0.5 * self.seconds) / 3600.0;
+        &self.vitals[self.vitals.partition_point(|vitals| vitals.hours < warm_up)..]
+    }
+
+    pub fn print(&self, stage: &Stage) {
+        println!("\n| fault | times | recovered in, median | at worst |\n|---|---|---|---|");
+        for (name, times) in &self.recoveries {
+            let mut times = times.clone();
+            times.sort_by(f64::total_cmp);
+            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+            println!("| {name} | {} | {median:.1} s | {worst:.1} s |", times.len());
+        }
+        let messages = stage.ledger.messages;
+        println!(
+            "\n{messages} messages, every one as its schema says; broker's state deleted {} times",
+            stage.wiped
+        );
+        for device in ["steady", "mortal"] {
+            let Some(told) = stage.ledger.told(device) else { continue };
+            println!(
+                "{device}: {} sources in {} runs, {} events ({} repeats, {} jumps, all allowed), {} detections ({} dropped and \
+                 counted)",
+                told.sources(),
+                told.runs(),
+                told.events.told,
+                told.events.repeats,
+                told.events.jumps,
+                told.detections.told,
+                told.detections.dropped
+            );
+        }
+        self.print_vitals();
+    }
+
+    fn print_vitals(&self) {
+        let warm = self.warm();
+        if warm.len() < 6 {
+            return println!("too short for a word on memory");
+        }
+        let ((slope, within), (from, to)) = (slope(warm), early_and_late(warm, |v| v.resident));
+        println!(
+            "steady: {} readings after the warm-up; memory {slope:+.2} MB/h ± {within:.2}, {from:.1} to {to:.1} MB",
+            warm.len()
+        );
+        for (name, of) in COUNTS {
+            let (early, late) = early_and_late(warm, of);
+            println!("steady: {name} {early} to {late}");
+        }
+    }
+
+    pub fn verdict(&self) -> Result<(), String> {
+        let warm = self.warm();
+        if warm.len() < 6 {
+            return Ok(());
+        }
+        let (slope, within) = slope(warm);
+        // A short run cannot tell a slope this small: it fails only where it is sure.
+        let sure = if self.seconds >= 3600.0 { slope } else { slope - within };
+        if sure > SLOPE {
+            return Err(format!("memory grows by {slope:.2} ± {within:.2} MB an hour"));
+        }
+        for (name, of) in COUNTS {
+            let (early, late) = early_and_late(warm, of);
+            if late > early + MORE {
+                return Err(format!("{name} grow from {early} to {late}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+type Count = (&'static str, fn(&Vitals) -> f64);
+const COUNTS: [Count; 2] = [("descriptors", |v| v.descriptors), ("threads", |v| v.threads)];
