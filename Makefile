@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel test-memory test-sanitizer kernel test-engines proof test-deb test-vm fuzz setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory test-sanitizer kernel test-engines proof test-deb test-vm soak fuzz setup setup-test build deb lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -10,6 +10,7 @@ help:
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
 	@echo "make test-vm  the package in a virtual machine with systemd, camera, sound card and broker, each broken in turn (needs root)"
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each: at random, then guided by coverage (cargo fuzz)"
+	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, then make fuzz for ten minutes each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
 	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
@@ -97,6 +98,14 @@ fuzz: setup-test
 	@setup/packages.sh fuzz
 	TVSL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
 	CARGO="$(CARGO)" fuzz/run.sh $(FUZZ_SECONDS)
+
+# What is given as SOAK_SEED happens again in the same order. docs/reliability.md holds what it printed.
+SOAK_SECONDS ?= 7200
+SOAK_SEED ?=
+soak: setup-test
+	TVSL_SOAK_SECONDS=$(SOAK_SECONDS) TVSL_SOAK_SEED=$(SOAK_SEED) \
+		$(CARGO) test --release --locked --test soak -- --ignored --nocapture
+	$(MAKE) fuzz FUZZ_SECONDS=600
 
 MODEL_PYTHON := .cache/model-venv/bin/python
 

@@ -10,6 +10,8 @@ pub struct Fault {
     pub name: &'static str,
     /// Who has to tell something new after it.
     pub concerns: &'static [&'static str],
+    /// A topic that tells of it, so that it certainly happened; empty: `strike` has made certain.
+    pub told_on: &'static str,
     /// How often it comes in a round of all.
     pub weight: u32,
     pub strike: fn(&mut Stage, &mut Rng) -> Result<(), String>,
@@ -18,26 +20,29 @@ pub struct Fault {
 const STEADY: &[&str] = &["steady"];
 const MORTAL: &[&str] = &["mortal"];
 const BOTH: &[&str] = &["steady", "mortal"];
+const CAMERA: &str = "tvsl/steady/health/camera";
+const CONNECTION: &str = "tvsl/steady/status";
+const NOTHING: &str = "";
 
 #[rustfmt::skip]
 pub const FAULTS: &[Fault] = &[
-    Fault { name: "camera hangs up", concerns: STEADY, weight: 3, strike: camera_hangs_up },
-    Fault { name: "camera gone 1-15 s", concerns: STEADY, weight: 3, strike: camera_gone },
-    Fault { name: "camera silent, connection open", concerns: STEADY, weight: 2, strike: camera_silent },
-    Fault { name: "connection to the broker cut", concerns: STEADY, weight: 3, strike: wire_cut },
-    Fault { name: "connection to the broker half-open", concerns: STEADY, weight: 2, strike: wire_half_open },
-    Fault { name: "broker's answers lost 1-10 s", concerns: STEADY, weight: 2, strike: answers_lost },
-    Fault { name: "broker paused 1-120 s", concerns: BOTH, weight: 2, strike: broker_paused },
-    Fault { name: "broker stopped 1-20 s", concerns: BOTH, weight: 2, strike: broker_stopped },
-    Fault { name: "broker killed, its state deleted", concerns: BOTH, weight: 1, strike: broker_wiped },
-    Fault { name: "settings reloaded", concerns: STEADY, weight: 1, strike: reloaded },
-    Fault { name: "camera's settings reloaded", concerns: STEADY, weight: 1, strike: camera_reloaded },
-    Fault { name: "wrong file refused", concerns: STEADY, weight: 1, strike: wrong_file },
-    Fault { name: "switched off and on over MQTT", concerns: STEADY, weight: 1, strike: switched },
-    Fault { name: "threshold changed over MQTT", concerns: STEADY, weight: 1, strike: threshold },
-    Fault { name: "device paused 1-5 s", concerns: STEADY, weight: 2, strike: device_paused },
-    Fault { name: "device killed", concerns: MORTAL, weight: 4, strike: device_killed },
-    Fault { name: "device killed while the broker is paused", concerns: BOTH, weight: 2, strike: device_killed_unheard },
+    Fault { name: "camera hangs up", concerns: STEADY, told_on: CAMERA, weight: 3, strike: camera_hangs_up },
+    Fault { name: "camera gone 1-15 s", concerns: STEADY, told_on: CAMERA, weight: 3, strike: camera_gone },
+    Fault { name: "camera silent, connection open", concerns: STEADY, told_on: CAMERA, weight: 2, strike: camera_silent },
+    Fault { name: "connection to the broker cut", concerns: STEADY, told_on: CONNECTION, weight: 3, strike: wire_cut },
+    Fault { name: "connection to the broker half-open", concerns: STEADY, told_on: CONNECTION, weight: 2, strike: wire_half_open },
+    Fault { name: "broker's answers lost 1-10 s", concerns: STEADY, told_on: CONNECTION, weight: 2, strike: answers_lost },
+    Fault { name: "broker paused 1-120 s", concerns: BOTH, told_on: NOTHING, weight: 2, strike: broker_paused },
+    Fault { name: "broker stopped 1-20 s", concerns: BOTH, told_on: CONNECTION, weight: 2, strike: broker_stopped },
+    Fault { name: "broker killed, its state deleted", concerns: BOTH, told_on: CONNECTION, weight: 1, strike: broker_wiped },
+    Fault { name: "settings reloaded", concerns: STEADY, told_on: NOTHING, weight: 1, strike: reloaded },
+    Fault { name: "camera's settings reloaded", concerns: STEADY, told_on: NOTHING, weight: 1, strike: camera_reloaded },
+    Fault { name: "wrong file refused", concerns: STEADY, told_on: NOTHING, weight: 1, strike: wrong_file },
+    Fault { name: "switched off and on over MQTT", concerns: STEADY, told_on: NOTHING, weight: 1, strike: switched },
+    Fault { name: "threshold changed over MQTT", concerns: STEADY, told_on: NOTHING, weight: 1, strike: threshold },
+    Fault { name: "device paused 1-5 s", concerns: STEADY, told_on: NOTHING, weight: 2, strike: device_paused },
+    Fault { name: "device killed", concerns: MORTAL, told_on: NOTHING, weight: 4, strike: device_killed },
+    Fault { name: "device killed while the broker is paused", concerns: BOTH, told_on: NOTHING, weight: 2, strike: device_killed_unheard },
 ];
 
 /// Every fault as often as its weight says, in random order.

@@ -24,6 +24,8 @@ pub struct Told {
     pub detections: Numbers,
     /// When the pictures of its detections were captured, Unix seconds, as they came.
     pub captured: Vec<f64>,
+    /// What each event said, by run and number.
+    said: HashMap<(String, u64), String>,
     lives: HashMap<String, Life>,
     /// The broker lost what was told before then, Unix seconds: those sources may lack a start or an end.
     excused: f64,
@@ -102,34 +104,40 @@ impl Ledger {
 
 impl Told {
     fn event(&mut self, event: &Value) -> Result<(), String> {
-        let jumps = self.events.jumps;
         if event["missed"] != 0 {
             return Err("an event was dropped".into());
         }
+        let (jumps, number) = (self.events.jumps, event["sequence"].as_u64().unwrap_or_default());
+        let key = (text(&event["run"]).to_owned(), number);
+        let says = format!("{} {}", event["event"], event["source"]["id"]);
         if !self.events.take(event)? {
-            return Ok(());
+            let same = self.said.get(&key).is_some_and(|said| *said == says);
+            return same.then_some(()).ok_or("another event than before under its number".into());
         }
+        self.said.insert(key, says);
         if self.events.jumps > jumps {
             self.excused = event["published"].as_f64().unwrap_or_default();
         }
-        let (id, started) = (text(&event["source"]["id"]), event["source"]["started"].as_f64());
-        let started = started.ok_or("no time of start")?;
-        let known = self.lives.contains_key(id);
-        if (event["event"] == "start") == known {
-            let excused = !known && started < self.excused;
-            if !excused {
-                return Err(if known { "started twice" } else { "never started" }.into());
-            }
+        self.live(event)
+    }
+
+    /// The life of the event's source: one start, and one end after it.
+    fn live(&mut self, event: &Value) -> Result<(), String> {
+        let id = text(&event["source"]["id"]);
+        let started = event["source"]["started"].as_f64().ok_or("no time of start")?;
+        match (event["event"] == "start", self.lives.contains_key(id)) {
+            (true, true) => return Err("started twice".into()),
+            (false, false) if started >= self.excused => return Err("never started".into()),
+            _ => {}
         }
         let life = self.lives.entry(id.into()).or_insert(Life { started, ends: 0 });
-        if event["event"] == "end" {
-            life.ends += 1;
-            // Its own end may have fallen into the last interval before a crash; then both tell.
-            return (life.ends == 1 || life.ends == 2 && event["interrupted"] == true)
-                .then_some(())
-                .ok_or("ended twice".into());
+        // Its own end may have fallen into the last interval before a crash; then the next run tells another.
+        let again = event["event"] == "end" && event["interrupted"] == true && life.ends == 1;
+        if life.ends > 0 && !again {
+            return Err("goes on after its end".into());
         }
-        (life.ends == 0).then_some(()).ok_or("goes on after its end".into())
+        life.ends += u32::from(event["event"] == "end");
+        Ok(())
     }
 
     fn detection(&mut self, message: &Value) -> Result<(), String> {

@@ -69,10 +69,16 @@ fn run(
         }
         let fault = round.pop().expect("a round holds some");
         let struck = Instant::now();
+        let (before, _) = stage.ledger.latest(fault.told_on);
         let within = |why| format!("{}: {why}", fault.name);
         (fault.strike)(stage, random).map_err(within)?;
         let lasted = struck.elapsed().as_secs_f64();
         let recovered = recover(stage, fault.concerns, now()).map_err(within)?;
+        if !fault.told_on.is_empty() {
+            stage
+                .until("it is told", |stage| stage.ledger.latest(fault.told_on).0 > before)
+                .map_err(within)?;
+        }
         let at = began.elapsed().as_secs_f64();
         println!("{at:8.1} s  {:<42} lasted {lasted:5.1} s, recovered in {recovered:4.1} s", fault.name);
         report.recovered(fault.name, recovered);

@@ -211,9 +211,9 @@ fn start_broker(place: &Place, port: u16) -> Broker {
 
 fn steady(place: &Place, camera: u16, broker: u16, lines: &str) -> String {
     format!(
-        "{lines}\n[device]\nname = \"steady\"\n[camera]\nsource = \"rtsp\"\nstall = {STALL:.1}\n\
-         rtsp.url = \"rtsp://127.0.0.1:{camera}/camera\"\n[microphone]\nsource = \"media\"\n\
-         [mqtt]\nport = {broker}\nkeep_alive = 5\nsettings_file = \"{}\"\n",
+        "{lines}\ndevice.name = \"steady\"\ncamera.source = \"rtsp\"\ncamera.stall = {STALL:.1}\n\
+         camera.rtsp.url = \"rtsp://127.0.0.1:{camera}/camera\"\nmicrophone.source = \"media\"\n\
+         mqtt.port = {broker}\nmqtt.keep_alive = 5\nmqtt.settings_file = \"{}\"\n",
         place.path("steady/settings.json").display()
     )
 }
