@@ -86,7 +86,7 @@ def main(port, folder, topics="tvsl/test/#", session=""):
     client.on_connect = connected
     client.on_subscribe = lambda *_: print("ready", flush=True)
     client.reconnect_delay_set(1, 2)
-    client.connect("127.0.0.1", int(port), keepalive=10)
+    client.connect("127.0.0.1", int(port), keepalive=10 if session else 60)
     client.loop_forever()
 
 
