@@ -133,6 +133,8 @@ pub(super) fn picture(
     stages.push(sink.upcast());
     chain(bin, &stages)?;
     if let Some(entrance) = sized.first().and_then(|(element, _)| element.static_pad("sink")) {
+        // The probe belongs to the scaler: were it to hold elements, they would keep each other for ever.
+        let filters: Vec<_> = sized.iter().map(|(_, filter)| filter.downgrade()).collect();
         entrance.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(gst::PadProbeData::Event(event)) = &info.data
                 && let gst::EventView::Caps(caps) = event.view()
@@ -140,7 +142,10 @@ pub(super) fn picture(
             {
                 *source.lock().unwrap_or_else(PoisonError::into_inner) = size;
                 let target = scale(size);
-                sized.iter().for_each(|(_, filter)| resize(filter, target));
+                filters
+                    .iter()
+                    .filter_map(|filter| filter.upgrade())
+                    .for_each(|filter| resize(&filter, target));
             }
             gst::PadProbeReturn::Ok
         });
@@ -271,4 +276,34 @@ fn join(pad: &gst::Pad, stages: &[gst::Element]) -> Result<(), CaptureError> {
     let entrance = stages.first().and_then(|first| first.static_pad("sink"));
     let entrance = entrance.ok_or_else(|| failed(&"a branch without an entrance"))?;
     pad.link(&entrance).map(|_| ()).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{self, Limits, Policy};
+
+    #[test]
+    fn a_branch_goes_with_its_pipeline() {
+        gst::init().expect("GStreamer");
+        let (pipeline, source) = (gst::Pipeline::new(), make("videotestsrc").expect("an element"));
+        pipeline.add(&source).expect("room for an element");
+        let (out, _receiver) = queue::bounded(Limits::default(), Policy::Wait);
+        let delivery = Arc::new(Delivery {
+            out,
+            in_time: false,
+            live: false,
+            media_time: true,
+            last: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
+            over: Mutex::default(),
+        });
+        let pad = source.static_pad("src").expect("a pad");
+        picture(pipeline.upcast_ref(), &pad, Arc::new(|size| size), 10.0, &delivery).expect("a branch");
+        let elements = pipeline.iterate_elements().into_iter().flatten();
+        let elements: Vec<_> = elements.map(|element| (element.name(), element.downgrade())).collect();
+        drop((pad, source, pipeline));
+        let kept: Vec<_> = elements.iter().filter(|(_, element)| element.upgrade().is_some()).collect();
+        assert!(elements.len() > 5 && kept.is_empty(), "{kept:?}");
+    }
 }
