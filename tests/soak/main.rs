@@ -1,7 +1,8 @@
 //! Hours at the real rate with a fault every few seconds, and a verdict: nothing that was promised is broken, everything
 //! works again within a minute, and the device needs no more memory, descriptors or threads at the end than at the start.
 //!
-//! `make soak` runs it. What happened to it depends on `TVSL_SOAK_SEED`, how long on `TVSL_SOAK_SECONDS`.
+//! `make soak` runs it. What is done and in which order follows from `TVSL_SOAK_SEED`, how long from
+//! `TVSL_SOAK_SECONDS`.
 
 #[path = "../broker/mod.rs"]
 mod broker;
@@ -63,7 +64,8 @@ fn run(
     while began.elapsed().as_secs_f64() < seconds {
         stage.listen(2.0 + 6.0 * random.f64())?;
         stage.judge_times()?;
-        report.vitals.push(Vitals::of(stage.steady.daemon.process.id(), began.elapsed()));
+        let vitals = Vitals::of(stage.steady.daemon.process.id(), began.elapsed());
+        report.vitals.push(vitals);
         if round.is_empty() {
             round = faults::shuffled(random);
         }
@@ -80,7 +82,10 @@ fn run(
                 .map_err(within)?;
         }
         let at = began.elapsed().as_secs_f64();
-        println!("{at:8.1} s  {:<42} lasted {lasted:5.1} s, recovered in {recovered:4.1} s", fault.name);
+        println!(
+            "{at:8.1} s  {:<42} lasted {lasted:5.1} s, recovered in {recovered:4.1} s; {:.1} MB before",
+            fault.name, vitals.resident
+        );
         report.recovered(fault.name, recovered);
     }
     stop(stage)
