@@ -10,6 +10,9 @@ use crate::daemon::Daemon;
 /// Lines of the log that are kept for whoever looks into a failure.
 const KEPT: usize = 60;
 
+/// What systemd/tvsl.service sets.
+const ENVIRONMENT: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2")];
+
 pub struct Device {
     pub name: &'static str,
     config: PathBuf,
@@ -26,7 +29,7 @@ impl Device {
         std::fs::create_dir_all(&folder).expect("room for a folder");
         let config = folder.join("tvsl.toml");
         std::fs::write(&config, text).expect("room for a file");
-        let daemon = Daemon::start(&config);
+        let daemon = Daemon::start_with(&config, ENVIRONMENT);
         Self { name, config, daemon, log: VecDeque::new(), read_again: 0, started: HashMap::new() }
     }
 
@@ -44,7 +47,7 @@ impl Device {
     }
 
     pub fn start_again(&mut self) {
-        self.daemon = Daemon::start(&self.config);
+        self.daemon = Daemon::start_with(&self.config, ENVIRONMENT);
     }
 
     /// Reads what it printed.
