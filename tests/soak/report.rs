@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::stage::Stage;
-use crate::vitals::{Vitals, early_and_late, slope};
+use crate::vitals::{Vitals, early_and_late, median, slope};
 
 /// Most MB an hour by which resident memory may grow.
 const SLOPE: f64 = 1.0;
@@ -36,9 +36,7 @@ impl Report {
     pub fn print(&self, stage: &Stage) {
         println!("\n| fault | times | recovered in, median | at worst |\n|---|---|---|---|");
         for (name, times) in &self.recoveries {
-            let mut times = times.clone();
-            times.sort_by(f64::total_cmp);
-            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+            let (median, worst) = (median(times.clone()), times.iter().copied().fold(0.0, f64::max));
             println!("| {name} | {} | {median:.1} s | {worst:.1} s |", times.len());
         }
         let messages = stage.ledger.messages;

@@ -49,10 +49,13 @@ pub fn slope(vitals: &[Vitals]) -> (f64, f64) {
 /// Medians of the first and of the last third.
 pub fn early_and_late(vitals: &[Vitals], of: fn(&Vitals) -> f64) -> (f64, f64) {
     let third = vitals.len().div_ceil(3);
-    let median = |part: &[Vitals]| {
-        let mut values: Vec<f64> = part.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    (median(&vitals[..third]), median(&vitals[vitals.len() - third..]))
+    let median_of = |part: &[Vitals]| median(part.iter().map(of).collect());
+    (median_of(&vitals[..third]), median_of(&vitals[vitals.len() - third..]))
+}
+
+/// The median of at least one value.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 { values[half] } else { 0.5 * (values[half - 1] + values[half]) }
 }
