@@ -71,6 +71,8 @@ began=$(uptime_ms)
 echo vivid.0 >/sys/bus/platform/drivers/vivid/bind
 show_red
 recovers "camera plugged in again: detection" "$began" 30
+kept=$(readlink /proc/"$(systemctl show tvsl --property=MainPID --value)"/fd/* | grep '^/dev/video.*deleted')
+[ -z "$kept" ] || fail "it keeps of the camera that was pulled out: $kept"
 
 systemctl stop hum
 began=$(uptime_ms)

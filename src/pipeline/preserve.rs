@@ -1,6 +1,7 @@
 //! Events that the broker has not taken outlast the daemon: written to disk every few seconds, on a
 //! thread of their own, and told again by the next start.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -64,7 +65,10 @@ impl<'a> Preserver<'a> {
         // A clock that was never set knows no age.
         let oldest = oldest.filter(|_| self.clock.synced() != Some(false));
         let written = self.ledger.flush(self.teller.outbox(), oldest);
-        self.say(written.err().map_or_else(String::new, |error| error.to_string()));
+        self.say(written.err().map_or_else(String::new, |error| match error.kind() {
+            ErrorKind::ResourceBusy => error.to_string(),
+            _ => format!("{error}; free some space, or see to the disk"),
+        }));
     }
 
     /// Tells how it went, if that changed.
@@ -75,7 +79,7 @@ impl<'a> Preserver<'a> {
         let state = if why.is_empty() { HealthState::Ok } else { HealthState::Degraded };
         let mut reason = String::new();
         if !why.is_empty() {
-            reason = format!("events are kept in memory only: {why}; free some space, or see to the disk");
+            reason = format!("events are kept in memory only: {why}");
             warn!("the store on disk: {reason}");
         } else if self.said.is_some() {
             info!("the store on disk: events are kept there again");
