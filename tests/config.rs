@@ -366,7 +366,11 @@ fn passwords_stay_out_of_what_is_shown() {
         camera.url = url.into();
         camera.public_url()
     };
-    assert_eq!(shown("rtsp://admin:p@ss@10.0.0.9/1?a=@"), "rtsp://***@10.0.0.9/1?a=@");
+    assert_eq!(shown("rtsp://admin:p@ss@10.0.0.9/1?a=@"), "rtsp://***@10.0.0.9/1?a=***");
+    assert_eq!(
+        shown("rtsp://a:p?s@10.0.0.9/1?channel=2&pwd=x&y"),
+        "rtsp://***@10.0.0.9/1?channel=***&pwd=***&***"
+    );
     assert_eq!(shown("rtsp://10.0.0.9/1"), "rtsp://10.0.0.9/1");
     let told = complaint("[mqtt]\npassword = \"geheim\"\n");
     assert!(told.contains("unknown key `password`") && told.contains("2 | password = ***"), "{told}");

@@ -104,3 +104,39 @@ fn no_picture_is_dropped_while_settings_change() {
         }
     }
 }
+
+/// A retained message, as anybody may leave it who may write there.
+fn leave(port: u16, topic: &str, payload: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("payload");
+    std::fs::write(&file, payload).expect("room for a file");
+    let mut command = std::process::Command::new("mosquitto_pub");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-r", "-t", topic, "-f"]).arg(&file);
+    assert!(command.status().expect("clients are installed: `make setup-test`").success());
+}
+
+#[test]
+fn no_message_of_another_silences_the_device() {
+    let port = free_port();
+    let (_place, config, _broker) = stage(port, "");
+    // States that are none of its own: what they say would be no topic.
+    let state = |class: &str| {
+        let text = r#"{"schema":1,"device":"test","run":"dead","class":"","label":"z","state":"ON","sources":[],"published":0}"#;
+        text.replace(r#""class":"""#, &format!(r#""class":"{class}""#))
+    };
+    leave(port, "tvsl/test/state/nothing", &state("a\\u0000b"));
+    leave(port, "tvsl/test/state/long", &state(&"k".repeat(65_520)));
+    let daemon = Daemon::start(&config);
+    let subscriber = Subscriber::start(port);
+    subscriber.event("update");
+    publish(port, &format!("set/{}", "k".repeat(60_000)), "1", &[]);
+    daemon.log.find(|line| line.contains("longer than 64 bytes"));
+    accepted(&wish(&subscriber, port, "sensitivity", "0.5"));
+    // Larger than any message of its own, and there again with each subscription.
+    leave(port, "tvsl/test/set/enable", &"x".repeat(300_000));
+    daemon.log.find(|line| line.contains("larger than") && line.contains("--null-message"));
+    daemon.log.find(|line| line.contains("connected to the broker"));
+    let late = subscriber.next("health/broker", |health| health["state"] == "degraded");
+    assert!(late["reason"].as_str().is_some_and(|reason| reason.contains("too large")), "{late}");
+    subscriber.event("update");
+}

@@ -134,15 +134,26 @@ pub struct Rtsp {
 }
 
 impl Rtsp {
-    /// The address without the user name and password it may hold.
+    /// The address without the user name and password it may hold, and without the values of its query, where many
+    /// cameras want them.
     pub fn public_url(&self) -> String {
-        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
         let authority = rest.find('/').unwrap_or(rest.len());
-        match rest[..authority].rfind('@') {
-            Some(at) => format!("{scheme}://***{}", &rest[at..]),
-            None => self.url.clone(),
-        }
+        let shown =
+            rest[..authority].rfind('@').map_or_else(|| rest.to_owned(), |at| format!("***{}", &rest[at..]));
+        let shown = match shown.split_once('?') {
+            Some((place, query)) => {
+                format!("{place}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
+            }
+            None => shown,
+        };
+        if scheme.is_empty() { shown } else { format!("{scheme}://{shown}") }
     }
+}
+
+/// `key=value` with its value covered.
+fn hidden(pair: &str) -> String {
+    pair.split_once('=').map_or_else(|| "***".into(), |(key, _)| format!("{key}=***"))
 }
 
 /// How the packets of an RTSP stream travel.

@@ -68,6 +68,9 @@ impl Overrides {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(file: &Path) -> io::Result<Self> {
+        if fs::metadata(file).is_ok_and(|about| !about.is_file()) {
+            return Err(io::Error::other("it is no file"));
+        }
         match fs::read(file) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),

@@ -3,6 +3,7 @@
 use super::{Config, ConfigError};
 use std::fmt;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// No configuration is nearly this large.
@@ -76,9 +77,14 @@ impl Config {
 /// The text of `file`, if it can be a configuration at all.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     let mut bytes = Vec::new();
+    let unreadable = |source| ConfigError::Unreadable { file: file.into(), source };
+    // Opening a pipe waits for its writer, who may never come.
+    if std::fs::metadata(file).is_ok_and(|about| about.file_type().is_fifo()) {
+        return Err(unreadable(std::io::Error::other("it is a pipe, expected a file")));
+    }
     std::fs::File::open(file)
         .and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
+        .map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST {
         return Err(ConfigError::TooLarge { file: file.into(), limit: LARGEST });
     }

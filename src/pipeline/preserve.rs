@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::{Health, HealthState, Part};
+use crate::monitor::Monitor;
 use crate::publish::{Disk, Found, Ledger, Teller};
 
 /// The store on disk, and what was said of it.
 pub(super) struct Preserver<'a> {
     ledger: Ledger<Disk>,
     teller: &'a Teller<'a>,
+    monitor: Option<Arc<Monitor>>,
     clock: &'a dyn Clock,
     every: Duration,
     age: Duration,
@@ -27,7 +30,12 @@ pub(super) struct Preserver<'a> {
 impl<'a> Preserver<'a> {
     /// Opens the configured file; what an earlier run left there waits in `teller` again, and what it left open
     /// is ended. `None` if nothing is to be kept, or nobody says where.
-    pub fn open(config: &Config, teller: &'a Teller<'a>, clock: &'a dyn Clock) -> Option<Self> {
+    pub fn open(
+        config: &Config,
+        teller: &'a Teller<'a>,
+        monitor: Option<Arc<Monitor>>,
+        clock: &'a dyn Clock,
+    ) -> Option<Self> {
         let Some(path) = config.store_file() else {
             if config.mqtt.store.enabled {
                 warn!("no event outlasts a crash: no file for it is known, set mqtt.store.file");
@@ -38,7 +46,8 @@ impl<'a> Preserver<'a> {
         let (ledger, found) = Ledger::open(Disk::new(path.clone()), store);
         tell(&path, &found);
         teller.resume(found.events);
-        let mut preserver = Self { ledger, teller, clock, every: store.every, age: store.age, said: None };
+        let mut preserver =
+            Self { ledger, teller, monitor, clock, every: store.every, age: store.age, said: None };
         // The ends are written down before they can be told: a crash from now on tells the same ones again.
         preserver.flush();
         Some(preserver)
@@ -84,12 +93,12 @@ impl<'a> Preserver<'a> {
         } else if self.said.is_some() {
             info!("the store on disk: events are kept there again");
         }
-        self.teller.health(Health {
-            part: Part::Store,
-            state,
-            reason,
-            since: self.clock.wall().as_secs_f64(),
-        });
+        let since = self.clock.wall().as_secs_f64();
+        let health = Health { part: Part::Store, state, reason, since };
+        if let Some(monitor) = &self.monitor {
+            monitor.note(|figures, _| figures.health(health.clone()));
+        }
+        self.teller.health(health);
         self.said = Some(why);
     }
 }

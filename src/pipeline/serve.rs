@@ -76,7 +76,7 @@ pub fn serve(
     let monitor = listens.map(|_| Arc::new(Monitor::new(about.0.clone())));
     let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
     let (teller, settings_file) = (teller.as_ref(), config.settings_file());
-    let preserver = teller.and_then(|teller| Preserver::open(config, teller, clock));
+    let preserver = teller.and_then(|teller| Preserver::open(config, teller, monitor.clone(), clock));
     let (outcomes, judged) = channel();
     let (going, over) = channel();
     let (photographer, shots) = teller.and_then(|_| Photographer::new(&config.mqtt)).unzip();

@@ -151,6 +151,13 @@ impl Subscriber {
         again
     }
 
+    /// Tells it to end, and gives what it had been told until then.
+    pub fn stop(self) -> Vec<String> {
+        let kill = Command::new("kill").arg(self.process.id().to_string()).status();
+        assert!(kill.expect("kill is there").success());
+        self.lines.rest()
+    }
+
     pub fn event(&self, name: &str) -> Value {
         self.next("events", |event| event["event"] == name)
     }

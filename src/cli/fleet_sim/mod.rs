@@ -68,7 +68,10 @@ struct Report {
 const SOON: f64 = 1.0;
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
-    let (config, _) = common.find()?;
+    let (mut config, _) = common.find()?;
+    // Every message counts and is read as JSON; nothing of a device that is none is told to Home Assistant.
+    (config.mqtt.format, config.mqtt.detections_rate) = (config::Format::Json, 0.0);
+    (config.mqtt.home_assistant.enabled, config.mqtt.commands) = (false, false);
     common.log_errors_only()?; // each device has as much to say as a real one
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let (script, info) = script(config.clone(), arguments.recording.as_deref())?;
@@ -160,6 +163,9 @@ fn read(file: &Path) -> Result<Script, Failure> {
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
         return Err(failed("is empty".into()));
     };
+    if !messages.is_sorted_by(|a, b| a.frame.captured <= b.frame.captured) {
+        return Err(failed("its pictures are not in the order of their time".into()));
+    }
     let seconds = last.frame.captured - first.frame.captured + 1.0;
     Ok(Script::new(messages, seconds))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::Medium;
+use super::{Medium, record};
 
 /// A file that only its owner can read, and that only one program at a time keeps its events in.
 #[derive(Debug)]
@@ -15,14 +15,14 @@ pub struct Disk {
     path: PathBuf,
     /// Locked for as long as it is held.
     file: Option<File>,
-    /// Another program held it: what it keeps there is not to be written over, not even later.
-    foreign: bool,
+    /// Why it is not this program's: what it holds is not to be written over, not even later.
+    foreign: Option<String>,
 }
 
 impl Disk {
     /// The file at `path`, which is made with its folder when it is first used.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, foreign: false }
+        Self { path, file: None, foreign: None }
     }
 
     /// Why nothing can be kept there, as far as can be told without writing.
@@ -70,8 +70,7 @@ impl Disk {
             self.judge()?;
             let file = match self.create(&self.path, false) {
                 Err(error) if error.kind() == ErrorKind::ResourceBusy => {
-                    self.foreign = true;
-                    return Err(self.busy());
+                    return Err(self.refuse("the events of another tvsl that runs"));
                 }
                 opened => opened?,
             };
@@ -80,6 +79,19 @@ impl Disk {
                 return Ok(file);
             }
         }
+    }
+
+    /// Leaves the file alone from now on, for what it holds.
+    fn refuse(&mut self, holds: &str) -> io::Error {
+        self.file = None;
+        let file = self.path.display();
+        self.foreign =
+            Some(format!("{file} holds {holds}; name a file of its own in [mqtt.store], and start again"));
+        self.refused()
+    }
+
+    fn refused(&self) -> io::Error {
+        io::Error::new(ErrorKind::ResourceBusy, self.foreign.clone().unwrap_or_default())
     }
 
     /// A device or a pipe is not to be read to its end, nor to be replaced.
@@ -92,18 +104,11 @@ impl Disk {
         }
     }
 
-    fn busy(&self) -> io::Error {
-        let (file, cure) = (self.path.display(), "give each of them a [mqtt.store] file of its own");
-        let reason =
-            format!("{file} holds the events of another tvsl that runs; {cure}, and start this one again");
-        io::Error::new(ErrorKind::ResourceBusy, reason)
-    }
-
     /// The file that is held; claimed if it is not yet.
     fn held(&mut self) -> io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
-            None if self.foreign => return Err(self.busy()),
+            None if self.foreign.is_some() => return Err(self.refused()),
             None => self.claim()?,
         };
         Ok(self.file.insert(file))
@@ -124,20 +129,24 @@ impl Medium for Disk {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         self.judge()?;
         let mut bytes = Vec::new();
-        match self.held() {
-            Ok(file) => file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map(|_| bytes),
+        let read = self.held().and_then(|file| file.rewind().and_then(|()| file.read_to_end(&mut bytes)));
+        match read {
+            Ok(_) if record::may_be(&bytes) => Ok(bytes),
+            Ok(_) => Err(self.refuse("something else than events")),
             Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(error),
             // A disk that can only be read still has what was written.
-            Err(_) => match fs::read(&self.path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-                read => read,
-            },
+            Err(error) => fs::read(&self.path).map_err(|_| error),
         }
     }
 
     fn append(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let about = self.held()?.metadata()?;
+        if about.nlink() == 0 {
+            self.file = None;
+            return Err(ErrorKind::NotFound.into()); // somebody deleted it
+        }
         let file = self.held()?;
-        if file.metadata()?.len() != at {
+        if about.len() != at {
             file.set_len(at)?;
         }
         file.write_all_at(bytes, at)
@@ -167,12 +176,12 @@ mod tests {
         let path = folder.path().join("deeper/events.log");
         let mut disk = Disk::new(path.clone());
         assert_eq!(disk.read().expect("no file yet"), b"");
-        disk.append(0, b"one two").and_then(|()| disk.sync()).expect("room");
+        disk.append(0, b"TVE1two").and_then(|()| disk.sync()).expect("room");
         disk.append(4, b"3").expect("room");
-        assert_eq!(fs::read(&path).expect("a file"), b"one 3", "the rest is cut off");
-        disk.replace(b"new").and_then(|()| disk.append(3, b"er")).expect("room");
+        assert_eq!(fs::read(&path).expect("a file"), b"TVE13", "the rest is cut off");
+        disk.replace(b"TVE1new").and_then(|()| disk.append(7, b"er")).expect("room");
         drop(disk);
-        assert_eq!(Disk::new(path.clone()).read().expect("a file"), b"newer");
+        assert_eq!(Disk::new(path.clone()).read().expect("a file"), b"TVE1newer");
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
         let names = fs::read_dir(path.parent().expect("a folder")).expect("a folder").count();
         assert_eq!(names, 1, "no part is left");
@@ -190,12 +199,36 @@ mod tests {
             assert!(second.append(0, b"yours").is_err() && second.replace(b"yours").is_err());
         };
         refused();
-        first.replace(b"still mine").expect("room");
+        first.replace(b"TVE1 mine").expect("room");
         refused();
-        assert_eq!(fs::read(&path).expect("a file"), b"still mine");
+        assert_eq!(fs::read(&path).expect("a file"), b"TVE1 mine");
         drop(first);
         refused();
-        assert_eq!(Disk::new(path).read().expect("it is free"), b"still mine");
+        assert_eq!(Disk::new(path).read().expect("it is free"), b"TVE1 mine");
+    }
+
+    #[test]
+    fn what_is_no_log_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("precious.txt");
+        fs::write(&path, "the only copy of something").expect("room");
+        let mut disk = Disk::new(path.clone());
+        let error = disk.read().expect_err("no log").to_string();
+        assert!(error.contains("something else than events"), "{error}");
+        assert!(disk.append(0, b"x").is_err() && disk.replace(b"x").is_err());
+        assert_eq!(fs::read(&path).expect("a file"), b"the only copy of something");
+    }
+
+    #[test]
+    fn a_log_that_was_deleted_is_told_and_made_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("events.log");
+        let mut disk = Disk::new(path.clone());
+        disk.append(0, b"one").expect("room");
+        fs::remove_file(&path).expect("a file");
+        assert_eq!(disk.append(3, b"two").expect_err("it is gone").kind(), ErrorKind::NotFound);
+        disk.replace(b"onetwo").expect("room");
+        assert_eq!(fs::read(&path).expect("a file"), b"onetwo");
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl<M: Medium> Ledger<M> {
     /// The medium refuses it. The events stay where they are, and the next flush tries all of it again.
     pub fn flush(&mut self, outbox: &Outbox, oldest: Option<f64>) -> io::Result<()> {
         if let Some(oldest) = oldest {
-            outbox.store().give_way(|_, event| event.published < oldest);
+            // Stamps of a clock that was not set yet say nothing of an event's age.
+            outbox.store().give_way(|_, event| event.clock_synced != Some(false) && event.published < oldest);
         }
         let mut batch = self.batch(outbox)?;
         if let Some(last) = self.surplus(&batch) {
@@ -136,6 +137,9 @@ impl<M: Medium> Ledger<M> {
             return Ok(());
         }
         if let Err(error) = self.medium.append(self.end, &batch.bytes) {
+            if error.kind() == io::ErrorKind::NotFound {
+                return self.renew(outbox); // the medium was emptied by somebody
+            }
             // What was written of it is no line to rely on. (If it cannot be cut off now, the next append does.)
             self.medium.append(self.end, &[]).ok();
             return Err(error);

@@ -9,6 +9,11 @@ use crate::message::EventMessage;
 
 /// Starts every line; its last letter is the version of what follows.
 const MARK: [u8; 4] = *b"TVE1";
+
+/// Whether these bytes may be a log, whole or damaged: there is a mark, or as much of one as fits.
+pub(super) fn may_be(bytes: &[u8]) -> bool {
+    MARK.starts_with(bytes) || bytes.windows(MARK.len()).any(|window| window == MARK)
+}
 /// Mark, length and checksum.
 const HEAD: usize = 12;
 /// No line is nearly this long.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rumqttc::tokio_rustls::rustls::{self, CertificateError};
 use rumqttc::{
-    ConnectionError, LastWill, MqttOptions, QoS, StateError, TlsConfiguration, TlsError, Transport,
+    ConnectionError, Error, LastWill, MqttOptions, QoS, StateError, TlsConfiguration, TlsError, Transport,
 };
 
 use super::secret::{self, SecretError};
@@ -14,7 +14,7 @@ use crate::message::Presence;
 use crate::publish::store::WINDOW;
 
 /// A message larger than this is no message of ours.
-const LARGEST_PACKET: usize = 256 * 1024;
+pub(super) const LARGEST_PACKET: usize = 256 * 1024;
 /// Where systems keep the certificates of the authorities that they trust.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
@@ -112,8 +112,20 @@ pub fn reason(error: &ConnectionError) -> String {
             mistrust(error)
         }
         ConnectionError::Io(error) => format!("{error}; check [mqtt] host and port, and that the broker runs"),
+        large if too_large(large) => format!(
+            "somebody's message on set/, state/ or Home Assistant's topics is larger than {LARGEST_PACKET} bytes; none of \
+             them is read for some minutes. If it is retained, take it back: mosquitto_pub --retain --null-message --topic ..."
+        ),
         other => other.to_string(),
     }
+}
+
+/// Whether a message came that is larger than any of ours.
+pub(super) fn too_large(error: &ConnectionError) -> bool {
+    matches!(
+        error,
+        ConnectionError::MqttState(StateError::Deserialization(Error::PayloadSizeLimitExceeded(_)))
+    )
 }
 
 /// Whether the other end closed the connection.

@@ -17,7 +17,7 @@ use rumqttc::{
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use access::{AccessError, access, reason};
 pub use secret::SecretError;
@@ -33,6 +33,12 @@ const CONNECT_SECONDS: u64 = 5;
 /// A connection that lasted this long was a good one: the next try comes soon. (Two devices with one
 /// client id throw each other out at once, again and again.)
 const GOOD: Duration = Duration::from_secs(10);
+/// How long nothing is listened to after a message that was too large: it may be retained, and come with each subscription.
+const DEAF: Duration = Duration::from_secs(600);
+/// No setting has a longer name than this, in bytes.
+const LONGEST_KEY: usize = 64;
+/// Most bytes of a packet beside topic and payload.
+const OVERHEAD: usize = 16;
 /// Longest time for the last messages and the goodbye at a clean stop.
 const GOODBYE: Duration = Duration::from_millis(800);
 
@@ -42,7 +48,7 @@ const GOODBYE: Duration = Duration::from_millis(800);
 pub async fn run(config: &Config, teller: &Teller<'_>, wish: impl Fn(Wish), stop: Arc<Notify>) {
     let brokers = config.mqtt.brokers();
     let (earlier, evictions, said) = (false, 0, BTreeMap::new());
-    let mut publisher = Publisher { config, teller, wish: &wish, earlier, evictions, said };
+    let mut publisher = Publisher { config, teller, wish: &wish, earlier, evictions, deaf: None, said };
     let mut turn = 0;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     loop {
@@ -74,6 +80,8 @@ struct Publisher<'a> {
     earlier: bool,
     /// Connections in a row that the broker took and soon closed without a word.
     evictions: u32,
+    /// Until when nothing is listened to: a message was too large to be taken.
+    deaf: Option<Instant>,
     /// The last reason that was logged for a connection to a broker that failed.
     said: BTreeMap<String, String>,
 }
@@ -116,6 +124,9 @@ impl Publisher<'_> {
             if let Err(error) = event.map(|event| self.take(&mut link, event)) {
                 let evicted = Instant::now() < good && access::closed(&error);
                 self.evictions = if evicted { self.evictions + 1 } else { 0 };
+                if access::too_large(&error) {
+                    self.deaf = Some(Instant::now() + DEAF);
+                }
                 return Some(self.rival().unwrap_or_else(|| reason(&error)));
             }
         }
@@ -140,6 +151,12 @@ impl Publisher<'_> {
             info!(%broker, "connected to the broker");
             self.said.clear();
         }
+        if self.deaf.is_some_and(|until| Instant::now() < until) {
+            self.teller.connected(
+                "a message that is too large was sent to it: no setting is taken for some minutes".into(),
+            );
+            return Ok(());
+        }
         if !self.earlier && link.client.try_subscribe(self.config.topic("state/+"), QoS::AtMostOnce).is_ok() {
             // Until the broker has heard the question, nothing is told that would change the answer.
             loop {
@@ -162,7 +179,9 @@ impl Publisher<'_> {
     /// Hands the client what waits.
     fn send(&self, link: &mut Link) {
         while let Some((ticket, report)) = self.teller.outbox().take() {
-            link.publish(self.config, ticket, &report);
+            if let Some(unsent) = link.publish(self.config, ticket, &report) {
+                self.teller.outbox().store().acknowledge(&unsent);
+            }
         }
     }
 
@@ -197,13 +216,22 @@ impl Publisher<'_> {
     fn hear(&mut self, link: &Link, message: &Publish) {
         let topic = String::from_utf8_lossy(&message.topic);
         if let Some(key) = topic.strip_prefix(&self.config.topic("set/")) {
+            if key.len() > LONGEST_KEY {
+                return warn!(
+                    bytes = key.len(),
+                    "a wish whose key is longer than {LONGEST_KEY} bytes is not answered"
+                );
+            }
             let (payload, retained) = (message.payload.to_vec(), message.retain);
             (self.wish)(Wish { key: key.into(), payload, retained });
         } else if self.teller.overhear(&topic, &message.payload, message.retain) {
             debug!(%topic, "heard of Home Assistant");
         } else if message.retain {
             match serde_json::from_slice::<ClassState>(&message.payload) {
-                Ok(state) => self.teller.earlier(state),
+                Ok(state) if self.config.topic(&Report::state_topic(&state.class)) == topic => {
+                    self.teller.earlier(state);
+                }
+                Ok(_) => debug!(%topic, "a retained state is of another class than its topic"),
                 Err(error) => debug!("a retained state is not ours: {error}"),
             }
         } else if !self.earlier {
@@ -275,23 +303,35 @@ impl Link {
         Ok(Self { client, network, wire: Wire::default() })
     }
 
-    /// Hands one report to the client. One that cannot be sent stays in flight, and is sent again on
-    /// the next connection.
-    fn publish(&mut self, config: &Config, ticket: Ticket, report: &Report) {
+    /// Hands one report to the client. One that cannot be sent now stays in flight, and is sent again on the next
+    /// connection; one that never can is given back, lest nothing is sent any more.
+    #[must_use = "what comes back is not sent"]
+    fn publish(&mut self, config: &Config, ticket: Ticket, report: &Report) -> Option<Ticket> {
+        let address = report.address(config);
         let options = match report.delivery() {
             Delivery::Kept | Delivery::Recent | Delivery::Answered => PublishOptions::at_least_once(),
             Delivery::Retained => PublishOptions::at_least_once().retained(),
             Delivery::Fleeting => PublishOptions::at_most_once(),
         };
         let sent = match report.payload(&config.mqtt) {
-            Ok(payload) => {
-                self.client.try_publish(report.address(config), payload, options).map_err(|e| e.to_string())
+            Ok(payload) if !fits(&address, &payload) => {
+                let start: String = address.chars().take(100).collect();
+                error!(topic = start, bytes = payload.len(), "a message that MQTT cannot carry is not sent");
+                return Some(ticket);
             }
+            Ok(payload) => self.client.try_publish(address, payload, options).map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match sent {
             Ok(()) => self.wire.requested(ticket),
             Err(error) => warn!("a message could not be sent: {error}"),
         }
+        None
     }
+}
+
+/// Whether MQTT can carry a message (MQTT 3.1.1, sections 1.5.3 and 4.7.3), and this client too.
+fn fits(topic: &str, payload: &[u8]) -> bool {
+    let name = topic.len() <= usize::from(u16::MAX) && !topic.contains(['\0', '+', '#']);
+    name && topic.len() + payload.len() + OVERHEAD <= access::LARGEST_PACKET
 }
