@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel test-memory test-sanitizer kernel test-engines proof test-deb test-vm soak fuzz setup setup-test build deb lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory test-sanitizer kernel test-engines proof test-deb test-vm soak fuzz setup setup-test build deb build-arm64 deb-arm64 test-arm64 lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -8,6 +8,8 @@ help:
 	@echo "make setup   what both need: packages (apt, only missing ones), ONNX Runtime"
 	@echo "make build   the program, target/release/tvsl"
 	@echo "make deb     the Debian package, in target/debian;  make test-deb  installed, upgraded, removed in a clean root (needs root)"
+	@echo "make deb-arm64  the package for Jetsons and other arm64 machines, built on an x86-64 one (1.7 GB in .cache/arm64)"
+	@echo "make test-arm64  that program under qemu-user, and its package installed in a clean root (needs root)"
 	@echo "make test-vm  the package in a virtual machine with systemd, camera, sound card and broker, each broken in turn (needs root)"
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each: at random, then guided by coverage (cargo fuzz)"
 	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, then make fuzz for ten minutes each"
@@ -86,6 +88,24 @@ PROGRAM ?= target/release/tvsl
 test-deb: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
 	@setup/packages.sh package clean_root
 	packaging/test.sh $(PROGRAM)
+
+# For Jetsons and other arm64 machines, on an x86-64 one; on arm64 itself `make deb` does it.
+ARM64_PROGRAM := target/aarch64-unknown-linux-gnu/release/tvsl
+
+build-arm64:
+	@setup/rust.sh
+	@setup/packages.sh build package fetch cross
+	@setup/onnxruntime.sh aarch64
+	@setup/arm64.sh
+	packaging/arm64/cargo.sh build --release --locked
+
+deb-arm64: build-arm64
+	packaging/build.sh $(ARM64_PROGRAM) target/debian
+
+test-arm64: build-arm64
+	@setup/packages.sh clean_root
+	packaging/arm64/test.sh $(ARM64_PROGRAM)
+	packaging/test.sh $(ARM64_PROGRAM)
 
 # Some minutes; no KVM is needed. docs/reliability.md holds what it printed.
 test-vm: $(if $(filter target/release/tvsl,$(PROGRAM)),build)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh PROGRAM: packages the program twice and takes it through its life in a clean root: install, check, upgrade
-# over an edited configuration, remove, purge. Needs root and mmdebstrap; the mirror is this machine's.
+# over an edited configuration, remove, purge. Needs root and mmdebstrap; the mirror is this machine's. A program of
+# another architecture is installed as such, beside a system of this machine's, and runs under qemu-user.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp --directory --tmpdir tvsl-deb.XXXXXX)
@@ -9,6 +10,7 @@ trap 'umount "$root/proc" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
 say() { echo "test-deb: $*"; }
 fail() { say "FAILED: $*" >&2; exit 1; }
 inside() { chroot "$root" env LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+tvsl() { inside "${emulator[@]}" /usr/bin/tvsl "$@"; }
 
 packaging/build.sh "$1" "$work/first" 0.1.0~test1
 packaging/build.sh "$1" "$work/again" 0.1.0~test1 >/dev/null
@@ -21,7 +23,16 @@ sources=(/etc/apt/sources.list /etc/apt/sources.list.d/*.sources)
 present=()
 for file in "${sources[@]}"; do [ -s "$file" ] && present+=("$file"); done
 depends=$(dpkg-deb --field "$work"/first/*.deb Depends | sed 's/ *([^)]*)//g; s/ *|[^,]*//g; s/ //g')
-mmdebstrap --quiet --variant=apt --include="$depends" "" "$root" "${present[@]}"
+own=$(dpkg --print-architecture)
+architecture=$(dpkg-deb --field "$work"/first/*.deb Architecture)
+emulator=()
+if [ "$architecture" != "$own" ]; then
+    emulator=(/qemu)
+    # Certificates are of no architecture.
+    depends=$(sed "s/,/:$architecture,/g; s/\$/:$architecture/; s/ca-certificates:$architecture/ca-certificates/" <<<"$depends")
+fi
+mmdebstrap --quiet --variant=apt --architectures="$own${emulator:+,$architecture}" --include="$depends" "" "$root" "${present[@]}"
+[ ${#emulator[@]} -eq 0 ] || cp "$(command -v qemu-aarch64-static)" "$root/qemu"
 cp "$work"/first/*.deb "$root/tmp/first.deb"
 cp "$work"/second/*.deb "$root/tmp/second.deb"
 # ONNX Runtime looks there for the files that it opens.
@@ -29,9 +40,9 @@ mount -t proc proc "$root/proc"
 
 say "install"
 inside dpkg --install /tmp/first.deb
-inside tvsl check --model
-inside tvsl check | grep --quiet "/etc/tvsl/tvsl.toml" || fail "the shipped configuration is not used"
-sed 's/"//g' "$root/usr/share/doc/tvsl/sbom.cdx.json" | grep --quiet 'bom-ref: pkg:cargo/gstreamer@' || fail "the bill of materials names no crate"
+tvsl check --model
+tvsl check | grep --quiet "/etc/tvsl/tvsl.toml" || fail "the shipped configuration is not used"
+grep --quiet '"bom-ref": "pkg:cargo/gstreamer@' "$root/usr/share/doc/tvsl/sbom.cdx.json" || fail "the bill of materials names no crate"
 inside dpkg --verify tvsl | grep . && fail "files differ from the package"
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/tvsl.service" ] || fail "it was enabled without being asked"
 
@@ -39,7 +50,7 @@ say "upgrade over an edited configuration"
 printf 'device.name = "kept"\n' >"$root/etc/tvsl/tvsl.toml"
 inside dpkg --install /tmp/second.deb
 grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "the user's configuration was overwritten"
-inside tvsl check | grep --quiet kept || fail "the user's configuration is not used"
+tvsl check | grep --quiet kept || fail "the user's configuration is not used"
 inside dpkg --install /tmp/second.deb
 
 say "remove"

@@ -17,6 +17,8 @@ fuzz="g++"
 # Makes the Debian package, and tries it in a clean root.
 package="dpkg-dev binutils git python3"
 clean_root="mmdebstrap"
+# Builds for arm64 on an x86-64 machine, and runs that.
+cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap debian-archive-keyring qemu-user-static"
 # A virtual machine with devices to unplug.
 machine="qemu-system-x86 mmdebstrap e2fsprogs python3"
 # Fetches ONNX Runtime from the Python package index.

@@ -1,0 +1,12 @@
+#!/bin/sh
+# run.sh PROGRAM ARGUMENT...: a program for arm64 under qemu-user, with the libraries that setup/arm64.sh unpacked.
+here=$(cd "$(dirname "$0")/../.." && pwd)
+root=$here/.cache/arm64/root
+libraries=$root/usr/lib/aarch64-linux-gnu
+# Where Debian's alternatives would point, and what lies in folders of its own.
+export QEMU_LD_PREFIX="$root"
+export QEMU_SET_ENV="LD_LIBRARY_PATH=$libraries/blas:$libraries/lapack:$libraries/pulseaudio"
+export GST_PLUGIN_SYSTEM_PATH_1_0="$libraries/gstreamer-1.0" GST_PLUGIN_SCANNER_1_0=/nonexistent
+export GST_REGISTRY_1_0="$here/.cache/arm64/registry.bin"
+export TVSL_ONNXRUNTIME="${TVSL_ONNXRUNTIME:-$here/.cache/onnxruntime-aarch64/libonnxruntime.so}"
+exec qemu-aarch64-static "$@"
