@@ -130,8 +130,10 @@ fn a_full_disk_stops_neither_analysis_nor_messages_and_is_told() {
     works_on(&daemon);
     let length = std::fs::metadata(&file).expect("the part that fits").len();
     assert!(length <= 4096, "{length} bytes");
+    daemon.signal("STOP"); // or it would tell the broker before anybody listens
     let _broker = Broker::start(&place, port, OPEN);
     let subscriber = Subscriber::start(port);
+    daemon.signal("CONT");
     subscriber.events(0, 40);
     let health = subscriber.next("health/store", |_| true);
     assert_eq!(text(&health["state"]), "degraded");
