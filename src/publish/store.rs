@@ -100,12 +100,12 @@ impl Store {
     }
 
     /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or
-    /// enough is in flight. States first, then answers, events and detections.
+    /// enough is in flight. States first, then answers, events, states of sources that are over, and detections.
     pub fn take(&mut self) -> Option<(Ticket, Report)> {
         if !self.connected || self.in_flight() >= WINDOW {
             return None;
         }
-        if let Some((topic, version, report)) = self.board.next() {
+        if let Some((topic, version, report)) = self.board.next(false) {
             return Some((Ticket::Value(topic, version), report));
         }
         if let Some((number, report)) = self.answers.next() {
@@ -113,6 +113,9 @@ impl Store {
         }
         if let Some((number, report)) = self.events.next() {
             return Some((Ticket::Event(number), report));
+        }
+        if let Some((topic, version, report)) = self.board.next(true) {
+            return Some((Ticket::Value(topic, version), report));
         }
         self.detections.next().map(|(number, report)| (Ticket::Detections(number), report))
     }

@@ -18,6 +18,24 @@ struct Value {
     version: u64,
     /// The version in flight.
     flying: Option<u64>,
+    /// The sources that the broker may hold it to name: of the value that it acknowledged last, and of those sent since.
+    named: Vec<String>,
+}
+
+impl Value {
+    /// Whether it no longer names a source that it named before.
+    fn drops_a_source(&self) -> bool {
+        let now = sources(&self.report);
+        self.named.iter().any(|id| !now.contains(id))
+    }
+}
+
+/// The sources that a report says are sounding.
+fn sources(report: &Report) -> Vec<String> {
+    match report {
+        Report::State(state) => state.sources.iter().map(|source| source.id.clone()).collect(),
+        _ => vec![],
+    }
 }
 
 impl Board {
@@ -28,22 +46,32 @@ impl Board {
         }
         match self.values.get_mut(&topic) {
             Some(value) => (value.report, value.version) = (report, value.version + 1),
-            None => drop(self.values.insert(topic, Value { report, version: 0, flying: None })),
+            None => {
+                let (version, flying, named) = (0, None, vec![]);
+                self.values.insert(topic, Value { report, version, flying, named });
+            }
         }
     }
 
-    /// The next value to send. A topic has one value in flight at a time, so that none overtakes.
-    pub(super) fn next(&mut self) -> Option<(String, u64, Report)> {
-        let idle = |topic: &String| self.values.get(topic).is_some_and(|value| value.flying.is_none());
-        let topic = self.untold.remove(self.untold.iter().position(idle)?);
+    /// The next value to send. A topic has one value in flight at a time, so that none overtakes. One that no longer
+    /// names a source waits until `ended`: the event of its end was sent. A crash between the two then leaves what the
+    /// next run has to end.
+    pub(super) fn next(&mut self, ended: bool) -> Option<(String, u64, Report)> {
+        let due = |value: &Value| value.flying.is_none() && (ended || !value.drops_a_source());
+        let ready = |topic: &String| self.values.get(topic).is_some_and(due);
+        let topic = self.untold.remove(self.untold.iter().position(ready)?);
         let value = self.values.get_mut(&topic)?;
         value.flying = Some(value.version);
+        value.named.extend(sources(&value.report));
         Some((topic, value.version, value.report.clone()))
     }
 
     pub(super) fn acknowledge(&mut self, topic: &str, version: u64) {
         if let Some(value) = self.values.get_mut(topic).filter(|value| value.flying == Some(version)) {
             value.flying = None;
+            if value.version == version {
+                value.named = sources(&value.report);
+            }
         }
     }
 

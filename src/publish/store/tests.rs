@@ -237,3 +237,24 @@ fn what_waited_for_a_connection_is_late() {
         .collect();
     assert_eq!(late, [(1, true), (2, false), (1, true), (2, true)]);
 }
+
+#[test]
+fn a_state_forgets_a_source_only_after_its_end_was_sent() {
+    let mut store = Store::new(&Config::default().mqtt);
+    let (mut on, start) = (state(OnOff::On), event(1));
+    if let (Report::State(state), Report::Event(event)) = (&mut on, &start) {
+        state.sources.push(event.source.clone());
+    }
+    let order = |store: &mut Store| {
+        std::iter::from_fn(|| store.take()).map(|(_, told)| told.topic()).collect::<Vec<_>>()
+    };
+    store.connected();
+    store.put(on);
+    store.put(start);
+    assert_eq!(order(&mut store), ["state/dog", "events"], "what starts is in the state first");
+    store.disconnected();
+    store.put(event(2)); // the end
+    store.put(state(OnOff::Off));
+    store.connected();
+    assert_eq!(order(&mut store), ["events", "events", "state/dog"]);
+}
