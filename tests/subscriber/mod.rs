@@ -84,9 +84,13 @@ impl Subscriber {
             &port.to_string(),
         ]);
         command.args(["-q", "1", "-v", "-d", "-t", "$share/workers/tvsl/+/events"]);
-        let worker = Self::of(command);
-        worker.lines.find(|line| line.contains("Subscribed"));
-        worker
+        Self::of(command)
+    }
+
+    /// Waits until a new session has its subscription; one that was kept may have messages before that.
+    pub fn subscribed(self) -> Self {
+        self.lines.find(|line| line.contains("Subscribed"));
+        self
     }
 
     fn of(mut command: Command) -> Self {
