@@ -124,10 +124,11 @@ row "processor cool again: full rate" "$began" 60
 
 today=$(date +%s)
 began=$(uptime_ms)
-date --set=@60 >/dev/null
+# The kernel refuses a time before its own start.
+date --set=@$((86400 + $(uptime_ms) / 1000)) >/dev/null || fail "the clock cannot be set"
 recovers "clock set to 1970: detection" "$began" 10
 began=$(uptime_ms)
-date --set=@"$today" >/dev/null
+date --set=@"$today" >/dev/null || fail "the clock cannot be set back"
 recovers "clock set back: detection" "$began" 10
 
 began=$(uptime_ms)
