@@ -127,11 +127,26 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
                         graph.exact(file, name + ".bias", part.bias), axis=-1, epsilon=NORM_EPSILON)
 
     def linear(name: str, x: str, part: Linear) -> str:
-        y = graph.op("MatMul", x, graph.packed(file, name + ".weight", part.weight.steps, part.weight.scale))
-        return graph.op("Add", y, graph.exact(file, name + ".bias", part.bias))
+        weight = graph.packed(file, name + ".weight", part.weight.steps, part.weight.scale)
+        return graph.op("Gemm", x, weight, graph.exact(file, name + ".bias", part.bias))
 
-    def by_head(x: str, perm: list[int]) -> str:
-        return graph.op("Transpose", graph.op("Reshape", x, graph.constant([0, tokens, HEADS, width], np.int64)), perm=perm)
+    def attention(name: str, x: str, block: Block) -> str:
+        """[B tokens, WIDTH] -> the same."""
+        def by_head(kind: str, part: Linear, perm: list[int]) -> str:
+            y = graph.op("Reshape", linear(name + kind, x, part), graph.constant([-1, tokens, HEADS, width], np.int64))
+            return graph.op("Transpose", y, perm=perm)
+
+        query, key = by_head("query", block.query, [0, 2, 1, 3]), by_head("key", block.key, [0, 2, 3, 1])
+        value = by_head("value", block.value, [0, 2, 1, 3])
+        logits = graph.op("MatMul", query, key)
+        weight = graph.op("Softmax", graph.op("Mul", logits, graph.constant(width ** -0.5)), axis=-1)
+        y = graph.op("Transpose", graph.op("MatMul", weight, value), perm=[0, 2, 1, 3])
+        return linear(name + "joined", graph.op("Reshape", y, graph.constant([-1, WIDTH], np.int64)), block.joined)
+
+    def gelu(y: str) -> str:
+        """y (1 + erf(y / sqrt 2)) / 2, in the steps that runtimes know as one."""
+        erf = graph.op("Erf", graph.op("Div", y, graph.constant(2.0 ** 0.5)))
+        return graph.op("Mul", graph.op("Mul", y, graph.op("Add", erf, graph.constant(1.0))), graph.constant(0.5))
 
     sound = graph.input("sound", ["B", PATCH, BANDS])
     x = graph.op("Add", graph.op("Mul", sound, graph.exact(file, "ced.gain", network.gain)), graph.exact(file, "ced.bias", network.bias))
@@ -140,21 +155,14 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
                  graph.exact(file, "ced.token.bias", network.token_bias), kernel_shape=[TOKEN] * 2, strides=[TOKEN] * 2)
     x = graph.op("Add", x, graph.exact(file, "ced.place", network.place))
     x = graph.op("Transpose", graph.op("Reshape", x, graph.constant([0, WIDTH, tokens], np.int64)), perm=[0, 2, 1])
+    x = graph.op("Reshape", x, graph.constant([-1, WIDTH], np.int64))  # all tokens below each other: products with a bias are one node
     for i, block in enumerate(network.blocks):
         name = f"ced.block{i}."
-        y = norm(name + "attention_norm", x, block.attention_norm)
-        query = by_head(linear(name + "query", y, block.query), [0, 2, 1, 3])
-        key = by_head(linear(name + "key", y, block.key), [0, 2, 3, 1])
-        value = by_head(linear(name + "value", y, block.value), [0, 2, 1, 3])
-        weight = graph.op("Softmax", graph.op("Mul", graph.op("MatMul", query, key), graph.constant(width ** -0.5)), axis=-1)
-        y = graph.op("Transpose", graph.op("MatMul", weight, value), perm=[0, 2, 1, 3])
-        y = graph.op("Reshape", y, graph.constant([0, tokens, WIDTH], np.int64))
-        x = graph.op("Add", x, linear(name + "joined", y, block.joined))
+        x = graph.op("Add", x, attention(name, norm(name + "attention_norm", x, block.attention_norm), block))
         y = linear(name + "widened", norm(name + "perceptron_norm", x, block.perceptron_norm), block.widened)
-        half = graph.op("Mul", y, graph.constant(0.5))  # GELU: y (1 + erf(y / sqrt 2)) / 2
-        y = graph.op("Mul", half, graph.op("Add", graph.op("Erf", graph.op("Mul", y, graph.constant(0.5 ** 0.5))), graph.constant(1.0)))
-        x = graph.op("Add", x, linear(name + "narrowed", y, block.narrowed))
-    x = graph.op("ReduceMean", norm("ced.norm", x, network.norm), axes=[1], keepdims=0)
+        x = graph.op("Add", x, linear(name + "narrowed", gelu(y), block.narrowed))
+    x = graph.op("Reshape", norm("ced.norm", x, network.norm), graph.constant([-1, tokens, WIDTH], np.int64))
+    x = graph.op("ReduceMean", x, axes=[1], keepdims=0)
     return linear("ced.label", norm("ced.label_norm", x, network.label_norm), network.label)
 
 
