@@ -2,17 +2,21 @@
 //! events of all devices. The configuration is the one that docs/fleet.md shows.
 
 mod broker;
+mod certificates;
 mod daemon;
 mod subscriber;
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::ops::RangeInclusive;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use broker::{Broker, OPEN, free_port, more};
-use daemon::{Daemon, PATIENCE, Place};
+use certificates::{certificates, closed, shows, users};
+use daemon::{Daemon, Lines, PATIENCE, Place};
 use serde_json::Value;
 use subscriber::{Subscriber, place, publish, works_on};
 
@@ -61,9 +65,54 @@ fn what_a_site_tells_reaches_the_centre_and_wishes_come_down() {
     subscriber.status("offline"); // the Last Will crosses the bridge
 }
 
-#[test]
-fn a_simulated_fleet_loses_nothing() {
-    let folder = Place::new();
+/// `tvsl fleet-sim` with messages of its own; killed when dropped.
+struct Fleet {
+    process: Child,
+    figures: Lines,
+    words: Lines,
+}
+
+impl Fleet {
+    fn start(place: &Place, config: &Path, arguments: &str) -> Self {
+        let recording = place.path("seen.jsonl");
+        std::fs::write(&recording, messages()).expect("room");
+        std::fs::create_dir_all(place.path("temporary")).expect("room");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        command.env("TMPDIR", place.path("temporary")).arg("fleet-sim").arg("--config").arg(config);
+        command.arg("--recording").arg(&recording).args(arguments.split(' '));
+        let mut process =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let figures = Lines::of(process.stdout.take().expect("its output"));
+        let words = Lines::of(process.stderr.take().expect("its words"));
+        Self { process, figures, words }
+    }
+
+    fn report(self) -> Value {
+        let text = self.figures.rest().join("\n");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {:?}", self.words.rest()))
+    }
+
+    /// Its exit code and last words, once it has ended.
+    fn end(mut self) -> (Option<i32>, String) {
+        let words = self.words.rest().join("\n");
+        (self.process.wait().expect("a child").code(), words)
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A second in which red sounds.
+fn messages() -> String {
     let message = |number: u32, event: &str, ended: &str| {
         let at = f64::from(number) / 10.0;
         let place = r#"{"box": [0, 0, 1, 1], "pixels": [0, 0, 64, 64], "peak": [0.5, 0.5], "score": 1}"#;
@@ -78,26 +127,137 @@ fn a_simulated_fleet_loses_nothing() {
     let mut lines: Vec<String> =
         (1..10).map(|number| message(number, if number == 1 { "start" } else { "update" }, "")).collect();
     lines.push(message(10, "", r#"{"id": "1", "class": "red", "last": 0.9}"#));
-    let recording = folder.path("seen.jsonl");
-    std::fs::write(&recording, lines.join("\n")).expect("room");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
-    command.arg("--config").arg(folder.config("")).args([
-        "fleet-sim",
-        "--devices",
-        "20",
-        "--seconds",
-        "4",
-        "--json",
-    ]);
-    let output = command.arg("--recording").arg(&recording).output().expect("the program runs");
-    let words = String::from_utf8_lossy(&output.stderr);
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {words}"));
+    lines.join("\n")
+}
+
+/// What the broker keeps of simulated devices, up to a message of our own; `access` are arguments of mosquitto's clients.
+fn kept(port: u16, access: &[&str]) -> Vec<String> {
+    let port = port.to_string();
+    let client = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new(name);
+        command.args(["-h", "127.0.0.1", "-p", &port]).args(access).args(arguments);
+        let output = command.output().expect("clients are installed: `make setup-test`");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    client("mosquitto_pub", &["-r", "-q", "1", "-t", "tvsl-fleet-sim-end", "-m", "end"]);
+    let all = ["-t", "tvsl-fleet-sim/#", "-t", "tvsl-fleet-sim-end"];
+    let mut kept = vec![client("mosquitto_sub", &[&all[..], &["-F", "%t", "-C", "1"]].concat())];
+    kept.retain(|topic| topic.trim() != "tvsl-fleet-sim-end");
+    kept
+}
+
+/// Nothing lost, nothing twice.
+fn whole(report: &Value, least: u64) {
     for topic in ["events", "detections"] {
         let [messages, lost, again] = ["messages", "lost", "again"].map(|key| report[topic][key].as_u64());
-        assert!(messages > Some(20) && lost == Some(0) && again == Some(0), "{report:#}");
+        assert!(messages > Some(least) && lost == Some(0) && again == Some(0), "{report:#}");
     }
+}
+
+#[test]
+fn a_simulated_fleet_loses_nothing() {
+    let place = Place::new();
+    // What the configured broker wants to see is nothing to one of its own.
+    let config = place.config("[mqtt]\nusername = \"tvsl\"\n[mqtt.tls]\nenabled = true\nca_file = \"none\"");
+    let report = Fleet::start(&place, &config, "--devices 20 --seconds 4 --json").report();
+    whole(&report, 20);
     assert!(report["broker_mb"].as_f64() > Some(0.0), "{report:#}");
+}
+
+/// A broker that wants a certificate and a password, on `port`; and a configuration with both.
+fn guarded(port: u16) -> (Place, std::path::PathBuf, Broker) {
+    let place = Place::new();
+    certificates(&place);
+    closed(&place.path("password"), "hunter2");
+    let wants = shows(&place, "server", &format!("require_certificate true\n{}", users(&place)));
+    let broker = Broker::start(&place, port, &wants);
+    let tls =
+        "enabled = true\nca_file = \"ca.crt\"\ncertificate_file = \"client.crt\"\nkey_file = \"client.key\"";
+    let settings = format!("[mqtt]\nusername = \"tvsl\"\npassword_file = \"password\"\n[mqtt.tls]\n{tls}\n");
+    let config = place.config(&settings);
+    (place, config, broker)
+}
+
+#[test]
+fn a_fleet_has_the_configured_access_and_leaves_nothing() {
+    let port = free_port();
+    let (place, config, _broker) = guarded(port);
+    let arguments = format!("--broker 127.0.0.1:{port} --devices 3 --seconds");
+    whole(&Fleet::start(&place, &config, &format!("{arguments} 3 --json")).report(), 3);
+    let [ca, certificate, key] =
+        ["ca.crt", "client.crt", "client.key"].map(|name| place.path(name).display().to_string());
+    let access = ["--cafile", &ca, "--cert", &certificate, "--key", &key, "-u", "tvsl", "-P", "hunter2"];
+    assert_eq!(kept(port, &access), [""; 0]);
+
+    let fleet = Fleet::start(&place, &config, &format!("{arguments} 86400"));
+    fleet.words.find(|line| line.contains("3 devices at"));
+    fleet.signal("TERM");
+    let (code, words) = fleet.end();
+    assert!(code == Some(1) && words.contains("stopped before its end"), "{code:?}: {words}");
+    assert_eq!(kept(port, &access), [""; 0]);
+}
+
+#[test]
+fn a_broker_that_is_away_or_refuses_is_told_at_once() {
+    let port = free_port();
+    let (place, config, broker) = guarded(port);
+    let verdict = || {
+        let arguments = format!("--broker 127.0.0.1:{port} --devices 3 --seconds 86400");
+        let (code, words) = Fleet::start(&place, &config, &arguments).end();
+        assert!(
+            code == Some(1) && words.contains(&format!("127.0.0.1:{port} (--broker")),
+            "{code:?}: {words}"
+        );
+        words
+    };
+    closed(&place.path("password"), "wrong");
+    let told = verdict();
+    assert!(told.contains("not authorised") && told.contains("password_file"), "{told}");
+    std::fs::copy(place.path("stranger.crt"), place.path("ca.crt")).expect("our own file");
+    let told = verdict();
+    assert!(told.contains("TLS") && told.contains("[mqtt.tls] ca_file"), "{told}");
+    drop(broker);
+    let told = verdict();
+    assert!(told.contains("refused") && told.contains("that the broker runs"), "{told}");
+    let deaf = format!("{OPEN}\nuser root\nacl_file {}", place.path("acl").display());
+    std::fs::write(place.path("acl"), "topic read #\n").expect("room");
+    let _broker = Broker::start(&place, port, &deaf);
+    let config = place.config("");
+    let arguments = format!("--broker 127.0.0.1:{port} --devices 3 --seconds 86400");
+    let (code, words) = Fleet::start(&place, &config, &arguments).end();
+    assert!(code == Some(1) && words.contains("ACL"), "{code:?}: {words}");
+}
+
+#[test]
+fn a_broker_that_goes_ends_the_fleet() {
+    let port = free_port();
+    let place = Place::new();
+    let broker = Broker::start(&place, port, OPEN);
+    let arguments = format!("--broker 127.0.0.1:{port} --devices 3 --seconds 86400");
+    let fleet = Fleet::start(&place, &place.config(""), &arguments);
+    fleet.words.find(|line| line.contains("3 devices at"));
+    drop(broker);
+    let (code, words) = fleet.end();
+    assert!(code == Some(1) && words.contains("the subscriber that counts was cut off"), "{code:?}: {words}");
+}
+
+#[test]
+fn an_interrupted_fleet_puts_its_broker_away() {
+    let place = Place::new();
+    let fleet = Fleet::start(&place, &place.config(""), "--devices 3 --seconds 86400");
+    let told = fleet.words.find(|line| line.contains("3 devices at"));
+    let at = told.split_whitespace().nth(4).expect("an address").to_owned();
+    TcpStream::connect(&at).expect("its broker");
+    fleet.signal("INT");
+    let (code, words) = fleet.end();
+    assert!(code == Some(1) && words.contains("stopped before its end"), "{code:?}: {words}");
+    TcpStream::connect(&at).expect_err("its broker is gone");
+    let entries =
+        std::fs::read_dir(place.path("temporary")).expect("a folder").map(|entry| entry.expect("a name"));
+    let left: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    // The runtime of the model keeps a file of its own there.
+    assert!(left.iter().all(|name| name == ".ses"), "{left:?}");
 }
 
 /// The number of the event that a line tells of.

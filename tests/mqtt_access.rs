@@ -1,65 +1,23 @@
 //! Who may talk to whom: certificates, passwords and client certificates against a real broker.
 
 mod broker;
+mod certificates;
 mod daemon;
 mod support;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
-use broker::{Broker, free_port, more};
+use broker::{Broker, OPEN, free_port, more};
+use certificates::{certificates, closed, shows, users};
 use daemon::{Daemon, Place};
-
-/// Runs openssl inside the place.
-fn openssl(place: &Place, line: &str) {
-    let mut command = Command::new("openssl");
-    command.args(line.split(' ')).current_dir(place.0.path());
-    let output = command.output().expect("openssl is installed: `make setup-test`");
-    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// An authority `ca`, and what it signed: `server` for 127.0.0.1, `stale` long expired, `client`. And a
-/// `stranger`, an authority that signed nothing.
-fn certificates(place: &Place) {
-    for authority in ["ca", "stranger"] {
-        openssl(
-            place,
-            &format!(
-                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {authority}.key -out {authority}.crt -days 2 -subj /CN={authority}"
-            ),
-        );
-    }
-    fs::write(place.path("names"), "subjectAltName=IP:127.0.0.1\n").expect("room for a file");
-    for name in ["server", "stale", "client"] {
-        openssl(
-            place,
-            &format!(
-                "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
-            ),
-        );
-        // OpenSSL makes a certificate that ended yesterday of -days -1.
-        let days = if name == "stale" { -1 } else { 2 };
-        openssl(
-            place,
-            &format!(
-                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days {days} -extfile names"
-            ),
-        );
-    }
-    for key in ["ca", "stranger", "server", "stale", "client"] {
-        let path = place.path(&format!("{key}.key"));
-        fs::set_permissions(path, Permissions::from_mode(0o640)).expect("our own file");
-    }
-}
 
 /// A place whose daemon has nothing to see, and a configuration with these lines below `[mqtt]`.
 fn place(port: u16, lines: &str) -> (Place, PathBuf) {
     let place = Place::new();
     certificates(&place);
-    fs::write(place.path("password"), "hunter2\n").expect("room for a file");
-    fs::set_permissions(place.path("password"), Permissions::from_mode(0o600)).expect("our own file");
+    closed(&place.path("password"), "hunter2\n");
     let config = place.config(&format!(
         "[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n[mqtt]\nport = {port}\n"
     ));
@@ -67,14 +25,6 @@ fn place(port: u16, lines: &str) -> (Place, PathBuf) {
     (place, config)
 }
 
-/// Settings of a broker that shows `certificate`, with `more`.
-fn shows(place: &Place, certificate: &str, more: &str) -> String {
-    let file = |name: String| place.path(&name).display().to_string();
-    let (crt, key) = (file(format!("{certificate}.crt")), file(format!("{certificate}.key")));
-    format!("user root\ncertfile {crt}\nkeyfile {key}\ncafile {}\n{more}", file("ca.crt".into()))
-}
-
-const OPEN: &str = "allow_anonymous true";
 const TRUSTING: &str = "[mqtt.tls]\nenabled = true\nca_file = \"ca.crt\"";
 
 /// What the daemon's log says of its first try.
@@ -127,12 +77,7 @@ fn a_broker_may_want_a_client_certificate() {
 fn a_password_comes_from_a_closed_file() {
     let port = free_port();
     let (place, config) = place(port, "username = \"tvsl\"\npassword_file = \"password\"");
-    let users = place.path("users");
-    let made =
-        Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&users).args(["tvsl", "hunter2"]).output();
-    assert!(made.expect("mosquitto_passwd comes with mosquitto").status.success());
-    let settings = format!("user root\nallow_anonymous false\npassword_file {}", users.display());
-    let _broker = Broker::start(&place, port, &settings);
+    let _broker = Broker::start(&place, port, &format!("user root\n{}", users(&place)));
     let told = verdict(&config);
     assert!(told.contains("connected to the broker"), "{told}");
     fs::write(place.path("password"), "wrong").expect("our own file");

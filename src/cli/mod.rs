@@ -19,6 +19,7 @@ mod record;
 mod replay;
 mod report;
 mod run;
+mod signals;
 
 use crate::capture::CaptureError;
 use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, ModelNotFound, Origin};

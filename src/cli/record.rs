@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Common, Failure};
+use super::{Common, Failure, signals};
 use crate::capture::{self, Pace, Recorder, Wanted};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MicrophoneSource};
@@ -45,7 +44,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let heard = config.microphone.source != MicrophoneSource::None;
     capture::init().map_err(Failure::failed)?;
     let stop = Arc::new(Stop::default());
-    stop_at_signals(Arc::clone(&stop))?;
+    signals::ask(Arc::clone(&stop))?;
     let most = u64::from(arguments.megabytes) * 1_000_000;
     let mut recorder =
         Recorder::create(&arguments.out, heard.then_some(wanted.rate), most).map_err(Failure::failed)?;
@@ -98,21 +97,5 @@ fn take(
             Ok(Sensed::End(Sense::Microphone)) | Err(Empty::TimedOut) => {}
         }
     }
-    Ok(())
-}
-
-/// SIGINT and SIGTERM end the recording, and leave it whole.
-fn stop_at_signals(stop: Arc<Stop>) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let listen = async { Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) };
-    let (mut interrupt, mut terminate) =
-        runtime.block_on(listen).map_err(|error: std::io::Error| Failure::failed(error))?;
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        });
-        stop.ask();
-    });
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::witness::PREFIX;
@@ -54,22 +54,37 @@ impl Device {
         Self { config, teller, run }
     }
 
-    /// Publishes for `length`; gives its name and how many messages it told. Devices begin at different places of the script.
-    pub async fn play(self, script: Rc<Script>, length: Duration) -> (String, u64) {
+    /// Publishes for `length`, or until it `ends`; gives its name and how many messages it told. Devices begin at different
+    /// places of the script.
+    pub async fn play(
+        self,
+        script: Rc<Script>,
+        length: Duration,
+        mut ends: watch::Receiver<bool>,
+    ) -> (String, u64) {
         let stop = Arc::new(Notify::new());
         let told = async {
-            let told = self.tell(&script, length).await;
-            let empty = async {
-                while self.teller.outbox().store().waiting() > 0 {
-                    sleep(Duration::from_millis(20)).await;
-                }
+            let told = tokio::select! {
+                told = self.tell_all(&script, length) => told,
+                _ = ends.wait_for(|ends| *ends) => 0,
             };
-            timeout(REST, empty).await.ok();
             stop.notify_one();
             told
         };
         let ((), told) = tokio::join!(mqtt::run(&self.config, &self.teller, |_| {}, Arc::clone(&stop)), told);
         (self.config.device.name, told)
+    }
+
+    /// Tells, and waits until the broker has it.
+    async fn tell_all(&self, script: &Script, length: Duration) -> u64 {
+        let told = self.tell(script, length).await;
+        let empty = async {
+            while self.teller.outbox().store().waiting() > 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(REST, empty).await.ok();
+        told
     }
 
     async fn tell(&self, script: &Script, length: Duration) -> u64 {

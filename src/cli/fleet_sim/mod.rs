@@ -1,17 +1,23 @@
 //! `tvsl fleet-sim`: many devices at one broker, to see what it carries.
 
 mod device;
+mod sweep;
 mod witness;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
 use super::broker::Broker;
-use super::{Common, Failure};
+use super::{Common, Failure, signals};
 use crate::analysis::Analysis;
 use crate::clock::SystemClock;
 use crate::config::{self, Address, CameraSource, Config, MicrophoneSource};
@@ -21,13 +27,13 @@ use crate::model::Model;
 use crate::pipeline::{self, Observer, Stop};
 use crate::{capture, engine};
 use device::{Device, Script};
-use witness::{Tally, Witness};
+use witness::{PREFIX, Tally, Witness};
 
 /// Try what a broker carries: many simulated devices
 ///
 /// Each device publishes recorded detections, with their events and states, at the pace of the recording and through the
 /// program's own queue and MQTT client. One subscriber holds what arrives against what was sent. Exits with 0 if the broker
-/// carries it: nothing is lost, and 99 % arrives within a second.
+/// carries it: nothing is lost, and 99 % arrives within a second. Ctrl-C stops it; what is retained is taken back.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// How many devices
@@ -36,7 +42,8 @@ pub(super) struct Arguments {
     /// How long they publish
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// A broker that runs already; without it a mosquitto is started on a free loopback port
+    /// A broker that runs already, reached with the user, password and TLS of [mqtt]; without it a mosquitto is started on
+    /// a free loopback port
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     broker: Option<Address>,
     /// What they publish: a file of messages as `tvsl run --stdout` and `tvsl replay` print them; without it, what the
@@ -67,6 +74,9 @@ struct Report {
 /// Delay within which 99 % of the messages must arrive.
 const SOON: f64 = 1.0;
 
+/// How often the fleet looks whether it is to end early.
+const LOOK: Duration = Duration::from_millis(50);
+
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (mut config, _) = common.find()?;
     // Every message counts and is read as JSON; nothing of a device that is none is told to Home Assistant.
@@ -74,18 +84,29 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     (config.mqtt.home_assistant.enabled, config.mqtt.commands) = (false, false);
     common.log_errors_only()?; // each device has as much to say as a real one
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let (script, info) = script(config.clone(), arguments.recording.as_deref())?;
-    let folder = std::env::temp_dir().join(format!("tvsl-fleet-{}", std::process::id()));
-    let own = if arguments.broker.is_none() { Some(started(&folder)?) } else { None };
+    let stop = Arc::new(Stop::default());
+    signals::ask(Arc::clone(&stop))?;
+    let own = if arguments.broker.is_none() { Some(Own::start(&mut config)?) } else { None };
     let local =
-        || Address { host: "127.0.0.1".into(), port: own.as_ref().map_or(1883, |broker| broker.port) };
+        || Address { host: "127.0.0.1".into(), port: own.as_ref().map_or(1883, |own| own.broker.port) };
     let at = arguments.broker.clone().unwrap_or_else(local);
-    let witness = Witness::start(&at).map_err(Failure::Failed)?;
+    let told = |why| Failure::Failed(format!("{at} (--broker, in place of [mqtt] host and port): {why}"));
+    let witness = Witness::start(&config, &at, &stop).map_err(told)?;
+    let (script, info) = script(config.clone(), arguments.recording.as_deref(), &stop)?;
     eprintln!("tvsl: {} devices at {at} for {} s", arguments.devices, arguments.seconds);
-    let before = own.as_ref().and_then(Broker::cpu);
-    let sent = fleet(&config, &info, &Rc::new(script), &at, (arguments.devices, arguments.seconds))?;
-    let cpu = own.as_ref().and_then(Broker::cpu).zip(before).map(|(after, before)| after - before);
-    let (events, detections) = witness.finish(&sent);
+    let cpu = || own.as_ref().and_then(|own| own.broker.cpu());
+    let before = cpu();
+    let over = || stop.asked() || witness.is_over();
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let fleet = Fleet { config: &config, info: &info, script: Rc::new(script), at: &at };
+    let sent = fleet.play(&runtime, (arguments.devices, arguments.seconds), over)?;
+    let cpu = cpu().zip(before).map(|(after, before)| after - before);
+    if own.is_none() && !witness.is_over() {
+        let swept = runtime.block_on(sweep::sweep(&config, &at));
+        swept.unwrap_or_else(|why| eprintln!("tvsl: retained messages under {PREFIX}/ stay at {at}: {why}"));
+    }
+    unless_stopped(&stop)?;
+    let (events, detections) = witness.finish(&sent).map_err(told)?;
     let fine = |tally: &Tally| tally.messages > 0 && tally.lost == 0 && tally.delay_p99 <= SOON;
     let carried = fine(&events) && fine(&detections);
     let report = Report {
@@ -94,13 +115,11 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         broker: at.to_string(),
         load: load.split(' ').next().unwrap_or_default().into(),
         broker_cpu: cpu.map(|cpu| 100.0 * cpu.as_secs_f64() / f64::from(arguments.seconds)),
-        broker_mb: own.as_ref().and_then(Broker::most_memory),
+        broker_mb: own.as_ref().and_then(|own| own.broker.most_memory()),
         events,
         detections,
         carried,
     };
-    drop(own);
-    std::fs::remove_dir_all(&folder).ok();
     super::print(&if arguments.json { super::json(&report)? } else { table(&report) })?;
     if carried {
         Ok(())
@@ -109,19 +128,47 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     }
 }
 
+fn unless_stopped(stop: &Stop) -> Result<(), Failure> {
+    let told = "stopped before its end: nothing is known about the broker";
+    if stop.asked() { Err(Failure::Failed(told.into())) } else { Ok(()) }
+}
+
 fn address(text: &str) -> Result<Address, String> {
     let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT")?;
     Ok(Address { host: host.into(), port: port.parse().map_err(|_| "expected HOST:PORT")? })
 }
 
-fn started(folder: &Path) -> Result<Broker, Failure> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
-    Broker::start(folder).map_err(Failure::Failed)
+/// A mosquitto for this run alone, which lets everybody in.
+struct Own {
+    broker: Broker, // stops before its folder goes
+    _folder: Folder,
+}
+
+impl Own {
+    /// Starts it, and takes from `config` what only another broker wants to see.
+    fn start(config: &mut Config) -> Result<Self, Failure> {
+        config.mqtt.username.clear();
+        config.mqtt.password_file = PathBuf::new();
+        config.mqtt.tls.enabled = false;
+        let folder = std::env::temp_dir().join(format!("tvsl-fleet-{:016x}", fastrand::u64(..)));
+        let unwritable = |error| Failure::Failed(format!("{}: {error}; set TMPDIR", folder.display()));
+        std::fs::create_dir(&folder).map_err(unwritable)?;
+        let folder = Folder(folder);
+        Ok(Self { broker: Broker::start(&folder.0).map_err(Failure::Failed)?, _folder: folder })
+    }
+}
+
+/// A folder that goes when this is dropped.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
 }
 
 /// What every device publishes, and what it is.
-fn script(mut config: Config, recording: Option<&Path>) -> Result<(Script, Info), Failure> {
+fn script(mut config: Config, recording: Option<&Path>, stop: &Stop) -> Result<(Script, Info), Failure> {
     capture::init().map_err(Failure::failed)?; // the clock is GStreamer's
     let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
     let model = Model::configured(&config.model_dir()?, engine.as_ref(), &config).map_err(Failure::failed)?;
@@ -139,8 +186,13 @@ fn script(mut config: Config, recording: Option<&Path>) -> Result<(Script, Info)
     config.microphone.source = MicrophoneSource::Media;
     let analysis = Analysis::new(model, &config).map_err(Failure::configuration)?;
     let mut messages = Messages::default();
-    pipeline::replay(&config, analysis, &SystemClock::new(), &Stop::default(), &mut messages)
-        .map_err(Failure::failed)?;
+    pipeline::replay(&config, analysis, &SystemClock::new(), stop, &mut messages).map_err(Failure::failed)?;
+    unless_stopped(stop)?;
+    if messages.0.is_empty() {
+        let clip = config.camera.file.path.display();
+        let told = format!("{clip}: this model finds nothing in it; name messages with --recording");
+        return Err(Failure::Failed(told));
+    }
     Ok((Script::new(messages.0, truth.seconds), info))
 }
 
@@ -170,29 +222,42 @@ fn read(file: &Path) -> Result<Script, Failure> {
     Ok(Script::new(messages, seconds))
 }
 
-/// Runs all devices on one thread; gives how many detections each has told.
-fn fleet(
-    config: &Config,
-    info: &Info,
-    script: &Rc<Script>,
-    at: &Address,
-    (devices, seconds): (u32, u32),
-) -> Result<Vec<(String, u64)>, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let local = tokio::task::LocalSet::new();
-    let length = Duration::from_secs(seconds.into());
-    local.block_on(&runtime, async {
-        let device = |number| Device::new(config, info, at, number);
-        let tasks: Vec<_> = (0..devices)
-            .map(|number| tokio::task::spawn_local(device(number).play(Rc::clone(script), length)))
-            .collect();
-        let mut sent = Vec::new();
-        for task in tasks {
-            sent.push(task.await.map_err(Failure::failed)?);
-        }
-        Ok(sent)
-    })
+/// What the devices have in common.
+struct Fleet<'a> {
+    config: &'a Config,
+    info: &'a Info,
+    script: Rc<Script>,
+    at: &'a Address,
+}
+
+impl Fleet<'_> {
+    /// Runs all devices on one thread for so many seconds, or until it is `over`; gives how many detections each has told.
+    fn play(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        (devices, seconds): (u32, u32),
+        over: impl Fn() -> bool,
+    ) -> Result<Vec<(String, u64)>, Failure> {
+        let (end, ends) = watch::channel(false);
+        let length = Duration::from_secs(seconds.into());
+        let device = |number| Device::new(self.config, self.info, self.at, number);
+        LocalSet::new().block_on(runtime, async {
+            let start =
+                |number| spawn_local(device(number).play(Rc::clone(&self.script), length, ends.clone()));
+            let tasks: Vec<_> = (0..devices).map(start).collect();
+            let mut sent = Vec::new();
+            for mut task in tasks {
+                let told = loop {
+                    tokio::select! {
+                        told = &mut task => break told,
+                        () = sleep(LOOK) => drop(over() && end.send_replace(true)),
+                    }
+                };
+                sent.push(told.map_err(Failure::failed)?);
+            }
+            Ok(sent)
+        })
+    }
 }
 
 fn table(report: &Report) -> String {

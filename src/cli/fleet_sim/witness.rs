@@ -1,19 +1,28 @@
 //! A subscriber that counts what arrives of all devices, how late, and what is missing.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+use rumqttc::{
+    Client, Connection, Event, Packet, Publish, PublishOptions, QoS, SubscribeFilter, SubscribeReasonCode,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Address;
+use crate::config::{Address, Config};
 use crate::evaluate::bootstrap::quantile;
+use crate::pipeline::Stop;
+use crate::publish::mqtt;
 
 /// Start of the topics of simulated devices.
 pub(super) const PREFIX: &str = "tvsl-fleet-sim";
 /// When nothing more comes for so long, nothing more will.
 const QUIET: Duration = Duration::from_secs(2);
+/// Longest time until its own message has come back; half of it is for the connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a wait looks whether it was told to stop.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What arrived of one topic of all devices.
 #[derive(Debug, Default, Serialize)]
@@ -49,59 +58,77 @@ struct Arrival {
     stamp: Stamp,
 }
 
-pub(super) struct Witness(Receiver<Arrival>);
+impl Arrival {
+    fn of(message: &Publish) -> Option<Self> {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let stamp = serde_json::from_slice(&message.payload).ok()?;
+        let (event, bytes) = (message.topic.ends_with(b"/events"), message.payload.len() as u64);
+        Some(Self { event, bytes, at, stamp })
+    }
+}
+
+/// What the listening thread tells.
+enum Told {
+    /// Its own message came back: others will come too.
+    Ready,
+    Arrival(Arrival),
+    /// Why nothing more will come.
+    Lost(String),
+}
+
+pub(super) struct Witness {
+    told: Receiver<Told>,
+    thread: JoinHandle<()>,
+}
 
 impl Witness {
-    /// Subscribes at the broker.
-    pub fn start(at: &Address) -> Result<Self, String> {
-        let mut options = MqttOptions::new("tvsl-fleet-witness", (at.host.clone(), at.port));
-        options.set_max_packet_size(256 * 1024, 256 * 1024);
-        let (client, mut connection) = Client::builder(options).capacity(8).build();
-        for topic in ["events", "detections"] {
-            client
-                .subscribe(format!("{PREFIX}/+/{topic}"), QoS::AtLeastOnce)
-                .map_err(|error| error.to_string())?;
-        }
-        let ((out, arrivals), (subscribed, ready)) = (channel(), channel());
-        let listen = move || {
-            let _client = client; // without it the connection would close
-            for event in connection.iter() {
-                match event {
-                    Ok(Event::Incoming(Packet::SubAck(_))) => drop(subscribed.send(Ok(()))),
-                    Ok(Event::Incoming(Packet::Publish(message))) => {
-                        let at =
-                            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-                        let Ok(stamp) = serde_json::from_slice(&message.payload) else { continue };
-                        let (event, bytes) =
-                            (message.topic.ends_with(b"/events"), message.payload.len() as u64);
-                        if out.send(Arrival { event, bytes, at, stamp }).is_err() {
-                            return;
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(error) => return drop(subscribed.send(Err(error.to_string()))),
+    /// Subscribes at the broker with the configured access, and waits until a message of its own has come back; or until
+    /// `stop` is asked.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, refuses the access, or keeps the message.
+    pub fn start(config: &Config, at: &Address, stop: &Stop) -> Result<Self, String> {
+        let name = format!("witness-{:08x}", fastrand::u32(..));
+        let options = mqtt::access(config, at, &format!("tvsl-{name}")).map_err(|error| error.to_string())?;
+        let (client, connection) = Client::builder(options).capacity(8).build();
+        let (out, told) = channel();
+        let ear = Ear { client, probe: format!("{PREFIX}/{name}/events"), out };
+        let named = std::thread::Builder::new().name("witness".into());
+        let thread = named.spawn(move || ear.listen(connection)).map_err(|error| error.to_string())?;
+        let (witness, began) = (Self { told, thread }, Instant::now());
+        while !stop.asked() {
+            match witness.told.recv_timeout(LOOK) {
+                Ok(Told::Ready) => break,
+                Ok(Told::Lost(why)) => return Err(why),
+                _ if began.elapsed() > PATIENCE => {
+                    return Err(format!(
+                        "a message did not come back within {} s; {RIGHTS}",
+                        PATIENCE.as_secs()
+                    ));
                 }
+                _ => {}
             }
-        };
-        std::thread::Builder::new()
-            .name("witness".into())
-            .spawn(listen)
-            .map_err(|error| error.to_string())?;
-        for _ in 0..2 {
-            ready
-                .recv_timeout(Duration::from_secs(5))
-                .map_err(|_| format!("{at}: the broker does not answer"))??;
         }
-        Ok(Self(arrivals))
+        Ok(witness)
+    }
+
+    /// Whether its connection broke.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Counts events and detections once nothing more comes; `sent` is how many detections each device told.
-    pub fn finish(self, sent: &[(String, u64)]) -> (Tally, Tally) {
+    ///
+    /// # Errors
+    /// The connection broke, so nothing can be said.
+    pub fn finish(self, sent: &[(String, u64)]) -> Result<(Tally, Tally), String> {
         let (mut events, mut detections) = (Tally::default(), Tally::default());
         loop {
-            match self.0.recv_timeout(QUIET) {
-                Ok(arrival) if arrival.event => events.take(arrival),
-                Ok(arrival) => detections.take(arrival),
+            match self.told.recv_timeout(QUIET) {
+                Ok(Told::Arrival(arrival)) if arrival.event => events.take(arrival),
+                Ok(Told::Arrival(arrival)) => detections.take(arrival),
+                Ok(Told::Ready) => {}
+                Ok(Told::Lost(why)) => return Err(format!("the subscriber that counts was cut off: {why}")),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -111,7 +138,54 @@ impl Witness {
             .sum::<u64>();
         events.sum_up();
         detections.sum_up();
-        (events, detections)
+        Ok((events, detections))
+    }
+}
+
+/// What a broker has to grant.
+const RIGHTS: &str = "let this user write and read tvsl-fleet-sim/# (the broker's ACL)";
+
+/// The listening end.
+struct Ear {
+    client: Client,
+    /// Topic of the message that it sends itself.
+    probe: String,
+    out: Sender<Told>,
+}
+
+impl Ear {
+    /// Passes on what comes, until the connection breaks or nobody wants to know.
+    fn listen(&self, mut connection: Connection) {
+        for event in connection.iter() {
+            let told =
+                event.map_or_else(|error| Some(Told::Lost(mqtt::reason(&error))), |event| self.take(event));
+            let Some(told) = told else { continue };
+            let last = matches!(told, Told::Lost(_));
+            if self.out.send(told).is_err() || last {
+                return;
+            }
+        }
+    }
+
+    fn take(&self, event: Event) -> Option<Told> {
+        let asked = match event {
+            Event::Incoming(Packet::ConnAck(_)) => {
+                let filter = |topic| SubscribeFilter::new(format!("{PREFIX}/+/{topic}"), QoS::AtLeastOnce);
+                self.client.try_subscribe_many(["events", "detections"].map(filter))
+            }
+            Event::Incoming(Packet::SubAck(answer)) => {
+                if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
+                    return Some(Told::Lost(format!("it refuses the subscription; {RIGHTS}")));
+                }
+                self.client.try_publish(self.probe.as_str(), "back", PublishOptions::at_least_once())
+            }
+            Event::Incoming(Packet::Publish(message)) if message.topic == self.probe.as_bytes() => {
+                return Some(Told::Ready);
+            }
+            Event::Incoming(Packet::Publish(message)) => return Arrival::of(&message).map(Told::Arrival),
+            _ => Ok(()),
+        };
+        asked.err().map(|error| Told::Lost(error.to_string()))
     }
 }
 

@@ -1,0 +1,73 @@
+//! What clients and brokers show each other: certificates of an authority of our own, and a password.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::daemon::Place;
+
+/// Runs openssl inside the place.
+fn openssl(place: &Place, line: &str) {
+    let mut command = Command::new("openssl");
+    command.args(line.split(' ')).current_dir(place.0.path());
+    let output = command.output().expect("openssl is installed: `make setup-test`");
+    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An authority `ca`, and what it signed: `server` for 127.0.0.1, `stale` long expired, `client`. And a
+/// `stranger`, an authority that signed nothing.
+pub fn certificates(place: &Place) {
+    for authority in ["ca", "stranger"] {
+        openssl(
+            place,
+            &format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {authority}.key -out {authority}.crt -days 2 -subj /CN={authority}"
+            ),
+        );
+    }
+    fs::write(place.path("names"), "subjectAltName=IP:127.0.0.1\n").expect("room for a file");
+    for name in ["server", "stale", "client"] {
+        openssl(
+            place,
+            &format!(
+                "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+            ),
+        );
+        // OpenSSL makes a certificate that ended yesterday of -days -1.
+        let days = if name == "stale" { -1 } else { 2 };
+        openssl(
+            place,
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days {days} -extfile names"
+            ),
+        );
+    }
+    for key in ["ca", "stranger", "server", "stale", "client"] {
+        let path = place.path(&format!("{key}.key"));
+        fs::set_permissions(path, Permissions::from_mode(0o640)).expect("our own file");
+    }
+}
+
+/// Settings of a broker that shows `certificate`, with `more`.
+pub fn shows(place: &Place, certificate: &str, more: &str) -> String {
+    let file = |name: String| place.path(&name).display().to_string();
+    let (crt, key) = (file(format!("{certificate}.crt")), file(format!("{certificate}.key")));
+    format!("user root\ncertfile {crt}\nkeyfile {key}\ncafile {}\n{more}", file("ca.crt".into()))
+}
+
+/// A file that nobody else can read.
+pub fn closed(file: &Path, text: &str) {
+    fs::write(file, text).expect("room for a file");
+    fs::set_permissions(file, Permissions::from_mode(0o600)).expect("our own file");
+}
+
+/// Settings of a broker that lets in `tvsl` with the password `hunter2` alone.
+pub fn users(place: &Place) -> String {
+    let users = place.path("users");
+    let mut made = Command::new("mosquitto_passwd");
+    let made = made.args(["-b", "-c"]).arg(&users).args(["tvsl", "hunter2"]).output();
+    assert!(made.expect("mosquitto_passwd comes with mosquitto").status.success());
+    format!("allow_anonymous false\npassword_file {}", users.display())
+}
