@@ -1,6 +1,7 @@
 //! As much of HTTP/1.1 as a reader of four pages needs. Every connection asks once, in few bytes and soon, or is
-//! told what is wrong with it; there are never more than a few at once.
+//! told what is wrong with it; there are never more than a few at once, and the oldest makes way for one more.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -16,8 +17,8 @@ use super::Monitor;
 
 /// Longest head of a request, bytes.
 const LONGEST: usize = 4096;
-/// Connections at once; more wait in the system's queue.
-const AT_ONCE: usize = 8;
+/// Connections at once.
+const AT_ONCE: usize = 32;
 /// From the first byte that is waited for to the last that is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to listen.
@@ -37,17 +38,18 @@ pub async fn serve(monitor: Arc<Monitor>, address: SocketAddr) {
     };
     let address = listener.local_addr().map_or(address.to_string(), |address| address.to_string());
     info!("http://{address}/metrics, /status, /health and /ready can be read");
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+    let mut talks: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let monitor = Arc::clone(&monitor);
-                tokio::spawn(async move {
-                    if !matches!(timeout(PATIENCE, converse(stream, &monitor)).await, Ok(Ok(()))) {
-                        debug!("a reader of the monitor went away or took too long");
-                    }
-                    drop(permit);
-                });
+                talks.retain(|talk| !talk.is_finished());
+                if talks.len() == AT_ONCE
+                    && let Some(oldest) = talks.pop_front()
+                {
+                    oldest.abort();
+                }
+                talks.push_back(tokio::spawn(attend(stream, Arc::clone(&monitor))).abort_handle());
+                yield_now().await; // who has asked already is answered before the next is let in
             }
             // Out of files, or a connection that was gone at once.
             Err(error) => {
@@ -55,6 +57,13 @@ pub async fn serve(monitor: Arc<Monitor>, address: SocketAddr) {
                 sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// A connection, for as long as it may last.
+async fn attend(stream: TcpStream, monitor: Arc<Monitor>) {
+    if !matches!(timeout(PATIENCE, converse(stream, &monitor)).await, Ok(Ok(()))) {
+        debug!("a reader of the monitor went away or took too long");
     }
 }
 
