@@ -221,6 +221,15 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
+    for arguments in [&["--help"][..], &["--version"], &["check"]] {
+        let (code, _, err) = output(tvsl(&folder(), arguments).stdout(full()));
+        assert!(code == 1 && err.contains("standard output cannot be written"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn the_shipped_model_and_configuration_belong_together() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("config/tvsl.toml");

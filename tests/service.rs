@@ -115,6 +115,20 @@ fn a_start_without_the_camera_counts_after_a_while() {
 }
 
 #[test]
+fn it_ends_when_nobody_can_read_it_any_more() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 3), QUIET);
+    for (output, code, expected) in [
+        ("exec > >(head -n 1)", Some(0), "nobody reads standard output any more: stopping"),
+        ("exec > /dev/full", Some(1), "standard output cannot be written: No space left"),
+    ] {
+        let mut daemon = Daemon::start_in(output, &config);
+        let log = daemon.log.rest().join("\n");
+        assert!(daemon.end().code() == code && log.contains(expected), "{output}: {log}");
+    }
+}
+
+#[test]
 fn a_clip_is_told_to_its_end() {
     let place = Place::new();
     let (code, messages, log) = play(&clip(&place, 3));

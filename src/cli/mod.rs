@@ -26,7 +26,7 @@ use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, ModelNotFoun
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const ABOUT: &str =
@@ -191,14 +191,33 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Writes a result to standard output; a reader that went away is no failure.
+/// Writes a result to standard output.
 fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    written(std::io::stdout().write_all(text.as_bytes()))
+}
+
+/// What came of writing to standard output; a reader that went away is no failure.
+fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
+    match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::Failed(format!("standard output cannot be written: {error}")))
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses what is no file that can be read to its end; a pipe or a device may have none. `cure` says what to name instead.
+fn readable(file: &Path, cure: &str) -> Result<(), Failure> {
+    let why = match std::fs::metadata(file) {
+        Ok(about) if about.is_file() => match std::fs::File::open(file) {
+            Ok(_) => return Ok(()),
+            Err(error) => error.to_string(),
+        },
+        Ok(about) if about.is_dir() => "is a folder".into(),
+        Ok(_) => "is a pipe or a device, no file".into(),
+        Err(error) => error.to_string(),
+    };
+    Err(Failure::Failed(format!("{}: {why}; {cure}", file.display())))
 }
 
 /// A result as indented JSON with a line end.
@@ -208,7 +227,10 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let CommandLine { common, command } = CommandLine::parse();
+    let CommandLine { common, command } = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(other) => return explained(&other),
+    };
     let outcome = match command {
         Command::Demo(arguments) => demo::run(arguments, &common),
         Command::Run(arguments) => run::run(arguments, &common),
@@ -226,8 +248,20 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => pages::completions(&arguments, CommandLine::command()),
         Command::Man(arguments) => pages::man(&arguments, CommandLine::command()),
     };
+    ended(outcome, ExitCode::SUCCESS)
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn explained(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(1);
+    let shown = error.print();
+    ended(if error.use_stderr() { Ok(()) } else { written(shown) }, ExitCode::from(code))
+}
+
+/// The exit code, after the last words of a failure.
+fn ended(outcome: Result<(), Failure>, good: ExitCode) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => good,
         Err(failure) => {
             let (Failure::Configuration(text) | Failure::Failed(text)) = &failure;
             logging::last_words(text.trim_end());

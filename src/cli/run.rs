@@ -22,7 +22,7 @@ use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop};
 /// microphone or a broker that is missing is tried again for ever.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Write every message to standard output too, one JSON object a line
+    /// Write every message to standard output too, one JSON object a line; stop when nobody reads them any more
     #[arg(long)]
     stdout: bool,
     /// Learn this machine's own noise for so many seconds, then stop

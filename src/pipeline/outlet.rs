@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::Observer;
 use super::pictures::Photographer;
 use super::reload::{Change, Inbox};
 use super::remember::Outcome;
+use super::{Observer, Stop};
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
@@ -23,6 +23,9 @@ pub(super) struct Outlet<'a> {
     pub teller: Option<&'a Teller<'a>>,
     pub monitor: Option<Arc<Monitor>>,
     pub stdout: bool,
+    /// Why standard output takes nothing any more.
+    pub unwritten: Option<io::Error>,
+    pub stop: Arc<Stop>,
     pub inbox: Arc<Inbox>,
     pub outcomes: Sender<Outcome>,
     pub photographer: Option<Photographer>,
@@ -48,8 +51,11 @@ impl Observer for Outlet<'_> {
     }
 
     fn message(&mut self, message: Message) {
-        if self.stdout {
-            self.stdout = print(&message).is_ok();
+        if self.stdout
+            && let Err(error) = print(&message)
+        {
+            (self.stdout, self.unwritten) = (false, Some(error));
+            self.stop.ask();
         }
         if let Some(teller) = self.teller {
             teller.message(&message);

@@ -43,6 +43,9 @@ pub enum ServeError {
         /// Its words.
         error: io::Error,
     },
+    /// Messages were asked for on standard output, and it does not take them.
+    #[error("standard output cannot be written: {0}; give it room, or run without --stdout")]
+    Output(io::Error),
     /// The analysis thread died of a bug.
     #[error("the analysis thread died; please report this with the log above")]
     Died,
@@ -50,10 +53,10 @@ pub enum ServeError {
 
 /// Runs the daemon until its recording is over or it is told to stop (SIGTERM, SIGINT; a second signal
 /// stops at once). On SIGHUP, and when `file` has changed, `read_again` reads the configuration anew. Messages go to
-/// the broker and, with `stdout`, to standard output as JSON lines.
+/// the broker and, with `stdout`, to standard output as JSON lines; it ends when nobody reads those any more.
 ///
 /// # Errors
-/// The pipeline gave up, or the system refuses a thread or a signal handler.
+/// The pipeline gave up, standard output is full, or the system refuses a thread or a signal handler.
 pub fn serve(
     config: &Config,
     mut analysis: Analysis,
@@ -88,6 +91,8 @@ pub fn serve(
             teller,
             monitor: watched,
             stdout,
+            unwritten: None,
+            stop: Arc::clone(&stop),
             inbox: inbox_there,
             outcomes,
             photographer,
@@ -96,7 +101,8 @@ pub fn serve(
         let done = Done(Arc::clone(&finished));
         let body = move || {
             let _done = done;
-            run_as(number, layers, analysis, clock, &stop, &mut outlet)
+            run_as(number, layers, analysis, clock, &stop, &mut outlet)?;
+            outlet.unwritten.map_or(Ok(()), unread)
         };
         let analysis = thread::Builder::new()
             .name("analysis".into())
@@ -135,8 +141,17 @@ pub fn serve(
         if lost > 0 {
             warn!(messages = lost, "messages that the broker never took");
         }
-        analysis.join().map_err(|_| ServeError::Died)?.map_err(ServeError::from)
+        analysis.join().map_err(|_| ServeError::Died)?
     })
+}
+
+/// A reader of standard output that has seen enough is no failure.
+fn unread(error: io::Error) -> Result<(), ServeError> {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        return Err(ServeError::Output(error));
+    }
+    info!("nobody reads standard output any more: stopping");
+    Ok(())
 }
 
 /// Tells that the analysis is over, even if it panicked.
