@@ -59,7 +59,34 @@ fn what_was_recorded_is_judged_the_same_way_each_time() {
     assert_eq!(first, second);
     let again = tvsl(&config, &["record", "--seconds", "1", "--out", name]);
     assert_eq!(again.status.code(), Some(1), "it is not overwritten");
+    let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told(&again).contains("is there already; name another file with --out"), "{}", told(&again));
     assert_eq!(std::fs::metadata(&file).expect("a recording").len(), about.len());
+}
+
+#[test]
+fn what_cannot_be_recorded_or_replayed_is_told_with_its_cure() {
+    let place = Place::new();
+    let config = place.config(RED);
+    let file = |name: &str| place.path(name).display().to_string();
+    let mute = file("mute.mkv");
+    support::make(&format!("{} ! matroskamux ! filesink", daemon::red(1)), &place.path("mute.mkv"));
+    support::make(&format!("{} ! matroskamux ! filesink", daemon::hum(1)), &place.path("blind.mkv"));
+    let pipe = Command::new("mkfifo").arg(place.path("pipe")).status().expect("mkfifo is there");
+    assert!(pipe.success());
+    for (arguments, expected) in [
+        (["record", "--out", &file("")], "is a folder; name a file in it"),
+        (["record", "--out", &file("none/seen.mkv")], "its folder is not there; make it"),
+        (["replay", "--", &mute], "has no sound; tvsl reports what is both heard and seen"),
+        (["replay", "--", &file("blind.mkv")], "there is no picture in it"),
+        (["replay", "--", &file("pipe")], "is a pipe or a device, no file; name a recording"),
+        (["eval", "--", "/dev/zero"], "is a pipe or a device, no file; give the path of a JSON file"),
+        (["annotate", "--out=out", &file("pipe")], "is a pipe or a device, no file; name a clip"),
+    ] {
+        let output = tvsl(&config, &arguments);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && words.contains(expected), "{arguments:?}: {words}");
+    }
 }
 
 #[test]

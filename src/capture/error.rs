@@ -37,12 +37,14 @@ pub enum CaptureError {
         reason: String,
     },
     /// A recording cannot be written.
-    #[error("{}: {reason}; name a new file, on a disk with room, with --out", path.display())]
+    #[error("{}: {reason}; {cure}", path.display())]
     Recording {
         /// The file as it was given.
         path: PathBuf,
         /// What is wrong.
         reason: String,
+        /// What would do.
+        cure: &'static str,
     },
     /// GStreamer opened the source and reports that it does not work, or no longer.
     #[error("{origin}: {reason}; {cure}")]
@@ -132,8 +134,8 @@ impl CaptureError {
         Self::File { path: path.to_owned(), reason: reason.to_string() }
     }
 
-    pub(super) fn recording(path: &Path, reason: impl ToString) -> Self {
-        Self::Recording { path: path.to_owned(), reason: reason.to_string() }
+    pub(super) fn recording(path: &Path, reason: impl ToString, cure: &'static str) -> Self {
+        Self::Recording { path: path.to_owned(), reason: reason.to_string(), cure }
     }
 
     pub(super) fn element(name: &str) -> Self {

@@ -2,6 +2,7 @@
 //! (FFV1) and samples as they were, each with the time of its capture, to the millisecond.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::geometry::Size;
 const MOST_WAITING: u64 = 256 << 20;
 /// Room for the container's head and index.
 const FRAME: u64 = 16 << 10;
+/// The cure where writing fails.
+const ROOM: &str = "make room on the disk, or name a file on another one with --out";
 /// The longest that the last bytes may take to the disk.
 const CLOSE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
@@ -48,7 +51,7 @@ impl Recorder {
         super::init()?;
         let (encoder, muxer, sink) = (make("avenc_ffv1")?, make("matroskamux")?, make("filesink")?);
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        opened.map_err(|error| CaptureError::recording(path, error))?;
+        opened.map_err(|error| refused(path, &error))?;
         sink.set_property("location", path.to_string_lossy().as_ref());
         let pipeline = gst::Pipeline::new();
         let pictures = source();
@@ -82,7 +85,7 @@ impl Recorder {
         });
         if frame.size != size {
             let words = format!("the pictures changed from {size:?} to {:?}", frame.size);
-            return Err(CaptureError::recording(&self.path, words));
+            return Err(CaptureError::recording(&self.path, words, "record again"));
         }
         let began = *self.began.get_or_insert(frame.captured);
         self.last = frame.captured;
@@ -132,16 +135,16 @@ impl Recorder {
         match end.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Eos(_)) => Ok(()),
             Some(gst::MessageView::Error(error)) => {
-                Err(CaptureError::recording(&self.path, error.error().message()))
+                Err(CaptureError::recording(&self.path, error.error().message(), ROOM))
             }
-            _ => Err(CaptureError::recording(&self.path, "the disk does not take it in time")),
+            _ => Err(CaptureError::recording(&self.path, "the disk does not take it in time", ROOM)),
         }
     }
 
     fn push(&self, source: &gst_app::AppSrc, bytes: Vec<u8>, at: Duration) -> Result<(), CaptureError> {
         if source.current_level_bytes() > MOST_WAITING {
-            let words = "this machine is too slow to record so much; set a lower [camera] rate";
-            return Err(CaptureError::recording(&self.path, words));
+            let words = "this machine is too slow to record so much";
+            return Err(CaptureError::recording(&self.path, words, "set a lower [camera] rate"));
         }
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
         if let Some(buffer) = buffer.get_mut() {
@@ -155,10 +158,21 @@ impl Recorder {
         let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
         match error.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Error(error)) => {
-                CaptureError::recording(&self.path, error.error().message())
+                CaptureError::recording(&self.path, error.error().message(), ROOM)
             }
-            _ => CaptureError::recording(&self.path, "GStreamer stopped writing"),
+            _ => CaptureError::recording(&self.path, "GStreamer stopped writing", ROOM),
         }
+    }
+}
+
+/// Why there can be no new file at `path`.
+fn refused(path: &Path, error: &io::Error) -> CaptureError {
+    let told = |reason, cure| CaptureError::recording(path, reason, cure);
+    match error.kind() {
+        _ if path.is_dir() => told("is a folder", "name a file in it with --out"),
+        io::ErrorKind::AlreadyExists => told("is there already", "name another file with --out"),
+        io::ErrorKind::NotFound => told("its folder is not there", "make it, or name another with --out"),
+        _ => CaptureError::recording(path, error, "name a file that can be written with --out"),
     }
 }
 

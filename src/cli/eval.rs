@@ -54,6 +54,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (config, _) = common.settings()?;
+    super::readable(&arguments.scenes, "give the path of a JSON file with the key `scenes`")?;
     let read = scenes::read(&arguments.scenes).map_err(Failure::failed)?;
     read.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     capture::init().map_err(Failure::failed)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Common, Failure};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysed, Analysis};
 use crate::clock::SystemClock;
 use crate::config::{CameraSource, MicrophoneSource};
 use crate::message::Message;
@@ -28,8 +28,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (mut config, _) = common.settings()?;
+    super::readable(&arguments.file, "name a recording, or another clip with sound")?;
     config.camera.source = CameraSource::File;
-    config.camera.file.path = arguments.file;
+    config.camera.file.path.clone_from(&arguments.file);
     config.camera.file.repeat = false;
     config.camera.rate = f64::INFINITY;
     config.microphone.source = MicrophoneSource::Media;
@@ -39,14 +40,21 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let analysis =
         Analysis::new(model.map_err(Failure::configuration)?, &config).map_err(Failure::configuration)?;
     let (clock, stop) = (SystemClock::new(), Stop::default());
-    let mut lines = Lines { out: BufWriter::new(io::stdout()), stop: &stop, failed: None };
+    let mut lines = Lines {
+        out: BufWriter::new(io::stdout()),
+        stop: &stop,
+        failed: None,
+        heard: !config.detection.enable,
+    };
     pipeline::replay(&config, analysis, &clock, &stop, &mut lines).map_err(Failure::failed)?;
-    match lines.failed.or(lines.out.flush().err()) {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("standard output cannot be written: {error}")))
-        }
-        _ => Ok(()),
+    super::written(lines.failed.map_or_else(|| lines.out.flush(), Err))?;
+    if lines.heard || stop.asked() {
+        return Ok(());
     }
+    let file = arguments.file.display();
+    Err(Failure::Failed(format!(
+        "{file}: has no sound; tvsl reports what is both heard and seen, so give it a clip with both"
+    )))
 }
 
 /// Writes every message, up to the first failure; then there is nothing more to do.
@@ -54,9 +62,15 @@ struct Lines<'a> {
     out: BufWriter<Stdout>,
     stop: &'a Stop,
     failed: Option<io::Error>,
+    /// Whether there was any sound, silent or not.
+    heard: bool,
 }
 
 impl Observer for Lines<'_> {
+    fn analysed(&mut self, analysed: &Analysed) {
+        self.heard |= analysed.sound.end > analysed.sound.start;
+    }
+
     fn message(&mut self, message: Message) {
         if self.failed.is_none() {
             let written = serde_json::to_writer(&mut self.out, &message).map_err(io::Error::from);

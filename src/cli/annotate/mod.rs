@@ -64,13 +64,15 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     config.camera.file.path = input.clone();
     config.camera.file.repeat = false;
     config.microphone.source = MicrophoneSource::Media;
-    readable(&input)?;
+    let sound = sound.or(sound_file);
+    super::readable(&input, "name a clip or a picture")?; // before the model is loaded
+    sound.iter().try_for_each(|sound| super::readable(sound, "name a sound"))?;
     capture::init().map_err(Failure::failed)?;
     let analysis = open(&config, model)?;
     std::fs::create_dir_all(&out).map_err(|error| unwritable(&out, &error))?;
     let mut journal = Journal::new(&out, every, &analysis).map_err(|error| unwritable(&out, &error))?;
     let began = Stopwatch::now();
-    let analysed = match sound.or(sound_file) {
+    let analysed = match sound {
         Some(sound) => still(&config, analysis, &input, &sound, &mut journal),
         None => {
             let (clock, stop) = (SystemClock::new(), Stop::default());
@@ -91,12 +93,6 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 /// The folder cannot be written.
 fn unwritable(out: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::Failed(format!("{}: cannot be written: {error}; name another folder with --out", out.display()))
-}
-
-/// A file that is not there is told before the model is loaded.
-fn readable(input: &Path) -> Result<(), Failure> {
-    let told = |error| Failure::Failed(format!("{}: {error}; name a clip or a picture", input.display()));
-    std::fs::File::open(input).map(drop).map_err(told)
 }
 
 fn open(config: &Config, model: Option<PathBuf>) -> Result<Analysis, Failure> {
