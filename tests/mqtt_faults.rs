@@ -78,7 +78,7 @@ fn a_rival_with_the_same_client_id_costs_no_event_and_is_named() {
     let daemon = Daemon::start(&config);
     subscriber.events(0, 5);
     let rival = Rival::start(port);
-    daemon.log.find(|line| line.contains("another client seems to use the same client id, \"tvsl-test\""));
+    daemon.log.find(|line| line.contains("Another client with the client id \"tvsl-test\" would do that"));
     subscriber.next("health/broker", |health| health["state"] == "degraded");
     drop(rival);
     subscriber.events(5, 30);

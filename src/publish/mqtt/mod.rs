@@ -78,7 +78,7 @@ struct Publisher<'a> {
     wish: &'a dyn Fn(Wish),
     /// Whether what an earlier run left at the broker was read.
     earlier: bool,
-    /// Connections in a row that the broker took and soon closed without a word.
+    /// Connections in a row that the broker took and that were soon closed without a word.
     evictions: u32,
     /// Until when nothing is listened to: a message was too large to be taken.
     deaf: Option<Instant>,
@@ -132,12 +132,14 @@ impl Publisher<'_> {
         }
     }
 
-    /// What it means when the broker takes this client and throws it out at once, again and again.
+    /// What was seen when the broker took this client and the connection was soon closed, again and again; and its likely cause.
     fn rival(&self) -> Option<String> {
         (self.evictions > 1).then(|| {
             format!(
-                "it closes the connection soon after it took it: another client seems to use the same client id, {:?}; \
-                 give each device a [device] name of its own, or a [mqtt] client_id",
+                "it took this client and the connection was closed within {} s, again and again. Another client with the client \
+                 id {:?} would do that: give each device a [device] name of its own, or a [mqtt] client_id. If there is \
+                 none, look at the broker's log",
+                GOOD.as_secs(),
                 self.config.mqtt.client_id
             )
         })
