@@ -338,6 +338,12 @@ fn files_that_are_no_configuration_are_refused() {
 }
 
 #[test]
+fn the_same_fault_is_told_once() {
+    let told = complaint(&format!("x = {}", "[".repeat(200_000)));
+    assert_eq!(told.matches("unclosed array").count(), 1, "{told}");
+}
+
+#[test]
 fn relative_paths_lead_beside_the_file_if_it_is_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tvsl.toml");

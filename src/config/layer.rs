@@ -15,7 +15,10 @@ const MOST_FAULTS: usize = 20;
 pub(super) fn read(text: &str) -> Result<Config, Vec<Fault>> {
     let (mut user, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(errors.iter().take(MOST_FAULTS).map(|e| Fault::syntax(text, e)).collect());
+        let mut faults: Vec<_> = errors.iter().map(|error| Fault::syntax(text, error)).collect();
+        faults.dedup(); // every bracket that is left open is a fault at the end of the text
+        faults.truncate(MOST_FAULTS);
+        return Err(faults);
     }
     let mut faults = lists_for_sections(user.get_mut(), built_in().get_ref(), &[]);
     loop {
