@@ -1,6 +1,8 @@
 //! `tvsl demo` finds what truly happens in its clip, through a real broker, and leaves pictures.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 #[test]
 fn the_demonstration_tells_the_truth() {
@@ -30,6 +32,24 @@ fn the_demonstration_tells_the_truth() {
     );
     let pictures = std::fs::read_dir(out.path()).expect("a folder").flatten();
     assert!(pictures.filter(|file| file.path().extension().is_some_and(|e| e == "png")).count() >= 4);
+}
+
+#[test]
+fn a_demonstration_that_is_told_to_stop_takes_its_broker_with_it() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.args(["demo", "--out"]).arg(out.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = command.env_remove("TVSL_CONFIG").spawn().expect("the program starts");
+    let lines = BufReader::new(demo.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    let told: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let at = told.iter().find_map(|line| line.rsplit_once(" on ")).expect("an address").1;
+    TcpStream::connect(at).expect("its broker");
+    let kill = Command::new("kill").arg(demo.id().to_string()).status();
+    assert!(kill.expect("kill is there").success());
+    let output = demo.wait_with_output().expect("its end");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && words.contains("stopped before the end"), "{words}");
+    TcpStream::connect(at).expect_err("its broker is gone");
 }
 
 #[test]

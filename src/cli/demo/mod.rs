@@ -11,16 +11,18 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::broker::Broker;
-use super::{Common, Failure};
+use super::{Common, Failure, signals};
 use crate::config;
 use crate::evaluate::clip::Truth;
 use crate::message::{Message, Presence};
+use crate::pipeline::Stop;
 use listen::Heard;
 use table::Table;
 
@@ -52,11 +54,13 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let truth = Truth::read(&truth_file(arguments.truth)?).map_err(Failure::failed)?;
     let out = &arguments.out;
     std::fs::create_dir_all(out).map_err(|error| unwritable(out, error))?;
+    let stop = Arc::new(Stop::default());
+    signals::ask(Arc::clone(&stop))?;
     let broker = Broker::start(out).map_err(Failure::Failed)?;
     let heard = listen::subscribe(broker.port, "tvsl/demo").map_err(Failure::Failed)?;
     let mut player = Player::start(&truth, broker.port, out)?;
     super::print(&table::opening(&truth, broker.port))?;
-    let seen = watch(&truth, &heard, &mut player)?;
+    let seen = watch(&truth, &heard, &mut player, &stop)?;
     let start = seen.start.ok_or_else(|| player.failure(out, "no frame was analysed"))?;
     write_messages(out, &seen.messages).map_err(|error| unwritable(out, error))?;
     let verdict = truth.judge(&seen.messages, start);
@@ -95,10 +99,10 @@ struct Seen {
 }
 
 /// Shows what arrives until the player is done and has said goodbye.
-fn watch(truth: &Truth, heard: &Receiver<Heard>, player: &mut Player) -> Result<Seen, Failure> {
+fn watch(truth: &Truth, heard: &Receiver<Heard>, player: &mut Player, stop: &Stop) -> Result<Seen, Failure> {
     let (mut seen, mut table) = (Seen::default(), Table::new(truth));
     let deadline = Instant::now() + Duration::from_secs_f64(truth.seconds) + SPARE;
-    loop {
+    while !stop.asked() {
         seen.start = seen.start.or_else(|| player.started.try_recv().ok());
         match heard.recv_timeout(TICK) {
             Ok(Heard::Message(message)) => {
@@ -117,6 +121,9 @@ fn watch(truth: &Truth, heard: &Receiver<Heard>, player: &mut Player) -> Result<
         table.progress(seen.start);
     }
     table.done();
+    if stop.asked() {
+        return Err(Failure::Failed("stopped before the end of the clip".into()));
+    }
     Ok(seen)
 }
 

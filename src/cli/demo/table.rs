@@ -92,15 +92,16 @@ impl Table {
         self.draw("");
     }
 
+    /// What cannot be written here is told with the verdict.
     fn row(&self, text: &str) {
         self.draw("");
-        println!("  {text}");
+        let _ = writeln!(std::io::stdout(), "  {text}");
     }
 
     fn draw(&self, text: &str) {
         if self.live {
-            print!("\r\x1b[2K{text}");
-            let _ = std::io::stdout().flush();
+            let mut out = std::io::stdout();
+            let _ = write!(out, "\r\x1b[2K{text}").and_then(|()| out.flush());
         }
     }
 }
