@@ -221,12 +221,16 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn help_that_cannot_be_written_is_a_failure() {
+fn what_cannot_be_written_changes_no_exit_code_but_that_of_success() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
     for arguments in [&["--help"][..], &["--version"], &["check"]] {
         let (code, _, err) = output(tvsl(&folder(), arguments).stdout(full()));
         assert!(code == 1 && err.contains("standard output cannot be written"), "{arguments:?}: {err}");
     }
+    let folder = folder();
+    let file = write(&folder, "wrong.toml", "mqtt.port = 0\n");
+    let mut command = tvsl(&folder, &["check", "--config", &file]);
+    assert_eq!(output(command.stderr(full())).0, 78, "a reason that cannot be written changes nothing");
 }
 
 #[test]

@@ -129,6 +129,15 @@ fn it_ends_when_nobody_can_read_it_any_more() {
 }
 
 #[test]
+fn it_works_on_although_its_log_cannot_be_written() {
+    let place = Place::new();
+    let mut daemon = Daemon::start_in("exec 2> /dev/full", &place.plays(&clip(&place, 3), QUIET));
+    daemon.messages.find(|line| line.contains("\"red\""));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
+#[test]
 fn a_clip_is_told_to_its_end() {
     let place = Place::new();
     let (code, messages, log) = play(&clip(&place, 3));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Common, Failure};
+use super::{Common, Failure, logging};
 use crate::capture;
 use crate::engine;
 use crate::evaluate::bootstrap::Figure;
@@ -88,10 +88,11 @@ fn progress(done: usize, total: usize) {
         return;
     }
     if done == total {
-        eprint!("\r\x1b[K");
+        logging::note("\r\x1b[K");
     } else if done.is_multiple_of(5) {
         let full = 30 * done / total.max(1);
-        eprint!("\r{:>4} % [{}{}]", 100 * done / total.max(1), "=".repeat(full), " ".repeat(30 - full));
+        let (percent, rest) = (100 * done / total.max(1), 30 - full);
+        logging::note(&format!("\r{percent:>4} % [{}{}]", "=".repeat(full), " ".repeat(rest)));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config;
 use crate::config::{LogFormat, LogLevel};
 use clap::Args;
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -45,8 +45,10 @@ pub(super) fn start(arguments: &Arguments, config: &config::Log) -> Result<(), F
         _ => level(config.level).into(),
     };
     let format = arguments.log_format.unwrap_or(config.format);
-    let builder =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(chosen));
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false) // it would tell them where nothing can be written, and panic
+        .with_env_filter(EnvFilter::new(chosen));
     // An error says that a log is there already, which is then the one.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -76,14 +78,19 @@ fn under_systemd() -> bool {
     journal && !std::io::stderr().is_terminal()
 }
 
+/// Writes to standard error; if that takes nothing, there is nobody to be told.
+pub(super) fn note(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Says why the program ends: in the log if it has started and goes to a file, else plainly.
 pub(super) fn last_words(text: &str) {
     if tracing::enabled!(Level::ERROR) && !std::io::stderr().is_terminal() {
         tracing::error!("{text}");
     } else if under_systemd() {
-        eprint!("{}", with_priority(Level::ERROR, text));
+        note(&with_priority(Level::ERROR, text));
     } else {
-        eprintln!("tvsl: {text}");
+        note(&format!("tvsl: {text}\n"));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, Failure, signals};
+use super::{Common, Failure, logging, signals};
 use crate::capture::{self, Pace, Recorder, Wanted};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MicrophoneSource};
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         Recorder::create(&arguments.out, heard.then_some(wanted.rate), most).map_err(Failure::failed)?;
     let capture = capture::start(&config.camera, &config.microphone, &wanted, pace, sender);
     let taken = capture.map_err(Failure::capture).and_then(|capture| {
-        eprintln!("tvsl: recording picture and sound; Ctrl-C stops");
+        logging::note("tvsl: recording picture and sound; Ctrl-C stops\n");
         let taken = take(&mut recorder, &receiver, &stop, &arguments);
         drop((receiver, capture)); // in this order: senders that wait for room are let go first
         taken

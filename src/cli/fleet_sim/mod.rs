@@ -17,7 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use super::broker::Broker;
-use super::{Common, Failure, signals};
+use super::{Common, Failure, logging, signals};
 use crate::analysis::Analysis;
 use crate::clock::SystemClock;
 use crate::config::{self, Address, CameraSource, Config, MicrophoneSource};
@@ -90,10 +90,11 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let local =
         || Address { host: "127.0.0.1".into(), port: own.as_ref().map_or(1883, |own| own.broker.port) };
     let at = arguments.broker.clone().unwrap_or_else(local);
-    let told = |why| Failure::Failed(format!("{at} (--broker, in place of [mqtt] host and port): {why}"));
+    let named = if own.is_some() { "" } else { " (--broker, in place of [mqtt] host and port)" };
+    let told = |why| Failure::Failed(format!("{at}{named}: {why}"));
     let witness = Witness::start(&config, &at, &stop).map_err(told)?;
     let (script, info) = script(config.clone(), arguments.recording.as_deref(), &stop)?;
-    eprintln!("tvsl: {} devices at {at} for {} s", arguments.devices, arguments.seconds);
+    logging::note(&format!("tvsl: {} devices at {at} for {} s\n", arguments.devices, arguments.seconds));
     let cpu = || own.as_ref().and_then(|own| own.broker.cpu());
     let before = cpu();
     let over = || stop.asked() || witness.is_over();
@@ -103,7 +104,9 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let cpu = cpu().zip(before).map(|(after, before)| after - before);
     if own.is_none() && !witness.is_over() {
         let swept = runtime.block_on(sweep::sweep(&config, &at));
-        swept.unwrap_or_else(|why| eprintln!("tvsl: retained messages under {PREFIX}/ stay at {at}: {why}"));
+        let kept =
+            |why| logging::note(&format!("tvsl: retained messages under {PREFIX}/ stay at {at}: {why}\n"));
+        swept.unwrap_or_else(kept);
     }
     unless_stopped(&stop)?;
     let (events, detections) = witness.finish(&sent).map_err(told)?;
