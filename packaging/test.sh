@@ -27,7 +27,7 @@ own=$(dpkg --print-architecture)
 architecture=$(dpkg-deb --field "$work"/first/*.deb Architecture)
 emulator=()
 if [ "$architecture" != "$own" ]; then
-    emulator=(/qemu)
+    emulator=(/qemu -E ORT_DISABLE_TELEMETRY=1) # or the program would begin anew, outside of it
     # Certificates are of no architecture.
     depends=$(sed "s/,/:$architecture,/g; s/\$/:$architecture/; s/ca-certificates:$architecture/ca-certificates/" <<<"$depends")
 fi

@@ -9,4 +9,5 @@ export QEMU_SET_ENV="LD_LIBRARY_PATH=$libraries/blas:$libraries/lapack:$librarie
 export GST_PLUGIN_SYSTEM_PATH_1_0="$libraries/gstreamer-1.0" GST_PLUGIN_SCANNER_1_0=/nonexistent
 export GST_REGISTRY_1_0="$here/.cache/arm64/registry.bin"
 export TVSL_ONNXRUNTIME="${TVSL_ONNXRUNTIME:-$here/.cache/onnxruntime-aarch64/libonnxruntime.so}"
+export ORT_DISABLE_TELEMETRY=1 # or the program would begin anew, outside of qemu
 exec qemu-aarch64-static "$@"

@@ -9,6 +9,7 @@ mod broker;
 mod check;
 mod demo;
 mod devices;
+mod discretion;
 mod doctor;
 mod engine;
 mod eval;
@@ -227,6 +228,9 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    if let Err(failure) = discretion::keep() {
+        return ended(Err(failure), ExitCode::SUCCESS);
+    }
     let CommandLine { common, command } = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(other) => return explained(&other),
