@@ -59,11 +59,11 @@ kernel:
 # Nothing lost, read before it was written, or used after it was freed, in every test of the binding and of graphs.
 # The compiler that the tests call is not looked at.
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
-	--show-leak-kinds=definite,indirect --trace-children=yes \
+	--show-leak-kinds=definite,indirect --suppressions=tests/fake_tensorrt/glibc.supp --trace-children=yes \
 	--trace-children-skip=*/cc,*/cc1,*/as,*/ld,*/collect2,*-linux-gnu-*
 test-memory: setup-test
 	@setup/packages.sh memory
-	$(CARGO) test --locked --config 'target."cfg(unix)".runner = "$(VALGRIND)"' \
+	$(CARGO) test --locked --no-fail-fast --config 'target."cfg(unix)".runner = "$(VALGRIND)"' \
 		--test tensorrt_binding --test tensorrt_engine
 
 # AddressSanitizer in the program and in every test, or in those that SANITIZED names; the compiler stays the stable one.
