@@ -138,6 +138,20 @@ fn it_works_on_although_its_log_cannot_be_written() {
 }
 
 #[test]
+fn it_runs_with_the_environment_that_its_libraries_want_whoever_starts_it() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 20), QUIET);
+    let daemon = Daemon::start_with(&config, &[("ORT_DISABLE_TELEMETRY", ""), ("MALLOC_ARENA_MAX", "4")]);
+    daemon.log.find(|line| line.contains("first frame"));
+    let environment =
+        std::fs::read(format!("/proc/{}/environ", daemon.process.id())).expect("its environment");
+    let environment = String::from_utf8(environment).expect("text");
+    for set in ["ORT_DISABLE_TELEMETRY=1", "GST_V4L2_FORCE_DRAIN=1", "MALLOC_ARENA_MAX=4"] {
+        assert!(environment.split('\0').any(|entry| entry == set), "{set}: {environment:?}");
+    }
+}
+
+#[test]
 fn a_clip_is_told_to_its_end() {
     let place = Place::new();
     let (code, messages, log) = play(&clip(&place, 3));

@@ -9,9 +9,9 @@ mod broker;
 mod check;
 mod demo;
 mod devices;
-mod discretion;
 mod doctor;
 mod engine;
+mod environment;
 mod eval;
 mod fleet_sim;
 pub mod logging;
@@ -228,7 +228,7 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    if let Err(failure) = discretion::keep() {
+    if let Err(failure) = environment::settle() {
         return ended(Err(failure), ExitCode::SUCCESS);
     }
     let CommandLine { common, command } = match CommandLine::try_parse() {

@@ -10,8 +10,8 @@ use crate::daemon::Daemon;
 /// Lines of the log that are kept for whoever looks into a failure.
 const KEPT: usize = 60;
 
-/// What systemd/tvsl.service sets.
-const ENVIRONMENT: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2")];
+/// Without what cargo sets for tests, so that the program settles its environment itself, as it does for users.
+const ENVIRONMENT: &[(&str, &str)] = &[("ORT_DISABLE_TELEMETRY", "")];
 
 pub struct Device {
     pub name: &'static str,
