@@ -18,7 +18,7 @@ help:
 	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
-	@echo "make proof   trains and compares methods on clips composed here (an hour or two)"
+	@echo "make proof   trains and compares methods on clips composed here (an hour)"
 	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
 	@echo "make bench   how fast it is;  make eval   how right it is on the held-out scenes, or on SCENES=scenes.json"
 	@echo "make model   build the default model again from its sources;  make check-model   compare it with the reference"
@@ -163,7 +163,7 @@ ENGINES_PYTHON := .cache/engines-venv/bin/python
 test-engines: .cache/engines-venv/.done
 	cd engines && OMP_NUM_THREADS=1 ../$(ENGINES_PYTHON) -m pytest -q
 
-# Does training learn? Two tables of three methods on clips composed here; an hour or two of one core, and it goes on where it stopped.
+# Does training learn? Two tables of three methods on clips composed here; an hour of one core, and it goes on where it stopped.
 proof: .cache/engines-venv/.done
 	engines/proof/run.sh
 
