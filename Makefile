@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` do their own set-up; see README.md.
-.PHONY: help demo test test-rtx test-kernel test-memory test-sanitizer kernel test-engines proof test-deb test-vm soak fuzz setup setup-test build deb build-arm64 deb-arm64 test-arm64 lint bench eval model check-model clean
+.PHONY: help demo test test-rtx test-kernel test-memory test-cluster test-sanitizer kernel test-engines proof test-deb test-vm soak fuzz setup setup-test build deb build-arm64 deb-arm64 test-arm64 lint bench eval model check-model clean
 CARGO ?= cargo
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each: at random, then guided by coverage (cargo fuzz)"
 	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, then make fuzz for ten minutes each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
+	@echo "make test-cluster  a fleet on a broker of two nodes (builds the broker: some minutes)"
 	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
 	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
@@ -55,6 +56,12 @@ test-kernel:
 
 kernel:
 	setup/kernel.sh write
+
+# A fleet on a clustered broker, whose node is built once, in some minutes.
+test-cluster: setup-test
+	@setup/packages.sh cluster
+	$(CARGO) build --locked --manifest-path tests/cluster/Cargo.toml --target-dir .cache/cluster
+	TVSL_CLUSTER_NODE=$(CURDIR)/.cache/cluster/debug/cluster-node $(CARGO) test --locked --test fleet_cluster -- --ignored
 
 # Nothing lost, read before it was written, or used after it was freed, in every test of the binding and of graphs.
 # The compiler that the tests call is not looked at.

@@ -12,6 +12,8 @@ demo="mosquitto"
 test="mosquitto-clients openssl libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd python3 python3-cbor2 python3-jinja2 python3-jsonschema python3-paho-mqtt python3-prometheus-client"
 # Watches memory while tests run.
 memory="valgrind"
+# Builds the clustered broker of `make test-cluster`.
+cluster="gcc protobuf-compiler"
 # libFuzzer is C++.
 fuzz="g++"
 # Makes the Debian package, and tries it in a clean root.

@@ -90,6 +90,16 @@ fn a_clip_is_read_to_its_end() {
 }
 
 #[test]
+fn a_picture_that_takes_long_to_decode_is_not_taken_for_damaged() {
+    let folder = Folder::new("annotate-large");
+    let large = folder.join("large.png");
+    let line = "videotestsrc num-buffers=1 pattern=snow ! video/x-raw,format=RGB,width=4000,height=3000";
+    make(&format!("{line} ! pngenc compression-level=1 ! filesink"), &large);
+    let output = annotate(&folder, &[&large, &sound(&folder)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_clip_without_sound_is_told() {
     let folder = Folder::new("annotate-mute");
     let clip = folder.join("mute.mkv");

@@ -161,12 +161,13 @@ fn a_clip_is_told_to_its_end() {
 }
 
 #[test]
-fn without_sound_nothing_is_reported() {
+fn without_sound_nothing_is_reported_and_that_is_told() {
     let place = Place::new();
     let silent = place.path("silent.mkv");
     support::make(&format!("{} ! matroskamux ! filesink", red(2)), &silent);
     let (code, messages, log) = play(&silent);
     assert_eq!((code, messages.len()), (Some(0), 0), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("silent.mkv: has no sound")), "{log:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant as Moment};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::branch::{self, Delivery, FIRST, Scale, end_of};
 use super::error::CaptureError;
@@ -48,6 +49,8 @@ const STALL: Duration = Duration::from_secs(10);
 const CUT_OFF: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// How often the watch looks whether anything moves.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+/// Processor time between two looks below which nothing is being decoded.
+const IDLE: Duration = Duration::from_millis(100);
 const STOP: &str = "tvsl-stop";
 
 impl Media {
@@ -217,14 +220,16 @@ struct Watch {
 impl Watch {
     fn start(&mut self, state: gst::State) -> Result<(), CaptureError> {
         let began = Moment::now();
-        let (mut undecoded, mut at_rest) = (None, false);
+        let (mut undecoded, mut at_rest, mut spent) = (None, false, spent_by_this_process());
         self.set_state(state)?;
         loop {
             let Some(message) = self.next(LOOK) else {
                 if began.elapsed() > START {
                     return Err(self.stalled(began.elapsed()));
                 }
-                if std::mem::replace(&mut at_rest, self.gave_up()) && at_rest {
+                // A large picture takes seconds to decode, and nothing is told meanwhile.
+                let busy = std::mem::replace(&mut spent, spent_by_this_process());
+                if std::mem::replace(&mut at_rest, self.gave_up()) && at_rest && spent < busy + IDLE {
                     return Err(self.media("is damaged or incomplete at its start".into()));
                 }
                 continue;
@@ -242,7 +247,12 @@ impl Watch {
         match (self.wiring.lacking(), undecoded) {
             (lacking, Some(undecoded)) if !lacking.is_empty() => Err(undecoded),
             (lacking, None) if lacking == self.wiring.wants.senses() => Err(self.no_track(&lacking)),
-            _ => Ok(()),
+            (lacking, _) => {
+                if lacking.contains(&Sense::Microphone) {
+                    tracing::warn!("{}: has no sound, so nothing of it will be reported", self.origin.name);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -370,6 +380,12 @@ impl Watch {
         let format = lacks.get::<String>("name").unwrap_or_else(|_| "format".into());
         Some(CaptureError::Decoder { origin: self.origin.name.clone(), format })
     }
+}
+
+/// Processor time of all threads so far.
+fn spent_by_this_process() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn named(message: &gst::message::Application, name: &str) -> bool {

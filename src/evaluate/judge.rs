@@ -133,9 +133,13 @@ impl Judge {
         };
         let sources: Vec<_> = scene.sources.iter().filter_map(|s| Some((known(&s.class)?, s))).collect();
         let mut silent: Vec<_> = scene.silent.iter().filter_map(|name| known(name)).collect();
-        // Of two that are one to the model, such as a silent goose beside a quacking duck, the one sounds.
-        silent.retain(|silent| sources.iter().all(|(class, _)| class != silent));
-        if sources.is_empty() && scene.kind.sources_are_true() {
+        silent.sort_unstable();
+        silent.dedup(); // a duck and a goose are one to the model
+        if scene.kind.sources_are_true() {
+            // Of two that are one to the model, such as a silent goose beside a quacking duck, the one sounds.
+            silent.retain(|silent| sources.iter().all(|(class, _)| class != silent));
+        }
+        if sources.is_empty() && !scene.sources.is_empty() && scene.kind.sources_are_true() {
             judged.scenes_left_out += 1;
             return None;
         }

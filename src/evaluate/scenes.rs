@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::geometry::Rect;
@@ -155,9 +155,9 @@ struct RawScene {
     #[serde(default)]
     audio: Option<PathBuf>,
     kind: Kind,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     sources: Vec<RawSource>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     silent: Vec<String>,
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
@@ -166,12 +166,17 @@ struct RawScene {
 #[derive(Deserialize)]
 struct RawSource {
     class: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     boxes: Vec<[f32; 4]>,
     #[serde(default)]
     half: Option<Half>,
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
+}
+
+/// `null` is an empty list.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(list).map(Option::unwrap_or_default)
 }
 
 /// The same for `text`, which stands in the file `path`.
@@ -233,10 +238,6 @@ fn check(index: usize, raw: RawScene, path: &Path) -> Result<Scene, ScenesError>
             return Err(wrong(format!("sources[{number}].boxes[{at}]"), problem, cure));
         }
     }
-    if raw.kind.sources_are_true() && raw.sources.is_empty() {
-        let problem = format!("a scene of kind `{}` has no source", raw.kind.name());
-        return Err(wrong("sources".into(), problem, "name what sounds, or use the kind `silence`"));
-    }
     let sources = raw.sources.into_iter().map(source).collect();
     Ok(Scene { image, audio, kind: raw.kind, sources, silent: raw.silent })
 }
@@ -292,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn lists_may_be_empty_null_or_left_out() {
+        for scene in [
+            r#"{"image":"Cargo.toml","kind":"silent_object","silent":["dog"]}"#,
+            r#"{"image":"Cargo.toml","kind":"silence","sources":null,"silent":null}"#,
+            r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":null}]}"#,
+        ] {
+            let scene = &second(scene).unwrap().scenes[1];
+            assert!(scene.sources.iter().all(|source| source.boxes.is_empty()));
+        }
+    }
+
+    #[test]
     fn unknown_keys_are_named_and_ignored() {
         let read =
             second(r#"{"image":"Cargo.toml","kind":"silence","sauces":[],"sources":[{"class":"a","x":1}]}"#);
@@ -312,10 +325,6 @@ mod tests {
             (r#"{"kind":"single"}"#, "scenes[1]: missing field `image`"),
             (r#"{"image":"no.jpg","kind":"silence"}"#, "scenes[1].image: no such file"),
             (r#"{"image":"Cargo.toml","audio":"no.wav","kind":"silence"}"#, "scenes[1].audio: no such file"),
-            (
-                r#"{"image":"Cargo.toml","kind":"single"}"#,
-                "scenes[1].sources: a scene of kind `single` has no source",
-            ),
             (
                 r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0,0,1.2,1]]}]}"#,
                 "scenes[1].sources[0].boxes[0]: [0.0, 0.0, 1.2, 1.0] is no box; give [x0, y0, x1, y1]",
