@@ -9,6 +9,10 @@ const FINENESS: u32 = 8;
 /// A region smaller than this many grid cells is a speck and is dropped, unless it is the best.
 const SPECK: f32 = 0.5;
 
+/// A further region counts from so far between the threshold and the hottest point: what barely rises above the
+/// threshold is a part of the best that fell apart, and flickers (two thresholds, as in Canny's edges).
+const PLAIN: f32 = 0.5;
+
 /// One place where a class is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Region {
@@ -26,15 +30,17 @@ impl Region {
         Region { rect: Rect { x0: 0.0, y0: 0.0, x1: 1.0, y1: 1.0 }, peak: (0.5, 0.5), score: 0.0 };
 }
 
-/// The connected places where the normalised map is at least `threshold` (0–1), best first. A map
-/// without contrast does not say where: its one region is the whole picture with score 0.
+/// The connected places where the normalised map is at least `threshold` (0–1), best first; beside the best only those
+/// that are plainly hot themselves. A map without contrast does not say where: its one region is the whole picture with score 0.
 pub fn regions(map: &HeatMap, threshold: f32) -> Vec<Region> {
     let size = Size::new(map.fit.columns * FINENESS, map.fit.rows * FINENESS);
     let Some(heat) = map.normalised(size) else { return vec![Region::ANYWHERE] };
     let mut found = components(&heat, size, threshold);
     found.sort_by(|a, b| b.peak_heat.total_cmp(&a.peak_heat));
     let least = (SPECK * (FINENESS * FINENESS) as f32) as usize;
-    let (best, rest) = (found.iter().take(1), found.iter().skip(1).filter(|c| c.positions >= least));
+    let plain = threshold + PLAIN * (1.0 - threshold);
+    let counts = |c: &&Component| c.positions >= least && c.peak_heat >= plain;
+    let (best, rest) = (found.iter().take(1), found.iter().skip(1).filter(counts));
     best.chain(rest).map(|component| component.region(size)).collect()
 }
 
@@ -110,11 +116,18 @@ mod tests {
     #[test]
     fn two_hot_corners_are_two_regions_best_first() {
         let mut values = vec![0.0; 35];
-        (values[0], values[34]) = (1.0, 2.0);
+        (values[0], values[34]) = (1.5, 2.0);
         let found = regions(&map(5, 7, values), 0.4);
         assert_eq!(found.len(), 2);
         assert!(found[0].score == 1.0 && found[0].peak.0 > 0.85 && found[0].peak.1 > 0.8);
-        assert!(found[1].score > 0.4 && found[1].rect.x1 < 0.3 && found[1].rect.y1 < 0.3);
+        assert!(found[1].score > 0.7 && found[1].rect.x1 < 0.3 && found[1].rect.y1 < 0.3);
+    }
+
+    #[test]
+    fn what_barely_reaches_the_threshold_is_no_region_of_its_own() {
+        let mut values = vec![0.0; 35];
+        (values[0], values[34]) = (1.2, 2.0);
+        assert_eq!(regions(&map(5, 7, values), 0.4).len(), 1, "0.6 of the hottest, 0.7 is plain");
     }
 
     #[test]

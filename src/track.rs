@@ -52,7 +52,7 @@ pub struct Track {
 ///
 /// A region continues the track of its class that it overlaps most or, failing that, lies nearest to.
 /// A track starts once it has lasted `start_after` (until then a short absence forgets it), or at once
-/// where it is `sure` and unrivalled, and ends once it has been gone for `hold`, so that short gaps neither start nor end anything.
+/// where it is the best place of a class that is `sure` and unrivalled, and ends once it has been gone for `hold`, so that short gaps neither start nor end anything.
 #[derive(Debug)]
 pub struct Tracker {
     config: config::Tracking,
@@ -64,7 +64,8 @@ pub struct Tracker {
 #[derive(Debug)]
 struct Live {
     track: Track,
-    unrivalled: bool,
+    /// It is the best place of its class, and nothing unseen is heard more plainly.
+    plain: bool,
     started: bool,
     fresh: bool,
 }
@@ -120,12 +121,12 @@ impl Tracker {
         for (_, t, r) in pairs {
             let live = &mut self.live[t];
             if !live.fresh && !placed[r] {
-                live.see(now, detection, detection.regions[r]);
+                live.see(now, detection, r);
                 placed[r] = true;
             }
         }
-        for (region, _) in detection.regions.iter().zip(placed).filter(|(_, placed)| !placed) {
-            self.live.push(Live::new(self.next_id, now, detection, *region));
+        for (r, _) in placed.iter().enumerate().filter(|(_, placed)| !**placed) {
+            self.live.push(Live::new(self.next_id, now, detection, r));
             self.next_id += 1;
         }
     }
@@ -160,22 +161,24 @@ const FORGET: Duration = Duration::from_millis(250);
 const NEAR: f32 = 0.2;
 
 impl Live {
-    fn new(id: u64, now: Instant, detection: &Detection, region: Region) -> Self {
-        let (score, class) = (detection.score, detection.score.class);
-        let track = Track { id, class, score, region, started: now, seen: now, event: Event::Start };
-        Self { track, unrivalled: detection.unrivalled, started: false, fresh: true }
+    fn new(id: u64, now: Instant, detection: &Detection, place: usize) -> Self {
+        let (score, region) = (detection.score, detection.regions[place]);
+        let track =
+            Track { id, class: score.class, score, region, started: now, seen: now, event: Event::Start };
+        Self { track, plain: detection.unrivalled && place == 0, started: false, fresh: true }
     }
 
-    fn see(&mut self, now: Instant, detection: &Detection, region: Region) {
-        self.track = Track { score: detection.score, region, seen: now, ..self.track };
-        (self.unrivalled, self.fresh) = (detection.unrivalled, true);
+    fn see(&mut self, now: Instant, detection: &Detection, place: usize) {
+        self.track =
+            Track { score: detection.score, region: detection.regions[place], seen: now, ..self.track };
+        (self.plain, self.fresh) = (detection.unrivalled && place == 0, true);
     }
 
     /// Start or update, if it is present and has lasted long enough, or is plain enough, to be believed.
     fn report(&mut self, now: Instant, config: &config::Tracking) -> Option<Track> {
         let lasted = now.since(self.track.started) >= config.start_after;
-        let plain = self.unrivalled && self.track.score.p >= config.sure;
-        if !self.fresh || !(self.started || lasted || plain) {
+        let sure = self.plain && self.track.score.p >= config.sure;
+        if !self.fresh || !(self.started || lasted || sure) {
             return None;
         }
         self.track.event = if self.started { Event::Update } else { Event::Start };

@@ -2,7 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use tvsl::evaluate::clip::Truth;
+use tvsl::message::Message;
 
 #[test]
 fn the_demonstration_tells_the_truth() {
@@ -50,6 +54,24 @@ fn a_demonstration_that_is_told_to_stop_takes_its_broker_with_it() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && words.contains("stopped before the end"), "{words}");
     TcpStream::connect(at).expect_err("its broker is gone");
+}
+
+#[test]
+fn every_sound_of_the_demonstration_is_one_event() {
+    let replay = Command::new(env!("CARGO_BIN_EXE_tvsl"))
+        .args(["replay", "demo/clip.webm"])
+        .env_remove("TVSL_CONFIG")
+        .output()
+        .expect("the program starts");
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    let lines = String::from_utf8(replay.stdout).expect("text");
+    let messages: Vec<Message> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let verdict = Truth::read(Path::new("demo/truth.json")).expect("the clip's truth").judge(&messages, 0.0);
+    assert!(verdict.is_right() && verdict.outcomes.len() == 4, "{verdict:?}");
+    for outcome in &verdict.outcomes {
+        assert_eq!(outcome.identities, 1, "one sound, one identity: {outcome:?}");
+    }
 }
 
 #[test]

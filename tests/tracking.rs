@@ -56,6 +56,16 @@ fn play(frames: usize, present: impl Fn(usize) -> Vec<Detection>) -> (Vec<Moment
 }
 
 #[test]
+fn only_the_best_place_of_a_class_starts_at_once() {
+    let (starts, _) = play(5, |_| {
+        let mut sure = detection(0, &[0.1, 0.7]);
+        sure.score.p = 0.99;
+        vec![sure]
+    });
+    assert_eq!(starts, [(0, 1, 0), (2, 2, 0)], "a part that fell off for a frame or two would be an event");
+}
+
+#[test]
 fn a_barking_dog_is_one_event() {
     let barks = |n: usize| {
         if n < 50 && n % 8 < 3 { vec![detection(4, &[0.1 + 0.01 * (n % 3) as f32])] } else { vec![] }

@@ -1,5 +1,6 @@
 //! A clip with a known truth: who sounds when and where, and how well a run told it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -136,6 +137,8 @@ pub struct Outcome {
     pub span: (f64, f64),
     /// Whether it was reported while it lasted.
     pub found: bool,
+    /// How many identities it was reported under; more than one where it was taken for several things.
+    pub identities: usize,
     /// From its first sound to the publication of its first message, seconds.
     pub onset: Option<f64>,
     /// From the end of its last sound to the message that ends it, seconds.
@@ -155,14 +158,15 @@ impl Outcome {
             .filter(during)
             .flat_map(|m| m.detections.iter().filter(|d| d.class == interval.class).map(move |d| (m, d)))
             .collect();
-        let known = |id: &str| told.iter().any(|(_, d)| d.id == id);
-        let over = messages.iter().rev().find(|m| m.ended.iter().any(|e| known(&e.id)));
+        let known: BTreeSet<&str> = told.iter().map(|(_, d)| d.id.as_str()).collect();
+        let over = messages.iter().rev().find(|m| m.ended.iter().any(|e| known.contains(e.id.as_str())));
         let share = |sum: f32| (!told.is_empty()).then(|| sum / told.len() as f32);
         let iou = |d: &crate::message::Sounding| rect(d.region.rect).iou(&interval.place);
         Outcome {
             class: interval.class.into(),
             span: (interval.start, interval.end),
             found: told.iter().any(|(m, _)| m.frame.captured - start <= interval.end),
+            identities: known.len(),
             onset: told.first().map(|(m, _)| m.published - start - interval.start),
             offset: over.map(|m| m.published - start - interval.end),
             iou: share(told.iter().map(|(_, d)| iou(d)).sum()),
@@ -247,7 +251,15 @@ mod tests {
         assert!(verdict.is_right());
         let cat = &verdict.outcomes[0];
         assert!((cat.onset.unwrap() - 0.6).abs() < 1e-9 && (cat.offset.unwrap() - 1.1).abs() < 1e-9);
-        assert_eq!((cat.iou, cat.pointing), (Some(0.5), Some(1.0)));
+        assert_eq!((cat.iou, cat.pointing, cat.identities), (Some(0.5), Some(1.0), 1));
+    }
+
+    #[test]
+    fn a_source_that_is_told_as_two_has_two_identities() {
+        let mut again = message(105.0, Some("cat"), None);
+        again.detections[0].id = "1-2".into();
+        let verdict = truth().judge(&[message(104.5, Some("cat"), None), again], 100.0);
+        assert_eq!(verdict.outcomes[0].identities, 2);
     }
 
     #[test]

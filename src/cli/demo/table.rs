@@ -122,7 +122,7 @@ fn described(s: &Sounding) -> String {
 /// The verdict: every interval of the truth, and what was made up.
 pub(super) fn closing(verdict: &Verdict, messages: usize) -> String {
     let mut text = String::from(
-        "\nHeld against the truth:\n    class      sounding     found  onset   offset  overlap  peak inside\n",
+        "\nHeld against the truth:\n    class      sounding     found  ids  onset   offset  overlap  peak inside\n",
     );
     verdict.outcomes.iter().for_each(|outcome| text += &line(outcome));
     for report in &verdict.false_reports {
@@ -147,11 +147,12 @@ fn line(outcome: &Outcome) -> String {
     let seconds = |value: Option<f64>| value.map_or("–".into(), |v| format!("{v:.2} s"));
     let share = |value: Option<f32>| value.map_or("–".into(), |v| format!("{:.0} %", v * 100.0));
     format!(
-        "    {:<10} {:>4.1}–{:<4.1} s  {:<5}  {:<7} {:<7} {:<8} {}\n",
+        "    {:<10} {:>4.1}–{:<4.1} s  {:<5}  {:<4} {:<7} {:<7} {:<8} {}\n",
         outcome.class,
         outcome.span.0,
         outcome.span.1,
         if outcome.found { "yes" } else { "NO" },
+        outcome.identities,
         seconds(outcome.onset),
         seconds(outcome.offset),
         share(outcome.iou),
