@@ -172,7 +172,11 @@ impl Analysis {
     }
 }
 
-fn decision(manifest: &Manifest, config: &Config) -> Result<Decision, ModelError> {
+/// The rule that a configuration makes of a model's thresholds, with its learned background if one is named.
+///
+/// # Errors
+/// As [`Analysis::new`].
+pub fn decision(manifest: &Manifest, config: &Config) -> Result<Decision, ModelError> {
     let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
     let background = profile.map(|path| Background::read(path)).transpose()?;
     let decision = Decision::new(manifest, &config.detection, background.as_ref())?;

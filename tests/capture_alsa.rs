@@ -126,7 +126,7 @@ fn a_wrong_device_or_setting_names_what_there_is() {
             assert!(words.iter().all(|word| text.contains(word)), "{text} lacks one of {words:?}");
         };
         refuse(&|alsa| alsa.device = "hw:CARD=Absent".into(), &["hw:CARD=Absent", "s16", "float"]);
-        refuse(&|alsa| alsa.device = "no\0name".into(), &["[microphone.alsa]", "NUL"]);
+        refuse(&|alsa| alsa.device = "no\0name".into(), &["microphone.alsa.device", "NUL"]);
         refuse(&|alsa| alsa.rate = 12_345, &["12345", "from 48000 to 48000"]);
         refuse(&|alsa| alsa.channels = 7, &["no 7 channels", "from 2 to 2"]);
         refuse(&|alsa| alsa.channel = Channel::Index(4), &["no 5 channels"]);

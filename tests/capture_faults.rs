@@ -122,7 +122,7 @@ fn settings_that_only_the_source_can_judge() {
         ("", "empty"),
     ] {
         pipeline.pipeline.launch = launch.into();
-        assert_says(&refused(&pipeline, MicrophoneSource::None), &["[camera.pipeline] launch", word]);
+        assert_says(&refused(&pipeline, MicrophoneSource::None), &["camera.pipeline.launch", word]);
     }
 }
 

@@ -116,7 +116,8 @@ fn a_launch_line_that_is_none_is_a_wrong_configuration() {
     for command in ["check", "run"] {
         let (code, out, err) = output(&mut tvsl(&folder, &[command, "--config", &file]));
         assert_eq!((code, out.as_str()), (78, ""), "{command}: {err}");
-        assert!(err.contains("[camera.pipeline] launch: no element \"nosuch\""), "{command}: {err}");
+        let place = "line.toml:2:26: camera.pipeline.launch: no element \"nosuch\"";
+        assert!(err.contains(place), "{command}: {err}");
     }
 }
 
@@ -127,6 +128,38 @@ fn check_knows_the_classes_of_the_model() {
     let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
     assert_eq!(code, 78);
     assert!(err.contains("no class \"dgo\"") && err.contains("\"dog\""), "{err}");
+}
+
+#[test]
+fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line() {
+    let folder = folder();
+    for (text, told) in [
+        ("[model]\npath = \"nowhere\"\n", "x.toml:2:8: model.path: no model \"nowhere\""),
+        ("[detection]\nclasses = [\"dgo\"]\n", "x.toml:2:11: detection.classes: the model"),
+        ("[detection.thresholds]\ndgo.p = 0.5\n", "x.toml:2:1: detection.thresholds.dgo: the model"),
+        ("[detection]\nprompts.dog = \"a {}\"\n", "x.toml:2:15: detection.prompts.dog: the model"),
+        ("[detection]\nbackground = \"none\"\n", "x.toml:2:14: detection.background: none: not a background"),
+        (
+            "[engine]\nlibrary = \"/none/x.so\"\n",
+            "x.toml:2:11: engine.library: /none/x.so: there is no such file",
+        ),
+        (
+            "[mqtt.tls]\nenabled = true\nca_file = \"none\"\n",
+            "x.toml:3:11: mqtt.tls.ca_file: none: No such file",
+        ),
+        (
+            "mqtt.username = \"u\"\nmqtt.password_file = \"/none/p\"\n",
+            "x.toml:2:22: mqtt.password_file: /none/p",
+        ),
+    ] {
+        let file = write(&folder, "x.toml", text);
+        let (code, out, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+        assert_eq!((code, out.as_str()), (78, ""), "{text}: {err}");
+        assert!(err.contains(told), "{text}: {err}");
+    }
+    let credential = write(&folder, "x.toml", "mqtt.username = \"u\"\nmqtt.password_file = \"broker\"\n");
+    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &credential]));
+    assert_eq!(code, 0, "a credential is the service's alone: {err}");
 }
 
 #[test]

@@ -356,13 +356,15 @@ fn relative_paths_lead_beside_the_file_if_it_is_there() {
 #[test]
 fn a_model_is_looked_for_beside_the_file_first() {
     let folder = tempfile::tempdir().expect("a folder");
-    let model = folder.path().join("engines/default");
+    let (file, model) = (folder.path().join("tvsl.toml"), folder.path().join("engines/default"));
     fs::create_dir_all(&model).expect("a folder");
     fs::write(model.join("manifest.toml"), "").expect("a file");
-    let mut config = Config { base: Some(folder.path().into()), ..Config::default() };
+    fs::write(&file, "").expect("a file");
+    let mut config = Config::load(&file).expect("nothing is wrong with it");
     assert_eq!(config.model_dir().expect("the model beside the file"), model);
     config.model.path = "/absent/model".into();
-    assert_eq!(config.model_dir().expect_err("absent").looked, [PathBuf::from("/absent/model")]);
+    let told = config.model_dir().expect_err("absent").to_string();
+    assert!(told.contains("no manifest.toml in /absent/model"), "{told}");
 }
 
 #[test]

@@ -76,8 +76,9 @@ impl Card {
 
     fn opened(settings: &config::Alsa, wanted: u32) -> Result<Card, CaptureError> {
         let failed = |error: ::alsa::Error| CaptureError::microphone(&settings.device, error);
-        let name = CString::new(settings.device.as_str())
-            .map_err(|_| setting("device holds a NUL character", "a name that `arecord -L` lists".into()))?;
+        let name = CString::new(settings.device.as_str()).map_err(|_| {
+            setting(DEVICE, "it holds a NUL character", "a name that `arecord -L` lists".into())
+        })?;
         let pcm = PCM::open(&name, Direction::Capture, true).map_err(failed)?;
         let (format, rate, channels) = negotiate(&pcm, settings, wanted)?;
         let period = prepare(&pcm).map_err(failed)?;
@@ -95,7 +96,11 @@ fn negotiate(pcm: &PCM, settings: &config::Alsa, wanted: u32) -> Result<(Format,
     params.set_access(Access::RWInterleaved).map_err(failed)?;
     let format = formats().into_iter().find(|format| params.test_format(*format).is_ok());
     let format = format.ok_or_else(|| {
-        setting("the device offers none of the formats S16, S32 and float", "a `plughw:` name of it".into())
+        setting(
+            DEVICE,
+            "the device offers none of the formats S16, S32 and float",
+            "a `plughw:` name of it".into(),
+        )
     })?;
     params.set_format(format).map_err(failed)?;
     let channels = choose_channels(&params, settings).map_err(failed)??;
@@ -118,6 +123,7 @@ fn choose_channels(params: &HwParams<'_>, settings: &config::Alsa) -> Chosen {
     if asked < needed || params.set_channels(asked).is_err() {
         let asked = asked.max(needed);
         return Ok(Err(setting(
+            if settings.channels > 0 { "microphone.alsa.channels" } else { "microphone.alsa.channel" },
             &format!("the device has no {asked} channels"),
             format!("channels from {least} to {most}, 0 for its own choice, and a channel below that"),
         )));
@@ -133,6 +139,7 @@ fn choose_rate(params: &HwParams<'_>, asked: u32, wanted: u32) -> Chosen {
     Ok(match params.set_rate(asked, ValueOr::Nearest) {
         Ok(()) => Ok(asked),
         Err(_) => Err(setting(
+            "microphone.alsa.rate",
             &format!("the device does not record {asked} samples in a second"),
             format!("a rate from {least} to {most}, or 0 for the nearest"),
         )),
@@ -151,9 +158,11 @@ fn prepare(pcm: &PCM) -> Result<usize, ::alsa::Error> {
     Ok(period.max(1) as usize)
 }
 
-fn setting(reason: &str, expected: String) -> CaptureError {
-    let (reason, cure) = (reason.to_owned(), format!("expected {expected}"));
-    CaptureError::Setting { key: "microphone.alsa", reason, cure }
+/// The key that names the card.
+const DEVICE: &str = "microphone.alsa.device";
+
+fn setting(key: &'static str, reason: &str, expected: String) -> CaptureError {
+    CaptureError::Setting { key, reason: reason.to_owned(), cure: format!("expected {expected}") }
 }
 
 impl CaptureError {

@@ -78,14 +78,14 @@ pub enum CaptureError {
     },
     /// The launch line of `[camera.pipeline]` is not one.
     #[error(
-        "[camera.pipeline] launch: {0}; expected a GStreamer launch line that ends in an element (not in caps) \
+        "camera.pipeline.launch: {0}; expected a GStreamer launch line that ends in an element (not in caps) \
          whose last pad is left open, such as \"v4l2src ! jpegparse\""
     )]
     Launch(String),
     /// A value of the configuration that only the device could judge.
-    #[error("[{key}]: {reason}; {cure}")]
+    #[error("{key}: {reason}; {cure}")]
     Setting {
-        /// Section and key.
+        /// Its dotted key.
         key: &'static str,
         /// What is wrong with the value.
         reason: String,
@@ -94,7 +94,7 @@ pub enum CaptureError {
     },
     /// `microphone.source = "media"` beside a camera that has no sound track.
     #[error(
-        "[microphone] source = \"media\" is the sound track of the camera's source, but camera source \
+        "microphone.source: \"media\" is the sound track of the camera's source, but camera source \
          \"{camera}\" has none; expected microphone source \"alsa\" or \"none\""
     )]
     NoMediaSound {
@@ -127,7 +127,17 @@ impl CaptureError {
 
     /// Whether only another configuration can mend it.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Launch(_) | Self::NoMediaSound { .. } | Self::Setting { .. })
+        self.key().is_some()
+    }
+
+    /// The dotted key of the setting at fault, if one is.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Launch(_) => Some("camera.pipeline.launch"),
+            Self::NoMediaSound { .. } => Some("microphone.source"),
+            Self::Setting { key, .. } => Some(key),
+            _ => None,
+        }
     }
 
     pub(super) fn file(path: &Path, reason: impl ToString) -> Self {

@@ -103,8 +103,8 @@ fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), CaptureError>
         return Ok(());
     }
     Err(CaptureError::Setting {
-        key: "camera.test",
-        reason: format!("pattern \"{pattern}\" is unknown"),
+        key: "camera.test.pattern",
+        reason: format!("\"{pattern}\" is unknown"),
         cure: format!("expected {FLASH}, {}", known.join(", ")),
     })
 }

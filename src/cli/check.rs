@@ -1,19 +1,19 @@
 //! `tvsl check`: is the configuration right, and what would run?
 
 use super::{Common, Failure};
-use crate::analysis::Analysis;
+use crate::analysis::{self, Analysis};
 use crate::capture;
 use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
 use crate::engine;
 use crate::model::manifest::Class;
-use crate::model::{Decision, Manifest, Model};
-use crate::publish::Disk;
+use crate::model::{Manifest, Model};
+use crate::publish::{Disk, mqtt};
 use clap::Args;
 use std::path::Path;
 
 /// Say whether the configuration is right, and what would run
 ///
-/// Reads the configuration and the model's manifest and parses the camera's launch line; opens no
+/// Reads the configuration, the files it names and the model's manifest, and parses the camera's launch line; opens no
 /// camera, no microphone and no connection.
 /// Exits with 0, or with 78 and every fault with its line, its key and what was expected.
 #[derive(Args, Debug)]
@@ -31,21 +31,42 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let folder = config.model_dir()?;
     let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
     let manifest = Manifest::read(&folder).and_then(|manifest| manifest.with_classes(&config.detection));
-    let manifest = manifest.map_err(Failure::configuration)?;
-    // Fails for a class that the model lacks.
-    Decision::new(&manifest, &config.detection, None).map_err(Failure::configuration)?;
-    capture::judge(&config.camera).map_err(Failure::capture)?;
+    let wrong = |error| Failure::model(&config, error);
+    let manifest = manifest.map_err(wrong)?;
+    // Fails for a class that the model lacks, and for a background that is none.
+    analysis::decision(&manifest, &config).map_err(wrong)?;
+    capture::judge(&config.camera).map_err(|error| Failure::capture(&config, error))?;
+    files(&config)?;
     if arguments.classes {
         return super::print(&manifest.classes.iter().map(listed).collect::<String>());
     }
     super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
 }
 
+/// Files that only the engine or the broker's client would open.
+fn files(config: &Config) -> Result<(), Failure> {
+    let library = &config.engine.library;
+    if library.components().count() > 1 && !library.is_file() {
+        let why =
+            format!("{}: there is no such file; leave it empty to have it looked for", library.display());
+        return Err(config.fault("engine.library", &why).into());
+    }
+    if config.mqtt.enabled {
+        let told = |error: mqtt::AccessError| match error.key() {
+            Some(key) => config.fault(key, &error.to_string()).into(),
+            None => Failure::configuration(error),
+        };
+        mqtt::judge(config).map_err(told)?;
+    }
+    Ok(())
+}
+
 /// Opens engine and model as `run` does; says what the engine is.
 fn opened(config: &Config, folder: &Path) -> Result<String, Failure> {
     let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
-    let model = Model::configured(folder, engine.as_ref(), config).map_err(Failure::configuration)?;
-    Analysis::new(model, config).map_err(Failure::configuration)?;
+    let wrong = |error| Failure::model(config, error);
+    let model = Model::configured(folder, engine.as_ref(), config).map_err(wrong)?;
+    Analysis::new(model, config).map_err(wrong)?;
     Ok(format!("{}; {} threads on the CPU", engine.describe(), config.engine.threads))
 }
 

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Common, Failure, logging};
+use crate::analysis;
 use crate::capture;
 use crate::engine;
 use crate::evaluate::bootstrap::Figure;
 use crate::evaluate::judge::Judge;
 use crate::evaluate::report::{ClassReport, Report};
 use crate::evaluate::{self, scenes};
-use crate::model::{Background, Decision, Model};
+use crate::model::Model;
 
 /// Not wrapped by the parser: at most 80 columns.
 const FORMAT: &str = "\
@@ -61,11 +62,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let folder = arguments.model.map_or_else(|| config.model_dir(), Ok)?;
     let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
     let model = Model::configured(&folder, engine.as_ref(), &config).map_err(Failure::failed)?;
-    let profile = &config.detection.background;
-    let background = if profile.as_os_str().is_empty() { None } else { Some(Background::read(profile)) };
-    let background = background.transpose().map_err(Failure::configuration)?;
-    let decision = Decision::new(model.manifest(), &config.detection, background.as_ref());
-    let mut judge = Judge::new(model, decision.map_err(Failure::configuration)?);
+    let decision = analysis::decision(model.manifest(), &config);
+    let mut judge = Judge::new(model, decision.map_err(|error| Failure::model(&config, error))?);
     let judged = judge.judge(&read.scenes, progress).map_err(Failure::failed)?;
     for (class, times) in &judged.classes_left_out {
         tracing::warn!("class \"{class}\" is not in the model: left out, {times} times");

@@ -23,7 +23,8 @@ mod run;
 mod signals;
 
 use crate::capture::CaptureError;
-use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, ModelNotFound, Origin};
+use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, Origin};
+use crate::model::ModelError;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::io::Write;
@@ -153,9 +154,20 @@ impl Failure {
         Self::Configuration(with_causes(&error))
     }
 
-    /// A source that cannot be captured: the configuration's fault if only another one can mend it.
-    pub fn capture(error: CaptureError) -> Self {
-        if error.is_configuration() { Self::configuration(error) } else { Self::failed(error) }
+    /// A source that cannot be captured: the configuration's fault, told with its place, if only another one can mend it.
+    pub fn capture(config: &Config, error: CaptureError) -> Self {
+        match error.key() {
+            Some(key) => config.fault(key, &with_causes(&error)).into(),
+            None => Self::failed(error),
+        }
+    }
+
+    /// A model that cannot be used as configured, told with the place of the setting at fault if one is.
+    pub fn model(config: &Config, error: ModelError) -> Self {
+        match error.key() {
+            Some(key) => config.fault(&key, &with_causes(&error)).into(),
+            None => Self::configuration(error),
+        }
     }
 
     const fn exit_code(&self) -> u8 {
@@ -169,12 +181,6 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Configuration(error.to_string())
-    }
-}
-
-impl From<ModelNotFound> for Failure {
-    fn from(error: ModelNotFound) -> Self {
-        Self::configuration(error)
     }
 }
 

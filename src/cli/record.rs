@@ -49,7 +49,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let mut recorder =
         Recorder::create(&arguments.out, heard.then_some(wanted.rate), most).map_err(Failure::failed)?;
     let capture = capture::start(&config.camera, &config.microphone, &wanted, pace, sender);
-    let taken = capture.map_err(Failure::capture).and_then(|capture| {
+    let taken = capture.map_err(|error| Failure::capture(&config, error)).and_then(|capture| {
         logging::note("tvsl: recording picture and sound; Ctrl-C stops\n");
         let taken = take(&mut recorder, &receiver, &stop, &arguments);
         drop((receiver, capture)); // in this order: senders that wait for room are let go first

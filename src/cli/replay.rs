@@ -37,8 +37,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     capture::init().map_err(Failure::failed)?;
     let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
     let model = Model::configured(&config.model_dir()?, engine.as_ref(), &config);
-    let analysis =
-        Analysis::new(model.map_err(Failure::configuration)?, &config).map_err(Failure::configuration)?;
+    let wrong = |error| Failure::model(&config, error);
+    let analysis = Analysis::new(model.map_err(wrong)?, &config).map_err(wrong)?;
     let (clock, stop) = (SystemClock::new(), Stop::default());
     let mut lines = Lines {
         out: BufWriter::new(io::stdout()),

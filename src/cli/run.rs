@@ -51,14 +51,15 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             let read_again =
                 move || again.find().map(|(config, _)| config.into()).map_err(|error| error.to_string());
             let file = origin.file().map(Into::into);
-            pipeline::serve(&config, analysis, &clock, arguments.stdout, file, read_again).map_err(ended)
+            pipeline::serve(&config, analysis, &clock, arguments.stdout, file, read_again)
+                .map_err(|error| ended(&config, error))
         }
     }
 }
 
-fn ended(error: ServeError) -> Failure {
+fn ended(config: &Config, error: ServeError) -> Failure {
     match error {
-        ServeError::Pipeline(PipelineError::Capture(cause)) => Failure::capture(cause),
+        ServeError::Pipeline(PipelineError::Capture(cause)) => Failure::capture(config, cause),
         other => Failure::failed(other),
     }
 }
@@ -68,7 +69,8 @@ fn open(config: &Config, common: &Common) -> Result<Analysis, Failure> {
     let folder = config.model_dir()?;
     let build = super::engine::in_the_background(common.config.clone());
     let engine = engine::serve(&config.engine, build).map_err(Failure::configuration)?;
-    let model = Model::configured(&folder, engine.as_ref(), config).map_err(Failure::configuration)?;
+    let wrong = |error| Failure::model(config, error);
+    let model = Model::configured(&folder, engine.as_ref(), config).map_err(wrong)?;
     let manifest = model.manifest();
     info!(
         model = manifest.name,
@@ -77,7 +79,7 @@ fn open(config: &Config, common: &Common) -> Result<Analysis, Failure> {
         engine = engine.describe(),
         "model"
     );
-    Analysis::new(model, config).map_err(Failure::configuration)
+    Analysis::new(model, config).map_err(wrong)
 }
 
 /// Listens to the machine's own noise and writes what it resembles.

@@ -112,6 +112,11 @@ fn take<'a>(table: &mut DeTable<'a>, path: &[String]) -> Option<DeValue<'a>> {
     }
 }
 
+/// Where `text` sets the dotted `key`, or the nearest section around it.
+pub(super) fn place(text: &str, key: &str) -> Option<Range<usize>> {
+    value_span(DeTable::parse_recoverable(text).0.get_ref(), key)
+}
+
 /// Where the user's file sets the dotted `key`, or the nearest section around it.
 fn value_span(table: &DeTable, key: &str) -> Option<Range<usize>> {
     let (first, rest) = key.split_once('.').unwrap_or((key, ""));

@@ -26,13 +26,14 @@ pub use judgement::{
 };
 pub use lens::Lens;
 pub use overrides::Overrides;
-pub use search::{ModelNotFound, Origin, places};
+pub use search::{Origin, places};
 pub use service::{
     Address, DiskStore, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls,
 };
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Every setting of the program.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -62,9 +63,16 @@ pub struct Config {
     pub monitor: Monitor,
     /// The word with systemd.
     pub service: Service,
-    /// Folder of the file this came from, where relative paths are looked for first.
+    /// The file this came from; `None`: the built-in one.
     #[serde(skip)]
-    pub base: Option<PathBuf>,
+    written: Option<Arc<Written>>,
+}
+
+/// A configuration file as it was read: what is found wrong with it later is told with its place, too.
+#[derive(Debug, PartialEq)]
+struct Written {
+    file: PathBuf,
+    text: String,
 }
 
 impl Config {
@@ -78,9 +86,31 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
         let text = search::read(file)?;
         let mut config = Config::parse(&text, file)?;
-        config.base = file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.into());
+        config.written = Some(Arc::new(Written { file: file.into(), text }));
         config.anchor();
         Ok(config)
+    }
+
+    /// That the value of the dotted `key` cannot be, as only the model, the engine or a device could tell: the same
+    /// words as for a fault that reading found, with its place in the file.
+    pub fn fault(&self, key: &str, why: &str) -> ConfigError {
+        let message = match why.split_once(": ") {
+            Some((named, message)) if key.starts_with(named) => message,
+            _ => why,
+        };
+        let fault = Fault::rule(key, message.into());
+        match self.written.as_deref() {
+            Some(Written { file, text }) => {
+                ConfigError::invalid(file, text, vec![Fault { span: layer::place(text, key), ..fault }])
+            }
+            None => ConfigError::Invalid { told: vec![format!("{key}: {message}")] },
+        }
+    }
+
+    /// Folder of the file this came from, where relative paths are looked for first.
+    fn base(&self) -> Option<&Path> {
+        let folder = self.written.as_ref()?.file.parent()?;
+        Some(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
     }
 
     /// Reads `text` over the defaults; faults name it `file`.
@@ -102,8 +132,8 @@ impl Config {
     ///
     /// # Errors
     /// None of them does; the error lists them.
-    pub fn model_dir(&self) -> Result<PathBuf, ModelNotFound> {
-        search::model_dir(&self.model.path, self.base.as_deref())
+    pub fn model_dir(&self) -> Result<PathBuf, ConfigError> {
+        search::model_dir(&self.model.path, self.base()).map_err(|why| self.fault("model.path", &why))
     }
 
     /// The folder for what is computed once: `model.cache`, `$CACHE_DIRECTORY`, `$STATE_DIRECTORY`,
@@ -123,7 +153,7 @@ impl Config {
     /// Turns relative paths of files that lie beside the configuration file into ones that lead there;
     /// others stay relative to the working directory.
     fn anchor(&mut self) {
-        let Some(base) = &self.base else { return };
+        let Some(base) = self.base().map(Path::to_path_buf) else { return };
         let mqtt = &mut self.mqtt;
         for path in [
             &mut self.camera.file.path,

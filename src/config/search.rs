@@ -95,28 +95,22 @@ pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// No place holds the model.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no model \"{}\": there is no manifest.toml in {}", path.display(), listed(looked))]
-pub struct ModelNotFound {
-    /// `model.path`.
-    pub path: PathBuf,
-    /// The folders that were looked into.
-    pub looked: Vec<PathBuf>,
-}
-
 fn listed(folders: &[PathBuf]) -> String {
     folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn model_dir(path: &Path, base: Option<&Path>) -> Result<PathBuf, ModelNotFound> {
+/// The folder of the model, or that no place holds it.
+pub(super) fn model_dir(path: &Path, base: Option<&Path>) -> Result<PathBuf, String> {
     let mut looked: Vec<PathBuf> = base.map(|base| base.join(path)).into_iter().collect();
     looked.extend(places(path));
     // Joining an absolute path yields that path each time.
     looked.dedup();
     match looked.iter().find(|folder| folder.join("manifest.toml").is_file()) {
         Some(folder) => Ok(folder.clone()),
-        None => Err(ModelNotFound { path: path.into(), looked }),
+        None => {
+            let (path, looked) = (path.display(), listed(&looked));
+            Err(format!("no model \"{path}\": there is no manifest.toml in {looked}"))
+        }
     }
 }
 

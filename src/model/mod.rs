@@ -389,6 +389,19 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// The dotted key of the setting at fault, if one is.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Class { key: "detection.classes", .. } => Some("detection.classes".to_owned()),
+            Self::Class { key, name, .. } => Some(format!("{key}.{name}")),
+            Self::Fixed { class, .. } | Self::Text { class, .. } => {
+                Some(format!("detection.prompts.{class}"))
+            }
+            Self::Background { .. } => Some("detection.background".to_owned()),
+            _ => None,
+        }
+    }
+
     /// Whether trying again in this process is no use.
     pub fn lasting(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Lost { .. }))

@@ -99,7 +99,7 @@ fn open(config: &Config, model: Option<PathBuf>) -> Result<Analysis, Failure> {
     let folder = model.map_or_else(|| config.model_dir(), Ok)?;
     let engine = engine::choose(&config.engine).map_err(Failure::failed)?;
     let model = Model::configured(&folder, engine.as_ref(), config).map_err(Failure::failed)?;
-    Analysis::new(model, config).map_err(Failure::configuration)
+    Analysis::new(model, config).map_err(|error| Failure::model(config, error))
 }
 
 /// Shows the picture for as long as the sound lasts.

@@ -114,7 +114,7 @@ pub(super) fn bare(
 ) -> Result<Bare, Failure> {
     let (metered, tally) = Metered::new(engine);
     let model = Model::configured(&config.model_dir()?, &metered, config).map_err(Failure::failed)?;
-    let mut analysis = Analysis::new(model, config).map_err(Failure::configuration)?;
+    let mut analysis = Analysis::new(model, config).map_err(|error| Failure::model(config, error))?;
     clear(&tally);
     let mut pairing = Pairing::new(Patience::Endless);
     let (mut frames, mut sound, mut gpu) = (0, Duration::ZERO, Gpu::default());

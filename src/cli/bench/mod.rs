@@ -116,7 +116,7 @@ impl Bench {
     fn analysis(&self) -> Result<Analysis, Failure> {
         let model = Model::configured(&self.config.model_dir()?, self.engine.as_ref(), &self.config)
             .map_err(Failure::failed)?;
-        Analysis::new(model, &self.config).map_err(Failure::configuration)
+        Analysis::new(model, &self.config).map_err(|error| Failure::model(&self.config, error))
     }
 
     /// Real time comes first: the memory it needs is then the most that was ever held.
@@ -223,6 +223,8 @@ fn delays(live: &Live) -> Vec<Row> {
     let onsets: Vec<f64> = outcomes.iter().filter_map(|o| o.onset).collect();
     let offsets: Vec<f64> = outcomes.iter().filter_map(|o| o.offset).collect();
     let found = onsets.len() as f64 / outcomes.len().max(1) as f64;
+    let told = outcomes.iter().map(|o| o.identities).sum::<usize>();
+    let identities = (!onsets.is_empty()).then(|| told as f64 / onsets.len() as f64);
     let row = |name, value, unit, target, about| Row { name, value, unit, target, about };
     vec![
         row("capture_to_publish_p50", ms(0.5), "ms", Target::None, "frame captured to message written"),
@@ -232,5 +234,6 @@ fn delays(live: &Live) -> Vec<Row> {
         row("onset_to_start_p90", at(&onsets, 0.9), "s", Target::AtMost(1.2), ""),
         row("offset_to_end_p90", at(&offsets, 0.9), "s", Target::AtMost(2.0), "sound over to `end`"),
         row("sounds_found", Some(found), "", Target::AtLeast(1.0), "share of the clip's sounds"),
+        row("identities_per_sound", identities, "", Target::AtMost(1.0), "1: every sound is one event"),
     ]
 }

@@ -187,7 +187,7 @@ fn script(mut config: Config, recording: Option<&Path>, stop: &Stop) -> Result<(
     config.camera.source = CameraSource::File;
     config.camera.file.path = truth.clip;
     config.microphone.source = MicrophoneSource::Media;
-    let analysis = Analysis::new(model, &config).map_err(Failure::configuration)?;
+    let analysis = Analysis::new(model, &config).map_err(|error| Failure::model(&config, error))?;
     let mut messages = Messages::default();
     pipeline::replay(&config, analysis, &SystemClock::new(), stop, &mut messages).map_err(Failure::failed)?;
     unless_stopped(stop)?;

@@ -40,6 +40,29 @@ pub enum AccessError {
     NoRoots,
 }
 
+impl AccessError {
+    /// The dotted key of the setting at fault, if one is.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Secret(error) => Some(error.key()),
+            Self::Certificate { key, .. } => Some(key),
+            Self::NoRoots => None,
+        }
+    }
+}
+
+/// Whether what the broker is shown can be read. A credential that only the service sees is let pass.
+///
+/// # Errors
+/// As [`access`].
+pub fn judge(config: &Config) -> Result<(), AccessError> {
+    let broker = Address { host: config.mqtt.host.clone(), port: config.mqtt.port };
+    match access(config, &broker, &config.mqtt.client_id) {
+        Err(AccessError::Secret(error)) if error.may_be_credential() => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
 /// How `broker` is reached and what it is shown, for a client called `client_id`.
 ///
 /// # Errors

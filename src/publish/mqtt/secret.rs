@@ -40,6 +40,22 @@ pub enum SecretError {
     },
 }
 
+impl SecretError {
+    /// The dotted key of the setting that names it.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Unreadable { key, .. } | Self::Exposed { key, .. } | Self::TooLarge { key, .. } => key,
+        }
+    }
+
+    /// Whether it may be there for the service, to which alone systemd shows its credentials.
+    pub(super) fn may_be_credential(&self) -> bool {
+        let Self::Unreadable { path, error, .. } = self else { return false };
+        let hidden = std::env::var_os(CREDENTIALS).is_none() && error.kind() == std::io::ErrorKind::NotFound;
+        hidden && path.components().count() == 1
+    }
+}
+
 /// The secret that the setting `key` names: a credential of this service if `name` is the bare name of
 /// one, else the file. White space at its end is not part of it.
 pub(super) fn read(key: &'static str, name: &Path) -> Result<Vec<u8>, SecretError> {
