@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::*;
-use tvsl::capture::{Pace, read_picture, read_sound};
+use tvsl::capture::{Pace, decode, read_picture, read_sound};
 use tvsl::config::{CameraSource, MicrophoneSource};
 use tvsl::geometry::Size;
 use tvsl::queue::{Sense, Shed};
@@ -33,6 +33,16 @@ fn a_slow_consumer_loses_nothing() {
         assert_eq!(frame.rgb.len(), 384 * 216 * 3);
     }
     assert!(heard.sound.iter().all(|block| block.lost_before.is_zero() && block.rate == RATE));
+}
+
+#[test]
+fn a_recording_can_be_decoded_for_nobody() {
+    let folder = Folder::new("nobody");
+    let file = folder.join("clip.mkv");
+    flash_and_click(&file, 2);
+    decode(&file, f64::INFINITY, &wanted()).expect("it comes to its end, sound and pictures");
+    let missing = decode(&folder.join("none.mkv"), f64::INFINITY, &wanted()).expect_err("there is none");
+    assert!(missing.to_string().contains("none.mkv"), "{missing}");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Delivery {
     pub live: bool,
     /// Stamps count from the start of the recording and not from the machine's.
     pub media_time: bool,
+    /// Nobody wants it: the branches end in sinks that drop everything.
+    pub dropped: bool,
     /// Monotonic nanoseconds at which something last arrived; 0: nothing yet.
     pub last: AtomicU64,
     /// Where the furthest item ends, nanoseconds of running time.
@@ -46,9 +48,10 @@ pub(super) fn end_of(sense: Sense) -> String {
     format!("tvsl-end-of-{sense}")
 }
 
-fn note(sink: &gst_app::AppSink, name: &str) {
-    let message = gst::message::Application::builder(gst::Structure::new_empty(name)).src(sink);
-    sink.post_message(message.build()).ok();
+fn note(sink: &impl IsA<gst::Element>, name: &str) {
+    let message = gst::message::Application::builder(gst::Structure::new_empty(name))
+        .src(sink.upcast_ref::<gst::Element>());
+    sink.upcast_ref::<gst::Element>().post_message(message.build()).ok();
 }
 
 impl Delivery {
@@ -65,7 +68,10 @@ impl Delivery {
         self: &Arc<Self>,
         sense: Sense,
         mut item: impl FnMut(&gst::Sample, Instant) -> Option<Sensed> + Send + 'static,
-    ) -> gst_app::AppSink {
+    ) -> Result<gst::Element, CaptureError> {
+        if self.dropped {
+            return drain(sense);
+        }
         let first = AtomicBool::new(true);
         let delivery = Arc::clone(self);
         let callbacks = gst_app::AppSinkCallbacks::builder()
@@ -83,7 +89,7 @@ impl Delivery {
         let sink = gst_app::AppSink::builder().max_buffers(1).sync(self.in_time).async_(!self.live);
         let sink = sink.enable_last_sample(false).callbacks(callbacks).build();
         sink.set_property("qos", false);
-        sink
+        Ok(sink.upcast())
     }
 
     fn arrived(&self, sink: &gst_app::AppSink, first: bool) {
@@ -112,6 +118,23 @@ impl Delivery {
     }
 }
 
+/// A sink that drops everything and tells only that it is over.
+fn drain(sense: Sense) -> Result<gst::Element, CaptureError> {
+    let sink = make("fakesink")?;
+    sink.set_property("sync", false);
+    if let Some(entrance) = sink.static_pad("sink") {
+        let told = sink.downgrade();
+        entrance.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            let event = info.event().map(|event| event.type_());
+            if let (Some(gst::EventType::Eos), Some(sink)) = (event, told.upgrade()) {
+                note(&sink, &end_of(sense));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    Ok(sink)
+}
+
 /// The picture branch, ready to be linked to a pad that delivers raw video.
 ///
 /// The scaled size follows the caps of the source, and so survives a change of resolution in
@@ -128,9 +151,9 @@ pub(super) fn picture(
     let sink = delivery.sink(Sense::Camera, move |sample, captured| {
         let source = *of_source.lock().unwrap_or_else(PoisonError::into_inner);
         pack(sample, captured, source).map(Sensed::Frame)
-    });
+    })?;
     let (mut stages, sized) = if in_image_memory(pad) { on_jetson()? } else { in_software()? };
-    stages.push(sink.upcast());
+    stages.push(sink);
     chain(bin, &stages)?;
     if let Some(entrance) = sized.first().and_then(|(element, _)| element.static_pad("sink")) {
         // The probe belongs to the scaler: were it to hold elements, they would keep each other for ever.
@@ -174,7 +197,7 @@ pub(super) fn sound(
         block.lost_before = gap.unwrap_or_default();
         end = Some(block.end());
         Some(Sensed::Sound(block))
-    });
+    })?;
     // A block is heard when it ends, and not when it begins.
     sink.set_property("ts-offset", BLOCK);
     let caps = gst::Caps::builder("audio/x-raw")
@@ -183,7 +206,7 @@ pub(super) fn sound(
         .field("rate", rate as i32)
         .field("channels", 1)
         .build();
-    let stages = [make("audioconvert")?, make("audioresample")?, only(caps)?, sink.upcast()];
+    let stages = [make("audioconvert")?, make("audioresample")?, only(caps)?, sink];
     chain(bin, &stages)?;
     join(pad, &stages)
 }
@@ -294,6 +317,7 @@ mod tests {
             in_time: false,
             live: false,
             media_time: true,
+            dropped: false,
             last: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             over: Mutex::default(),

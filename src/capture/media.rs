@@ -328,7 +328,8 @@ impl Watch {
     /// A demuxer ends a recording that was cut off as if it were whole.
     fn tell_if_cut_off(&self) {
         let reached = gst::ClockTime::from_nseconds(self.delivery.reached.load(Ordering::Relaxed));
-        let Some(declared) = self.declared.filter(|declared| reached + CUT_OFF < *declared) else { return };
+        let short = |declared: &gst::ClockTime| reached + CUT_OFF < *declared && !self.delivery.dropped;
+        let Some(declared) = self.declared.filter(short) else { return };
         let seconds = |time: gst::ClockTime| time.nseconds() as f64 / 1e9;
         tracing::warn!(
             "{}: ends after {:.1} s, but says that it lasts {:.1} s: it is cut off, damaged, or all sound from there on",

@@ -174,7 +174,7 @@ pub fn open_camera(
     let origin = sources::open(camera, pipeline.as_ref(), sound, pace == Pace::Live)?;
     let repeat = camera.source == CameraSource::File && camera.file.repeat;
     let wants = Wants { pictures: Some((scale, camera.rate)), sound: sound.then_some(wanted.rate) };
-    let delivery = delivery(&origin, pace, out.group());
+    let delivery = Arc::new(delivery(&origin, pace, out.group()));
     Ok(Camera { _media: Media::start(pipeline, origin, wants, delivery, repeat)? })
 }
 
@@ -229,6 +229,37 @@ pub fn read_sound(path: &Path, rate: u32) -> Result<Samples, CaptureError> {
     if whole.mono.is_empty() { Err(CaptureError::file(path, "holds no sound")) } else { Ok(whole) }
 }
 
+/// Decodes a recording with its sound, and scales it as it is `wanted`, at most `rate` pictures of a second, into sinks
+/// that drop everything: what the pipeline costs by itself.
+///
+/// # Errors
+/// A recording that is missing or unreadable, or that breaks off.
+pub fn decode(path: &Path, rate: f64, wanted: &Wanted) -> Result<(), CaptureError> {
+    init()?;
+    let (sender, receiver) = queue::bounded(Limits::default(), Policy::Wait);
+    let fitting = Arc::clone(&wanted.fitting);
+    let scale: Scale = Arc::new(move |source| fitting(source).picture);
+    let pipeline = Media::pipeline();
+    let origin = sources::file(path, pipeline.as_ref())?;
+    let delivery = Delivery { dropped: true, ..delivery(&origin, Pace::Fast, sender) };
+    let wants = Wants { pictures: Some((scale, rate)), sound: Some(wanted.rate) };
+    let _media = Media::start(pipeline, origin, wants, Arc::new(delivery), false)?;
+    for _sense in [Sense::Camera, Sense::Microphone] {
+        match receiver.recv(WHOLE) {
+            Ok(Sensed::Fault(_, error)) => {
+                let unknown = CaptureError::file(path, "cannot be read on");
+                return Err(*error.downcast().unwrap_or(Box::new(unknown)));
+            }
+            Ok(_) => {}
+            Err(_) => return Err(CaptureError::file(path, "does not come to its end")),
+        }
+    }
+    Ok(())
+}
+
+/// The longest that a recording may take to be decoded.
+const WHOLE: Duration = Duration::from_secs(600);
+
 /// What a file holds, as fast as it is taken, up to the end of the one sense that is wanted.
 fn read(
     path: &Path,
@@ -238,7 +269,7 @@ fn read(
     let (sender, receiver) = queue::bounded(Limits::default(), Policy::Wait);
     let pipeline = Media::pipeline();
     let origin = sources::file(path, pipeline.as_ref())?;
-    let delivery = delivery(&origin, Pace::Fast, sender);
+    let delivery = Arc::new(delivery(&origin, Pace::Fast, sender));
     let media = Media::start(pipeline, origin, wants, delivery, false)?;
     let stalled = CaptureError::file(path, "cannot be read on");
     let mut over = false;
@@ -262,16 +293,17 @@ fn read(
 /// The longest that a file may take to yield its next piece.
 const READ: Duration = Duration::from_secs(10);
 
-fn delivery(origin: &Origin, pace: Pace, out: Sender) -> Arc<Delivery> {
-    Arc::new(Delivery {
+fn delivery(origin: &Origin, pace: Pace, out: Sender) -> Delivery {
+    Delivery {
         out,
         in_time: !origin.live && pace != Pace::Fast,
         live: origin.live,
         media_time: !origin.live && pace == Pace::Fast,
+        dropped: false,
         last: AtomicU64::default(),
         reached: AtomicU64::new(0),
         over: Mutex::default(),
-    })
+    }
 }
 
 fn within(source: Size, max: Size) -> Size {

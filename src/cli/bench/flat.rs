@@ -36,36 +36,37 @@ impl Pass {
     }
 }
 
-/// Decodes the clip and scales it to the model's size through the daemon's own capture; nothing is
-/// analysed. `each` is given what comes.
-pub(super) fn decode(
-    config: &Config,
-    manifest: &Manifest,
-    mut each: impl FnMut(Sensed),
-) -> Result<Pass, Failure> {
-    let image = manifest.image.clone();
-    let fitting = Arc::new(move |size| image.fit(size));
-    let wanted = Wanted { fitting, rate: manifest.audio.sample_rate };
+/// Everything that the daemon's capture makes of the clip, for the bare engine to run on.
+pub(super) fn captured(config: &Config, manifest: &Manifest) -> Result<Vec<Sensed>, Failure> {
     let (sender, receiver) = queue::bounded(Limits::default(), Pace::Fast.policy());
-    let began = Mark::now();
-    let capture = capture::start(&config.camera, &config.microphone, &wanted, Pace::Fast, sender)
-        .map_err(Failure::failed)?;
-    let (mut frames, mut ends) = (0, 0);
+    let (camera, microphone) = (&config.camera, &config.microphone);
+    let _capture =
+        capture::start(camera, microphone, &wanted(manifest), Pace::Fast, sender).map_err(Failure::failed)?;
+    let (mut items, mut ends) = (Vec::new(), 0);
     while ends < 2 {
         match receiver.recv(Duration::from_secs(10)) {
             Ok(Sensed::End(_)) => ends += 1,
             Ok(Sensed::Fault(_, error)) => return Err(Failure::Failed(error.to_string())),
-            Ok(item) => {
-                frames += usize::from(matches!(item, Sensed::Frame(_)));
-                each(item);
-            }
+            Ok(item) => items.push(item),
             Err(Empty::Closed) => break,
             Err(error @ Empty::TimedOut) => return Err(Failure::failed(error)),
         }
     }
-    let cost = began.cost();
-    drop((receiver, capture));
-    Ok(Pass { frames, cost })
+    Ok(items)
+}
+
+/// Decodes the clip, whose `frames` are known, and scales it to the model's size in the daemon's own pipeline, which
+/// ends in sinks that drop everything.
+pub(super) fn decode(config: &Config, manifest: &Manifest, frames: usize) -> Result<Pass, Failure> {
+    let began = Mark::now();
+    capture::decode(&config.camera.file.path, config.camera.rate, &wanted(manifest))
+        .map_err(Failure::failed)?;
+    Ok(Pass { frames, cost: began.cost() })
+}
+
+fn wanted(manifest: &Manifest) -> Wanted {
+    let image = manifest.image.clone();
+    Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: manifest.audio.sample_rate }
 }
 
 /// Decodes and analyses the clip the way the daemon does, messages written as JSON.
