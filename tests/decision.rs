@@ -4,6 +4,7 @@ mod tiny;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -112,16 +113,32 @@ fn the_user_lists_classes_and_sets_thresholds_and_floors() {
 }
 
 #[test]
-fn a_class_the_model_lacks_is_named_with_the_nearest() {
+fn a_class_the_model_lacks_is_named_with_the_nearest_and_all_there_are() {
     let wrong = Detection { classes: vec!["gren".into()], ..plain() };
     let error = Decision::new(&manifest(), &wrong, None).unwrap_err().to_string();
     assert!(
         error.contains("detection.classes") && error.contains("\"gren\"") && error.contains("\"green\""),
         "{error}"
     );
+    assert!(error.ends_with("It knows these 3:\n  red, green, blue"), "all that would do: {error}");
     let part = Detection { classes: vec!["dark blue".into()], ..plain() };
     let error = Decision::new(&manifest(), &part, None).unwrap_err().to_string();
     assert!(error.contains("\"blue\""), "the class that it is part of: {error}");
+}
+
+#[test]
+fn a_long_list_of_classes_is_broken_into_lines() {
+    let manifest = Manifest::read(Path::new("engines/default")).expect("the manifest reads");
+    let wrong = Detection { classes: vec!["dgo".into()], ..plain() };
+    let error = Decision::new(&manifest, &wrong, None).unwrap_err().to_string();
+    let (first, list) = error.split_once('\n').expect("a list in lines of its own");
+    assert!(first.contains("the nearest is \"dog\"") && first.ends_with("these 51:"), "{first}");
+    assert!(list.lines().all(|line| line.starts_with("  ") && line.chars().count() <= 98), "{list}");
+    let names: Vec<&str> = list.split(',').map(str::trim).collect();
+    assert!(
+        names.iter().eq(&manifest.classes.iter().map(|class| class.name.as_str()).collect::<Vec<_>>()),
+        "{list}"
+    );
 }
 
 #[test]

@@ -121,7 +121,24 @@ pub(super) fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> Mod
         name: name.to_owned(),
         model: manifest.name.clone(),
         nearest: part_of.or(nearest).cloned().unwrap_or_default(),
+        known: manifest.classes.iter().map(|class| class.name.clone()).collect(),
     }
+}
+
+/// Characters of a line of names.
+const LINE: usize = 98;
+
+/// Names in indented lines of their own, for a terminal.
+pub(super) fn listed(names: &[String]) -> String {
+    let (mut text, mut column) = (String::new(), LINE);
+    for (i, name) in names.iter().enumerate() {
+        let name = format!("{name}{}", if i + 1 < names.len() { "," } else { "" });
+        let wide = name.chars().count() + 1;
+        let fits = column + wide <= LINE;
+        column = if fits { column + wide } else { 1 + wide };
+        text += &format!("{}{name}", if fits { " " } else { "\n  " });
+    }
+    text
 }
 
 /// The logarithm of the odds of a probability.

@@ -321,7 +321,11 @@ pub enum ModelError {
         expected: String,
     },
     /// The configuration names a class that the model lacks.
-    #[error("{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\"")]
+    #[error(
+        "{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\". It knows these {}:{}",
+        known.len(),
+        detect::listed(known)
+    )]
     Class {
         /// The configuration key.
         key: &'static str,
@@ -331,6 +335,8 @@ pub enum ModelError {
         model: String,
         /// The class most like it.
         nearest: String,
+        /// Every class that it has.
+        known: Vec<String>,
     },
     /// A text for a model whose texts are fixed.
     #[error(
