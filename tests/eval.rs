@@ -116,10 +116,28 @@ fn a_model_that_is_always_right_scores_all_points() {
     for (name, n) in [("pointing", 4), ("iou_at_30", 4), ("ciou_at_30", 2), ("duet_half", 2)] {
         assert_figure(&report, name, 1.0, n);
     }
+    for (name, n) in [("duet_ciou_at_30", 2), ("duet_ciou_at_30_by_frame", 1)] {
+        assert_figure(&report, name, 1.0, n);
+    }
+    // Blue fills its picture, so that every position is a hit; red and green each have a single beside the duet.
+    for (name, n) in
+        [("single_ap", 2), ("single_iou_at_50", 2), ("single_auc", 2), ("duet_cap", 2), ("duet_auc", 2)]
+    {
+        assert_eq!(report[name]["n"], n, "{name}: {}", report[name]);
+    }
+    for (name, n) in [("duet_piap", 1), ("duet_auc_by_frame", 1)] {
+        assert_eq!(report[name]["n"], n, "{name}: {}", report[name]);
+    }
+    assert_eq!(report["duet_piap"]["value"], report["duet_cap"]["value"], "each map lies on its own source");
     for name in ["mean_iou", "iou_at_50", "auc", "cap", "swapped_audio_f1", "text_shuffled_f1"] {
         assert!(report[name]["value"].is_number() && report[name]["n"].is_number(), "{name}");
     }
-    assert!(report["protocol"].as_str().is_some_and(|text| text.contains("union of the published regions")));
+    let protocol = report["protocol"].as_str().expect("a protocol");
+    for words in
+        ["union of the published regions", "source-wise unless a name says by frame", "window.memory"]
+    {
+        assert!(protocol.contains(words), "{words}: {protocol}");
+    }
     assert_eq!(report["classes"].as_array().map(Vec::len), Some(3));
 }
 
@@ -174,6 +192,7 @@ fn the_table_fits_a_terminal() {
     let output = Studio::new().eval(SCENES, &[]);
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.contains("set_f1") && text.contains("swapped_audio_f1") && text.contains("zebra"), "{text}");
+    assert!(text.contains("as published tables do") && text.contains("duet_piap"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 
@@ -182,6 +201,7 @@ fn bad_input_is_named_with_its_scene_and_key() {
     let studio = Studio::new();
     fs::write(studio.path("noise.png"), b"no picture").expect("a file");
     fs::write(studio.path("empty.wav"), wav(&[])).expect("a file");
+    assert!(Command::new("mkfifo").arg(studio.path("pipe.png")).status().expect("mkfifo").success());
     let one = |scene: &str| format!("{{\"scenes\": [{scene}]}}");
     let cases = [
         ("{\"scenes\": 7}".into(), "scenes: invalid type"),
@@ -192,7 +212,9 @@ fn bad_input_is_named_with_its_scene_and_key() {
             ),
             "no scene is left to score, since the model lacks their classes (zebra)",
         ),
-        (one(r#"{"image": "none.png", "kind": "silence"}"#), "scenes[0].image: no such file"),
+        (one(r#"{"image": "none.png", "kind": "silence"}"#), "none.png: no such file; paths are relative"),
+        (one(r#"{"image": "pipe.png", "kind": "silence"}"#), "pipe.png: is a pipe or a device"),
+        (one(r#"{"image": "blue.png", "audio": "pipe.png", "kind": "silence"}"#), "scenes[0].audio: "),
         (one(r#"{"image": "noise.png", "kind": "silence"}"#), "scenes[0].image: "),
         (one(r#"{"image": "blue.png", "audio": "empty.wav", "kind": "silence"}"#), "scenes[0].audio: "),
         (

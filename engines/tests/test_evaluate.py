@@ -22,7 +22,10 @@ from tvsl_engines.table import figures
 
 REPOSITORY = DEFAULT.parents[1]
 PROGRAMS = [REPOSITORY / f"target/{profile}/tvsl" for profile in ("release", "debug")]
-NAMES = {"all AP": "cap", "all IoU@0.3": "iou_at_30", "all IoU@0.5": "iou_at_50", "all AUC": "auc", "duet CIoU@0.3": "ciou_at_30"}
+NAMES = {"all AP": "cap", "all IoU@0.3": "iou_at_30", "all IoU@0.5": "iou_at_50", "all AUC": "auc",
+         "single AP": "single_ap", "single IoU@0.5": "single_iou_at_50", "single AUC": "single_auc",
+         "duet CAP": "duet_cap", "duet PIAP": "duet_piap", "duet CIoU@0.3": "duet_ciou_at_30",
+         "duet CIoU@0.3 by frame": "duet_ciou_at_30_by_frame", "duet AUC": "duet_auc", "duet AUC by frame": "duet_auc_by_frame"}
 
 
 def write_scenes(folder: Path, count: int) -> Path:
@@ -50,9 +53,11 @@ def test_the_program_and_python_agree_to_a_tenth_of_a_point(tmp_path: Path) -> N
     done = subprocess.run(run, cwd=REPOSITORY, env={**os.environ, "TVSL_CONFIG": ""}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report, own = json.loads(done.stdout), figures(by_program(DEFAULT, labelled(scenes)))
+    assert NAMES.keys() == own.keys()
     for name, key in NAMES.items():
         assert own[name][0] == pytest.approx(100 * report[key]["value"], abs=0.1), name
     assert own["all AP"][0] > 5
+    assert own["duet PIAP"][0] > own["duet CAP"][0], "some maps lie better on the other source"
 
 
 def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -12,7 +12,7 @@ use crate::capture;
 use crate::engine;
 use crate::evaluate::bootstrap::Figure;
 use crate::evaluate::judge::Judge;
-use crate::evaluate::report::{ClassReport, Report};
+use crate::evaluate::report::{ClassReport, Figures, Report};
 use crate::evaluate::{self, scenes};
 use crate::model::Model;
 
@@ -37,8 +37,9 @@ class    a name or alias of the model's manifest (tvsl check --classes); others
 
 /// Score a model on labelled scenes
 ///
-/// Judges every scene with the thresholds of `run`, and prints each measure with the number of samples
-/// behind it and its 95 % bootstrap interval, over all scenes and by class.
+/// Judges every scene with the thresholds of `run`, over whole windows of sound (`run` judges a frame with the last
+/// `window.memory` seconds). Prints each measure with the number of samples behind it and its 95 % bootstrap interval:
+/// over all scenes, under the names of the published tables, and by class; then how they were taken.
 #[derive(Args, Debug)]
 #[command(after_help = FORMAT)]
 pub(super) struct Arguments {
@@ -106,10 +107,9 @@ fn table(report: &Report) -> String {
         let (scenes, names) = (report.scenes_left_out, names.join(", "));
         let _ = writeln!(out, "left out  {scenes} scenes; classes that the model lacks: {names}");
     }
-    let _ = writeln!(out, "\n{:<24}{:>8}   {:<15}{:>6}", "", "value", "95 % interval", "n");
-    for (name, figure) in &report.figures.0 {
-        let (value, n) = (shown(figure.value), figure.n);
-        let _ = writeln!(out, "{name:<24}{value:>8}   {:<15}{n:>6}", interval(figure));
+    out.push_str(&figure_table("", &report.figures));
+    if report.published.0.iter().any(|(_, figure)| figure.n > 0) {
+        out.push_str(&figure_table("as published tables do", &report.published));
     }
     out.push_str(&class_table(&report.classes));
     let _ = writeln!(out, "\n{}", wrapped(&report.protocol, 100));
@@ -122,6 +122,15 @@ fn kinds(report: &Report) -> String {
         (count > 0).then(|| format!("{count} {}", kind.name()))
     };
     scenes::Kind::ALL.into_iter().filter_map(of).collect::<Vec<_>>().join(", ")
+}
+
+fn figure_table(heading: &str, figures: &Figures) -> String {
+    let mut out = format!("\n{heading:<24}{:>8}   {:<15}{:>6}\n", "value", "95 % interval", "n");
+    for (name, figure) in &figures.0 {
+        let (value, n) = (shown(figure.value), figure.n);
+        let _ = writeln!(out, "{name:<24}{value:>8}   {:<15}{n:>6}", interval(figure));
+    }
+    out
 }
 
 /// Columns of the table of classes: heading and figure.

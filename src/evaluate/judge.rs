@@ -153,12 +153,11 @@ impl Judge {
         let mut places = Vec::new();
         if task.scene.kind.sources_are_true() {
             let halved = task.halved();
-            let boxed = task.sources.iter().filter(|(_, source)| !source.boxes.is_empty()).count();
-            for &(class, source) in &task.sources {
+            for (i, &(class, source)) in task.sources.iter().enumerate() {
                 let hearing = &hearings[verdict.window[class]];
                 let maps = self.model.localize(&vision, hearing, &[class])?;
-                let threshold = self.map_thresholds[class];
-                places.extend(maps.iter().map(|map| Place::new(map, threshold, source, boxed > 1, halved)));
+                let (threshold, others) = (self.map_thresholds[class], task.others(i));
+                places.extend(maps.iter().map(|map| Place::new(map, threshold, source, &others, halved)));
             }
         }
         Ok(Outcome {
@@ -232,7 +231,8 @@ impl Judge {
         Ok(sound.mono)
     }
 
-    /// Hears a recording the way the daemon does, and gives what is heard at the end of each window.
+    /// Takes a recording in as the daemon does, and gives what is heard in each window, all of it: where the daemon
+    /// judges a frame with the last [`memory`](crate::config::Window::memory) of it, a scene has no moment of its own.
     fn listen(&mut self, sound: Vec<f32>) -> Result<Vec<Hearing>, ModelError> {
         let (rate, manifest) = (self.model.sample_rate(), self.model.manifest());
         let window = manifest.window_samples();
@@ -257,6 +257,12 @@ impl Task<'_> {
         truth.sort_unstable();
         truth.dedup();
         truth
+    }
+
+    /// All sources but one.
+    fn others(&self, but: usize) -> Vec<&Source> {
+        let others = self.sources.iter().enumerate().filter(|(i, _)| *i != but);
+        others.map(|(_, (_, source))| *source).collect()
     }
 
     /// Whether this is a duet whose two sources stand in different halves.

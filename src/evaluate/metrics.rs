@@ -71,9 +71,51 @@ pub fn success_area(iou: f64) -> f64 {
     (0..STEPS).map(|i| (reached(i) + reached(i + 1)) / 2.0 / STEPS as f64).sum()
 }
 
+/// The most that the gains of a square table can sum to when every row takes one column of its own.
+///
+/// The Hungarian method, by shortest augmenting paths: cubic in the rows, where trying every order is factorial.
+pub fn best_pairing(gains: &[Vec<f64>]) -> f64 {
+    let count = gains.len();
+    let (mut rows, mut columns) = (vec![0.0; count], vec![0.0; count + 1]);
+    // Column `count` stands for none: a row begins there and looks for a free column.
+    let mut taken: Vec<Option<usize>> = vec![None; count + 1];
+    for row in 0..count {
+        taken[count] = Some(row);
+        let (mut least, mut from) = (vec![f64::INFINITY; count], vec![count; count]);
+        let (mut seen, mut at) = (vec![false; count + 1], count);
+        while let Some(row) = taken[at] {
+            seen[at] = true;
+            for column in (0..count).filter(|&column| !seen[column]) {
+                let cost = -gains[row][column] - rows[row] - columns[column];
+                if cost < least[column] {
+                    (least[column], from[column]) = (cost, at);
+                }
+            }
+            let open = (0..count).filter(|&column| !seen[column]);
+            let Some(next) = open.min_by(|&a, &b| least[a].total_cmp(&least[b])) else { break };
+            let step = least[next];
+            for (column, taken) in taken.iter().enumerate() {
+                match taken.filter(|_| seen[column]) {
+                    Some(row) => (rows[row], columns[column]) = (rows[row] + step, columns[column] - step),
+                    None if column < count => least[column] -= step,
+                    None => {}
+                }
+            }
+            at = next;
+        }
+        while at != count {
+            taken[at] = taken[from[at]];
+            at = from[at];
+        }
+    }
+    (0..count).filter_map(|column| taken[column].map(|row| gains[row][column])).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn ap(scores: &[f32], positives: &[u8]) -> Option<f64> {
         average_precision(scores.iter().zip(positives).map(|(&s, &p)| (s, p == 1, 1.0)))
@@ -97,6 +139,40 @@ mod tests {
         assert_eq!(average_precision([(0.9, false, 1.0), (0.8, true, 2.0), (0.7, true, 1.0)]), twice);
         let dropped = average_precision([(0.9, false, 0.0), (0.8, true, 1.0)]);
         assert_eq!(dropped, Some(1.0));
+    }
+
+    #[test]
+    fn the_best_pairing_of_known_tables() {
+        assert_eq!(best_pairing(&[]), 0.0);
+        assert_eq!(best_pairing(&[vec![0.25]]), 0.25);
+        assert_eq!(best_pairing(&[vec![0.5, 0.75], vec![0.25, 0.75]]), 1.25, "not both of the best column");
+        let cross = [vec![0.0, 0.0, 1.0], vec![0.5, 0.0, 0.75], vec![0.25, 0.5, 0.5]];
+        assert_eq!(best_pairing(&cross), 2.0);
+        let many: Vec<Vec<f64>> = (0..60).map(|i| (0..60).map(|j| share(j == 59 - i)).collect()).collect();
+        assert_eq!(best_pairing(&many), 60.0, "and soon: 60! orders would take for ever");
+    }
+
+    fn share(yes: bool) -> f64 {
+        if yes { 1.0 } else { 0.0 }
+    }
+
+    /// The best of all orders, tried one by one.
+    fn best_order(gains: &[Vec<f64>], free: &[usize]) -> f64 {
+        let Some((row, rest)) = gains.split_first() else { return 0.0 };
+        let without =
+            |column: usize| free.iter().copied().filter(|&other| other != column).collect::<Vec<_>>();
+        let pair = |&column: &usize| row[column] + best_order(rest, &without(column));
+        free.iter().map(pair).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_is_better_than_the_best_pairing(
+            gains in (1usize..6).prop_flat_map(|n| vec(vec(0f64..1.0, n), n)),
+        ) {
+            let all: Vec<usize> = (0..gains.len()).collect();
+            prop_assert!((best_pairing(&gains) - best_order(&gains, &all)).abs() < 1e-9);
+        }
     }
 
     #[test]

@@ -30,21 +30,19 @@ pub struct Outcome {
     pub places: Vec<Place>,
 }
 
-/// How well one source with known boxes was found, its class given.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How well one source was found, its class given.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Place {
     /// Its class.
     pub class: ClassId,
-    /// IoU of the union of its regions with the union of its boxes; absent without boxes.
+    /// Its map beside its boxes; absent without boxes.
     pub boxed: Option<Boxed>,
     /// Whether the map peaks in the source's half of a duet; absent elsewhere.
     pub half: Option<bool>,
-    /// Whether the scene has other sources with boxes.
-    pub mixed: bool,
 }
 
 /// A heat map compared with boxes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Boxed {
     /// IoU of the union of the regions with the union of the boxes, 0–1.
     pub iou: f64,
@@ -52,32 +50,46 @@ pub struct Boxed {
     pub pointed: bool,
     /// Average precision of the raster positions, ranked by heat, against the boxes, 0–1.
     pub precision: f64,
+    /// The same against the boxes of each other boxed source of the scene, in their order.
+    pub others: Vec<f64>,
 }
 
-impl Place {
-    /// Compares a source's heat map, cut at `threshold`, with its label. `halved` says that the scene's
-    /// sources stand in different halves.
-    pub fn new(map: &HeatMap, threshold: f32, source: &Source, mixed: bool, halved: bool) -> Self {
-        let found = regions(map, threshold);
-        let peak = found.first().map(|best| best.peak);
-        let boxed = (!source.boxes.is_empty()).then(|| compare(map, &found, &source.boxes));
-        let half = source.half.filter(|_| halved);
-        let half = half.map(|half| peak.is_some_and(|(x, _)| Half::of(x) == half));
-        Self { class: map.class, boxed, half, mixed }
+impl Outcome {
+    /// The sources with boxes, as they were found.
+    pub fn boxed(&self) -> Vec<&Boxed> {
+        self.places.iter().filter_map(|place| place.boxed.as_ref()).collect()
     }
 }
 
-fn compare(map: &HeatMap, found: &[Region], boxes: &[Rect]) -> Boxed {
+impl Place {
+    /// Compares a source's heat map, cut at `threshold`, with its label and with the boxes of the `others` in the
+    /// scene. `halved` says that the scene's sources stand in different halves.
+    pub fn new(map: &HeatMap, threshold: f32, source: &Source, others: &[&Source], halved: bool) -> Self {
+        let found = regions(map, threshold);
+        let peak = found.first().map(|best| best.peak);
+        let boxed = (!source.boxes.is_empty()).then(|| compare(map, &found, &source.boxes, others));
+        let half = source.half.filter(|_| halved);
+        let half = half.map(|half| peak.is_some_and(|(x, _)| Half::of(x) == half));
+        Self { class: map.class, boxed, half }
+    }
+}
+
+fn compare(map: &HeatMap, found: &[Region], boxes: &[Rect], others: &[&Source]) -> Boxed {
     let truth = raster(boxes);
     let published: Vec<Rect> = found.iter().map(|region| region.rect).collect();
     let heat = map.over_picture(Size::new(RASTER, RASTER));
-    let ranked = heat.iter().zip(&truth).map(|(&heat, &inside)| (heat, inside, 1.0));
+    let precision = |truth: &[bool]| {
+        let ranked = heat.iter().zip(truth).map(|(&heat, &inside)| (heat, inside, 1.0));
+        metrics::average_precision(ranked).unwrap_or(0.0)
+    };
+    let other = others.iter().filter(|other| !other.boxes.is_empty());
     let contains =
         |(x, y): (f32, f32)| boxes.iter().any(|b| b.x0 <= x && x <= b.x1 && b.y0 <= y && y <= b.y1);
     Boxed {
         iou: metrics::mask_iou(&raster(&published), &truth),
         pointed: found.first().is_some_and(|best| contains(best.peak)),
-        precision: metrics::average_precision(ranked).unwrap_or(0.0),
+        precision: precision(&truth),
+        others: other.map(|other| precision(&raster(&other.boxes))).collect(),
     }
 }
 
@@ -133,7 +145,7 @@ mod tests {
     #[test]
     fn a_map_on_the_source_points_and_overlaps() {
         let source = source(&[[0.0, 0.0, 0.25, 0.25]], Some(Half::Left));
-        let place = Place::new(&hot(0), 0.4, &source, false, true);
+        let place = Place::new(&hot(0), 0.4, &source, &[], true);
         let boxed = place.boxed.unwrap();
         assert!(boxed.pointed && boxed.iou > 0.5 && boxed.precision > 0.95, "{boxed:?}");
         assert_eq!((place.class, place.half), (2, Some(true)));
@@ -142,7 +154,7 @@ mod tests {
     #[test]
     fn a_map_elsewhere_does_not() {
         let source = source(&[[0.0, 0.0, 0.25, 0.25]], Some(Half::Left));
-        let place = Place::new(&hot(15), 0.4, &source, false, true);
+        let place = Place::new(&hot(15), 0.4, &source, &[], true);
         let boxed = place.boxed.unwrap();
         assert!(!boxed.pointed && boxed.iou == 0.0 && boxed.precision < 0.2, "{boxed:?}");
         assert_eq!(place.half, Some(false));
@@ -150,7 +162,18 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_not_judged() {
-        let place = Place::new(&hot(0), 0.4, &source(&[], None), false, true);
+        let place = Place::new(&hot(0), 0.4, &source(&[], None), &[], true);
         assert_eq!((place.boxed, place.half), (None, None));
+    }
+
+    /// Sixteen cells, hot in the first; its cell is a sixteenth of the picture, and so is the last one.
+    #[test]
+    fn a_map_is_held_against_the_boxes_of_the_others_too() {
+        let (own, last) = (source(&[[0.0, 0.0, 0.25, 0.25]], None), source(&[[0.75, 0.75, 1.0, 1.0]], None));
+        let boxless = source(&[], None);
+        let place = Place::new(&hot(0), 0.4, &own, &[&boxless, &last, &own], false);
+        let boxed = place.boxed.unwrap();
+        assert_eq!(boxed.others.len(), 2, "one without boxes cannot be held against anything");
+        assert!(boxed.others[0] < 0.1 && boxed.others[1] == boxed.precision, "{boxed:?}");
     }
 }

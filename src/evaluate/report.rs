@@ -59,6 +59,9 @@ pub struct Report {
     /// The figures over all scenes.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Where sources are, under the names of the published tables.
+    #[serde(flatten)]
+    pub published: Figures,
     /// The figures of each class that occurs.
     pub classes: Vec<ClassReport>,
 }
@@ -118,7 +121,8 @@ fn place_figures(
         draws.share(parts.len(), &parts)
     };
     let boxed = |of: fn(&Boxed) -> f64| mean(&move |place| place.boxed.as_ref().map(of));
-    let mixed = |place: &Place| place.boxed.filter(|_| place.mixed).map(|b| share(b.iou >= 0.3));
+    let mixed =
+        |place: &Place| place.boxed.as_ref().filter(|b| !b.others.is_empty()).map(|b| share(b.iou >= 0.3));
     vec![
         ("pointing", boxed(|b| share(b.pointed))),
         ("iou_at_30", boxed(|b| share(b.iou >= 0.3))),
@@ -129,6 +133,49 @@ fn place_figures(
         ("cap", boxed(|b| b.precision)),
         ("duet_half", mean(&|place| place.half.map(share))),
     ]
+}
+
+/// The measures of the published tables: scenes with one boxed source apart from those with several, and each of
+/// those by source or by frame, which is a scene.
+pub fn published_figures(outcomes: &[Outcome]) -> Figures {
+    let draws = Bootstrap::new(outcomes.len());
+    let mean = |many: bool, of: &dyn Fn(&[&Boxed]) -> Vec<f64>| {
+        let samples = |(scene, outcome): (usize, &Outcome)| {
+            let boxed = outcome.boxed();
+            let values = if (boxed.len() > 1) == many { of(&boxed) } else { Vec::new() };
+            values.into_iter().map(move |part| Part { scene, part, whole: 1.0 })
+        };
+        let parts: Vec<Part> = outcomes.iter().enumerate().flat_map(samples).collect();
+        draws.share(parts.len(), &parts)
+    };
+    let sources = |many, of: fn(&Boxed) -> f64| mean(many, &|boxed| boxed.iter().map(|b| of(b)).collect());
+    let frames = |of: fn(f64) -> f64| mean(true, &|boxed| vec![of(mean_iou(boxed))]);
+    Figures(vec![
+        ("single_ap", sources(false, |b| b.precision)),
+        ("single_iou_at_50", sources(false, |b| share(b.iou >= 0.5))),
+        ("single_auc", sources(false, |b| metrics::success_area(b.iou))),
+        ("duet_cap", sources(true, |b| b.precision)),
+        ("duet_piap", mean(true, &|boxed| vec![best_precision(boxed)])),
+        ("duet_ciou_at_30", sources(true, |b| share(b.iou >= 0.3))),
+        ("duet_ciou_at_30_by_frame", frames(|iou| share(iou >= 0.3))),
+        ("duet_auc", sources(true, |b| metrics::success_area(b.iou))),
+        ("duet_auc_by_frame", frames(metrics::success_area)),
+    ])
+}
+
+fn mean_iou(boxed: &[&Boxed]) -> f64 {
+    boxed.iter().map(|b| b.iou).sum::<f64>() / boxed.len() as f64
+}
+
+/// Mean average precision when the maps may be given to the sources in any way.
+fn best_precision(boxed: &[&Boxed]) -> f64 {
+    let row = |(i, b): (usize, &&Boxed)| {
+        let mut row = b.others.clone();
+        row.insert(i, b.precision);
+        row
+    };
+    let rows: Vec<Vec<f64>> = boxed.iter().enumerate().map(row).collect();
+    metrics::best_pairing(&rows) / boxed.len() as f64
 }
 
 fn share(yes: bool) -> f64 {
@@ -231,16 +278,18 @@ mod tests {
         }
     }
 
-    fn found(class: usize, iou: f64, pointed: bool, mixed: bool, half: Option<bool>) -> Place {
-        Place { class, boxed: Some(Boxed { iou, pointed, precision: iou }), half, mixed }
+    fn found(class: usize, iou: f64, pointed: bool, others: &[f64], half: Option<bool>) -> Place {
+        let boxed = Boxed { iou, pointed, precision: iou, others: others.into() };
+        Place { class, boxed: Some(boxed), half }
     }
 
     /// Five scenes, one of each kind, of a model with three classes.
     fn five() -> Vec<Outcome> {
         let mut single = outcome(Kind::Single, &[0], &[], &[0.9, 0.1, 0.1], &[0]);
-        single.places = vec![found(0, 0.6, true, false, None)];
+        single.places = vec![found(0, 0.6, true, &[], None)];
         let mut duet = outcome(Kind::Duet, &[0, 1], &[], &[0.8, 0.2, 0.7], &[0, 2]);
-        duet.places = vec![found(0, 0.4, true, true, Some(true)), found(1, 0.2, false, true, Some(false))];
+        duet.places =
+            vec![found(0, 0.4, true, &[0.7], Some(true)), found(1, 0.2, false, &[0.3], Some(false))];
         vec![
             single,
             duet,
@@ -294,6 +343,32 @@ mod tests {
         assert_figure(&figures, "duet_half", 0.5, 2);
         // 0.6, 0.4 and 0.2 reach 13, 9 and 5 of the 21 thresholds.
         assert_figure(&figures, "auc", (12.5 + 8.5 + 4.5) / 20.0 / 3.0, 3);
+    }
+
+    /// One single of IoU and precision 0.6. One duet of IoU 0.4 and 0.2, mean 0.3, whose maps have a precision of 0.4 and 0.2
+    /// on their own boxes (mean 0.3) and of 0.7 and 0.3 on each other's (mean 0.5).
+    #[test]
+    fn published_measures_are_as_worked_by_hand() {
+        let figures = published_figures(&five());
+        assert_figure(&figures, "single_ap", 0.6, 1);
+        assert_figure(&figures, "single_iou_at_50", 1.0, 1);
+        assert_figure(&figures, "single_auc", 12.5 / 20.0, 1);
+        assert_figure(&figures, "duet_cap", 0.3, 2);
+        assert_figure(&figures, "duet_piap", 0.5, 1);
+        assert_figure(&figures, "duet_ciou_at_30", 0.5, 2);
+        assert_figure(&figures, "duet_auc", (8.5 + 4.5) / 2.0 / 20.0, 2);
+    }
+
+    /// By source 0.5 and 0.2 reach 0.3 once in two, by frame their mean of 0.35 does: 8 of the 21 thresholds.
+    #[test]
+    fn a_frame_counts_once_with_the_mean_of_its_sources() {
+        let mut duet = outcome(Kind::Duet, &[0, 1], &[], &[0.8, 0.7, 0.1], &[0, 1]);
+        duet.places = vec![found(0, 0.5, true, &[0.0], None), found(1, 0.2, true, &[0.0], None)];
+        let figures = published_figures(&[duet]);
+        assert_figure(&figures, "duet_ciou_at_30", 0.5, 2);
+        assert_figure(&figures, "duet_ciou_at_30_by_frame", 1.0, 1);
+        assert_figure(&figures, "duet_auc_by_frame", 7.5 / 20.0, 1);
+        assert_eq!(figures.get("single_ap").map(|figure| figure.value), Some(None), "no scene of one source");
     }
 
     #[test]
