@@ -61,6 +61,10 @@ def test_regions_stand_apart_best_first() -> None:
     assert len(boxes) == 2 and boxes[0][0] == 0.0 and boxes[1][2] == 1.0 and peak[0] < 0.25
 
 
+def test_what_barely_reaches_the_threshold_is_no_region_of_its_own() -> None:
+    assert len(metrics.regions(hot(0) + 0.6 * hot(15), GRID, 0.4)[0]) == 1
+
+
 def test_a_map_on_the_source_overlaps_and_one_elsewhere_does_not() -> None:
     box = ((0.0, 0.0, 0.25, 0.25),)
     for thresholds in ([0.4], None):

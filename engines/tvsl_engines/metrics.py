@@ -8,6 +8,7 @@ from .picture import Fit
 
 FINENESS = 8  # map positions per cell and axis on which regions are drawn
 SPECK = 0.5  # cells; a smaller region is dropped unless it is the best
+PLAIN = 0.5  # a further region counts from so far between the threshold and the hottest point
 STEPS = 20  # of the threshold in `success_area`
 
 
@@ -74,7 +75,8 @@ def regions(values: np.ndarray, place: Fit, threshold: float) -> tuple[list[Box]
     peaks = ndimage.maximum(heat, labels, index)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = sorted(range(count), key=lambda i: -peaks[i])
-    kept = [i for n, i in enumerate(order) if n == 0 or sizes[i] >= int(SPECK * FINENESS ** 2)]
+    plain = threshold + PLAIN * (1.0 - threshold)
+    kept = [i for n, i in enumerate(order) if n == 0 or (sizes[i] >= int(SPECK * FINENESS ** 2) and peaks[i] >= plain)]
     slices = ndimage.find_objects(labels)
     boxes = [(x.start / width, y.start / height, x.stop / width, y.stop / height) for y, x in (slices[i] for i in kept)]
     row, column = np.unravel_index(np.argmax(heat), heat.shape)
