@@ -100,6 +100,21 @@ fn a_picture_that_takes_long_to_decode_is_not_taken_for_damaged() {
 }
 
 #[test]
+fn a_clip_that_is_cut_off_before_its_first_picture_is_not_called_pictureless() {
+    let folder = Folder::new("annotate-cut");
+    let whole = fs::read("demo/clip.webm").expect("the demonstration's clip");
+    for length in [1000, 30_000] {
+        let cut = folder.file("cut.webm", &whole[..length]);
+        let error = failure(&annotate(&folder, &[&cut]));
+        let told = format!(
+            "cut.webm: is cut off before what is wanted of it: only {length} of its {} bytes are there",
+            whole.len()
+        );
+        assert!(error.contains(&told), "{error}");
+    }
+}
+
+#[test]
 fn a_clip_without_sound_is_told() {
     let folder = Folder::new("annotate-mute");
     let clip = folder.join("mute.mkv");

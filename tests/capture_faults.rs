@@ -31,18 +31,60 @@ fn files_that_are_no_recordings() {
     let folder = Folder::new("faults");
     let text = folder.file("notes.mp4", b"these are notes, not a film, and they go on for a while\n");
     let noise: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let pipe = folder.join("pipe.mp4");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let cases = [
         (folder.join("absent.mp4"), &["absent.mp4", "No such file"]),
         (folder.join("."), &["is a folder", "media file"]),
         (folder.file("empty.mp4", b""), &["empty.mp4", "is empty"]),
         (text, &["notes.mp4", "expected"]),
         (folder.file("noise.mp4", &noise), &["noise.mp4", "expected"]),
+        (pipe, &["pipe.mp4", "is a pipe or a device"]),
     ];
     for (path, words) in &cases {
         assert_says(&refused(&clip(path), MicrophoneSource::Media), *words);
         assert_says(&read_picture(path, None).expect_err("no picture"), *words);
         assert_says(&read_sound(path, RATE).expect_err("no sound"), *words);
     }
+}
+
+/// Two colours, 4 by 2 pixels.
+const GIF: &[u8] =
+    b"GIF89a\x04\0\x02\0\x80\0\0\xff\0\0\0\0\xff,\0\0\0\0\x04\0\x02\0\0\x02\x03\x44\x34\x05\0;";
+
+/// One block of 8 by 8, its four inks stored inverted as Adobe does: no cyan, all magenta and yellow, no black.
+fn cmyk_jpeg() -> Vec<u8> {
+    let mut file = b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0".to_vec(); // inks as they are, not as YCCK
+    file.extend(b"\xff\xdb\0\x43\0");
+    file.extend([8; 64]);
+    file.extend(b"\xff\xc0\0\x14\x08\0\x08\0\x08\x04\x01\x11\0\x02\x11\0\x03\x11\0\x04\x11\0");
+    file.extend(b"\xff\xc4\0\x15\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\x08"); // 00: 7 bits follow, 01: 8
+    file.extend(b"\xff\xc4\0\x14\x10\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"); // 0: the block is flat
+    file.extend(b"\xff\xda\0\x0e\x04\x01\0\x02\0\x03\0\x04\0\0\x3f\0");
+    // 127 above the middle, 128 below it, the same, 127 above: 00 1111111 0, 01 01111111 0, 01 01111111 0, 00 1111111 0.
+    file.extend(b"\x3f\x97\xf2\xfe\x3f\xbf\xff\xd9");
+    file
+}
+
+#[test]
+fn a_picture_in_a_format_that_is_not_read_is_told_with_the_command_that_converts_it() {
+    let folder = Folder::new("picture-formats");
+    let cure =
+        ["decodes its GIF; expected", "PNG, WebP, BMP or TIFF", "a.gif[0]' picture.png`", "imagemagick"];
+    let gif = folder.file("a.gif", GIF);
+    assert_says(&read_picture(&gif, None).expect_err("no picture"), &cure);
+    assert_says(&refused(&clip(&gif), MicrophoneSource::None), &cure);
+    let inks = folder.file("inks.jpg", &cmyk_jpeg());
+    assert_says(
+        &read_picture(&inks, None).expect_err("no picture"),
+        &["JPEG (not CMYK)", "inks.jpg[0]' picture.png`"],
+    );
+    let broken =
+        folder.file("broken.png", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x04\0\0\0\x04\x08\x02\0\0\0");
+    assert_says(
+        &read_picture(&broken, None).expect_err("no picture"),
+        &["broken.png", "whole picture", "PNG"],
+    );
 }
 
 #[test]

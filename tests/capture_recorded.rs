@@ -158,6 +158,63 @@ fn the_resolution_may_change_in_mid_stream() {
     assert!(sizes[5..].iter().all(|sizes| *sizes == (Size::new(180, 320), Size::new(216, 384))));
 }
 
+/// 64 by 48 pixels of red: more than one block of a file.
+const RED: [u8; 3] = [255, 0, 0];
+const PIXELS: usize = 64 * 48;
+
+fn bmp() -> Vec<u8> {
+    let mut file = b"BM".to_vec();
+    file.extend([54 + 3 * PIXELS as u32, 0, 54, 40, 64, 48].map(u32::to_le_bytes).concat());
+    file.extend([1u16, 24].map(u16::to_le_bytes).concat());
+    file.extend([0, 3 * PIXELS as u32, 2835, 2835, 0, 0].map(u32::to_le_bytes).concat());
+    file.extend([RED[2], RED[1], RED[0]].repeat(PIXELS));
+    file
+}
+
+fn tiff() -> Vec<u8> {
+    // Tag, type (3: 16 bits, 4: 32 bits), count, value; the three depths and the pixels follow the list.
+    let (depths, pixels) = (8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 6);
+    let tags: [[u32; 4]; 9] = [
+        [256, 3, 1, 64],
+        [257, 3, 1, 48],
+        [258, 3, 3, depths],
+        [259, 3, 1, 1],
+        [262, 3, 1, 2],
+        [273, 4, 1, pixels],
+        [277, 3, 1, 3],
+        [278, 3, 1, 48],
+        [279, 4, 1, 3 * PIXELS as u32],
+    ];
+    let mut file = b"II*\0\x08\0\0\0\x09\0".to_vec();
+    for [tag, kind, count, value] in tags {
+        file.extend([tag as u16, kind as u16].map(u16::to_le_bytes).concat());
+        file.extend([count, value].map(u32::to_le_bytes).concat());
+    }
+    file.extend([0; 4]);
+    file.extend([8u16; 3].map(u16::to_le_bytes).concat());
+    file.extend(RED.repeat(PIXELS));
+    file
+}
+
+#[test]
+fn pictures_of_other_formats_are_read() {
+    let folder = Folder::new("formats");
+    for (name, bytes) in [("red.bmp", bmp()), ("red.tif", tiff())] {
+        let frame = read_picture(&folder.file(name, &bytes), None).unwrap_or_else(|error| panic!("{error}"));
+        let red = |pixel: &[u8]| pixel[0] > 240 && pixel[1] < 20 && pixel[2] < 20;
+        assert!(frame.rgb.chunks(3).all(red), "{name}: {:?}", &frame.rgb[..3]);
+    }
+}
+
+#[test]
+fn the_sound_of_a_film_is_read() {
+    let folder = Folder::new("film");
+    let film = folder.join("film.mkv");
+    flash_and_click(&film, 2);
+    let samples = read_sound(&film, RATE).expect("the sound");
+    assert_eq!(samples.mono.len(), 2 * RATE as usize);
+}
+
 #[test]
 fn a_whole_picture_and_a_whole_sound_are_read() {
     let folder = Folder::new("whole");

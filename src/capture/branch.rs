@@ -104,8 +104,9 @@ impl Delivery {
     /// The capture time of a sample: its running time, on the machine's clock unless media time is wanted.
     fn stamp(&self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Option<Instant> {
         let buffer = sample.buffer()?;
-        let at = buffer.pts().or(buffer.dts())?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        // A decoder of single pictures may give none.
+        let at = buffer.pts().or(buffer.dts()).or(segment.start().filter(|_| !self.live))?;
         let running = segment.to_running_time(at)?;
         let end = running + buffer.duration().unwrap_or_default();
         self.reached.fetch_max(end.nseconds(), Ordering::Relaxed);

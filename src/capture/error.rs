@@ -18,15 +18,14 @@ pub enum CaptureError {
         package: String,
     },
     /// The track is in a format that no installed plug-in decodes.
-    #[error(
-        "{origin}: no plug-in decodes its {format}; install one with `apt-get install gstreamer1.0-libav \
-         gstreamer1.0-plugins-bad`"
-    )]
+    #[error("{origin}: no plug-in decodes its {format}; {cure}")]
     Decoder {
         /// The file or stream.
         origin: String,
         /// GStreamer's description of the format.
         format: String,
+        /// What to install, or another format.
+        cure: String,
     },
     /// The recording cannot be read from disk at all.
     #[error("{}: {reason}; expected a readable media file", path.display())]

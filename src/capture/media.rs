@@ -1,7 +1,7 @@
 //! One GStreamer pipeline: a source, its branches, a bounded start, and a watch on its bus.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Moment};
 
@@ -9,30 +9,12 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::branch::{self, Delivery, FIRST, Scale, end_of};
+use super::branch::{Delivery, FIRST, end_of};
 use super::error::CaptureError;
-use super::sources::{Origin, make};
+use super::extent;
+use super::sources::Origin;
+use super::wiring::{Wants, Wiring};
 use crate::queue::{Sender, Sense, Sensed};
-
-/// What is wanted of a source.
-#[derive(Clone)]
-pub(super) struct Wants {
-    /// Pictures, scaled so, at most so many in a second.
-    pub pictures: Option<(Scale, f64)>,
-    /// Sound of so many samples in a second.
-    pub sound: Option<u32>,
-}
-
-impl Wants {
-    fn senses(&self) -> Vec<Sense> {
-        let pictures = self.pictures.as_ref().map(|_| Sense::Camera);
-        pictures.into_iter().chain(self.sound.map(|_| Sense::Microphone)).collect()
-    }
-
-    fn includes(&self, sense: Sense) -> bool {
-        self.senses().contains(&sense)
-    }
-}
 
 /// A running pipeline; stops when dropped.
 pub(super) struct Media {
@@ -102,108 +84,6 @@ impl Drop for Media {
         if let Some(bus) = self.pipeline.bus() {
             bus.set_flushing(true);
         }
-    }
-}
-
-/// Joins pads to branches as they appear, from whichever thread they appear in.
-struct Wiring {
-    bin: gst::glib::WeakRef<gst::Pipeline>,
-    wants: Wants,
-    delivery: Arc<Delivery>,
-    joined: Mutex<Vec<Sense>>,
-    /// Outlets that may still show pads.
-    open: AtomicUsize,
-}
-
-impl Wiring {
-    fn connect(
-        pipeline: &gst::Pipeline,
-        origin: &Origin,
-        wants: Wants,
-        delivery: Arc<Delivery>,
-    ) -> Result<Arc<Self>, CaptureError> {
-        let open = AtomicUsize::new(origin.outlets.len());
-        let wiring = Self { bin: pipeline.downgrade(), wants, delivery, joined: Mutex::default(), open };
-        let wiring = Arc::new(wiring);
-        for outlet in &origin.outlets {
-            let pads = outlet.src_pads();
-            if pads.is_empty() {
-                wiring.follow(outlet);
-            } else {
-                pads.iter().try_for_each(|pad| wiring.join(pad))?;
-                wiring.complete();
-            }
-        }
-        Ok(wiring)
-    }
-
-    /// Joins the pads of a decoder to come; tracks that nobody wants stay undecoded.
-    fn follow(self: &Arc<Self>, decoder: &gst::Element) {
-        let (added, complete, plug) = (Arc::clone(self), Arc::clone(self), self.wants.clone());
-        decoder.connect_pad_added(move |decoder, pad| {
-            if let Err(error) = added.join(pad) {
-                gst::element_error!(decoder, gst::CoreError::Pad, ["{error}"]);
-            }
-        });
-        decoder.connect_no_more_pads(move |_| complete.complete());
-        decoder.connect("autoplug-continue", false, move |values| {
-            let caps = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
-            let unwanted = caps.and_then(|caps| sense_of(&caps)).is_some_and(|sense| !plug.includes(sense));
-            Some((!unwanted).to_value())
-        });
-    }
-
-    fn join(&self, pad: &gst::Pad) -> Result<(), CaptureError> {
-        let Some(pipeline) = self.bin.upgrade() else { return Ok(()) };
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        let raw = caps.structure(0).is_some_and(|s| s.name().ends_with("/x-raw"));
-        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        let sense = sense_of(&caps).filter(|sense| raw && !joined.contains(sense));
-        match (sense, &self.wants.pictures, self.wants.sound) {
-            (Some(Sense::Camera), Some((scale, rate)), _) => {
-                branch::picture(pipeline.upcast_ref(), pad, Arc::clone(scale), *rate, &self.delivery)?;
-            }
-            (Some(Sense::Microphone), _, Some(rate)) => {
-                branch::sound(pipeline.upcast_ref(), pad, rate, &self.delivery)?;
-            }
-            _ => return discard(&pipeline, pad),
-        }
-        joined.extend(sense);
-        Ok(())
-    }
-
-    /// One outlet has shown all its pads; after the last, the senses that are not there end.
-    fn complete(&self) {
-        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for sense in self.lacking() {
-                self.delivery.finish(Sensed::End(sense));
-            }
-        }
-    }
-
-    fn lacking(&self) -> Vec<Sense> {
-        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        self.wants.senses().into_iter().filter(|sense| !joined.contains(sense)).collect()
-    }
-}
-
-fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), CaptureError> {
-    let sink = make("fakesink")?;
-    sink.set_property("async", false);
-    sink.set_property("sync", false);
-    pipeline.add(&sink).ok();
-    sink.sync_state_with_parent().ok();
-    if let Some(entrance) = sink.static_pad("sink") {
-        pad.link(&entrance).ok();
-    }
-    Ok(())
-}
-
-fn sense_of(caps: &gst::CapsRef) -> Option<Sense> {
-    match caps.structure(0)?.name().split('/').next()? {
-        "video" | "image" => Some(Sense::Camera),
-        "audio" => Some(Sense::Microphone),
-        _ => None,
     }
 }
 
@@ -353,7 +233,13 @@ impl Watch {
 
     fn media(&self, reason: String) -> CaptureError {
         let Origin { name, cure, .. } = &self.origin;
-        CaptureError::Media { origin: name.clone(), reason, cure: cure.clone() }
+        let cure = if self.is_picture() { whole_picture(name) } else { cure.clone() };
+        CaptureError::Media { origin: name.clone(), reason, cure }
+    }
+
+    /// A camera may deliver JPEG as well.
+    fn is_picture(&self) -> bool {
+        self.origin.file.is_some() && self.wiring.is_still()
     }
 
     fn error(&self, message: &gst::message::Error) -> CaptureError {
@@ -368,6 +254,9 @@ impl Watch {
     }
 
     fn no_track(&self, lacking: &[Sense]) -> CaptureError {
+        if let Some(cut_off) = self.origin.file.as_deref().and_then(extent::cut_off) {
+            return cut_off;
+        }
         let (missing, expected) = match lacking {
             [Sense::Camera] => ("picture", "a picture or a video track"),
             [Sense::Microphone] => ("sound", "a sound track"),
@@ -379,8 +268,20 @@ impl Watch {
     fn no_decoder(&self, message: &gst::message::Element) -> Option<CaptureError> {
         let lacks = message.structure().filter(|s| s.name() == "missing-plugin")?;
         let format = lacks.get::<String>("name").unwrap_or_else(|_| "format".into());
-        Some(CaptureError::Decoder { origin: self.origin.name.clone(), format })
+        let format = format.strip_suffix(" decoder").unwrap_or(&format).to_owned();
+        let origin = self.origin.name.clone();
+        let install = "install one with `apt-get install gstreamer1.0-libav gstreamer1.0-plugins-bad`";
+        let cure = if self.is_picture() { whole_picture(&origin) } else { install.into() };
+        Some(CaptureError::Decoder { origin, format, cure })
     }
+}
+
+/// What would do in place of a picture that cannot be read.
+fn whole_picture(name: &str) -> String {
+    format!(
+        "expected a whole picture as JPEG (not CMYK), PNG, WebP, BMP or TIFF; `convert '{name}[0]' picture.png` (package \
+         imagemagick) makes one of another format"
+    )
 }
 
 /// Processor time of all threads so far.

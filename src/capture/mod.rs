@@ -8,6 +8,7 @@ mod branch;
 mod card;
 mod ear;
 mod error;
+mod extent;
 mod flash;
 mod list;
 mod media;
@@ -15,6 +16,7 @@ mod rate;
 mod recorder;
 mod resample;
 mod sources;
+mod wiring;
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 pub use error::CaptureError;
+pub use extent::{cut_off, unreadable};
 pub use list::{CameraFound, MicrophoneFound, Mode, cameras, microphones};
 pub use recorder::Recorder;
 
@@ -33,8 +36,9 @@ use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
 use crate::queue::{self, Limits, Policy, Sender, Sense, Sensed};
 use branch::{Delivery, Scale};
-use media::{Media, Wants};
+use media::Media;
 use sources::Origin;
+use wiring::Wants;
 
 /// How time passes while a source is captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +116,9 @@ impl Microphone {
 /// # Errors
 /// [`CaptureError::GStreamer`] if it does not work here.
 pub fn init() -> Result<(), CaptureError> {
-    gst::init().map_err(|error| CaptureError::GStreamer(error.to_string()))
+    gst::init().map_err(|error| CaptureError::GStreamer(error.to_string()))?;
+    wiring::admit_pictures();
+    Ok(())
 }
 
 /// Judges what of the camera's configuration can be judged without opening it.

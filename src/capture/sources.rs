@@ -1,12 +1,12 @@
 //! The cameras: a few elements each, left open where the shared picture and sound branches begin.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::error::CaptureError;
-use super::flash;
+use super::{extent, flash};
 use crate::config::{self, CameraSource, Transport};
 
 /// An opened source inside a pipeline.
@@ -17,6 +17,8 @@ pub(super) struct Origin {
     pub cure: String,
     /// Whether it delivers at its own pace and cannot be made to wait.
     pub live: bool,
+    /// The file, if it is one.
+    pub file: Option<PathBuf>,
     /// The elements whose source pads, present or still to come, carry pictures and sound.
     pub outlets: Vec<gst::Element>,
 }
@@ -83,6 +85,7 @@ fn v4l2(camera: &config::V4l2, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
                cameras, what each offers, and its name under /dev/v4l/by-id"
                 .into(),
         live: true,
+        file: None,
         outlets: vec![decoder],
     })
 }
@@ -106,6 +109,7 @@ fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError
                nvargus-daemon`"
             .into(),
         live: true,
+        file: None,
         outlets: vec![filter],
     })
 }
@@ -138,6 +142,7 @@ fn rtsp(camera: &config::Rtsp, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
                that the camera is on the network"
                 .into(),
         live: true,
+        file: None,
         outlets: vec![decoder],
     })
 }
@@ -145,20 +150,20 @@ fn rtsp(camera: &config::Rtsp, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
 /// A recording, or a picture.
 pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
     let absolute = std::fs::canonicalize(path).map_err(|error| CaptureError::file(path, error))?;
-    let about = std::fs::metadata(&absolute).map_err(|error| CaptureError::file(path, error))?;
-    if about.is_dir() {
-        return Err(CaptureError::file(path, "is a folder"));
+    if let Some(why) = extent::unreadable(&absolute) {
+        return Err(CaptureError::file(path, why));
     }
-    if about.is_file() && about.len() == 0 {
+    let about = std::fs::metadata(&absolute).map_err(|error| CaptureError::file(path, error))?;
+    if about.len() == 0 {
         return Err(CaptureError::file(path, "is empty"));
     }
-    std::fs::File::open(&absolute).map_err(|error| CaptureError::file(path, error))?;
     let address = gst::glib::filename_to_uri(&absolute, None);
     let decoder = uri(&address.map_err(|error| CaptureError::file(path, error))?, pipeline)?;
     Ok(Origin {
         name: path.display().to_string(),
         cure: "expected a whole media file in a format that GStreamer decodes".into(),
         live: false,
+        file: Some(absolute),
         outlets: vec![decoder],
     })
 }
@@ -175,7 +180,7 @@ fn test(
         outlets.push(flash::sound(pipeline, live)?);
     }
     let (name, cure) = (format!("test picture \"{}\"", camera.pattern), "this is an error of tvsl".into());
-    Ok(Origin { name, cure, live, outlets })
+    Ok(Origin { name, cure, live, file: None, outlets })
 }
 
 /// The user's own launch line: every pad it leaves open is decoded if need be.
@@ -199,7 +204,7 @@ pub(super) fn launch(line: &str, pipeline: &gst::Bin, live: bool) -> Result<Orig
     }
     let cure = "expected [camera.pipeline] launch to deliver pictures: try it with `gst-launch-1.0 -v ... ! \
                 fakesink`";
-    Ok(Origin { name: "[camera.pipeline]".into(), cure: cure.into(), live, outlets })
+    Ok(Origin { name: "[camera.pipeline]".into(), cure: cure.into(), live, file: None, outlets })
 }
 
 /// Anything with an address, decoded.

@@ -22,7 +22,7 @@ mod report;
 mod run;
 mod signals;
 
-use crate::capture::CaptureError;
+use crate::capture::{self, CaptureError};
 use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, Origin};
 use crate::model::ModelError;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -213,18 +213,10 @@ fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Refuses what is no file that can be read to its end; a pipe or a device may have none. `cure` says what to name instead.
+/// Refuses what is no file that can be read to its end. `cure` says what to name instead.
 fn readable(file: &Path, cure: &str) -> Result<(), Failure> {
-    let why = match std::fs::metadata(file) {
-        Ok(about) if about.is_file() => match std::fs::File::open(file) {
-            Ok(_) => return Ok(()),
-            Err(error) => error.to_string(),
-        },
-        Ok(about) if about.is_dir() => "is a folder".into(),
-        Ok(_) => "is a pipe or a device, no file".into(),
-        Err(error) => error.to_string(),
-    };
-    Err(Failure::Failed(format!("{}: {why}; {cure}", file.display())))
+    let failed = |why| Failure::Failed(format!("{}: {why}; {cure}", file.display()));
+    capture::unreadable(file).map_or(Ok(()), |why| Err(failed(why)))
 }
 
 /// A result as indented JSON with a line end.

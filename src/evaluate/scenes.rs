@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::capture;
 use crate::geometry::Rect;
 
 /// What a scene is made to try.
@@ -226,8 +227,10 @@ fn check(index: usize, raw: RawScene, path: &Path) -> Result<Scene, ScenesError>
     let folder = path.parent().unwrap_or(Path::new(""));
     let (image, audio) = (folder.join(&raw.image), raw.audio.as_ref().map(|audio| folder.join(audio)));
     for (key, file) in [("image", Some(&image)), ("audio", audio.as_ref())] {
-        if let Some(file) = file.filter(|file| !file.is_file()) {
-            let problem = format!("no such file: {}", file.display());
+        let unreadable = file.and_then(|file| Some((file, capture::unreadable(file)?)));
+        if let Some((file, why)) = unreadable {
+            let why = if file.exists() { why } else { "no such file".into() };
+            let problem = format!("{}: {why}", file.display());
             return Err(wrong(key.into(), problem, "paths are relative to the folder of the scenes file"));
         }
     }
@@ -323,8 +326,13 @@ mod tests {
                 "scenes[1].kind: unknown variant `trio`, expected one of",
             ),
             (r#"{"kind":"single"}"#, "scenes[1]: missing field `image`"),
-            (r#"{"image":"no.jpg","kind":"silence"}"#, "scenes[1].image: no such file"),
-            (r#"{"image":"Cargo.toml","audio":"no.wav","kind":"silence"}"#, "scenes[1].audio: no such file"),
+            (r#"{"image":"no.jpg","kind":"silence"}"#, "/no.jpg: no such file; paths are relative"),
+            (r#"{"image":"Cargo.toml","audio":"no.wav","kind":"silence"}"#, "/no.wav: no such file"),
+            (
+                r#"{"image":"/dev/zero","kind":"silence"}"#,
+                "scenes[1].image: /dev/zero: is a pipe or a device",
+            ),
+            (r#"{"image":"src","kind":"silence"}"#, "src: is a folder"),
             (
                 r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0,0,1.2,1]]}]}"#,
                 "scenes[1].sources[0].boxes[0]: [0.0, 0.0, 1.2, 1.0] is no box; give [x0, y0, x1, y1]",

@@ -29,10 +29,10 @@ use journal::Journal;
 /// for every change.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// A clip with sound; or, with a sound beside it, a picture
+    /// A clip with sound; or, with a sound beside it, a picture (JPEG, PNG, WebP, BMP or TIFF)
     #[arg(value_name = "INPUT")]
     input: PathBuf,
-    /// A sound for the picture INPUT
+    /// A sound for the picture INPUT, or a clip that has one
     #[arg(value_name = "SOUND", conflicts_with = "sound_file")]
     sound: Option<PathBuf>,
     /// The same as SOUND

@@ -15,7 +15,8 @@ impl Supervisor<'_> {
         drop((receiver, capture)); // in this order: senders that wait for room are let go first
         played?;
         if self.analysed == 0 && self.config.detection.enable && !self.stop.asked() {
-            return Err(PipelineError::NoPicture(self.config.camera.file.path.clone()));
+            let file = &self.config.camera.file.path;
+            return Err(capture::cut_off(file).map_or(PipelineError::NoPicture(file.clone()), Into::into));
         }
         Ok(())
     }

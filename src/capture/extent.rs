@@ -1,0 +1,105 @@
+//! What can be known of a file before it is decoded: whether it can be read, and whether all of it is there.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::error::CaptureError;
+
+/// Why a file cannot be read to its end, if it cannot; a pipe or a device may have none.
+pub fn unreadable(file: &Path) -> Option<String> {
+    match fs::metadata(file) {
+        Ok(about) if about.is_file() => File::open(file).err().map(|error| error.to_string()),
+        Ok(about) if about.is_dir() => Some("is a folder".into()),
+        Ok(_) => Some("is a pipe or a device, no file".into()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// The error that a recording is cut off, where its container (Matroska, WebM, MP4) says how long it is.
+pub fn cut_off(file: &Path) -> Option<CaptureError> {
+    let (open, there) = (File::open(file).ok()?, fs::metadata(file).ok()?.len());
+    let said = matroska(&open).or_else(|| boxes(&open, there)).filter(|said| *said > there)?;
+    let reason =
+        format!("is cut off before what is wanted of it: only {there} of its {said} bytes are there");
+    Some(CaptureError::file(file, reason))
+}
+
+/// Bytes of the file up to the end of its segment, if that is written in it.
+fn matroska(file: &File) -> Option<u64> {
+    let mut head = [0; 256];
+    let length = file.read_at(&mut head, 0).ok()?;
+    let head = &head[..length];
+    let (header, rest) = size(head.strip_prefix(&[0x1a, 0x45, 0xdf, 0xa3])?)?;
+    let rest = rest.get(usize::try_from(header).ok()?..)?;
+    let (segment, rest) = size(rest.strip_prefix(&[0x18, 0x53, 0x80, 0x67])?)?;
+    Some(segment.saturating_add((head.len() - rest.len()) as u64))
+}
+
+/// A size as EBML writes it, and what follows; `None` for one that is not known.
+fn size(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let length = bytes.first()?.leading_zeros() as usize + 1;
+    let (number, rest) = bytes.split_at_checked(length).filter(|_| length <= 8)?;
+    let most = (1u64 << (7 * length)) - 1;
+    let value = number.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte)) & most;
+    (value != most).then_some((value, rest))
+}
+
+/// A file of more boxes than this is not looked through to its end.
+const MOST_BOXES: usize = 10_000;
+
+/// Where the first box of an MP4 that goes beyond its end would end.
+fn boxes(file: &File, there: u64) -> Option<u64> {
+    let mut at = 0;
+    for _ in 0..MOST_BOXES {
+        let mut head = [0; 16];
+        let length = file.read_at(&mut head, at).ok()?;
+        let number =
+            |from: usize, to: usize| head[from..to].iter().fold(0, |n, byte| (n << 8) | u64::from(*byte));
+        let named = if at == 0 { &head[4..8] == b"ftyp" } else { length >= 8 };
+        let size = if number(0, 4) == 1 { number(8, 16) } else { number(0, 4) };
+        let end = at.checked_add(size).filter(|_| named && size >= 8)?;
+        if end > there {
+            return Some(end);
+        }
+        at = end;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(bytes: &[u8]) -> Option<String> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), bytes).expect("room for a file");
+        cut_off(file.path()).map(|error| error.to_string())
+    }
+
+    /// A header of two bytes, and a segment that says that it holds four.
+    const MATROSKA: [u8; 16] = [0x1a, 0x45, 0xdf, 0xa3, 0x82, 1, 2, 0x18, 0x53, 0x80, 0x67, 0x84, 3, 4, 5, 6];
+
+    #[test]
+    fn a_segment_that_ends_beyond_the_file_is_cut_off() {
+        assert_eq!(told(&MATROSKA), None);
+        let cut = told(&MATROSKA[..14]).expect("it is cut off");
+        assert!(cut.contains("only 14 of its 16 bytes"), "{cut}");
+        assert_eq!(told(&MATROSKA[..9]), None, "nothing says how long it was to be");
+        let mut endless = MATROSKA;
+        endless[11] = 0xff; // what a live recording writes
+        assert_eq!(told(&endless[..14]), None);
+    }
+
+    #[test]
+    fn a_box_that_ends_beyond_the_file_is_cut_off() {
+        let whole =
+            [&b"\0\0\0\x0cftypisom"[..], b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x14....", b"\0\0\0\x08free"].concat();
+        assert_eq!(told(&whole), None);
+        let cut = told(&whole[..30]).expect("it is cut off");
+        assert!(cut.contains("only 30 of its 32 bytes"), "{cut}");
+        assert_eq!(told(b"\0\0\0\0ftyp"), None, "a box without an end");
+        assert_eq!(told(b"RIFF"), None);
+        assert_eq!(told(b""), None);
+    }
+}
