@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tvsl::engine::tensorrt::{BuildOptions, Builder, Library, Network, Precision, Range};
+use tvsl::engine::tensorrt::{BuildOptions, Builder, Library, Network, Precision, Range, Version, onnx};
 
 fn library() -> Option<Library> {
     let Some(path) = std::env::var_os("TVSL_TENSORRT_RTX") else {
@@ -51,6 +51,23 @@ fn the_default_models_graphs_are_parsed() {
             println!("{graph}: {tensor:?}");
         }
         assert!(network.layers() > 0);
+    }
+}
+
+#[test]
+fn so_is_the_form_that_the_oldest_version_is_given() {
+    let Some(library) = library() else { return };
+    let oldest = Version { major: 8, minor: 5, patch: 2, build: None };
+    let (model, folder) = (Path::new("engines/default"), tempfile::tempdir().unwrap());
+    for weights in ["encoders.bin", "heads.bin"] {
+        std::fs::copy(model.join(weights), folder.path().join(weights)).unwrap();
+    }
+    for graph in ["image.onnx", "audio.onnx", "stage1.onnx", "stage2.onnx"] {
+        let (stored, file) = (std::fs::read(model.join(graph)).unwrap(), folder.path().join(graph));
+        std::fs::write(&file, onnx::plain(&stored, &model.join(graph), oldest)).unwrap();
+        let mut network = library.builder().unwrap().network().unwrap();
+        network.parse_onnx(&file).unwrap();
+        println!("{graph}: {} layers", network.layers());
     }
 }
 

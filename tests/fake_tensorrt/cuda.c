@@ -1,7 +1,7 @@
 // A stand-in for libcuda: one device whose memory is the CPU's and whose streams do nothing until somebody waits for
 // them, or for an event of theirs: what a program forgets to wait for has not happened yet. The kernel is its source,
 // compiled here. Leaked or doubly freed memory ends the process with a message.
-// FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson. FAKE_CUDA_LOST: after that many
+// FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson, and refuses to copy. FAKE_CUDA_LOST: after that many
 // waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. FAKE_CUDA_NO_KERNELS: the driver takes no
 // kernel. FAKE_CUDA_FULL: there is no memory on the device.
 #include <stdint.h>
@@ -181,9 +181,11 @@ Result cuEventElapsedTime(float *milliseconds, const Event *start, const Event *
 // The fake TensorRT's kernels.
 void fake_cuda_enqueue(void (*work)(void *), void *with, Stream *stream) { enqueue(stream, (Step){.kind = WORK, .work = work, .to = with}); }
 Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, Stream *stream) {
+    if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID; // what both see needs no copy
     return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = from, .size = size});
 }
 Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, Stream *stream) {
+    if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID;
     return enqueue(stream, (Step){.kind = COPY, .to = to, .from = (void *)from, .size = size});
 }
 Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,

@@ -2,7 +2,8 @@
 // slots.def and a trap at every other, a record of the calls, and failures on request. Its
 // network computes y = 2x with x of shape [-1, 3], in profile 1..2..4, on memory that the CPU can
 // reach; with FAKE_TENSORRT_ONNXRUNTIME it is the ONNX file itself (onnx.h), rounded to half precision where
-// that is asked for, and negated if the file's path holds FAKE_TENSORRT_WRONG. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
+// that is asked for, negated if the file's path holds FAKE_TENSORRT_WRONG, and three quarters of itself if it holds
+// FAKE_TENSORRT_FAINT. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -131,10 +132,11 @@ static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_
     Object *engine = make(CudaEngine_table, "CudaEngine");
     if (plan[8] != ' ') {
         char path[4096];
-        size_t length = strcspn(plan + 9, "\n");
+        size_t length = strcspn(plan + 9, "\n"), text = strnlen(plan, size - 1);
         snprintf(path, sizeof path, "%.*s", (int)length, plan + 9);
-        Onnx *onnx = engine->implementation->data = onnx_open(path, plan[8] == 'h', Tensor_table);
-        snprintf(onnx->profile, sizeof onnx->profile, "%.*s", (int)(size - 9 - length), plan + 9 + length);
+        Onnx *onnx = engine->implementation->data =
+            onnx_open(path, plan + text + 1, size - text - 1, plan[8] == 'h', Tensor_table);
+        snprintf(onnx->profile, sizeof onnx->profile, "%.*s", (int)(text - 9 - length), plan + 9 + length);
     }
     return engine;
 }
@@ -232,15 +234,17 @@ static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const ch
     void *bad;
     if (fails("infer", &bad)) return -1;
     Run *run = self->data;
-    if (run != NULL) { onnx_run(run->onnx, run->shapes, NULL, false); return 0; }
+    if (run != NULL) { onnx_run(run->onnx, run->shapes, NULL, 1.0f); return 0; }
     if (batch >= 0) return 0;
     if (room > 0) names[0] = "x";
     return 1;
 }
 static void compute(void *self) {
     Run *run = ((Object *)self)->data;
-    const char *wrong = getenv("FAKE_TENSORRT_WRONG");
-    if (run != NULL) onnx_run(run->onnx, run->shapes, run->at, wrong != NULL && strstr(run->onnx->path, wrong) != NULL);
+    const char *wrong = getenv("FAKE_TENSORRT_WRONG"), *faint = getenv("FAKE_TENSORRT_FAINT");
+    bool negated = run != NULL && wrong != NULL && strstr(run->onnx->path, wrong) != NULL;
+    bool fainter = run != NULL && faint != NULL && strstr(run->onnx->path, faint) != NULL;
+    if (run != NULL) onnx_run(run->onnx, run->shapes, run->at, negated ? -1.0f : fainter ? 0.75f : 1.0f);
     for (Extent i = 0; run == NULL && i < batch * 3; i++) y_at[i] = 2 * x_at[i];
 }
 static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
@@ -286,10 +290,12 @@ static void *Builder_buildSerializedNetwork(Object *self, Object *network, Objec
     if (most != NULL && workspace > (size_t)atoi(most) << 20) { say(1, "OutOfMemory (no details)"); return NULL; }
     FAIL_POINTER("build");
     if (network->implementation->data != NULL) {
-        static char plan[9000];
+        static char *plan; // a line with the file's place, the ranges, a NUL, and the graph as it was parsed
         Onnx *onnx = network->implementation->data;
-        int size = snprintf(plan, sizeof plan, "FAKEPLAN%c%s%s\n", half ? 'h' : 's', onnx->path, ranges);
-        return host_memory(plan, size);
+        plan = realloc(plan, 9000 + onnx->size);
+        int size = snprintf(plan, 9000, "FAKEPLAN%c%s%s\n", half ? 'h' : 's', onnx->path, ranges) + 1;
+        memcpy(plan + size, onnx->bytes, onnx->size);
+        return host_memory(plan, size + onnx->size);
     }
     return host_memory("FAKEPLAN y=2x", 13);
 }
@@ -383,7 +389,7 @@ static bool Parser_parse(Object *self, const char *bytes, size_t size, const cha
     FAIL_BOOL("parse");
     // An ONNX file begins with its version.
     bool real = getenv("FAKE_TENSORRT_ONNXRUNTIME") != NULL && size > 0 && bytes[0] == 8;
-    if (real) self->implementation->data = onnx_open(path, false, Tensor_table);
+    if (real) self->implementation->data = onnx_open(path, bytes, size, false, Tensor_table);
     return size > 0 && path[0] != 0 && bytes[0] != '!';
 }
 static int32_t Parser_getNbErrors(Object *self) { void *bad; return fails("parse", &bad) == GARBAGE ? 0 : 1; }

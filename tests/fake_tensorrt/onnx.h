@@ -1,4 +1,4 @@
-// Real graphs for the fake: an ONNX file is run by ONNX Runtime, on the CPU, through its C interface
+// Real graphs for the fake: what its parser was given is run by ONNX Runtime, on the CPU, through its C interface
 // (places in its table of functions, which only grows). FAKE_TENSORRT_ONNXRUNTIME names the library.
 #include <dlfcn.h>
 #include <math.h>
@@ -7,6 +7,8 @@ enum { PORTS = 8, LARGEST = 1 << 22 };
 
 typedef struct {
     char path[4096], profile[4096]; // a line for every shape: name, which, extents
+    char *bytes; // the graph
+    size_t size;
     bool half; // numbers are rounded as half precision would
     void *session;
     int inputs, count; // the inputs come first
@@ -51,17 +53,22 @@ static void describe(Onnx *onnx, int port, Function *table) {
 }
 
 // Kept until the process ends, as a library keeps what it has compiled.
-static Onnx *onnx_open(const char *path, bool half, Function *tensors) {
+static Onnx *onnx_open(const char *path, const char *bytes, size_t size, bool half, Function *tensors) {
     start_onnxruntime();
     Onnx *onnx = calloc(1, sizeof *onnx);
+    char folder[4096];
     snprintf(onnx->path, sizeof onnx->path, "%s", path);
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') != NULL ? strrchr(path, '/') - path : 0), path);
+    onnx->bytes = memcpy(malloc(size), bytes, size);
+    onnx->size = size;
     onnx->half = half;
     void *options;
     size_t inputs, outputs;
     sure(ORT(10, void **)(&options));
     sure(ORT(24, void *, int)(options, 1));
     sure(ORT(130, void *, const char *, const char *)(options, "session.disable_quant_qdq", "1")); // as the CPU engine
-    sure(ORT(7, void *, const char *, void *, void **)(environment, path, options, &onnx->session));
+    sure(ORT(130, void *, const char *, const char *)(options, "session.model_external_initializers_file_folder_path", folder));
+    sure(ORT(8, void *, const void *, size_t, void *, void **)(environment, bytes, size, options, &onnx->session));
     sure(ORT(30, void *, size_t *)(onnx->session, &inputs));
     sure(ORT(31, void *, size_t *)(onnx->session, &outputs));
     onnx->inputs = (int)inputs;
@@ -98,8 +105,9 @@ static float halved(float value) {
     return fabsf(rounded) > 65504.0f ? copysignf(INFINITY, value) : rounded;
 }
 
-// Runs the graph on inputs of these shapes; fills in the shapes of the outputs, and the outputs where there is room.
-static void onnx_run(Onnx *onnx, int64_t shapes[][8], float *at[], bool wrong) {
+// Runs the graph on inputs of these shapes; fills in the shapes of the outputs, and the outputs times
+// `factor` where there is room.
+static void onnx_run(Onnx *onnx, int64_t shapes[][8], float *at[], float factor) {
     void *values[PORTS] = {NULL};
     float *zeros = NULL;
     for (int port = 0; port < onnx->inputs; port++) {
@@ -118,7 +126,7 @@ static void onnx_run(Onnx *onnx, int64_t shapes[][8], float *at[], bool wrong) {
         ((void (*)(void *))ort[99])(shape);
         sure(ORT(51, void *, float **)(values[port], &data));
         size_t count = at == NULL ? 0 : numbers(shapes[port], onnx->axes[port]);
-        for (size_t i = 0; i < count; i++) at[port][i] = wrong ? -data[i] : onnx->half ? halved(data[i]) : data[i];
+        for (size_t i = 0; i < count; i++) at[port][i] = factor * (onnx->half ? halved(data[i]) : data[i]);
     }
     for (int port = 0; port < onnx->count; port++) ((void (*)(void *))ort[96])(values[port]);
     free(zeros);

@@ -26,6 +26,13 @@ pub enum Family {
     Rtx,
 }
 
+impl Family {
+    /// Whether the types in the ONNX file say how a plan computes; before, a flag lets half precision in.
+    pub fn computes_in_types_of_the_file(self) -> bool {
+        matches!(self, Self::V11 | Self::Rtx)
+    }
+}
+
 /// One virtual method: where it stands in the table, and its signature `F`.
 pub(super) struct Method<F> {
     slot: usize,

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::abi::{Dims, Family, Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation};
-use super::library::Version;
 use super::{Network, Plan, single};
 use crate::config::Precision;
 
@@ -114,7 +113,7 @@ impl Builder {
         const DETAILED: i32 = 2;
         const FP16: i32 = 0;
         let tf32 = if self.family() == Family::V8 { 7 } else { 6 };
-        let half_by_flag = matches!(self.family(), Family::V8 | Family::V10);
+        let half_by_flag = !self.family().computes_in_types_of_the_file();
         let (slots, target) = (self.slots(), config.target());
         // SAFETY: the config is alive; the flags are those of this family; `set_level` is called
         // only where it exists.
@@ -126,7 +125,7 @@ impl Builder {
                 Precision::Fp16 => {}
                 Precision::Fp32 => slots.clear_flag.of(target)(target, tf32),
             }
-            if has_level(self.handle.library().version()) {
+            if !self.handle.library().version().before_8_6() {
                 slots.set_level.of(target)(target, options.level.into());
             }
         }
@@ -240,9 +239,4 @@ impl Builder {
     fn family(&self) -> Family {
         self.handle.library().family()
     }
-}
-
-/// Builder levels came with 8.6.
-fn has_level(version: Version) -> bool {
-    (version.major, version.minor) != (8, 5)
 }

@@ -44,6 +44,11 @@ impl Version {
         }
     }
 
+    /// 8.6 brought builder levels and LayerNormalization.
+    pub(super) fn before_8_6(self) -> bool {
+        (self.major, self.minor) == (8, 5)
+    }
+
     /// The number that the entry points take, as `NV_TENSORRT_VERSION` in the headers.
     fn number(self) -> i32 {
         let major = if self.major == 8 { 1_000 } else { 10_000 };

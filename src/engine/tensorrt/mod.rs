@@ -43,6 +43,8 @@ mod handle;
 
 mod library;
 
+pub mod onnx;
+
 mod network;
 
 mod single;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::abi::{Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation, text};
-use super::single;
+use super::{onnx, single};
 
 /// What one number of a tensor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +78,16 @@ impl Network {
         Self { parser: None, handle: Arc::new(handle) }
     }
 
-    /// Fills the network from `file`; weights in external-data files are found beside it.
+    /// Fills the network from `file`, made plain where this TensorRT wants it so ([`onnx`](super::onnx)); weights in
+    /// external-data files are found beside it.
     ///
     /// # Errors
     /// [`TensorRtError::File`] if it cannot be read, [`TensorRtError::Onnx`] with one line per complaint
     /// if an operator is not supported or the file is broken.
     pub fn parse_onnx(&mut self, file: &Path) -> Result<(), TensorRtError> {
-        let bytes =
+        let stored =
             std::fs::read(file).map_err(|reason| TensorRtError::File { file: file.to_owned(), reason })?;
+        let bytes = onnx::plain(&stored, file, self.handle.library().version());
         let path = CString::new(file.as_os_str().as_bytes())
             .map_err(|nul| TensorRtError::File { file: file.to_owned(), reason: nul.into() })?;
         let parser = self.handle.library().parser(&self.handle)?;

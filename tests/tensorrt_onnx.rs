@@ -1,0 +1,116 @@
+//! What TensorRT's parser is given of a model's ONNX files: only what the parser of the oldest version reads, and the
+//! same mathematics.
+#![allow(unsafe_code, reason = "the fake library is steered through its functions")]
+
+#[path = "fake_tensorrt/mod.rs"]
+mod fake_tensorrt;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fake_tensorrt::{Fake, RELEASES, compile, compile_cuda, onnxruntime};
+use tvsl::engine::tensorrt::onnx::{self, Model};
+
+/// What the parser of TensorRT 8.5 imports, of what models are made of (its docs/operators.md).
+const OF_8_5: &str = "Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Cos Div \
+     Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool \
+     GlobalMaxPool Greater Identity InstanceNormalization LeakyRelu Less Log LogSoftmax MatMul Max MaxPool Mean Min \
+     Mul Neg Not Pad Pow PRelu Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin \
+     ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round Shape Sigmoid Sign Sin Slice Softmax Softplus \
+     Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Unsqueeze Where";
+
+const GRAPHS: [&str; 4] = ["image", "audio", "stage1", "stage2"];
+
+fn folder() -> &'static Path {
+    Path::new("engines/default")
+}
+
+/// The operators of a file after it was made plain for a release.
+fn operators(file: &Path, release: usize) -> BTreeSet<String> {
+    let stored = fs::read(file).expect("a graph");
+    let plain = onnx::plain(&stored, file, Fake::new(RELEASES[release]).library.version());
+    let model = Model::read(&plain).expect("an ONNX file");
+    model.operators().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_graph_that_is_shipped_is_read_by_the_oldest_parser() {
+    let known: BTreeSet<&str> = OF_8_5.split_whitespace().collect();
+    for folder in [folder(), Path::new("tests/data/tiny")] {
+        for entry in fs::read_dir(folder).expect("a model folder").flatten() {
+            if entry.path().extension().is_some_and(|ending| ending == "onnx") {
+                let used = operators(&entry.path(), 0);
+                let unknown: Vec<_> = used.iter().filter(|name| !known.contains(name.as_str())).collect();
+                assert!(!used.is_empty() && unknown.is_empty(), "{}: {unknown:?}", entry.path().display());
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_are_real_for_every_version_and_norms_written_out_for_8_5_only() {
+    for release in 0..RELEASES.len() {
+        let audio = operators(&folder().join("audio.onnx"), release);
+        assert!(!audio.contains("DequantizeLinear"), "{:?}: {audio:?}", RELEASES[release]);
+        assert_eq!(audio.contains("LayerNormalization"), release != 0, "{:?}", RELEASES[release]);
+        // A convolution whose bias comes out of a Cast is refused by 8.5 to 10.x.
+        assert!(
+            !operators(&folder().join("image.onnx"), release).contains("Cast"),
+            "{:?}",
+            RELEASES[release]
+        );
+    }
+}
+
+#[test]
+fn what_is_no_onnx_file_is_left_for_the_parser_to_refuse() {
+    let version = Fake::new(RELEASES[0]).library.version();
+    for bytes in [&b"this is no ONNX file"[..], b"", b"\x08\x08", b"\x3a\x7f"] {
+        assert_eq!(onnx::plain(bytes, Path::new("image.onnx"), version), bytes);
+    }
+}
+
+/// A copy of the default model's folder.
+fn copy() -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    for entry in fs::read_dir(folder()).expect("the default model").flatten() {
+        if entry.path().is_file() {
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("room for a copy");
+        }
+    }
+    copy
+}
+
+/// Runs `tvsl engine` in single precision on the fakes in `libraries`; what it printed.
+fn engine(action: &str, model: &Path, libraries: &Path) -> String {
+    let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    let config = model.join("single.toml");
+    fs::write(&config, "[engine.tensorrt]\nprecision = \"fp32\"\n").expect("room for a file");
+    tvsl.args(["engine", action, "--model"]).arg(model).arg("--config").arg(config);
+    tvsl.env("LD_LIBRARY_PATH", libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
+    let output =
+        tvsl.env_remove("TVSL_TENSORRT").env_remove("TVSL_CONFIG").output().expect("the program starts");
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(output.status.success(), "{action}: {out}{err}");
+    out
+}
+
+#[test]
+fn what_the_parser_is_given_computes_what_the_files_compute() {
+    let model = copy();
+    for release in [0, 2] {
+        let libraries: PathBuf = compile(RELEASES[release]).parent().expect("a folder").to_owned();
+        compile_cuda(&libraries);
+        engine("build", model.path(), &libraries);
+        let verified = engine("verify", model.path(), &libraries);
+        for graph in GRAPHS {
+            let line = verified.lines().find(|line| line.starts_with(graph)).expect("a line for every graph");
+            let error = line.split("max error ").nth(1).and_then(|rest| rest.split(',').next());
+            let error: f64 = error.and_then(|error| error.parse().ok()).expect("an error");
+            assert!(error < 1e-4, "{:?}: {line}", RELEASES[release]);
+        }
+        fs::remove_dir_all(&libraries).expect("it is there");
+    }
+}
