@@ -79,6 +79,7 @@ fn manifest_contradictions_name_the_key() {
         ("stride = 16", "stryde = 16", &["stryde", "stride"]),
         ("stride = 16", "stride = 0", &["image.stride = 0"]),
         ("cells_max = 16", "cells_max = 0", &["image.cells_max"]),
+        ("cells_max = 16", "cells_max = 16\ncameras = 0", &["image.cameras"]),
         ("std = [255.0", "std = [0.0", &["image.std"]),
         ("hop = 0.25", "hop = 9.0", &["audio.hop = 9"]),
         ("sample_rate = 8000", "sample_rate = 0", &["audio.sample_rate"]),

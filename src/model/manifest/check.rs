@@ -64,6 +64,9 @@ impl Image {
         if self.std.iter().chain(&self.mean).any(|v| !v.is_finite()) || self.std.contains(&0.0) {
             return Some("image.mean and image.std: expected numbers, std not 0".to_owned());
         }
+        if !(1..=64).contains(&self.cameras) {
+            return Some(format!("image.cameras = {}: expected 1 to 64 pictures in a run", self.cameras));
+        }
         (!(1..=4096).contains(&self.cells_max))
             .then(|| format!("image.cells_max = {}: expected 1 to 4096 cells", self.cells_max))
     }

@@ -61,6 +61,13 @@ pub struct Image {
     /// Order of the colour planes.
     #[serde(default)]
     pub channels: Channels,
+    /// Most pictures that one run is given, one for each camera: what plans for a GPU are built for.
+    #[serde(default = "one_camera")]
+    pub cameras: u32,
+}
+
+fn one_camera() -> u32 {
+    1
 }
 
 /// What happens to a picture's aspect.
