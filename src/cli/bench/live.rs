@@ -21,6 +21,8 @@ pub(super) struct Live {
     pub rate: f64,
     /// The most memory held so far, in megabytes.
     pub peak_rss: Option<f64>,
+    /// Of it, what the engines of a GPU hold; `None` on the CPU.
+    pub engines: Option<f64>,
     /// The messages held against the truth of the clip.
     pub verdict: Verdict,
 }
@@ -39,6 +41,7 @@ pub(super) fn play(config: &Config, analysis: Analysis, truth: &Truth) -> Result
         cpu_ms: last.cpu.as_secs_f64() * 1e3 / frames,
         rate: frames / last.wall.as_secs_f64(),
         peak_rss,
+        engines: None,
         verdict: truth.judge(&watcher.messages, first.start),
     })
 }

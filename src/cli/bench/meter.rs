@@ -17,8 +17,17 @@ pub(super) fn cpu() -> Duration {
 
 /// The most memory this process ever held, in megabytes; `None` where the system does not tell.
 pub(super) fn peak_rss() -> Option<f64> {
+    megabytes("VmHWM:")
+}
+
+/// The memory this process holds now, in megabytes; `None` where the system does not tell.
+pub(super) fn rss() -> Option<f64> {
+    megabytes("VmRSS:")
+}
+
+fn megabytes(key: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib * 1024.0 / 1e6)
 }
 
