@@ -9,7 +9,9 @@ mod tiny;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fake_tensorrt::{RELEASES, compile, compile_cuda, onnxruntime};
+use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
+use safetensors::tensor::{Dtype, TensorView};
+use tvsl::engine::Tensor;
 use tvsl::engine::tensorrt::{Precision, plan};
 
 /// A machine with a fake GPU, a fake TensorRT 10.3, and a copy of the tiny model.
@@ -20,7 +22,11 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        let libraries = compile(RELEASES[2]).parent().expect("it lies in a folder").to_owned();
+        Self::of(RELEASES[2])
+    }
+
+    fn of(release: Release) -> Self {
+        let libraries = compile(release).parent().expect("it lies in a folder").to_owned();
         compile_cuda(&libraries);
         Self { libraries, model: tiny::Copy::new() }
     }
@@ -33,7 +39,7 @@ impl Machine {
     }
 
     fn sidecar(&self, graph: &str) -> plan::Sidecar {
-        plan::describe(&self.model.path(graph)).expect("a plan with a sidecar")
+        plan::describe(&plan::path(&self.model.path(graph))).expect("a plan with a sidecar")
     }
 }
 
@@ -76,7 +82,17 @@ fn build_makes_a_plan_of_every_graph_and_inspect_shows_it() {
     }
     let inspected = machine.engine("inspect", &[]);
     assert!(inspected.status.success(), "{}", text(&inspected));
-    assert!(text(&inspected).contains("\"Precision\": \"FP16\""), "{}", text(&inspected));
+    assert!(
+        text(&inspected).contains("  1 layers\n    fp16                     double\n"),
+        "{}",
+        text(&inspected)
+    );
+    assert!(text(&inspected).contains("  built on   20"), "{}", text(&inspected));
+    assert!(
+        text(&inspected).contains("  takes      image from [1, 3, 64, 64] to [1, 3, 64, 64]"),
+        "{}",
+        text(&inspected)
+    );
     assert!(text(&inspected).contains("built for  TensorRT 10.3.0.26 for Orin"), "{}", text(&inspected));
 }
 
@@ -126,15 +142,13 @@ fn precision_follows_the_part_and_verify_compares_every_output() {
     {
         assert!(lines.contains(&format!("\n{line}")), "{line}: {lines}");
     }
-    assert!(
-        lines.contains("the same classes are detected: ok") && lines.contains("this device is ready"),
-        "{lines}"
-    );
+    assert!(lines.contains("\naudio   A    at full scale: max error 0.00e0, cosine 1.000000: ok"), "{lines}");
+    assert!(lines.contains("; both detect nothing: ok") && lines.contains("this device is ready"), "{lines}");
 
     let differs = machine.engine("verify", &[("FAKE_TENSORRT_WRONG", "stage1")]);
     assert_eq!(differs.status.code(), Some(1));
     assert!(
-        text(&differs).contains("cosine -1.000000, other classes are detected: DIFFERS"),
+        text(&differs).contains("cosine -1.000000: DIFFERS") && text(&differs).contains("stage1  p "),
         "{}",
         text(&differs)
     );
@@ -160,13 +174,202 @@ fn a_plan_takes_its_place_only_if_it_computes_what_the_cpu_computes() {
         "{}",
         text(&refused)
     );
-    assert!(plan::path(&machine.model.path("image.onnx")).exists());
+    // One graph that fails takes nothing from the others.
+    assert!(text(&refused).contains("1 of 5 graphs have no new plan, and the CPU"), "{}", text(&refused));
+    for graph in ["image", "stage1", "stage2", "text"] {
+        assert!(plan::path(&machine.model.path(&format!("{graph}.onnx"))).exists(), "{graph}");
+    }
     assert!(!plan::path(&machine.model.path("audio.onnx")).exists());
 
     let finished = machine.engine("build --missing", &[]);
     assert!(finished.status.success(), "{}", text(&finished));
     assert!(text(&finished).contains("1 of 5, image: good already"), "{}", text(&finished));
+    assert!(text(&finished).contains("5 of 5, text: good already"), "{}", text(&finished));
     assert!(text(&finished).contains("2 of 5, audio: building"), "{}", text(&finished));
+}
+
+/// Golden inputs for a model that has none: a picture that is red and hums red, neither far beyond the thresholds.
+fn write_golden(model: &tiny::Copy) {
+    let image = (0..3 * 64 * 64).map(|place| if place < 64 * 64 { 0.62 } else { 0.1 }).collect();
+    let image = Tensor::new([1, 3, 64, 64], image).expect("a picture");
+    let sound = Tensor::new([1, 8000], vec![0.45 * 32_768.0; 8000]).expect("a second of sound");
+    let tokens = Tensor::new([3, 1], vec![1.0, 2.0, 3.0]).expect("a token for every class");
+    let given = |graph: &str, input: &str, tensor: &Tensor| {
+        let mut graph = tiny::cpu().load(&model.path(graph)).expect("a graph");
+        graph.run(&[(input, tensor.into())]).expect("it runs").remove(0)
+    };
+    let (cells, rows) = (given("image.onnx", "image", &image), given("audio.onnx", "sound", &sound));
+    let words = given("text.onnx", "tokens", &tokens);
+    let all = [("image", &image), ("sound", &sound), ("V", &cells), ("A", &rows), ("t", &words)];
+    let bytes: Vec<Vec<u8>> = all
+        .iter()
+        .map(|(_, tensor)| tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
+    let views = all.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+        (*name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).expect("as many bytes as numbers"))
+    });
+    let file = safetensors::serialize(views, None).expect("tensors");
+    std::fs::write(model.path("golden.safetensors"), file).expect("room for a file");
+}
+
+#[test]
+fn an_encoder_that_changes_what_is_detected_is_refused_however_alike_its_numbers_are() {
+    let machine = Machine::new();
+    write_golden(&machine.model);
+    let faint = [("FAKE_TENSORRT_FAINT", "image.onnx")];
+    let refused = machine.engine("build", &faint);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("image.plan: the new plan is not used"), "{}", text(&refused));
+    assert!(text(&refused).contains("the CPU detects red, TensorRT nothing: DIFFERS"), "{}", text(&refused));
+    assert!(!plan::path(&machine.model.path("image.onnx")).exists());
+
+    assert!(machine.engine("build", &[]).status.success());
+    let verified = text(&machine.engine("verify", &[]));
+    assert!(verified.contains("; both detect red: ok\n"), "{verified}");
+    let differs = machine.engine("verify", &faint);
+    assert_eq!(differs.status.code(), Some(1));
+    let lines = text(&differs);
+    assert!(lines.contains("cosine 1.000000: ok\nimage   "), "V by itself is alike: {lines}");
+    assert!(lines.contains("\nwhole ") && lines.contains("the CPU detects red, TensorRT nothing"), "{lines}");
+}
+
+/// What `tvsl doctor` says of one stage: its verdict, and everything about it.
+fn stage(machine: &Machine, stage: &str) -> (String, String) {
+    let config = machine.libraries.join("doctor.toml");
+    let model = machine.model.0.path().display();
+    let text = format!("[model]\npath = \"{model}\"\n[camera]\nsource = \"test\"\n[mqtt]\nenabled = false\n");
+    std::fs::write(&config, text).expect("room for a file");
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    doctor.args(["doctor", "--json", "--config"]).arg(config).env_remove("TVSL_TENSORRT");
+    doctor.env("LD_LIBRARY_PATH", &machine.libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
+    let output = doctor.output().expect("the program starts");
+    let checks: Vec<serde_json::Value> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", self::text(&output)));
+    let check = checks.iter().find(|check| check["stage"] == stage).expect("the stage");
+    (check["verdict"].as_str().expect("a verdict").to_owned(), check.to_string())
+}
+
+#[test]
+fn the_doctor_warns_of_plans_that_the_gpu_lacks() {
+    let machine = Machine::new();
+    let (verdict, about) = stage(&machine, "gpu");
+    assert!(verdict == "ok" && about.contains("TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6"), "{about}");
+    let (verdict, about) = stage(&machine, "engine");
+    assert!(verdict == "warning" && about.contains("of its plans not in use"), "{about}");
+    assert!(about.contains(".plan: there is no plan yet") && about.contains("tvsl engine build"), "{about}");
+
+    assert!(machine.engine("build", &[]).status.success());
+    let (verdict, about) = stage(&machine, "engine");
+    assert!(verdict == "ok" && about.contains("tensorrt, TensorRT 10.3.0.26 for Orin"), "{about}");
+
+    let sidecar = plan::sidecar_path(&plan::path(&machine.model.path("audio.onnx")));
+    let facts = std::fs::read_to_string(&sidecar).expect("a sidecar");
+    std::fs::write(&sidecar, facts.replace("\"8.7\"", "\"7.2\"")).expect("room for a file");
+    let (verdict, about) = stage(&machine, "engine");
+    assert!(verdict == "warning" && about.contains("audio.plan: the plan was built by"), "{about}");
+    assert!(about.contains("SM 7.2") && about.contains("1 of its plans not in use"), "{about}");
+}
+
+#[test]
+fn a_good_plan_stays_where_its_successor_is_refused() {
+    use std::os::unix::fs::MetadataExt;
+    let machine = Machine::new();
+    assert!(machine.engine("build", &[]).status.success());
+    let plan = |graph: &str| plan::path(&machine.model.path(graph));
+    let file = |path: PathBuf| std::fs::metadata(path).expect("a file").ino();
+    let both = |graph: &str| [file(plan(graph)), file(plan::sidecar_path(&plan(graph)))];
+    let (audio, image) = (both("audio.onnx"), both("image.onnx"));
+    let refused = machine.engine("build", &[("FAKE_TENSORRT_WRONG", "audio")]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(both("audio.onnx"), audio, "the plan before it was touched");
+    assert_ne!(both("image.onnx"), image, "a good one takes its place");
+    assert!(machine.engine("verify", &[]).status.success());
+}
+
+#[test]
+fn a_build_is_handed_the_timings_of_the_one_before() {
+    let machine = Machine::new();
+    let warned = "the timing cache is of another TensorRT or GPU, or damaged";
+    for (spoiled, warns) in [(false, false), (false, false), (true, true), (false, false)] {
+        if spoiled {
+            let cache = plan::timing_cache_path(&plan::path(&machine.model.path("image.onnx")));
+            std::fs::write(cache, "of another GPU").expect("room for a file");
+        }
+        let built = machine.engine("build", &[]);
+        assert!(built.status.success(), "{}", text(&built));
+        assert_eq!(text(&built).contains(warned), warns, "{}", text(&built));
+    }
+}
+
+#[test]
+fn inspect_goes_on_past_a_plan_that_cannot_be_used_and_needs_no_gpu_for_the_rest() {
+    let machine = Machine::new();
+    assert!(machine.engine("build", &[]).status.success());
+    std::fs::write(plan::path(&machine.model.path("image.onnx")), "altered").expect("room for a file");
+    let partly = machine.engine("inspect", &[]);
+    assert_eq!(partly.status.code(), Some(1));
+    let told = text(&partly);
+    assert!(told.contains("image.plan: the plan is not the one that its sidecar describes"), "{told}");
+    assert!(told.matches("  built for  TensorRT 10.3.0.26").count() == 5, "{told}");
+    assert!(told.matches("  1 layers\n").count() == 4, "{told}");
+
+    let output =
+        tvsl("inspect", machine.model.0.path()).env("LD_LIBRARY_PATH", "").output().expect("it starts");
+    if !text(&output).contains("no NVIDIA GPU can be used here") {
+        println!("skipped in part: this machine has a GPU");
+        return;
+    }
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).matches("  built for  TensorRT 10.3.0.26").count() == 5, "{}", text(&output));
+}
+
+/// A family that computes in the types of the file, and one that takes a flag.
+#[test]
+fn what_a_plan_computes_in_is_told_as_it_is() {
+    for (release, by_flag) in [(0, true), (2, true), (3, false), (4, false)] {
+        let machine = Machine::of(RELEASES[release]);
+        let built = machine.engine("build", &[]);
+        assert!(built.status.success(), "{}", text(&built));
+        let precision = machine.sidecar("image.onnx").options.precision;
+        assert_eq!(
+            precision,
+            if by_flag { Precision::Fp16 } else { Precision::Fp32 },
+            "{:?}",
+            RELEASES[release]
+        );
+        let warned = text(&built).contains("this model has no [graphs.fp16]: plans are fp32");
+        assert_eq!(warned, !by_flag, "{}", text(&built));
+        let verified = text(&machine.engine("verify", &[]));
+        assert_eq!(verified.contains("fp32 in truth"), !by_flag, "{verified}");
+    }
+
+    // With its encoders in half precision the model is built from those.
+    let machine = Machine::of(RELEASES[3]);
+    std::fs::copy(machine.model.path("image.onnx"), machine.model.path("image.half.onnx")).expect("room");
+    let graphs = "[graphs.fp16]\nimage = \"image.half.onnx\"\naudio = \"audio.onnx\"\nstage1 = \"stage1.onnx\"\n\
+                  stage2 = \"stage2.onnx\"\n\n[embedding]";
+    machine.model.edit("[embedding]", graphs);
+    let built = machine.engine("build", &[]);
+    assert!(built.status.success() && !text(&built).contains("plans are fp32"), "{}", text(&built));
+    let image = machine.sidecar("image.onnx");
+    assert_eq!((image.options.precision, image.compiled.as_str()), (Precision::Fp16, "image.half.onnx"));
+    assert!(image.sources.contains_key("image.half.onnx") && image.sources.contains_key("image.onnx"));
+    assert_eq!(machine.sidecar("stage1.onnx").options.precision, Precision::Fp32);
+    let verified = machine.engine("verify", &[]);
+    assert!(verified.status.success(), "{}", text(&verified));
+    std::fs::write(machine.model.path("image.half.onnx"), "another").expect("room");
+    let stale = text(&machine.engine("verify", &[]));
+    assert!(stale.contains("built from another image.half.onnx"), "{stale}");
+}
+
+#[test]
+fn a_build_that_never_has_enough_memory_names_the_cure() {
+    let machine = Machine::new();
+    let failed = machine.engine("build", &[("FAKE_TENSORRT_WORKSPACE", "10")]);
+    assert_eq!(failed.status.code(), Some(1));
+    let told = text(&failed);
+    assert!(told.contains("5 of 5 graphs have no new plan"), "{told}");
+    assert!(told.contains("too little memory; cure: end other programs that use the GPU"), "{told}");
 }
 
 #[test]

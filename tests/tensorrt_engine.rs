@@ -46,7 +46,8 @@ fn built(tensorrt: &TensorRt) -> PathBuf {
     let mut network = builder.network().unwrap();
     network.parse_onnx(&onnx).unwrap();
     let built = builder.build(&network, &options(), &[]).unwrap();
-    plan::store(&onnx, &built, SETTINGS, &options(), tensorrt.target(), Duration::from_secs(2)).unwrap();
+    let (plan, took) = (plan::path(&onnx), Duration::from_secs(2));
+    plan::store(&plan, [&onnx, &onnx], &built, SETTINGS, &options(), tensorrt.target(), took).unwrap();
     onnx
 }
 
@@ -169,7 +170,10 @@ fn run_out_of_memory() {
     let tensorrt = TensorRt::open(SETTINGS).unwrap();
     let message = tensorrt.load(&built(&tensorrt)).map(drop).unwrap_err().to_string();
     assert!(
-        message.contains("the GPU's memory ran out while allocating memory; end other programs"),
+        message.contains(
+            "the GPU's memory ran out while allocating memory; end other programs that use the GPU, or take a model \
+             with smaller graphs"
+        ),
         "{message}"
     );
 }
@@ -195,11 +199,11 @@ fn check_plans() {
         message
     };
 
-    let described = plan::describe(&onnx).unwrap();
+    let described = plan::describe(&file).unwrap();
     assert_eq!(described.target.to_string(), "TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6");
     assert_eq!(described.options, options());
     assert_eq!(described.sources.keys().collect::<Vec<_>>(), ["image.onnx", "weights.bin"]);
-    assert_eq!(std::fs::read(plan::timing_cache_path(&onnx)).unwrap(), b"TIMES 1");
+    assert_eq!(std::fs::read(plan::timing_cache_path(&file)).unwrap(), b"TIMES 1");
 
     let text = std::fs::read_to_string(&sidecar).unwrap();
     let with = |from: &str, to: &str| std::fs::write(&sidecar, text.replace(from, to)).unwrap();
@@ -215,8 +219,18 @@ fn check_plans() {
     assert!(refused().contains("SM 7.2"));
     with("\"12.6\"", "\"11.4\"");
     assert!(refused().contains("CUDA 11.4"));
-    with("\"schema\": 2", "\"schema\": 1");
-    assert!(refused().contains("has schema 1, expected 2"));
+    with("\"release\": \"", "\"release\": \"535.1");
+    assert!(refused().contains("CUDA 12.6, driver 535.1"), "{}", refused());
+    // Also what plans are built for: one of an older recipe would fail frame by frame.
+    with("\"schema\": 3", "\"schema\": 2");
+    assert!(refused().contains("has schema 2, expected 3"));
+    // The plan itself must take what its sidecar says.
+    with("4,\n          3\n", "8,\n          3\n");
+    let message = tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
+    assert!(
+        message.contains("says that `x` may be [1, 3] to [8, 3], but the plan takes [1, 3] to [4, 3]"),
+        "{message}"
+    );
     with("{", "");
     assert!(refused().contains("is no sidecar of a plan"));
     with("\"level\": 3", "\"level\": 5");

@@ -8,11 +8,14 @@ mod fake_tensorrt;
 mod support;
 mod tiny;
 
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
-use daemon::{Daemon, Place, hum, red};
-use fake_tensorrt::{RELEASES, compile, compile_cuda, onnxruntime};
+use daemon::{Daemon, PATIENCE, Place, hum, red};
+use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
 use tvsl::engine::tensorrt::plan;
 
 /// A machine with a fake GPU and a fake TensorRT 10.3, a clip to play, and a model folder of its own.
@@ -96,6 +99,86 @@ fn missing_plans_are_built_while_the_cpu_serves() {
 }
 
 #[test]
+fn plans_of_a_folder_that_cannot_be_written_to_lie_with_the_services_state() {
+    let machine = Machine::new();
+    // Rights would not hold back the tests' superuser: where the folder of plans should be, a file is in the way.
+    std::fs::write(machine.model.path("tensorrt"), "").expect("room for a file");
+    let state = machine.place.path("state");
+    let variables = [("STATE_DIRECTORY", state.to_str().expect("a plain name")), ("CACHE_DIRECTORY", "")];
+    let daemon = machine.daemon("", &variables);
+    logs(&daemon, "image.plan: there is no plan yet");
+    logs(&daemon, "image.onnx: the new plan is in use");
+    detects(&daemon);
+    drop(daemon);
+    let folders = std::fs::read_dir(state.join("tensorrt")).expect("a folder of plans").flatten();
+    let [folder] = folders.map(|entry| entry.path()).collect::<Vec<_>>().try_into().expect("one model");
+    for graph in ["image", "audio", "stage1", "stage2", "text"] {
+        assert!(folder.join(graph).with_extension("plan").exists(), "{graph}");
+    }
+    let daemon = machine.daemon("kind = \"tensorrt\"\ntensorrt.rebuild = \"never\"", &variables);
+    detects(&daemon);
+}
+
+#[test]
+fn auto_says_why_it_took_the_cpu() {
+    let machine = Machine::new();
+    let chosen = |libraries: &Path, variables: &[(&str, &str)]| {
+        let libraries = libraries.display().to_string();
+        let all = [&[("LD_LIBRARY_PATH", libraries.as_str())], variables].concat();
+        let daemon = Daemon::start_with(&machine.config(""), &all);
+        let chosen = logs(&daemon, "classes=3");
+        detects(&daemon);
+        chosen
+    };
+    if !Path::new("/dev/nvidiactl").exists() && !Path::new("/dev/nvhost-gpu").exists() {
+        let without = chosen(Path::new(""), &[]);
+        assert!(without.contains("cpu, because no NVIDIA GPU can be used here"), "{without}");
+    }
+    let broken = machine.place.path("libnvinfer.so.10");
+    std::fs::write(&broken, "no library").expect("room for a file");
+    let broken = chosen(&machine.libraries, &[("TVSL_TENSORRT", broken.to_str().expect("a plain name"))]);
+    assert!(
+        broken.contains("cpu, because ") && broken.contains("libnvinfer.so.10 does not load"),
+        "{broken}"
+    );
+    let old = compile(Release { column: 8, version: [8, 4, 1, 9] });
+    let old = chosen(&machine.libraries, &[("TVSL_TENSORRT", old.to_str().expect("a plain name"))]);
+    assert!(old.contains("cpu, because TensorRT 8.4.1 is not supported; this build knows"), "{old}");
+}
+
+#[test]
+fn the_gpus_time_is_in_the_metrics_stage_by_stage() {
+    let machine = Machine::new();
+    machine.build();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let daemon = machine.daemon(&format!("[monitor]\nport = {port}\n"), &[]);
+    logs(&daemon, "/metrics");
+    detects(&daemon);
+    let page = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("an answer");
+        page
+    };
+    for stage in ["picture", "image", "audio", "stage1", "stage2"] {
+        let name = format!("tvsl_gpu_seconds_count{{stage=\"{stage}\"}} ");
+        let began = Instant::now();
+        loop {
+            let page = page();
+            let count = page.lines().find_map(|line| line.strip_prefix(&name));
+            if count.is_some_and(|count| count.parse::<f64>().is_ok_and(|count| count > 0.0)) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{name}: {page}");
+            daemon.messages.find(|_| true);
+        }
+    }
+}
+
+#[test]
 fn a_plan_for_another_device_is_named_and_replaced() {
     let machine = Machine::new();
     machine.build();
@@ -170,6 +253,9 @@ fn the_bench_holds_the_pipeline_against_the_bare_plans() {
     assert!(share > 0.0 && share < 1.0, "{out}");
     assert_eq!(figures["gpu_ratio"]["target"], ">= 0.95");
     assert_eq!(figures["gpu_picture_ratio"]["target"], "<= 0.05");
+    assert!(value("rss_beside_engines") > 0.0, "{out}");
+    assert_eq!(figures["rss_beside_engines"]["target"], "<= 400");
+    assert!(figures.get("peak_rss").is_none(), "its target is the CPU's: {out}");
 }
 
 #[test]

@@ -52,6 +52,10 @@ pub struct TensorRt {
     /// The GPU gets something to do at least so often; zero: only what there is.
     #[serde(deserialize_with = "value::seconds")]
     pub keep_warm: Duration,
+    /// A folder for the plans of a model folder that cannot be written to; filled in from
+    /// [`super::Config::cache_dir`].
+    #[serde(skip)]
+    pub spare: Option<PathBuf>,
 }
 
 /// What becomes of a plan that is missing or no longer good.
@@ -82,6 +86,15 @@ pub enum Precision {
     Fp16,
     /// Single precision.
     Fp32,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fp16 => "fp16",
+            Self::Fp32 => "fp32",
+        })
+    }
 }
 
 /// The back ends.

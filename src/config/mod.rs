@@ -173,7 +173,7 @@ impl Config {
         }
     }
 
-    /// Fills in the names that depend on the machine.
+    /// Fills in the names and folders that depend on the machine.
     fn named(mut self) -> Config {
         if self.device.name.is_empty() {
             self.device.name = search::host_name();
@@ -182,6 +182,7 @@ impl Config {
             self.mqtt.client_id = "tvsl-{device}".into();
         }
         self.mqtt.client_id = self.mqtt.client_id.replace("{device}", &self.device.name);
+        self.engine.tensorrt.spare = self.cache_dir();
         self
     }
 }

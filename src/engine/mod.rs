@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::config::{self, EngineKind};
 use keeper::{Keeper, Policy};
+use tensorrt::plan::Shelf;
 use tensorrt::{Settings, TensorRt, TensorRtError};
 
 pub use keeper::Build;
@@ -185,7 +186,8 @@ fn open(config: &config::Engine, build: Option<Build>) -> Result<Arc<dyn Engine>
         return cpu::open(config);
     }
     match TensorRt::open(Settings::from(&config.tensorrt)) {
-        Ok(mut gpu) => {
+        Ok(gpu) => {
+            let mut gpu = gpu.with_plans_on(Shelf::new(config.tensorrt.spare.clone()));
             let config::TensorRt { rebuild, lost, keep_warm, .. } = config.tensorrt;
             if build.is_some()
                 && let Err(error) = gpu.keep_warm(keep_warm)

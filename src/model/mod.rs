@@ -26,6 +26,7 @@ pub use level::SILENCE_DBFS;
 pub use localize::HeatMap;
 pub use log_mel::Spectrogram;
 pub use manifest::Manifest;
+pub use parts::tokens;
 pub use sound::Hearing;
 
 use crate::clock::{Clock, Instant};

@@ -223,7 +223,7 @@ impl Part {
 }
 
 /// The token numbers of every class's prompt, `[N, L]`, shorter ones followed by zeros.
-fn tokens(manifest: &Manifest) -> Tensor {
+pub fn tokens(manifest: &Manifest) -> Tensor {
     let length = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(0);
     let mut tokens = Tensor::zeros([manifest.classes.len(), length]);
     for (row, class) in tokens.data.chunks_exact_mut(length.max(1)).zip(&manifest.classes) {

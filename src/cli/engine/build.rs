@@ -2,22 +2,36 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use super::super::{Failure, print};
+use super::chain::{self, Outcome};
+use super::recipe::{self, Form};
 use super::trial::Trial;
-use super::{Bench, recipe, stem};
+use super::{Bench, stem};
 use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, TensorRtError, plan};
 use crate::engine::{self, Engine};
+
+/// How often a build that goes on says so.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// Below this many MiB of workspace a build that ran out of memory is not tried again.
 const LEAST_WORKSPACE: usize = 64;
 
 pub(super) fn run(bench: &Bench, missing: bool) -> Result<(), Failure> {
     print(&format!("building for {}: {}\n", bench.tensorrt.target(), bench.tensorrt.settings()))?;
+    if bench.asks_in_vain_for_half() {
+        tracing::warn!(
+            "{} computes in the types of the ONNX file, and this model has no [graphs.fp16]: plans are fp32",
+            bench.tensorrt.library().version()
+        );
+    }
     bench.tensorrt.device().bind().map_err(Failure::failed)?;
     let cpu = bench.cpu()?;
     let files = bench.files()?;
+    let expected = chain::run(bench, &mut |file| cpu.load(file).map_err(Failure::failed))?;
+    let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
         let counted = format!("{number} of {}, {}", files.len(), stem(file));
         if missing && bench.tensorrt.load(file).is_ok() {
@@ -25,42 +39,101 @@ pub(super) fn run(bench: &Bench, missing: bool) -> Result<(), Failure> {
             continue;
         }
         print(&format!("{counted}: building\n"))?;
-        print(&format!("{counted}: {}\n", build_one(bench, file, cpu.as_ref())?))?;
+        let tell = |seconds: u64| {
+            // Nobody may be there to read it; the build goes on.
+            let _ = print(&format!("{counted}: building for {seconds} s now\n"));
+        };
+        match patiently(EVERY, tell, || build_one(bench, file, cpu.as_ref(), &expected)) {
+            Ok(done) => print(&format!("{counted}: {done}\n"))?,
+            Err(Failure::Failed(fault) | Failure::Configuration(fault)) => {
+                print(&format!("{counted}: FAILED, see below\n"))?;
+                faults.push(fault);
+            }
+        }
     }
-    Ok(())
+    verdict(files.len(), &faults)
 }
 
-/// Builds the plan of `file`, and puts it in its place if it computes what `cpu` computes.
-fn build_one(bench: &Bench, file: &Path, cpu: &dyn Engine) -> Result<String, Failure> {
+/// Does `work`, and tells the seconds that it has taken at the end of `every` interval.
+fn patiently<T>(every: Duration, tell: impl Fn(u64) + Send, work: impl FnOnce() -> T) -> T {
+    let (working, done) = channel::<()>();
     let start = Instant::now();
-    let (built, options) = compile(bench, file).map_err(Failure::failed)?;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while done.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                tell(start.elapsed().as_secs());
+            }
+        });
+        let result = work();
+        drop(working);
+        result
+    })
+}
+
+/// One graph that cannot be built takes nothing from the others: on the GPU they still run.
+fn verdict(all: usize, faults: &[String]) -> Result<(), Failure> {
+    match faults {
+        [] => Ok(()),
+        faults => Err(Failure::Failed(format!(
+            "{} of {all} graphs have no new plan, and the CPU, or the plan before it, does their part:\n{}",
+            faults.len(),
+            faults.join("\n")
+        ))),
+    }
+}
+
+/// Builds the plan of `file`, and puts it in its place if it computes what `cpu` computes, alone and in the whole.
+fn build_one(bench: &Bench, file: &Path, cpu: &dyn Engine, expected: &Outcome) -> Result<String, Failure> {
+    let start = Instant::now();
+    let (library, settings) = (bench.tensorrt.library(), bench.tensorrt.settings());
+    let compiled = recipe::compiled(&bench.manifest, file, library.family(), settings);
+    let (built, options) = compile(bench, file, &compiled).map_err(told)?;
+    let place = bench.tensorrt.shelf().place(file);
     let mut graph = bench.tensorrt.graph(file, &built.plan).map_err(Failure::failed)?;
     let findings = Trial::new(&bench.folder, &bench.manifest, file, cpu)?.run(graph.as_mut())?;
-    if let Some(bad) = findings.iter().find(|finding| !finding.good) {
+    let judged = chain::with(bench, file, graph, cpu)?;
+    let whole = chain::compare(expected, &judged);
+    let findings = findings.into_iter().map(|finding| (finding.text, finding.good)).chain([whole]);
+    if let Some((bad, _)) = findings.into_iter().find(|(_, good)| !good) {
         return Err(Failure::Failed(format!(
             "{}: the new plan is not used, because it does not compute what the CPU computes: {}. The plan before \
              it, if there is one, stays. Cure: engine.tensorrt.precision = \"fp32\", or engine.kind = \"cpu\"",
-            plan::path(file).display(),
-            bad.text.trim_end()
+            place.display(),
+            bad.trim_end()
         )));
     }
-    let (target, settings) = (bench.tensorrt.target(), bench.tensorrt.settings());
-    let sidecar =
-        plan::store(file, &built, settings, &options, target, start.elapsed()).map_err(Failure::failed)?;
+    let (target, took) = (bench.tensorrt.target(), start.elapsed());
+    let sidecar = plan::store(&place, [file, &compiled], &built, settings, &options, target, took)
+        .map_err(Failure::failed)?;
     Ok(format!(
-        "{}, {:.1} MB, {:.1} s",
-        plan::path(file).display(),
+        "{}, {}, {:.1} MB, {:.1} s",
+        place.display(),
+        options.precision,
         built.plan.bytes().len() as f64 / 1e6,
         sidecar.seconds
     ))
 }
 
-fn compile(bench: &Bench, file: &Path) -> Result<(Built, BuildOptions), TensorRtError> {
-    let mut builder = bench.tensorrt.library().builder()?;
+/// Running out of memory to the end has a cure of its own.
+fn told(error: TensorRtError) -> Failure {
+    match error.out_of_memory() {
+        false => Failure::failed(error),
+        true => Failure::Failed(format!(
+            "{error}. Even with the least workspace there is too little memory; cure: end other programs that use the GPU \
+             (on a Jetson the desktop too: `sudo systemctl isolate multi-user.target`), or set engine.kind = \"cpu\""
+        )),
+    }
+}
+
+fn compile(bench: &Bench, file: &Path, compiled: &Path) -> Result<(Built, BuildOptions), TensorRtError> {
+    let (library, settings) = (bench.tensorrt.library(), bench.tensorrt.settings());
+    let mut builder = library.builder()?;
     let mut network = builder.network()?;
-    network.parse_onnx(file)?;
-    let mut options = recipe::options(&bench.manifest, &network.tensors()?, bench.tensorrt.settings());
-    let built = within_memory(&mut builder, &network, &mut options, file)?;
+    network.parse_onnx(compiled)?;
+    let form = Form::of(library.family(), file, compiled);
+    let mut options = recipe::options(&bench.manifest, &network.tensors()?, settings, form);
+    let place = bench.tensorrt.shelf().place(file);
+    let built = within_memory(&mut builder, &network, &mut options, &place)?;
     Ok((built, options))
 }
 
@@ -69,9 +142,9 @@ fn within_memory(
     builder: &mut Builder,
     network: &Network,
     options: &mut BuildOptions,
-    file: &Path,
+    place: &Path,
 ) -> Result<Built, TensorRtError> {
-    let timings = std::fs::read(plan::timing_cache_path(file)).unwrap_or_default();
+    let timings = std::fs::read(plan::timing_cache_path(place)).unwrap_or_default();
     loop {
         match builder.build(network, options, &timings) {
             Err(error) if error.out_of_memory() && options.workspace_mib / 2 >= LEAST_WORKSPACE => {
@@ -96,4 +169,19 @@ pub(in crate::cli) fn in_the_background(config: Option<PathBuf>) -> engine::Buil
         let reason = || format!("`tvsl engine build` ended with {status}; the log above says why");
         status.success().then_some(()).ok_or_else(reason)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_work_is_told_of_until_it_is_done() {
+        let (told, wait) = channel();
+        let tell = move |seconds| assert!(told.send(seconds).is_ok());
+        let result = patiently(Duration::from_millis(1), tell, || [wait.recv(), wait.recv()]);
+        assert!(result.iter().all(Result::is_ok), "{result:?}");
+        wait.iter().for_each(drop); // ends only because nobody tells any more
+        assert_eq!(patiently(Duration::from_secs(3600), |_| panic!("too early"), || 7), 7);
+    }
 }

@@ -1,11 +1,12 @@
 //! `tvsl engine`: TensorRT plans of the model for the GPU of this machine.
 
 mod build;
+mod chain;
+mod inspect;
 mod recipe;
 mod trial;
 mod verify;
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use clap::{Args, Subcommand};
 
 use super::{Common, Failure};
 use crate::config::{self, EngineKind};
-use crate::engine::tensorrt::{Settings, TensorRt, plan};
+use crate::engine::tensorrt::plan::Shelf;
+use crate::engine::tensorrt::{Precision, Settings, TensorRt};
 use crate::engine::{self, Engine};
 use crate::model::Manifest;
 
@@ -64,7 +66,12 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         None => config.model_dir()?,
     };
     let manifest = Manifest::read(&folder).map_err(Failure::failed)?;
+    let shelf = Shelf::new(config.engine.tensorrt.spare.clone());
     let opened = TensorRt::open(Settings::from(&config.engine.tensorrt));
+    let opened = opened.map(|tensorrt| tensorrt.with_plans_on(shelf.clone()));
+    if let Action::Inspect = arguments.action {
+        return inspect::run(&files(&folder, &manifest)?, &shelf, opened.as_ref());
+    }
     let tensorrt = opened.map_err(|error| match arguments.action {
         Action::Verify => Failure::Failed(format!(
             "this device is not ready for TensorRT, and the CPU does its part: {error}. Cure: NVIDIA's driver and TensorRT (on a \
@@ -75,20 +82,31 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let bench = Bench { folder, manifest, tensorrt, engine: config.engine };
     match arguments.action {
         Action::Build { missing } => build::run(&bench, missing),
-        Action::Inspect => inspect(&bench),
         Action::Verify => verify::run(&bench),
+        Action::Inspect => Ok(()),
     }
+}
+
+/// The ONNX files of the model in `folder`.
+fn files(folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
+    let graphs = manifest
+        .precision("fp32")
+        .ok_or_else(|| Failure::Failed(format!("{}: the model has no [graphs.fp32]", folder.display())))?;
+    let names = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
+    Ok(names.into_iter().chain(&graphs.text).map(|name| folder.join(name)).collect())
 }
 
 impl Bench {
     /// The model's ONNX files.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
-        let folder = &self.folder;
-        let graphs = self.manifest.precision("fp32").ok_or_else(|| {
-            Failure::Failed(format!("{}: the model has no [graphs.fp32]", folder.display()))
-        })?;
-        let names = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
-        Ok(names.into_iter().chain(&graphs.text).map(|name| folder.join(name)).collect())
+        files(&self.folder, &self.manifest)
+    }
+
+    /// Whether half precision is configured, but neither a flag nor the model's files can bring it about.
+    fn asks_in_vain_for_half(&self) -> bool {
+        self.tensorrt.settings().precision == Precision::Fp16
+            && self.tensorrt.library().family().computes_in_types_of_the_file()
+            && self.manifest.precision("fp16").is_none()
     }
 
     /// The engine that TensorRT is compared with.
@@ -96,23 +114,6 @@ impl Bench {
         let config = config::Engine { kind: EngineKind::Cpu, ..self.engine.clone() };
         engine::choose(&config).map_err(Failure::failed)
     }
-}
-
-fn inspect(bench: &Bench) -> Result<(), Failure> {
-    for file in bench.files()? {
-        let sidecar = plan::describe(&file).map_err(Failure::failed)?;
-        let mut text = format!("{}\n  built for  {}\n", plan::path(&file).display(), sidecar.target);
-        for (name, sha256) in &sidecar.sources {
-            let _ = writeln!(text, "  built from {name} {sha256}");
-        }
-        let _ = writeln!(text, "  asked for  {}", sidecar.settings);
-        let _ = writeln!(text, "  options    {:?}", sidecar.options);
-        let _ = writeln!(text, "  plan       {} ({:.1} s)", sidecar.plan_sha256, sidecar.seconds);
-        super::print(&text)?;
-        let engine = bench.tensorrt.engine(&file).map_err(Failure::failed)?;
-        super::print(&format!("{}\n", engine.information().map_err(Failure::failed)?))?;
-    }
-    Ok(())
 }
 
 /// A file's name without its ending, for people.

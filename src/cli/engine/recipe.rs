@@ -1,6 +1,8 @@
 //! How each graph of a model is built: the shapes it will meet, and its precision.
 
-use crate::engine::tensorrt::{BuildOptions, Direction, Precision, Range, Settings, TensorInfo};
+use std::path::{Path, PathBuf};
+
+use crate::engine::tensorrt::{BuildOptions, Direction, Family, Precision, Range, Settings, TensorInfo};
 use crate::geometry::Size;
 use crate::model::Manifest;
 use crate::model::manifest::{Aspect, FrontEnd};
@@ -15,10 +17,53 @@ const CLASSES_USUAL: i64 = 4;
 /// the manifest does.
 const OPEN_VOCABULARY: [i64; 2] = [256, 77];
 
+/// The ONNX file that the plan of the graph `file` is compiled from. Where the types in it say how a plan computes, that
+/// is the encoder's form in half precision, if that is asked for and the model has one.
+pub(super) fn compiled(manifest: &Manifest, file: &Path, family: Family, settings: Settings) -> PathBuf {
+    let halved = manifest
+        .precision("fp16")
+        .filter(|_| settings.precision == Precision::Fp16 && family.computes_in_types_of_the_file());
+    let (Some(whole), Some(halved)) = (manifest.precision("fp32"), halved) else { return file.to_owned() };
+    let encoders = [(&whole.image, &halved.image), (&whole.audio, &halved.audio)];
+    let form = encoders.into_iter().find(|(whole, _)| file.ends_with(whole));
+    form.map_or(file.to_owned(), |(_, halved)| file.with_file_name(halved))
+}
+
+/// What the types in the compiled file say of its precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Nothing: a flag lets half precision in.
+    Plain,
+    /// Single precision throughout.
+    Whole,
+    /// Half precision where it does no harm.
+    Halved,
+}
+
+impl Form {
+    /// That of `compiled`, from which the plan of `file` is built.
+    pub fn of(family: Family, file: &Path, compiled: &Path) -> Self {
+        match family.computes_in_types_of_the_file() {
+            false => Self::Plain,
+            true if file == compiled => Self::Whole,
+            true => Self::Halved,
+        }
+    }
+}
+
 /// The options for the graph that has these tensors.
-pub(super) fn options(manifest: &Manifest, tensors: &[TensorInfo], settings: Settings) -> BuildOptions {
+pub(super) fn options(
+    manifest: &Manifest,
+    tensors: &[TensorInfo],
+    settings: Settings,
+    form: Form,
+) -> BuildOptions {
     let inputs: Vec<_> = tensors.iter().filter(|tensor| tensor.direction == Direction::Input).collect();
-    let halved = inputs.iter().any(|tensor| may_be_half(manifest, &tensor.label()));
+    let halved = match form {
+        Form::Plain => inputs.iter().any(|tensor| may_be_half(manifest, &tensor.label())),
+        Form::Whole => false,
+        Form::Halved => true,
+    };
     let maps = tensors.iter().any(|tensor| tensor.label() == "H");
     let mut ranges: Vec<_> = inputs.into_iter().filter_map(|tensor| range(manifest, tensor)).collect();
     if maps && let Some(classes) = ranges.iter_mut().find(|range| range.input == "t") {
@@ -70,6 +115,8 @@ fn range(manifest: &Manifest, tensor: &TensorInfo) -> Option<Range> {
 /// Smallest, usual and largest extent of every axis, as the model folder's manifest limits them.
 fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
     let one = [1; 3];
+    // Usually one camera's, at most those of every camera at once.
+    let batch = [1, 1, i64::from(manifest.image.cameras)];
     let cells = i64::from(manifest.image.cells_max);
     let patches = (manifest.audio.window / manifest.audio.hop).ceil() as i64 + 1;
     let longest = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(1).max(1) as i64;
@@ -81,13 +128,13 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
     match input {
         "image" => {
             let [rows, columns] = grid(manifest);
-            vec![one, [3; 3], rows, columns]
+            vec![batch, [3; 3], rows, columns]
         }
-        "sound" if axes == 2 => vec![one, [manifest.window_samples() as i64; 3]],
-        "sound" => vec![[1, 1, patches]],
+        "sound" if axes == 2 => vec![batch, [manifest.window_samples() as i64; 3]],
+        "sound" => vec![[1, 1, patches.max(batch[2])]],
         "tokens" => vec![[1, classes, most_classes], [1, longest, most_tokens]],
-        "V" => vec![one, [1, cells, cells]],
-        "A" => vec![one, [1, patches, ROWS_MAX.max(patches)]],
+        "V" => vec![batch, [1, cells, cells]],
+        "A" => vec![batch, [1, patches, ROWS_MAX.max(patches)]],
         "t" => vec![[1, classes, most_classes]],
         _ => Vec::new(),
     }
@@ -114,6 +161,7 @@ fn grid(manifest: &Manifest) -> [[i64; 3]; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tensorrt::plan;
 
     fn manifest(folder: &str) -> Manifest {
         Manifest::read(std::path::Path::new(folder)).expect("a model folder")
@@ -126,6 +174,19 @@ mod tests {
     }
 
     #[test]
+    fn a_run_takes_the_pictures_of_as_many_cameras_as_the_manifest_says() {
+        let mut several = manifest("engines/default");
+        let batch = |manifest: &Manifest, input| extents(manifest, input, 4)[0];
+        assert_eq!(["image", "V", "A"].map(|input| batch(&several, input)), [[1; 3]; 3]);
+        several.image.cameras = 3;
+        assert_eq!(["image", "V", "A"].map(|input| batch(&several, input)), [[1, 1, 3]; 3]);
+        assert_eq!(extents(&several, "t", 2)[0], [1, 51, 51], "classes are no cameras");
+        let mut waveform = manifest("tests/data/tiny");
+        waveform.image.cameras = 2;
+        assert_eq!(extents(&waveform, "sound", 2), [[1, 1, 2], [8000; 3]]);
+    }
+
+    #[test]
     fn encoders_are_halved_unless_the_front_end_is_inside() {
         let halved = |folder: &str| {
             let manifest = manifest(folder);
@@ -133,6 +194,28 @@ mod tests {
         };
         assert_eq!(halved("engines/default"), [true, true, false, false, false, false]);
         assert_eq!(halved("tests/data/tiny"), [true, false, false, false, false, false]);
+    }
+
+    /// What plans are built for goes by [`plan::SCHEMA`]: a plan of an older recipe is built again.
+    #[test]
+    fn another_recipe_is_another_schema() {
+        use sha2::{Digest, Sha256};
+        let inputs = [("image", 4), ("sound", 3), ("sound", 2), ("tokens", 2), ("V", 3), ("A", 3), ("t", 2)];
+        let of = |folder: &str| {
+            let mut manifest = manifest(folder);
+            manifest.classes.truncate(3); // which they are is the model's matter
+            inputs.map(|(input, axes)| {
+                format!("{} {:?}", may_be_half(&manifest, input), extents(&manifest, input, axes))
+            })
+        };
+        let all = format!("{:?} {:?}", of("engines/default"), of("tests/data/tiny"));
+        let digest: String =
+            Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (plan::SCHEMA, digest.as_str()),
+            (3, "4ea065d2"),
+            "raise plan::SCHEMA with the recipe: {all}"
+        );
     }
 
     #[test]
@@ -148,7 +231,7 @@ mod tests {
             let tensors =
                 [tensor(c"t", Direction::Input, &[-1, 384]), tensor(output, Direction::Output, &[1, -1])];
             let settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
-            options(&manifest("engines/default"), &tensors, settings).ranges[0].opt.clone()
+            options(&manifest("engines/default"), &tensors, settings, Form::Plain).ranges[0].opt.clone()
         };
         let all = manifest("engines/default").classes.len() as i64;
         assert_eq!((usual(c"H"), usual(c"p")), (vec![4, 384], vec![all, 384]));

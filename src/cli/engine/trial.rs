@@ -1,11 +1,13 @@
-//! Does a graph compute on TensorRT what it computes on the CPU? Both are given the model's golden inputs.
+//! Does a graph compute on TensorRT what it computes on the CPU? Both are given the model's golden inputs, and the
+//! loudest sound there is.
 
 use std::path::Path;
 
 use super::super::Failure;
 use super::{recipe, stem};
 use crate::engine::{Engine, Graph, Port, Tensor};
-use crate::model::{Manifest, read_tensor};
+use crate::model::manifest::FrontEnd;
+use crate::model::{Manifest, Spectrogram, read_tensor, tokens};
 
 /// Least cosine between the two outputs, with FP16.
 const LEAST_COSINE: f64 = 0.999;
@@ -13,10 +15,15 @@ const LEAST_COSINE: f64 = 0.999;
 /// The file of inputs that a model folder may bring along.
 const GOLDEN: &str = "golden.safetensors";
 
-/// One graph, its inputs, and what the CPU makes of them.
-pub(super) struct Trial<'a> {
-    manifest: &'a Manifest,
+/// One graph on inputs, and what the CPU makes of them.
+pub(super) struct Trial {
     graph: String,
+    cases: Vec<Case>,
+}
+
+struct Case {
+    /// What is special about the inputs, for people.
+    about: &'static str,
     inputs: Vec<(String, Tensor)>,
     expected: Vec<(Port, Tensor)>,
 }
@@ -29,98 +36,119 @@ pub(super) struct Finding {
     pub good: bool,
 }
 
-impl<'a> Trial<'a> {
-    /// Runs the graph in `file` on the CPU.
-    pub fn new(
-        folder: &Path,
-        manifest: &'a Manifest,
-        file: &Path,
-        cpu: &dyn Engine,
-    ) -> Result<Self, Failure> {
+impl Trial {
+    /// Runs the graph in `file` on the CPU: on the golden inputs, and, if it takes sound, on the loudest there is.
+    pub fn new(folder: &Path, manifest: &Manifest, file: &Path, cpu: &dyn Engine) -> Result<Self, Failure> {
         let mut graph = cpu.load(file).map_err(Failure::failed)?;
-        let inputs = inputs(folder, manifest, graph.inputs())?;
-        let expected = outputs(graph.as_mut(), &inputs)?;
-        Ok(Self { manifest, graph: stem(file), inputs, expected })
+        let (mut usual, mut loud) = (Vec::new(), Vec::new());
+        for port in graph.inputs() {
+            usual.push((port.name.clone(), input(folder, manifest, port)?));
+            if port.name == "sound" {
+                loud.push((port.name.clone(), square_wave(manifest, port)));
+            }
+        }
+        let mut cases = vec![("", usual)];
+        if !loud.is_empty() {
+            cases.push(("at full scale: ", loud));
+        }
+        let mut case = |(about, inputs): (_, Vec<_>)| {
+            let expected = outputs(graph.as_mut(), &inputs)?;
+            Ok(Case { about, inputs, expected })
+        };
+        let cases = cases.into_iter().map(&mut case).collect::<Result<_, Failure>>()?;
+        Ok(Self { graph: stem(file), cases })
     }
 
     /// Compares `graph` output by output.
     pub fn run(&self, graph: &mut dyn Graph) -> Result<Vec<Finding>, Failure> {
-        let found = outputs(graph, &self.inputs)?;
-        let compare = |(port, expected): &(Port, Tensor)| {
-            let found = found.iter().find(|(own, _)| own.name == port.name).map(|(_, tensor)| tensor);
-            self.finding(&port.name, expected, found.unwrap_or(&Tensor::default()))
-        };
-        Ok(self.expected.iter().map(compare).collect())
+        let mut findings = Vec::new();
+        for case in &self.cases {
+            let found = outputs(graph, &case.inputs)?;
+            for (port, expected) in &case.expected {
+                let own = found.iter().find(|(own, _)| own.name == port.name).map(|(_, tensor)| tensor);
+                let comparison = Comparison::of(expected, own.unwrap_or(&Tensor::default()));
+                findings.push(self.finding(&port.name, case.about, &comparison));
+            }
+        }
+        Ok(findings)
     }
 
-    fn finding(&self, output: &str, expected: &Tensor, found: &Tensor) -> Finding {
-        let Comparison { max_error, cosine } = Comparison::of(expected, found);
-        let same = output != "p" || self.detected(expected) == self.detected(found);
-        let good = cosine >= LEAST_COSINE && same;
-        let classes = match (output, same) {
-            ("p", true) => ", the same classes are detected",
-            (_, true) => "",
-            (_, false) => ", other classes are detected",
-        };
+    fn finding(&self, output: &str, about: &str, comparison: &Comparison) -> Finding {
+        let Comparison { max_error, cosine } = comparison;
+        let (graph, good) = (&self.graph, comparison.is_close());
         let verdict = if good { "ok" } else { "DIFFERS" };
-        let graph = &self.graph;
         let text = format!(
-            "{graph:<7} {output:<4} max error {max_error:.2e}, cosine {cosine:.6}{classes}: {verdict}\n"
+            "{graph:<7} {output:<4} {about}max error {max_error:.2e}, cosine {cosine:.6}: {verdict}\n"
         );
         Finding { text, good }
     }
-
-    /// The classes that stage 1 takes to be heard and seen, by their places in `p`.
-    fn detected(&self, p: &Tensor) -> Vec<usize> {
-        let classes = &self.manifest.classes;
-        let of_model = self.manifest.thresholds.p;
-        let least =
-            |n: usize| classes.get(n % classes.len().max(1)).and_then(|class| class.p).unwrap_or(of_model);
-        (0..p.data.len()).filter(|n| p.data[*n] >= least(*n)).collect()
-    }
 }
 
-fn outputs(graph: &mut dyn Graph, inputs: &[(String, Tensor)]) -> Result<Vec<(Port, Tensor)>, Failure> {
+/// What `graph` makes of `inputs`.
+pub(super) fn outputs(
+    graph: &mut dyn Graph,
+    inputs: &[(String, Tensor)],
+) -> Result<Vec<(Port, Tensor)>, Failure> {
     let named: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
     let outputs = graph.run(&named).map_err(Failure::failed)?;
     Ok(graph.outputs().iter().cloned().zip(outputs).collect())
 }
 
-/// The folder's golden inputs; where it has none, noise in the usual shape.
-fn inputs(folder: &Path, manifest: &Manifest, ports: &[Port]) -> Result<Vec<(String, Tensor)>, Failure> {
+/// The folder's golden input, or the texts of its classes; where it has none, noise in the usual shape.
+pub(super) fn input(folder: &Path, manifest: &Manifest, port: &Port) -> Result<Tensor, Failure> {
     let golden = folder.join(GOLDEN);
-    let mut noise = fastrand::Rng::with_seed(1);
-    let mut input = |port: &Port| {
-        let tensor = match (port.name.as_str(), &manifest.embedding.text) {
-            ("t", Some(table)) => read_tensor(&folder.join(table), "t"),
-            (name, _) if golden.is_file() && name != "tokens" => read_tensor(&golden, name),
-            (name, _) => {
-                let shape = recipe::usual(manifest, name, &port.shape);
-                let data = (0..shape.iter().product()).map(|_| noise.f32()).collect();
-                Ok(Tensor { shape, data })
-            }
-        };
-        Ok((port.name.clone(), shaped(tensor.map_err(Failure::failed)?, port)))
+    let tensor = match (port.name.as_str(), &manifest.embedding.text) {
+        ("t", Some(table)) => read_tensor(&folder.join(table), "t"),
+        ("tokens", _) => Ok(tokens(manifest)),
+        (name, _) if golden.is_file() => read_tensor(&golden, name),
+        (name, _) => {
+            let shape = recipe::usual(manifest, name, &port.shape);
+            // The same noise for the same input, whichever graph takes it.
+            let mut noise = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
+            let data = (0..shape.iter().product()).map(|_| noise.f32()).collect();
+            Ok(Tensor { shape, data })
+        }
     };
-    ports.iter().map(&mut input).collect()
+    Ok(shaped(tensor.map_err(Failure::failed)?, port))
+}
+
+/// The loudest sound there is, a square wave of 440 Hz at full scale, as the graph takes it.
+fn square_wave(manifest: &Manifest, port: &Port) -> Tensor {
+    let (audio, rate) = (&manifest.audio, manifest.audio.sample_rate as usize);
+    let sample = |n: usize| if (n * 880 / rate).is_multiple_of(2) { audio.scale } else { -audio.scale };
+    let wave = (0..manifest.window_samples()).map(sample);
+    let data = match (audio.front_end, &audio.log_mel) {
+        (FrontEnd::LogMel, Some(settings)) => {
+            let mut frames = Vec::new();
+            Spectrogram::new(settings, audio.sample_rate).push(wave, &mut frames);
+            frames.truncate(settings.patch_frames * settings.bands);
+            frames
+        }
+        _ => wave.collect(),
+    };
+    let mut shape = vec![1];
+    let inner: Vec<_> = port.shape.iter().skip(1).map(|extent| extent.unwrap_or(data.len())).collect();
+    shape.extend(inner);
+    Tensor { shape, data }
 }
 
 /// The audio graph gives its rows in a batch, and the stages take them in one element of theirs.
-fn shaped(mut tensor: Tensor, port: &Port) -> Tensor {
+pub(super) fn shaped(mut tensor: Tensor, port: &Port) -> Tensor {
     if port.name == "A" && tensor.shape.len() == 3 {
         tensor.shape = vec![1, tensor.shape[0] * tensor.shape[1], tensor.shape[2]];
     }
     tensor
 }
 
-struct Comparison {
-    max_error: f32,
-    cosine: f64,
+/// Two outputs beside each other.
+pub(super) struct Comparison {
+    pub max_error: f32,
+    pub cosine: f64,
 }
 
 impl Comparison {
     /// Outputs of different shape or with a NaN compare as entirely different.
-    fn of(expected: &Tensor, found: &Tensor) -> Self {
+    pub fn of(expected: &Tensor, found: &Tensor) -> Self {
         if expected.shape != found.shape || found.data.iter().any(|value| !value.is_finite()) {
             return Self { max_error: f32::INFINITY, cosine: -1.0 };
         }
@@ -132,6 +160,11 @@ impl Comparison {
         let max_error = pairs().map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let cosine = if norm > 0.0 { both / norm } else { f64::from(u8::from(max_error == 0.0)) };
         Self { max_error, cosine }
+    }
+
+    /// Whether they are alike enough.
+    pub fn is_close(&self) -> bool {
+        self.cosine >= LEAST_COSINE
     }
 }
 

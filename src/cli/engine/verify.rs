@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::{Failure, print};
 use super::trial::Trial;
-use super::{Bench, stem};
+use super::{Bench, chain, stem};
 use crate::engine::Engine;
 use crate::engine::tensorrt::{Gpu, TensorRt};
 
@@ -13,7 +13,9 @@ const TIMED: u32 = 20;
 
 pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
     print(&machine(&bench.tensorrt))?;
-    print(&format!("plans   {}\n", bench.tensorrt.settings()))?;
+    let note =
+        if bench.asks_in_vain_for_half() { "; fp32 in truth: the model has no [graphs.fp16]" } else { "" };
+    print(&format!("plans   {}{note}\n", bench.tensorrt.settings()))?;
     let cpu = bench.cpu()?;
     let [mut differing, mut unusable] = [0; 2];
     for file in bench.files()? {
@@ -27,6 +29,11 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
                 print(&format!("{:<7} NOT USABLE: {fault}\n", stem(&file)))?;
             }
         }
+    }
+    if unusable == 0 {
+        let (line, good) = whole(bench, cpu.as_ref())?;
+        differing += usize::from(!good);
+        print(&line)?;
     }
     let verdict = match (unusable, differing) {
         (0, 0) => return print("this device is ready: TensorRT computes what the CPU computes\n"),
@@ -45,7 +52,7 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
 
 /// What there is, beside the plans.
 fn machine(tensorrt: &TensorRt) -> String {
-    let Gpu { name, compute_capability, driver } = &tensorrt.target().gpu;
+    let Gpu { name, compute_capability, driver, .. } = &tensorrt.target().gpu;
     let device = tensorrt.device();
     let memory = if device.is_integrated() { "memory shared with the host" } else { "memory of its own" };
     let pictures =
@@ -56,6 +63,13 @@ fn machine(tensorrt: &TensorRt) -> String {
         tensorrt.library().version(),
         tensorrt.library().path().display(),
     )
+}
+
+/// What all plans together make of picture and sound.
+fn whole(bench: &Bench, cpu: &dyn Engine) -> Result<(String, bool), Failure> {
+    let expected = chain::run(bench, &mut |file| cpu.load(file).map_err(Failure::failed))?;
+    let found = chain::run(bench, &mut |file| bench.tensorrt.load(file).map_err(Failure::failed))?;
+    Ok(chain::compare(&expected, &found))
 }
 
 /// What one plan computes, how fast, and whether that is right.

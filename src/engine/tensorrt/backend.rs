@@ -8,7 +8,7 @@ use super::cuda::Device;
 use super::error::TensorRtError;
 use super::graph::TensorRtGraph;
 use super::library::Library;
-use super::plan::{self, Settings, Target};
+use super::plan::{self, Settings, Shelf, Target};
 use super::runtime::{CudaEngine, Plan};
 use super::warm::Warmth;
 use crate::engine::{Engine, EngineError, Graph};
@@ -19,6 +19,7 @@ pub struct TensorRt {
     device: Device,
     target: Target,
     settings: Settings,
+    shelf: Shelf,
     /// What keeps the GPU awake, if anything does.
     warmth: Option<Arc<Warmth>>,
 }
@@ -35,7 +36,18 @@ impl TensorRt {
             None => Library::find()?,
         };
         let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
-        Ok(Self { library, device, target, settings, warmth: None })
+        Ok(Self { library, device, target, settings, shelf: Shelf::default(), warmth: None })
+    }
+
+    /// The same, with the plans on `shelf`; without one they lie in the model folders.
+    pub fn with_plans_on(mut self, shelf: Shelf) -> Self {
+        self.shelf = shelf;
+        self
+    }
+
+    /// Where plans lie.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// Has the GPU work at least once in `every` from now on, so that it does not go to sleep; zero: lets it sleep.
@@ -75,9 +87,12 @@ impl TensorRt {
     /// # Errors
     /// A [`PlanFault`](super::PlanFault), or what TensorRT refused.
     pub fn engine(&self, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
-        let (plan, sidecar) = plan::load(onnx, &self.target)?;
-        plan::as_asked(onnx, &sidecar, self.settings)?;
-        self.deserialize(&plan)
+        let file = self.shelf.plan(onnx);
+        let (plan, sidecar) = plan::load(&file, onnx, &self.target)?;
+        plan::as_asked(&file, &sidecar, self.settings)?;
+        let engine = self.deserialize(&plan)?;
+        plan::takes_its_shapes(&file, &sidecar, &engine)?;
+        Ok(engine)
     }
 
     /// A graph of the plan on disk, even if it was built with other settings: it serves until a better one is there.
@@ -85,7 +100,7 @@ impl TensorRt {
     /// # Errors
     /// As [`TensorRt::engine`], but for [`PlanFault::Settings`](super::PlanFault::Settings).
     pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
-        self.graph(onnx, &plan::load(onnx, &self.target)?.0)
+        self.graph(onnx, &plan::load(&self.shelf.plan(onnx), onnx, &self.target)?.0)
     }
 
     /// A graph of a plan that was just built from `onnx`.

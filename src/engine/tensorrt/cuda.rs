@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::error::TensorRtError;
 use super::kernel::Kernel;
 
+/// Where NVIDIA's kernel module tells its version; that of JetPack 5 does not.
+const RELEASE: &str = "/sys/module/nvidia/version";
+
 /// A GPU, as far as a plan depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +26,8 @@ pub struct Gpu {
     pub compute_capability: String,
     /// The newest CUDA that the driver serves, "12.6" for example.
     pub driver: String,
+    /// The driver's own version, "540.4.0" for example; empty where it is not told.
+    pub release: String,
 }
 
 /// The first CUDA device, with its primary context.
@@ -72,6 +77,7 @@ impl Device {
             name,
             compute_capability: format!("{major}.{minor}"),
             driver: format!("{}.{}", driver / 1000, driver % 1000 / 10),
+            release: std::fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
         })
     }
 

@@ -9,7 +9,7 @@ pub enum TensorRtError {
     /// No library of any supported name is on this machine.
     #[error(
         "no TensorRT on this machine (looked for {}): install JetPack's or NVIDIA's TensorRT runtime, or name its \
-         file in [engine].library",
+         file libnvinfer.so.* in the environment variable TVSL_TENSORRT",
         looked.join(", ")
     )]
     NotFound {
@@ -82,7 +82,7 @@ pub enum TensorRtError {
     },
     /// The memory of the GPU is full.
     #[error(
-        "the GPU's memory ran out while {doing}; end other programs that use the GPU, or take a model with          smaller graphs"
+        "the GPU's memory ran out while {doing}; end other programs that use the GPU, or take a model with smaller graphs"
     )]
     Memory {
         /// What was under way.

@@ -2,24 +2,29 @@
 //! only if all of that still holds. A plan is code: one whose hash is not the sidecar's is never
 //! handed to TensorRT.
 //!
-//! For `DIR/image.onnx` these are `DIR/tensorrt/image.plan` and `DIR/tensorrt/image.plan.json`.
+//! For `DIR/image.onnx` these are `DIR/tensorrt/image.plan` and `DIR/tensorrt/image.plan.json`; where nothing can be
+//! written there, as in an installed package, they lie in a folder of the model's own elsewhere: see [`Shelf`].
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::builder::{BuildOptions, Built};
 use super::cuda::Gpu;
 use super::error::TensorRtError;
-use super::runtime::Plan;
+use super::runtime::{CudaEngine, Plan};
 use crate::config::{self, Precision};
 
-const SCHEMA: u32 = 2;
+/// Raised with every change of this format, or of what plans are built for from the same model and configuration: a plan
+/// of another one is built again.
+pub const SCHEMA: u32 = 3;
 
 /// The file beside a graph that says what it will be given, and so decides the shapes of its plan.
 const MANIFEST: &str = "manifest.toml";
@@ -28,7 +33,7 @@ const MANIFEST: &str = "manifest.toml";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// TensorRT with all the parts of its version that it tells.
+    /// TensorRT with all the parts of its version that it tells: 8.x keeps the fourth to itself.
     pub tensorrt: String,
     /// The GPU and its driver.
     pub gpu: Gpu,
@@ -36,8 +41,9 @@ pub struct Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Gpu { name, compute_capability, driver } = &self.gpu;
-        write!(f, "{} for {name}, SM {compute_capability}, CUDA {driver}", self.tensorrt)
+        let Gpu { name, compute_capability, driver, release } = &self.gpu;
+        write!(f, "{} for {name}, SM {compute_capability}, CUDA {driver}", self.tensorrt)?;
+        if release.is_empty() { Ok(()) } else { write!(f, ", driver {release}") }
     }
 }
 
@@ -61,8 +67,7 @@ impl From<&config::TensorRt> for Settings {
 
 impl std::fmt::Display for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let precision = format!("{:?}", self.precision).to_lowercase();
-        write!(f, "{precision}, {} MiB of workspace, level {}", self.workspace_mib, self.level)
+        write!(f, "{}, {} MiB of workspace, level {}", self.precision, self.workspace_mib, self.level)
     }
 }
 
@@ -70,12 +75,14 @@ impl std::fmt::Display for Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sidecar {
-    /// Version of this format: 2.
+    /// [`SCHEMA`].
     pub schema: u32,
     /// What it was built for.
     pub target: Target,
     /// What it was built from: SHA-256 of the ONNX file, of its external data and of the manifest, by file name.
     pub sources: BTreeMap<String, String>,
+    /// The ONNX file that was compiled: the graph's own, or its form in half precision.
+    pub compiled: String,
     /// What the configuration asked for.
     pub settings: Settings,
     /// How it was built in the end.
@@ -117,7 +124,52 @@ pub enum PlanFault {
     Altered { file: PathBuf, expected: String, found: String },
 }
 
-/// The plan of an ONNX file.
+/// Where plans lie.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf {
+    /// A folder that can be written to, for the plans of model folders that cannot.
+    spare: Option<PathBuf>,
+}
+
+impl Shelf {
+    /// A shelf that has `spare` for what model folders cannot take.
+    pub fn new(spare: Option<PathBuf>) -> Self {
+        Self { spare }
+    }
+
+    /// Where the plan of `onnx` is looked for: where it is written to, unless only the model folder has one, put there
+    /// by someone who may.
+    pub fn plan(&self, onnx: &Path) -> PathBuf {
+        let (own, shared) = (self.place(onnx), path(onnx));
+        if shared.exists() && !own.exists() { shared } else { own }
+    }
+
+    /// Where a new plan of `onnx` is written to.
+    pub fn place(&self, onnx: &Path) -> PathBuf {
+        let shared = path(onnx);
+        match &self.spare {
+            Some(spare) if !takes_files(&shared) => {
+                let folder = onnx.parent().unwrap_or(Path::new("."));
+                let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+                let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let key = &sha256(whole.as_os_str().as_encoded_bytes())[..8];
+                let own = spare.join("tensorrt").join(format!("{name}-{key}"));
+                own.join(shared.file_name().unwrap_or_default())
+            }
+            _ => shared,
+        }
+    }
+}
+
+/// Whether the folder of `plan` can be written to, or made.
+fn takes_files(plan: &Path) -> bool {
+    let folder = plan.parent().unwrap_or(Path::new("."));
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = if folder.exists() { folder } else { above };
+    written.is_dir() && access(written, Access::WRITE_OK).is_ok()
+}
+
+/// The plan of an ONNX file in its model folder.
 pub fn path(onnx: &Path) -> PathBuf {
     let folder = onnx.parent().unwrap_or(Path::new(".")).join("tensorrt");
     folder.join(onnx.file_name().unwrap_or_default()).with_extension("plan")
@@ -129,27 +181,29 @@ pub fn sidecar_path(plan: &Path) -> PathBuf {
 }
 
 /// Kernel timings, kept for the next build of the same folder.
-pub fn timing_cache_path(onnx: &Path) -> PathBuf {
-    path(onnx).with_file_name("timing.cache")
+pub fn timing_cache_path(plan: &Path) -> PathBuf {
+    plan.with_file_name("timing.cache")
 }
 
-/// Writes plan, sidecar and timing cache of `onnx`, each replaced in one step.
+/// Writes the plan of `onnx`, which was built from the file `compiled` beside it, with its sidecar and the timing cache,
+/// each replaced in one step.
 ///
 /// # Errors
 /// If a file cannot be read or written.
 pub fn store(
-    onnx: &Path,
+    plan: &Path,
+    [onnx, compiled]: [&Path; 2],
     built: &Built,
     settings: Settings,
     options: &BuildOptions,
     target: &Target,
     took: Duration,
 ) -> Result<Sidecar, TensorRtError> {
-    let plan = path(onnx);
     let sidecar = Sidecar {
         schema: SCHEMA,
         target: target.clone(),
-        sources: sources(onnx)?,
+        sources: sources([onnx, compiled])?,
+        compiled: compiled.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         settings,
         options: options.clone(),
         plan_sha256: sha256(built.plan.bytes()),
@@ -157,24 +211,23 @@ pub fn store(
         seconds: took.as_secs_f64(),
     };
     let json = serde_json::to_vec_pretty(&sidecar).map_err(io::Error::from);
-    let described = sidecar_path(&plan);
-    replace(&plan, built.plan.bytes())?;
+    let described = sidecar_path(plan);
+    replace(plan, built.plan.bytes())?;
     replace(&described, &json.map_err(|reason| TensorRtError::File { file: described.clone(), reason })?)?;
-    replace(&timing_cache_path(onnx), &built.timing_cache)?;
+    replace(&timing_cache_path(plan), &built.timing_cache)?;
     Ok(sidecar)
 }
 
-/// Reads the sidecar of `onnx`'s plan.
+/// Reads the sidecar of a plan.
 ///
 /// # Errors
 /// [`PlanFault::Missing`] or [`PlanFault::Sidecar`].
-pub fn describe(onnx: &Path) -> Result<Sidecar, TensorRtError> {
-    let plan = path(onnx);
-    let file = sidecar_path(&plan);
+pub fn describe(plan: &Path) -> Result<Sidecar, TensorRtError> {
+    let file = sidecar_path(plan);
     let text = match fs::read(&file) {
         Ok(text) if plan.exists() => text,
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read_error(&file, error)),
-        _ => return Err(PlanFault::Missing { file: plan }.into()),
+        _ => return Err(PlanFault::Missing { file: plan.to_owned() }.into()),
     };
     let wrong = |reason| PlanFault::Sidecar { file: file.clone(), reason };
     let sidecar: Sidecar =
@@ -189,24 +242,44 @@ pub fn describe(onnx: &Path) -> Result<Sidecar, TensorRtError> {
 ///
 /// # Errors
 /// [`PlanFault::Settings`].
-pub fn as_asked(onnx: &Path, sidecar: &Sidecar, asked: Settings) -> Result<(), PlanFault> {
+pub fn as_asked(plan: &Path, sidecar: &Sidecar, asked: Settings) -> Result<(), PlanFault> {
     if sidecar.settings == asked {
         return Ok(());
     }
-    Err(PlanFault::Settings { file: path(onnx), built_with: sidecar.settings, asked })
+    Err(PlanFault::Settings { file: plan.to_owned(), built_with: sidecar.settings, asked })
 }
 
-/// Reads the plan of `onnx` if it was built for `device`, from these very files, and is unaltered.
+/// Whether a plan takes the shapes that its sidecar says.
+///
+/// # Errors
+/// [`PlanFault::Sidecar`], or what TensorRT refused.
+pub fn takes_its_shapes(plan: &Path, sidecar: &Sidecar, engine: &CudaEngine) -> Result<(), TensorRtError> {
+    for said in &sidecar.options.ranges {
+        let name = CString::new(said.input.as_str()).unwrap_or_default();
+        let found = engine.range(&name, 0)?;
+        if found != *said {
+            let (file, input) = (sidecar_path(plan), &said.input);
+            let reason = format!(
+                "says that `{input}` may be {:?} to {:?}, but the plan takes {:?} to {:?}",
+                said.min, said.max, found.min, found.max
+            );
+            return Err(PlanFault::Sidecar { file, reason }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Reads `plan` of `onnx` if it was built for `device`, from these very files, and is unaltered.
 ///
 /// # Errors
 /// The [`PlanFault`] that says what does not hold.
-pub fn load(onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtError> {
-    let (file, sidecar) = (path(onnx), describe(onnx)?);
+pub fn load(plan: &Path, onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtError> {
+    let (file, sidecar) = (plan.to_owned(), describe(plan)?);
     if sidecar.target != *device {
         let (built_for, device) = (Box::new(sidecar.target), Box::new(device.clone()));
         return Err(PlanFault::Target { file, built_for, device }.into());
     }
-    let sources = sources(onnx)?;
+    let sources = sources([onnx, &onnx.with_file_name(&sidecar.compiled)])?;
     if sources != sidecar.sources {
         let differs = |name: &&String| sources.get(*name) != sidecar.sources.get(*name);
         let source_file =
@@ -221,8 +294,17 @@ pub fn load(onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtErr
     Ok((Plan::new(bytes), sidecar))
 }
 
+/// What a plan is built from: these ONNX files with what belongs to them.
+fn sources(files: [&Path; 2]) -> Result<BTreeMap<String, String>, TensorRtError> {
+    let mut sources = sources_of(files[0])?;
+    if files[1] != files[0] {
+        sources.extend(sources_of(files[1])?);
+    }
+    Ok(sources)
+}
+
 /// The ONNX file, every file beside it whose name it holds, which is how external data is named, and the manifest.
-fn sources(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
+fn sources_of(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
     let bytes = fs::read(onnx).map_err(|error| read_error(onnx, error))?;
     let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut sources = BTreeMap::new();
