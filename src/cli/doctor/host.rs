@@ -170,7 +170,7 @@ pub(super) fn gpu(config: &Config) -> Check {
         Err(_) => return Check::skipped(STAGE, "none; the CPU engine needs none"),
     };
     match TensorRt::open(Settings::from(&config.engine.tensorrt)) {
-        Ok(_) => Check::ok(STAGE, format!("{gpu}, with TensorRT")),
+        Ok(tensorrt) => Check::ok(STAGE, tensorrt.target().to_string()),
         Err(error) => {
             let cure = "install TensorRT (`apt-get install tensorrt` on a Jetson)";
             let check = if asked { Check::failed } else { Check::warning };

@@ -41,7 +41,7 @@ pub(super) fn checks(
             let (name, version, classes) = (&manifest.name, &manifest.version, manifest.classes.len());
             let about = format!("{name} {version}, {classes} classes, every file as its checksum says");
             tell(Check::ok("model", about))?;
-            tell(speed(&mut analysis, config, engine.name()))?;
+            tell(speed(&mut analysis, config, &engine.describe()))?;
             Ok(Some(analysis))
         }
         Err(error) => {
@@ -52,10 +52,18 @@ pub(super) fn checks(
     }
 }
 
-/// Whether the engine keeps up with the configured rate.
+/// Whether the engine that was asked for does all of the work, and keeps up with the configured rate.
 fn speed(analysis: &mut Analysis, config: &Config, engine: &str) -> Check {
     let wanted = config.camera.rate;
-    match fastest(analysis) {
+    let fastest = fastest(analysis);
+    let trouble = analysis.model().trouble();
+    match fastest {
+        // Whoever asks for TensorRT and has no good plans is not told how fast the CPU is.
+        Ok(seconds) if trouble.is_some() => Check::warning(
+            "engine",
+            format!("{engine}; so the CPU helps out: {:.0} ms a picture", seconds * 1e3),
+            "`tvsl engine build`, which takes minutes; `tvsl engine verify` then says whether all is well",
+        ),
         Ok(seconds) if seconds * wanted > 1.0 => Check::warning(
             "engine",
             format!("{engine}: {:.0} ms a picture are too slow for {wanted} a second", seconds * 1e3),
