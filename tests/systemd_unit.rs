@@ -102,6 +102,9 @@ fn it_keeps_its_promises() {
         "ExecStart=/usr/bin/tvsl run",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "DevicePolicy=closed",
+        // A builder of plans fits in, and its end, should it not, is not the service's.
+        "MemoryMax=3G",
+        "OOMPolicy=continue",
         "WantedBy=multi-user.target",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line} is missing");
