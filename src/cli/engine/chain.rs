@@ -7,7 +7,7 @@ use super::super::Failure;
 use super::trial::{self, Comparison};
 use super::{Bench, stem};
 use crate::config::Config;
-use crate::engine::{Graph, Tensor};
+use crate::engine::{Engine, Graph, Tensor};
 use crate::model::{Decision, Manifest, Score};
 
 /// What came out at the end of the way.
@@ -18,11 +18,11 @@ pub(super) struct Outcome {
     classes: Vec<String>,
 }
 
-/// Runs every graph of the model, in the order of the way, each on what those before it gave; `load` opens them.
-pub(super) fn run(
-    bench: &Bench,
-    load: &mut dyn FnMut(&Path) -> Result<Box<dyn Graph>, Failure>,
-) -> Result<Outcome, Failure> {
+/// Opens the graph in a file.
+type Load<'a> = &'a mut dyn FnMut(&Path) -> Result<Box<dyn Graph>, Failure>;
+
+/// Runs every graph of the model, in the order of the way, each on what those before it gave.
+pub(super) fn run(bench: &Bench, load: Load<'_>) -> Result<Outcome, Failure> {
     let files = bench.files()?;
     let (way, text) = files.split_at(4);
     let mut known: Vec<(String, Tensor)> = Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn with(
     bench: &Bench,
     file: &Path,
     candidate: Box<dyn Graph>,
-    cpu: &dyn crate::engine::Engine,
+    cpu: &dyn Engine,
 ) -> Result<Outcome, Failure> {
     let mut candidate = Some(candidate);
     run(bench, &mut |wanted| match candidate.take_if(|_| stem(wanted) == stem(file)) {

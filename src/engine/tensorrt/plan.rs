@@ -137,27 +137,28 @@ impl Shelf {
         Self { spare }
     }
 
-    /// Where the plan of `onnx` is looked for: where it is written to, unless only the model folder has one, put there
-    /// by someone who may.
+    /// Where the plan of `onnx` is looked for: where it is written to, unless it lies only in the other place, put there by
+    /// someone with more rights or with fewer.
     pub fn plan(&self, onnx: &Path) -> PathBuf {
-        let (own, shared) = (self.place(onnx), path(onnx));
-        if shared.exists() && !own.exists() { shared } else { own }
+        let place = self.place(onnx);
+        let elsewhere = [Some(path(onnx)), self.own(onnx)].into_iter().flatten().find(|plan| plan.exists());
+        if place.exists() { place } else { elsewhere.unwrap_or(place) }
     }
 
     /// Where a new plan of `onnx` is written to.
     pub fn place(&self, onnx: &Path) -> PathBuf {
         let shared = path(onnx);
-        match &self.spare {
-            Some(spare) if !takes_files(&shared) => {
-                let folder = onnx.parent().unwrap_or(Path::new("."));
-                let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-                let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let key = &sha256(whole.as_os_str().as_encoded_bytes())[..8];
-                let own = spare.join("tensorrt").join(format!("{name}-{key}"));
-                own.join(shared.file_name().unwrap_or_default())
-            }
-            _ => shared,
-        }
+        if takes_files(&shared) { shared } else { self.own(onnx).unwrap_or(shared) }
+    }
+
+    /// The place of a plan outside its model folder.
+    fn own(&self, onnx: &Path) -> Option<PathBuf> {
+        let folder = onnx.parent().unwrap_or(Path::new("."));
+        let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let key = &sha256(whole.as_os_str().as_encoded_bytes())[..8];
+        let own = self.spare.as_ref()?.join("tensorrt").join(format!("{name}-{key}"));
+        Some(own.join(path(onnx).file_name().unwrap_or_default()))
     }
 }
 
@@ -342,4 +343,40 @@ fn read_error(file: &Path, reason: io::Error) -> TensorRtError {
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_lie_in_the_model_folder_or_in_one_place_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, spare) = (folder.path().join("model"), folder.path().join("state"));
+        fs::create_dir(&model).unwrap();
+        let onnx = model.join("image.onnx");
+        let shelf = Shelf::new(Some(spare.clone()));
+        let shared = model.join("tensorrt/image.plan");
+        assert_eq!([shelf.place(&onnx), shelf.plan(&onnx)], [shared.clone(), shared.clone()]);
+
+        // A service wrote its own while the folder could not be written to; whoever can sees it all the same.
+        let write = |plan: &Path| {
+            fs::create_dir_all(plan.parent().unwrap()).unwrap();
+            fs::write(plan, "a plan").unwrap();
+        };
+        fs::write(model.join("tensorrt"), "in the way").unwrap();
+        let own = shelf.place(&onnx);
+        assert!(own.starts_with(spare.join("tensorrt")) && own.ends_with("image.plan"), "{}", own.display());
+        assert_eq!(Shelf::default().place(&onnx), shared, "there is nowhere else");
+        write(&own);
+        fs::remove_file(model.join("tensorrt")).unwrap();
+        assert_eq!([shelf.place(&onnx), shelf.plan(&onnx)], [shared.clone(), own]);
+        write(&shared);
+        assert_eq!(shelf.plan(&onnx), shared);
+
+        let other = folder.path().join("other/model");
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("tensorrt"), "in the way").unwrap();
+        assert_ne!(shelf.place(&other.join("image.onnx")).parent(), shelf.own(&onnx).unwrap().parent());
+    }
 }
