@@ -25,7 +25,8 @@ struct Kind {
     download: bool,
 }
 
-/// How far the way from inputs to outputs has got to being one CUDA graph, at the shapes and addresses of the moment.
+/// How far the way from inputs to outputs has got to being one CUDA graph, at the shapes and addresses of the moment. None
+/// is kept for others: TensorRT leaves undefined what a recording does once its context was given other shapes.
 enum Way {
     /// Not run yet, as TensorRT needs it before it is recorded.
     New,
