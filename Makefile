@@ -20,7 +20,7 @@ help:
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
 	@echo "make proof   trains and compares methods on clips composed here (an hour)"
-	@echo "make lint    formatting, clippy, vulnerabilities and licences of dependencies"
+	@echo "make lint    formatting, clippy, vulnerabilities, licences and sources of dependencies"
 	@echo "make bench   how fast it is;  make eval   how right it is on the held-out scenes, or on SCENES=scenes.json"
 	@echo "make model   build the default model again from its sources;  make check-model   compare it with the reference"
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# dependencies.sh: known vulnerabilities (cargo audit) and licences (deny.toml) of every dependency.
+# dependencies.sh: known vulnerabilities (cargo audit) of every dependency, the tests' broker included; its licence and where it
+# comes from (deny.toml).
 set -euo pipefail
 here=$(dirname "$0")
 tools=$PWD/.cache/tools
 
 python3 "$here/licences.py"
+python3 "$here/sources.py" Cargo.lock tests/cluster/Cargo.lock
 
 if ! cargo audit --version >/dev/null 2>&1; then
     export PATH="$tools/bin:$PATH"
@@ -15,10 +17,11 @@ if ! cargo audit --version >/dev/null 2>&1; then
         rm -rf "$tools/target"
     fi
 fi
-# A crate without a maintainer is told; a vulnerable, unsound or yanked one fails.
-audit=(cargo audit --deny unsound --deny yanked)
+# A crate without a maintainer is told; a vulnerable or unsound one fails, and in the program a yanked one.
+audit=(cargo audit --deny unsound)
 database=../shared/data/advisory-db
 if [ -d "$database" ]; then
     audit+=(--db "$database" --no-fetch --stale)
 fi
-"${audit[@]}"
+"${audit[@]}" --deny yanked
+"${audit[@]}" --file tests/cluster/Cargo.lock
