@@ -1,6 +1,7 @@
 //! `tvsl doctor` names what does not work, with its cure, and never shows a secret; `tvsl devices` lists
 //! what there is.
 
+mod certificates;
 mod daemon;
 mod support;
 
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use certificates::{certificates, shows};
 use daemon::{PATIENCE, Place};
 use serde_json::Value;
 use support::{Folder, test_cards};
@@ -31,8 +33,12 @@ impl Findings {
 }
 
 fn doctor(config: &Path, environment: &[(&str, &Path)]) -> Findings {
+    doctor_with(&[], config, environment)
+}
+
+fn doctor_with(arguments: &[&str], config: &Path, environment: &[(&str, &Path)]) -> Findings {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
-    command.args(["doctor", "--json", "--config"]).arg(config);
+    command.args(["doctor", "--json"]).args(arguments).arg("--config").arg(config);
     for variable in ["TVSL_LOG", "JOURNAL_STREAM", "INVOCATION_ID"] {
         command.env_remove(variable);
     }
@@ -96,15 +102,17 @@ fn a_healthy_device_has_nothing_to_be_cured() {
         "engine",
         "camera",
         "microphone",
-        "synchrony",
+        "arrival",
         "dns",
         "tcp",
         "mqtt",
+        "publish",
     ] {
         found.stage(stage, "ok");
     }
     assert_eq!(found.0, 0, "{}", found.2);
-    assert!(found.stage("mqtt", "ok").contains("tvsl/test/doctor"));
+    found.stage("tls", "skipped");
+    assert!(found.stage("publish", "ok").contains("tvsl/test/doctor"));
     assert!(found.stage("camera", "ok").contains("pictures/s"));
 }
 
@@ -121,7 +129,7 @@ fn what_is_missing_is_named_with_its_cure() {
     assert!(found.stage("microphone", "failed").contains("hw:CARD=Absent"));
     assert!(found.stage("tcp", "failed").contains("refused"));
     assert!(found.stage("store", "failed").contains("/dev/null is no folder"));
-    found.stage("synchrony", "skipped");
+    found.stage("arrival", "skipped");
 }
 
 #[test]
@@ -153,14 +161,69 @@ fn a_broker_that_forbids_the_topic_is_told_from_one_that_is_away() {
     let broker = Broker::start(&place, &format!("allow_anonymous true\nacl_file {}", rights.display()));
     let quiet = format!("{TEST_CAMERA}[microphone]\nsource = \"media\"\n");
     let found = doctor(&place.config(&format!("{quiet}{}", broker.section())), &[]);
-    found.stage("tcp", "ok");
-    assert!(found.stage("mqtt", "failed").contains("ACL"));
+    found.stage("mqtt", "ok");
+    assert!(found.stage("publish", "failed").contains("ACL"));
     drop(broker);
     let broker = Broker::start(&place, "allow_anonymous false");
     let found = doctor(&place.config(&format!("{quiet}{}", broker.section())), &[]);
     assert!(found.stage("mqtt", "failed").contains("not authorised"));
     let nowhere = format!("{quiet}[mqtt]\nhost = \"no-such-host.invalid\"\n");
     doctor(&place.config(&nowhere), &[]).stage("dns", "failed");
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_from_a_broker_that_refuses() {
+    let place = Place::new();
+    certificates(&place);
+    let wants = "require_certificate true\nallow_anonymous true";
+    let client = "certificate_file = \"client.crt\"\nkey_file = \"client.key\"\n";
+    for (broker, trusted, own, verdict, told) in [
+        (shows(&place, "server", "allow_anonymous true"), "ca", "", "ok", "trusted"),
+        (shows(&place, "server", "allow_anonymous true"), "stranger", "", "failed", "ca_file"),
+        (shows(&place, "stale", "allow_anonymous true"), "ca", "", "failed", "clock"),
+        ("allow_anonymous true".into(), "ca", "", "failed", "TLS port"),
+        (shows(&place, "server", wants), "ca", "", "failed", "certificate_file"),
+        (shows(&place, "server", wants), "ca", client, "ok", "trusted"),
+    ] {
+        let broker = Broker::start(&place, &broker);
+        let tls = format!("[mqtt.tls]\nenabled = true\nca_file = \"{trusted}.crt\"\n{own}");
+        let quiet = format!("{TEST_CAMERA}[microphone]\nsource = \"none\"\n{}", broker.section());
+        let found = doctor(&place.config(&format!("{quiet}{tls}")), &[]);
+        assert!(found.stage("tls", verdict).contains(told), "{}", found.2);
+        let last = found.1.iter().any(|check| check["stage"] == "publish" && check["verdict"] == "ok");
+        assert_eq!(last, verdict == "ok", "{}", found.2);
+    }
+}
+
+#[test]
+fn every_broker_is_tried_and_one_that_works_will_do() {
+    let place = Place::new();
+    let (away, broker) = (free_port(), Broker::start(&place, "allow_anonymous true"));
+    let fallbacks = format!("fallbacks = [\"127.0.0.1:{}\"]\n", broker.1);
+    let quiet = format!("{TEST_CAMERA}[microphone]\nsource = \"media\"\n[mqtt]\nport = {away}\n");
+    let config = place.config(&format!("{quiet}{fallbacks}"));
+    let found = doctor(&config, &[]);
+    assert!(found.stage("tcp", "warning").contains(&away.to_string()));
+    found.stage("publish", "ok");
+    assert_eq!(found.0, 0, "{}", found.2);
+    drop(broker);
+    assert_eq!(doctor(&config, &[]).0, 1, "none is left");
+}
+
+#[test]
+fn claps_tell_how_far_apart_picture_and_sound_are() {
+    let place = Place::new();
+    let camera = "[camera]\nsource = \"test\"\n[camera.test]\npattern = \"PATTERN\"\n[microphone]\nsource = \"media\"\n";
+    let clap = |pattern| {
+        let camera = camera.replace("PATTERN", pattern);
+        doctor_with(&["--clap"], &place.config(&format!("{camera}{NO_BROKER}")), &[])
+    };
+    // It flashes and beeps as every second begins.
+    let told = clap("flash").stage("offset", "ok");
+    let after = told.split("are heard ").nth(1).and_then(|rest| rest.split(" ms").next());
+    let ms: f64 = after.and_then(|ms| ms.parse().ok()).unwrap_or_else(|| panic!("{told}"));
+    assert!(ms <= 150.0, "{told}");
+    assert!(clap("black").stage("offset", "warning").contains("nothing moved"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! This machine: disk, clock, rights, the service's unit, the GPU.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +22,8 @@ const NEVER_SET: u64 = 1_735_689_600;
 
 /// What does not depend on the configuration.
 pub(super) fn checks() -> Vec<Check> {
-    vec![disk(Path::new("/")), clock(), heat(&Heat::read()), permissions(), unit()]
+    let own = [disk(Path::new("/")), clock(), heat(&Heat::read()), permissions()];
+    own.into_iter().chain(units()).collect()
 }
 
 /// How hot the machine is, and whether it slows itself down.
@@ -108,24 +110,59 @@ fn permissions() -> Check {
     }
 }
 
-fn unit() -> Check {
-    const STAGE: &str = "unit";
+/// The service, and its instances (`tvsl@hall.service`).
+fn units() -> Vec<Check> {
     if !Path::new("/run/systemd/system").exists() {
-        return Check::skipped(STAGE, "systemd does not run here");
+        return vec![Check::skipped(UNIT, "systemd does not run here")];
     }
-    let show = |property| output("systemctl", &["show", "tvsl.service", "--value", "--property", property]);
-    let (loaded, active, file) = (show("LoadState"), show("ActiveState"), show("UnitFileState"));
-    match (loaded.as_deref(), active.as_deref(), file.as_deref()) {
-        (Some("loaded"), Some("failed"), _) => {
-            Check::failed(STAGE, "tvsl.service has failed", "`journalctl -u tvsl -p warning -e` says why")
-        }
-        (Some("loaded"), Some(active), Some(file)) if file != "enabled" => Check::warning(
-            STAGE,
-            format!("tvsl.service is {active}, but does not start with the machine ({file})"),
-            "`sudo systemctl enable --now tvsl`",
+    // Those that run or have failed, and those that start with the machine.
+    let loaded = output(
+        "systemctl",
+        &["list-units", "--all", "--plain", "--no-legend", "tvsl.service", "tvsl@*.service"],
+    );
+    let files = output("systemctl", &["list-unit-files", "--no-legend", "tvsl.service", "tvsl@*.service"]);
+    let names = names([loaded, files].map(Option::unwrap_or_default).concat().as_str());
+    let show = |unit: &str, property| {
+        output("systemctl", &["show", unit, "--value", "--property", property]).unwrap_or_default()
+    };
+    if names.is_empty() {
+        return vec![Check::skipped(UNIT, "there is no tvsl.service here")];
+    }
+    let about = |unit: &String| (unit.clone(), show(unit, "ActiveState"), show(unit, "UnitFileState"));
+    states(&names.iter().map(about).collect::<Vec<_>>())
+}
+
+/// A check for each unit, by its name, its state and that of its file. Whoever uses instances need not use the plain service.
+fn states(units: &[(String, String, String)]) -> Vec<Check> {
+    let asleep = |unit: &str, active: &str, file: &str| {
+        units.len() > 1 && unit == "tvsl.service" && active == "inactive" && file == "disabled"
+    };
+    let used = units.iter().filter(|(unit, active, file)| !asleep(unit, active, file));
+    used.map(|(unit, active, file)| state(unit, active, file)).collect()
+}
+
+const UNIT: &str = "unit";
+
+/// The units in what `systemctl` lists, one each; a template is none.
+fn names(listed: &str) -> BTreeSet<String> {
+    let first = listed.lines().filter_map(|line| line.split_whitespace().next());
+    first.filter(|name| name.starts_with("tvsl") && !name.contains("@.")).map(String::from).collect()
+}
+
+fn state(unit: &str, active: &str, file: &str) -> Check {
+    let name = unit.trim_end_matches(".service");
+    match (active, file) {
+        ("failed", _) => Check::failed(
+            UNIT,
+            format!("{unit} has failed"),
+            format!("`journalctl -u {name} -p warning -e` says why"),
         ),
-        (Some("loaded"), Some(active), _) => Check::ok(STAGE, format!("tvsl.service is {active}")),
-        _ => Check::skipped(STAGE, "there is no tvsl.service here"),
+        (_, "enabled") => Check::ok(UNIT, format!("{unit} is {active}")),
+        _ => Check::warning(
+            UNIT,
+            format!("{unit} is {active}, but does not start with the machine ({file})"),
+            format!("`sudo systemctl enable --now {name}`"),
+        ),
     }
 }
 
@@ -176,5 +213,31 @@ pub(super) fn gpu(config: &Config) -> Check {
             let check = if asked { Check::failed } else { Check::warning };
             check(STAGE, format!("{gpu}, but {error}"), cure.to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instance_of_the_service_is_looked_at() {
+        let listed = "tvsl.service loaded inactive dead tvsl: names what is heard\ntvsl@hall.service loaded active running tvsl\n\
+                      tvsl.service disabled enabled\ntvsl@.service indirect enabled\ntvsl@yard.service enabled enabled\n";
+        let found = names(listed);
+        assert_eq!(
+            found.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["tvsl.service", "tvsl@hall.service", "tvsl@yard.service"]
+        );
+        let failed = state("tvsl@hall.service", "failed", "enabled").line();
+        assert!(failed.starts_with("FAILED") && failed.contains("journalctl -u tvsl@hall -p"), "{failed}");
+        assert!(state("tvsl@hall.service", "active", "enabled").line().starts_with("ok"));
+        let asleep = state("tvsl.service", "inactive", "disabled").line();
+        assert!(asleep.starts_with("WARNING") && asleep.contains("enable --now tvsl`"), "{asleep}");
+        let unit = |name: &str, active: &str, file: &str| (name.into(), active.into(), file.into());
+        let both =
+            [unit("tvsl.service", "inactive", "disabled"), unit("tvsl@hall.service", "active", "enabled")];
+        assert_eq!((states(&both).len(), states(&both[..1]).len()), (1, 1));
+        assert!(states(&both)[0].line().contains("tvsl@hall.service is active"));
     }
 }

@@ -3,6 +3,7 @@
 mod broker;
 mod host;
 mod judge;
+mod offset;
 mod senses;
 
 use clap::Args;
@@ -22,6 +23,9 @@ pub(super) struct Arguments {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// Look and listen for 10 s while you clap, and tell how far apart picture and sound are
+    #[arg(long)]
+    clap: bool,
 }
 
 /// How a stage went.
@@ -92,14 +96,14 @@ impl Check {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     common.log_errors_only()?;
-    let mut report = Report { json: arguments.json, checks: Vec::new() };
+    let mut report = Report { json: arguments.json, clap: arguments.clap, checks: Vec::new() };
     let wrong = look(common, &mut report)?;
     report.finish(wrong)
 }
 
 /// Every check; tells nothing itself.
 pub(super) fn checks(common: &Common) -> Result<Vec<Check>, Failure> {
-    let mut report = Report { json: true, checks: Vec::new() };
+    let mut report = Report { json: true, clap: false, checks: Vec::new() };
     look(common, &mut report)?;
     Ok(report.checks)
 }
@@ -127,7 +131,11 @@ fn examine(config: &Config, origin: &Origin, report: &mut Report) -> Result<(), 
     let analysis = judge::checks(config, &mut |check| report.add(check))?;
     report.add(host::gpu(config))?;
     match capture::init() {
-        Ok(()) => senses::checks(config, analysis.as_ref()).into_iter().try_for_each(|c| report.add(c))?,
+        Ok(()) => {
+            report.ask_for_claps()?;
+            let found = senses::checks(config, analysis.as_ref(), report.clap);
+            found.into_iter().try_for_each(|check| report.add(check))?;
+        }
         Err(error) => report.add(Check::error("camera", error))?,
     }
     broker::checks(config).into_iter().try_for_each(|check| report.add(check))?;
@@ -137,10 +145,22 @@ fn examine(config: &Config, origin: &Origin, report: &mut Report) -> Result<(), 
 /// Collects the checks; tells each as it comes, unless the whole shall be JSON.
 struct Report {
     json: bool,
+    clap: bool,
     checks: Vec<Check>,
 }
 
 impl Report {
+    /// Tells a person when to clap; a program that wants JSON knows.
+    fn ask_for_claps(&self) -> Result<(), Failure> {
+        let seconds = senses::CLAPPING.as_secs();
+        match (self.clap, self.json) {
+            (true, false) => super::print(&format!(
+                "clap now, three or four times with pauses, in view of the camera and near the microphone ({seconds} s)\n"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn add(&mut self, check: Check) -> Result<(), Failure> {
         if !self.json {
             super::print(&check.line())?;

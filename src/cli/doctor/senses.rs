@@ -14,6 +14,8 @@ use crate::queue::{self, Limits, Receiver, Sensed};
 
 /// How long is looked and listened.
 const SPAN: Duration = Duration::from_secs(3);
+/// How long, while somebody claps.
+pub(super) const CLAPPING: Duration = Duration::from_secs(10);
 /// A picture in which hardly a pixel exceeds this (of 255) shows a covered lens or a dark room.
 const DARK: u8 = 24;
 /// Samples from this level on count as clipped.
@@ -21,8 +23,9 @@ const CLIPPED: f32 = 0.999;
 /// A peak below this (dBFS) is a microphone that is muted or turned down.
 const FAINT: f32 = -70.0;
 
-/// Looks and listens; one check each for camera and microphone, and one for both together.
-pub(super) fn checks(config: &Config, analysis: Option<&Analysis>) -> Vec<Check> {
+/// Looks and listens; one check each for camera and microphone, and one for both together, with another one if somebody claps
+/// meanwhile.
+pub(super) fn checks(config: &Config, analysis: Option<&Analysis>, claps: bool) -> Vec<Check> {
     let wanted = wanted(analysis);
     let pace = Pace::of(&config.camera);
     let (sender, receiver) = queue::bounded(Limits::default(), pace.policy());
@@ -33,7 +36,7 @@ pub(super) fn checks(config: &Config, analysis: Option<&Analysis>) -> Vec<Check>
     let alsa = config.microphone.source == MicrophoneSource::Alsa;
     let ear = alsa.then(|| capture::open_microphone(&config.microphone.alsa, wanted.rate, &sender));
     drop(sender);
-    let found = gather(&receiver);
+    let found = gather(&receiver, if claps { CLAPPING } else { SPAN });
     let seen = match &eye {
         Ok(_) => found.picture(config),
         Err(error) => Check::device("camera", error),
@@ -51,7 +54,9 @@ pub(super) fn checks(config: &Config, analysis: Option<&Analysis>) -> Vec<Check>
         _ => found
             .sound(config.microphone.source, ear.iter().flatten().map(capture::Microphone::overruns).sum()),
     };
-    vec![seen, heard, found.together(config)]
+    let mut checks = vec![seen, heard, found.arrival(config)];
+    checks.extend(claps.then(|| found.offset()));
+    checks
 }
 
 fn wanted(analysis: Option<&Analysis>) -> Wanted {
@@ -68,14 +73,15 @@ fn wanted(analysis: Option<&Analysis>) -> Wanted {
 /// What came in, each item with the time of its arrival.
 #[derive(Default)]
 struct Found {
+    span: Duration,
     frames: Vec<(Instant, Frame)>,
     sound: Vec<(Instant, Samples)>,
     fault: Option<String>,
 }
 
-fn gather(receiver: &Receiver) -> Found {
-    let (clock, mut found) = (SystemClock::new(), Found::default());
-    let until = clock.now() + SPAN;
+fn gather(receiver: &Receiver, span: Duration) -> Found {
+    let (clock, mut found) = (SystemClock::new(), Found { span, ..Found::default() });
+    let until = clock.now() + span;
     loop {
         let left = until.since(clock.now());
         match receiver.recv(left) {
@@ -95,7 +101,8 @@ impl Found {
     fn picture(&self, config: &Config) -> Check {
         const STAGE: &str = "camera";
         let (Some((_, first)), Some((_, last))) = (self.frames.first(), self.frames.last()) else {
-            let found = self.fault.clone().unwrap_or_else(|| format!("no picture in {} s", SPAN.as_secs()));
+            let found =
+                self.fault.clone().unwrap_or_else(|| format!("no picture in {} s", self.span.as_secs()));
             return Check::failed(STAGE, found, "check its cable, and that nothing else uses it");
         };
         let Size { width, height } = first.source;
@@ -127,7 +134,8 @@ impl Found {
         const STAGE: &str = "microphone";
         let samples: Vec<f32> = self.sound.iter().flat_map(|(_, block)| block.mono.iter().copied()).collect();
         if samples.is_empty() {
-            let found = self.fault.clone().unwrap_or_else(|| format!("no sound in {} s", SPAN.as_secs()));
+            let found =
+                self.fault.clone().unwrap_or_else(|| format!("no sound in {} s", self.span.as_secs()));
             let cure = match source {
                 MicrophoneSource::Alsa => "try it with `arecord -D DEVICE -d 3 /dev/null`",
                 _ => {
@@ -170,9 +178,9 @@ impl Found {
         Check::ok(STAGE, about)
     }
 
-    /// Whether the sound of a moment arrives in time for its picture.
-    fn together(&self, config: &Config) -> Check {
-        const STAGE: &str = "synchrony";
+    /// Whether the sound of a moment arrives in time for its picture, by the stamps of both.
+    fn arrival(&self, config: &Config) -> Check {
+        const STAGE: &str = "arrival";
         let frames = self.frames.iter().map(|(arrived, frame)| arrived.seconds_from(frame.captured));
         let sound = self.sound.iter().map(|(arrived, block)| arrived.seconds_from(block.end()));
         let (Some(seen), Some(heard)) = (median(frames), median(sound)) else {
@@ -187,6 +195,15 @@ impl Found {
         }
         Check::ok(STAGE, about)
     }
+
+    /// Whether the stamps themselves are right, by what claps look and sound like.
+    fn offset(&self) -> Check {
+        if self.frames.is_empty() || self.sound.is_empty() {
+            return Check::skipped("offset", "needs a picture and sound");
+        }
+        let frames: Vec<&Frame> = self.frames.iter().map(|(_, frame)| frame).collect();
+        Check::offset(super::offset::measure(&frames, self.sound.iter().map(|(_, block)| block)))
+    }
 }
 
 fn dark(frame: &Frame) -> bool {
@@ -198,7 +215,8 @@ fn dbfs(level: f32) -> f32 {
     20.0 * level.max(1e-6).log10()
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// The value in the middle; `None` of nothing.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()

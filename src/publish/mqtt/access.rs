@@ -117,6 +117,9 @@ fn certificate(key: &'static str, path: &Path) -> Result<Vec<u8>, AccessError> {
 /// What went wrong, and what to look at.
 pub fn reason(error: &ConnectionError) -> String {
     use rumqttc::ConnectReturnCode::{BadClientId, BadUserNamePassword, NotAuthorized, ServiceUnavailable};
+    if let Some(said) = of_tls(error) {
+        return mistrust(said);
+    }
     match error {
         ConnectionError::ConnectionRefused(NotAuthorized | BadUserNamePassword) => {
             "it refuses this client: not authorised (a wrong or missing user name or password, or a forbidden client id); \
@@ -130,10 +133,6 @@ pub fn reason(error: &ConnectionError) -> String {
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
             "it does not answer in time; check [mqtt] host and port, and the network".into()
         }
-        ConnectionError::Tls(TlsError::Io(error)) => mistrust(error),
-        ConnectionError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-            mistrust(error)
-        }
         ConnectionError::Io(error) => format!("{error}; check [mqtt] host and port, and that the broker runs"),
         large if too_large(large) => format!(
             "somebody's message on set/, state/ or Home Assistant's topics is larger than {LARGEST_PACKET} bytes; none of \
@@ -141,6 +140,24 @@ pub fn reason(error: &ConnectionError) -> String {
         ),
         other => other.to_string(),
     }
+}
+
+/// Whether an encrypted connection failed before MQTT was spoken: the two ends do not trust each other, or one is silent.
+pub fn in_handshake(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::Tls(_) | ConnectionError::NetworkTimeout) || of_tls(error).is_some()
+}
+
+/// What TLS says in an error. A broker that misses a certificate says so only when MQTT begins.
+fn of_tls(error: &ConnectionError) -> Option<&std::io::Error> {
+    let said = match error {
+        ConnectionError::Tls(TlsError::Io(error)) => return Some(error),
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(Error::Io(error))) => {
+            error
+        }
+        _ => return None,
+    };
+    Some(said).filter(|said| said.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))
 }
 
 /// Whether a message came that is larger than any of ours.

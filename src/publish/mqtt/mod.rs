@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
-pub use access::{AccessError, access, judge, reason};
+pub use access::{AccessError, access, in_handshake, judge, reason};
 pub use secret::SecretError;
 
 use super::store::{Ticket, WINDOW};
