@@ -55,6 +55,19 @@ fn every_subcommand_has_help() {
 }
 
 #[test]
+fn each_instance_of_the_service_is_a_device_of_its_own() {
+    let folder = folder();
+    let name = |instance: &str| {
+        let (_, out, err) = output(tvsl(&folder, &["check"]).env("TVSL_INSTANCE", instance));
+        let line =
+            out.lines().find(|line| line.starts_with("device")).unwrap_or_else(|| panic!("{out}{err}"));
+        line.split_whitespace().nth(1).expect("a name").to_string()
+    };
+    let host = name("");
+    assert_eq!((name("hall"), name("a/b#")), (format!("{host}-hall"), format!("{host}-a-b-")));
+}
+
+#[test]
 fn the_version_names_the_schemas() {
     let (code, out, _) = output(&mut tvsl(&folder(), &["--version"]));
     assert_eq!(code, 0);

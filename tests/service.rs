@@ -237,3 +237,53 @@ fn the_machines_own_noise_is_learned_into_a_file() {
     assert_eq!(daemon.messages.rest(), Vec::<String>::new(), "the learned noise is no event");
     assert!(daemon.end().success());
 }
+
+/// Every file below `folders`, with when it was changed.
+fn files(folders: &[&Path]) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let mut open: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        let about = path.symlink_metadata().expect("what was listed");
+        if about.is_dir() {
+            open.extend(
+                path.read_dir().expect("a folder of ours").map(|entry| entry.expect("an entry").path()),
+            );
+        } else {
+            found.push((path, about.modified().expect("a time")));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_running_daemon_writes_no_file() {
+    let place = Place::new();
+    // No broker listens there, which must not make it keep anything either.
+    let config = place.plays(&clip(&place, 2), "[mqtt]\nport = 9\n");
+    let named =
+        [("HOME", "home"), ("TMPDIR", "tmp"), ("STATE_DIRECTORY", "state"), ("XDG_CACHE_HOME", "cache")];
+    let own = named.map(|(variable, name)| (variable, place.path(name)));
+    own.iter().for_each(|(_, folder)| std::fs::create_dir(folder).expect("room for a folder"));
+    let environment = own.each_ref().map(|(variable, folder)| (*variable, folder.to_str().expect("text")));
+    let written = || {
+        let folders = [place.0.path(), Path::new("tests/data/tiny")];
+        let before = files(&folders);
+        let mut daemon = Daemon::start_with(&config, &environment);
+        for _ in 0..5 {
+            daemon.messages.find(|line| line.contains("\"red\""));
+        }
+        daemon.signal("TERM");
+        daemon.end();
+        let mut written = files(&folders);
+        written.retain(|file| !before.contains(file));
+        written
+    };
+    // What is computed once: GStreamer's list of its plug-ins, and what the names of the classes mean to the model.
+    for (file, _) in written() {
+        let known = file.starts_with(place.path("cache/gstreamer-1.0"))
+            || (file.starts_with(place.path("state"))
+                && file.extension().is_some_and(|end| end == "safetensors"));
+        assert!(known, "{}", file.display());
+    }
+    assert_eq!(written(), []);
+}

@@ -74,7 +74,7 @@ fn the_template_is_the_unit_with_the_name_of_the_instance() {
     let mut expected = settings(&unit());
     for (plain, instance) in [
         ("over MQTT", "over MQTT (%i)"),
-        ("/etc/tvsl/tvsl.toml", "/etc/tvsl/%i.toml"),
+        ("/etc/tvsl/tvsl.toml", "/etc/tvsl/%i.toml\nEnvironment=TVSL_INSTANCE=%i"),
         ("StateDirectory=tvsl", "StateDirectory=tvsl/%i"),
     ] {
         assert_eq!(expected.matches(plain).count(), 1, "{plain}");
@@ -105,6 +105,7 @@ fn it_keeps_its_promises() {
         // A builder of plans fits in, and its end, should it not, is not the service's.
         "MemoryMax=3G",
         "OOMPolicy=continue",
+        "LogRateLimitBurst=200",
         "WantedBy=multi-user.target",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line} is missing");

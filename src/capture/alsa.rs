@@ -47,8 +47,14 @@ impl Alsa {
         let (reader, group) = (Arc::clone(&shared), out.clone());
         let (device, channel) = (settings.device.clone(), settings.channel);
         let read = move || {
-            let listening =
-                Listening { ear: Ear::new(card.rate, rate), card, channel, out: group, shared: reader };
+            let listening = Listening {
+                ear: Ear::new(card.rate, rate),
+                card,
+                channel,
+                out: group,
+                shared: reader,
+                told: None,
+            };
             logged(|| listening.run(&device));
         };
         let thread = std::thread::Builder::new().name("microphone".into()).spawn(read);
@@ -78,7 +84,12 @@ struct Listening {
     channel: Channel,
     out: Sender,
     shared: Arc<Shared>,
+    /// When an overrun was last told.
+    told: Option<Moment>,
 }
+
+/// Overruns are told no more often than this, with their number.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Why reading is over.
 enum Over {
@@ -134,7 +145,10 @@ impl Listening {
         self.card.pcm.try_recover(error, true)?;
         if kind(error) != ErrorKind::Interrupted {
             let overruns = self.shared.overruns.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::warn!(device, overruns, "sound was lost: the card was not read in time");
+            if self.told.is_none_or(|told| told.elapsed() >= QUIET) {
+                self.told = Some(Moment::now());
+                tracing::warn!(device, overruns, "sound was lost: the card was not read in time");
+            }
             self.ear.overrun();
             self.card.pcm.start()?;
         }

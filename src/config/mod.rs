@@ -176,7 +176,7 @@ impl Config {
     /// Fills in the names and folders that depend on the machine.
     fn named(mut self) -> Config {
         if self.device.name.is_empty() {
-            self.device.name = search::host_name();
+            self.device.name = search::device_name();
         }
         if self.mqtt.client_id.is_empty() {
             self.mqtt.client_id = "tvsl-{device}".into();

@@ -1,6 +1,7 @@
 //! Where files are looked for: the configuration, the model, and what the configuration names.
 
 use super::{Config, ConfigError};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
@@ -122,9 +123,14 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
     folders.into_iter().chain(program.ancestors().skip(1)).map(|folder| folder.join(path)).collect()
 }
 
+/// What a variable of the environment says, if it says anything.
+fn said(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
+}
+
 /// The folder that a variable of the environment names.
 fn folder(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+    said(variable).map(PathBuf::from)
 }
 
 /// Where programs of this user, or this service, keep what must outlast them.
@@ -148,9 +154,11 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
         .or_else(|| folder("HOME").map(|home| home.join(".cache/tvsl")))
 }
 
-/// The machine's host name as one level of a topic.
-pub(super) fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim().replace(['/', '+', '#'], "-");
-    if name.is_empty() { "tvsl".into() } else { name }
+/// The name of a device that was given none, as one level of a topic: the machine's host name; that of one of several
+/// services (`tvsl@hall`) is told from the others' by `$TVSL_INSTANCE`, which its unit sets.
+pub(super) fn device_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "tvsl" } else { host.trim() };
+    let instance = said("TVSL_INSTANCE").map(|name| format!("-{}", name.display())).unwrap_or_default();
+    format!("{host}{instance}").replace(['/', '+', '#'], "-")
 }
