@@ -167,6 +167,14 @@ fn a_broker_that_forbids_the_topic_is_told_from_one_that_is_away() {
     let broker = Broker::start(&place, "allow_anonymous false");
     let found = doctor(&place.config(&format!("{quiet}{}", broker.section())), &[]);
     assert!(found.stage("mqtt", "failed").contains("not authorised"));
+    for (file, verdict, cure) in
+        [("mqtt-password", "warning", "LoadCredential"), ("/no/password", "failed", "mend the file")]
+    {
+        let password =
+            format!("{quiet}{}username = \"tvsl\"\npassword_file = \"{file}\"\n", broker.section());
+        let told = doctor(&place.config(&password), &[]).stage("mqtt", verdict);
+        assert!(told.contains(file) && told.contains(cure), "{told}");
+    }
     let nowhere = format!("{quiet}[mqtt]\nhost = \"no-such-host.invalid\"\n");
     doctor(&place.config(&nowhere), &[]).stage("dns", "failed");
 }

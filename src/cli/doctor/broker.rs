@@ -14,9 +14,9 @@ use crate::publish::mqtt::{self, AccessError};
 /// Longest time for each step.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The cure of a password or a key that cannot be read.
-const SECRET: &str = "mend the file that the message names; a systemd credential is there for the service alone: try it with \
-                      `sudo systemd-run --pipe --wait --property=LoadCredential=NAME:FILE tvsl doctor`";
+/// The cure of a password or a key that systemd shows to the service alone.
+const CREDENTIAL: &str = "mend the file that it names; if it is a credential of the service, try it as that: \
+                          `sudo systemd-run --pipe --wait --property=LoadCredential=NAME:FILE tvsl doctor`";
 
 /// The steps for every configured broker, each up to the first that fails. While one of them works, another that does not
 /// is a warning.
@@ -79,13 +79,7 @@ fn talk(config: &Config, broker: &Address) -> Vec<Check> {
     let client_id = format!("{}-doctor", config.mqtt.client_id);
     let options = match mqtt::access(config, broker, &client_id) {
         Ok(options) => options,
-        Err(error) => {
-            let (stage, cure) = match &error {
-                AccessError::Secret(_) => ("mqtt", SECRET),
-                _ => ("tls", "mend the file that the message names"),
-            };
-            return vec![Check::failed(stage, error.to_string(), cure)];
-        }
+        Err(error) => return vec![unreadable(&error)],
     };
     let (client, mut connection) = AsyncClient::builder(options).capacity(4).build();
     match runtime.block_on(greeting(&mut connection)) {
@@ -100,6 +94,17 @@ fn talk(config: &Config, broker: &Address) -> Vec<Check> {
         .block_on(async { tokio::time::timeout(PATIENCE, echo(&client, &mut connection, &topic)).await });
     let taken = Check::ok("mqtt", format!("{broker} takes this client"));
     vec![encrypted(config, broker), taken, published(&topic, echoed.unwrap_or(Err(Told::Nothing)))]
+}
+
+/// A file that the broker shall be shown something of.
+fn unreadable(error: &AccessError) -> Check {
+    let stage = if error.key().is_some_and(|key| !key.starts_with("mqtt.tls")) { "mqtt" } else { "tls" };
+    match error {
+        AccessError::Secret(secret) if secret.may_be_credential() => {
+            Check::warning(stage, error.to_string(), CREDENTIAL)
+        }
+        _ => Check::failed(stage, error.to_string(), "mend the file that the message names"),
+    }
 }
 
 fn encrypted(config: &Config, broker: &Address) -> Check {

@@ -49,7 +49,7 @@ impl SecretError {
     }
 
     /// Whether it may be there for the service, to which alone systemd shows its credentials.
-    pub(super) fn may_be_credential(&self) -> bool {
+    pub fn may_be_credential(&self) -> bool {
         let Self::Unreadable { path, error, .. } = self else { return false };
         let hidden = std::env::var_os(CREDENTIALS).is_none() && error.kind() == std::io::ErrorKind::NotFound;
         hidden && path.components().count() == 1
