@@ -1,5 +1,6 @@
 //! Whatever stands in a file, a message or a request, it is taken or refused with words: nothing panics, hangs or grows
-//! without bound. Good inputs are mutated at random, without guidance, for `TVSL_FUZZ_SECONDS` each (1 if unset).
+//! without bound. Good inputs, and what the guided fuzzers found worth keeping (`fuzz/corpus`), are mutated at random, without
+//! guidance, for `TVSL_FUZZ_SECONDS` each (1 if unset).
 //!
 //! A failure prints its seed and its number; `TVSL_FUZZ_SEED` takes the seed again.
 
@@ -66,13 +67,23 @@ fn mutated(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// Feeds mutations of `seeds` to `target` for the time there is.
+/// The inputs in `fuzz/corpus`, if the guided fuzzer of this name takes the same.
+fn kept(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).expect("a file of the repository")).collect()
+}
+
+/// Feeds `seeds`, and mutations of them for the time there is, to `target`.
 fn fuzz(name: &str, seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let (seconds, seed) = (number("TVSL_FUZZ_SECONDS").unwrap_or(1), number("TVSL_FUZZ_SEED"));
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    let (mut random, began, mut inputs) = (fastrand::Rng::with_seed(seed), Instant::now(), 0u64);
+    let seeds = &[seeds, &kept(name)].concat();
     seeds.iter().for_each(|seed| target(seed));
+    let (mut random, began, mut inputs) = (fastrand::Rng::with_seed(seed), Instant::now(), 0u64);
     while began.elapsed() < Duration::from_secs(seconds) {
         let (input, start) = (mutated(seeds, &mut random), Instant::now());
         let survived = catch_unwind(AssertUnwindSafe(|| target(&input))).is_ok();
