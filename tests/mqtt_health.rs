@@ -6,6 +6,7 @@ mod subscriber;
 mod support;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, Place};
@@ -39,7 +40,9 @@ fn a_sound_card_that_is_pulled_out_and_put_back() {
     let failed = becomes(&subscriber, "microphone", "failed");
     assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("s16")), "{failed}");
     std::fs::remove_file(&unplugged).expect("the file");
+    let there = Instant::now();
     let well = becomes(&subscriber, "microphone", "ok");
+    println!("sound card that was missing: works {:.1} s after it is there", there.elapsed().as_secs_f64());
     assert_eq!(well["reason"], "");
     assert!(well["since"].as_f64() > failed["since"].as_f64(), "{failed} {well}");
     std::fs::write(&unplugged, "").expect("room for a file");
@@ -58,5 +61,7 @@ fn a_camera_that_freezes_and_is_opened_again() {
     becomes(&subscriber, "camera", "ok");
     let failed = becomes(&subscriber, "camera", "failed");
     assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("frozen")), "{failed}");
+    let seen = Instant::now();
     becomes(&subscriber, "camera", "ok");
+    println!("frozen picture: the camera is opened again in {:.1} s", seen.elapsed().as_secs_f64());
 }
