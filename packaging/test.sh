@@ -57,7 +57,7 @@ tvsl check | grep --quiet kept || fail "the user's configuration is not used"
 inside dpkg --install /tmp/second.deb
 
 say "remove"
-mkdir -p "$root/var/lib/private/tvsl"
+mkdir -p "$root"/var/lib/private/tvsl{,-hall}
 inside dpkg --remove tvsl
 [ ! -e "$root/usr/bin/tvsl" ] || fail "the program is still there"
 grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "removing took the configuration"

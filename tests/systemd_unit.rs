@@ -75,7 +75,7 @@ fn the_template_is_the_unit_with_the_name_of_the_instance() {
     for (plain, instance) in [
         ("over MQTT", "over MQTT (%i)"),
         ("/etc/tvsl/tvsl.toml", "/etc/tvsl/%i.toml\nEnvironment=TVSL_INSTANCE=%i"),
-        ("StateDirectory=tvsl", "StateDirectory=tvsl/%i"),
+        ("StateDirectory=tvsl", "StateDirectory=tvsl-%i"),
     ] {
         assert_eq!(expected.matches(plain).count(), 1, "{plain}");
         expected = expected.replace(plain, instance);
