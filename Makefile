@@ -116,7 +116,7 @@ test-arm64: build-arm64
 
 # Some minutes; no KVM is needed. docs/reliability.md holds what it printed.
 test-vm: $(if $(filter target/release/tvsl,$(PROGRAM)),build)
-	@setup/packages.sh package clean_root machine
+	@setup/packages.sh package clean_root machine run test
 	packaging/vm/test.sh $(PROGRAM)
 
 # A minute for each kind of input; FUZZ_SECONDS=600 for a release.

@@ -8,9 +8,15 @@ nice -n 10 packaging/vm/image.sh "$cache"
 
 work=$(mktemp --directory --tmpdir tvsl-vm.XXXXXX)
 trap 'rm -r "$work"' EXIT
+# As they are: an emulated CPU takes long to unpack what is compressed.
+export DPKG_DEB_COMPRESSOR_TYPE=none
 packaging/build.sh "$1" "$work"
 mkdir "$work/payload"
 mv "$work"/tvsl_*.deb "$work/payload/tvsl.deb"
+packaging/build.sh "$1" "$work" 9.9
+mv "$work"/tvsl_*.deb "$work/payload/later.deb"
+gst-launch-1.0 --quiet filesrc location=demo/clip.webm ! decodebin ! audio/x-raw ! audioconvert ! audioresample \
+    ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! wavenc ! filesink location="$work/payload/recorded.wav"
 cp -r tests/data/tiny packaging/vm/guest.sh packaging/vm/tvsl.toml "$work/payload"
 python3 - "$work/payload/hum.wav" <<'PYTHON'
 import array, math, sys, wave
@@ -29,7 +35,7 @@ nice -n 10 timeout --kill-after 10 "${LIMIT:-3600}" qemu-system-x86_64 -machine 
     -kernel "$cache/kernel" -initrd "$cache/initrd" -append "root=/dev/vda rw console=ttyS0 quiet loglevel=3" \
     -drive file="$cache/disk",format=raw,if=virtio,snapshot=on \
     -drive file="$work/payload.tar",format=raw,if=virtio,readonly=on </dev/null |
-    tr --delete '\r' | tee "$work/log" | grep --line-buffered '^vm: ' || true
+    stdbuf --output=L tr --delete '\r' | tee "$work/log" | grep --line-buffered '^vm: ' || true
 if ! grep --quiet '^vm: ok' "$work/log"; then
     tail -n 80 "$work/log" >&2
     echo "vm: FAILED" >&2
