@@ -133,3 +133,83 @@ fn a_camera_that_never_answers_does_not_hold_up_the_stop() {
     assert!(daemon.end().success());
     assert!(asked.elapsed() < Duration::from_secs(2), "stopped after {:?}", asked.elapsed());
 }
+
+/// A camera whose picture and sound the tiny model sees and hears, made by GStreamer.
+fn made_up(sound: &str) -> String {
+    let launch = format!(
+        "videotestsrc is-live=true pattern=red ! video/x-raw,width=320,height=180,framerate=10/1 ! identity {sound}"
+    );
+    format!("[camera]\nsource = \"pipeline\"\nfrozen = 0.0\n[camera.pipeline]\nlaunch = \"{launch}\"\n")
+}
+
+const HUM: &str = "audiotestsrc is-live=true freq=200 volume=0.8 ! audio/x-raw,rate=48000,channels=1 ! identity";
+
+#[test]
+fn a_configuration_that_cannot_work_never_ends_the_daemon() {
+    let (place, folder) = (Place::new(), Folder::new("recovery-reload"));
+    let good = format!("{}[microphone]\nsource = \"media\"\n{QUIET}", made_up(HUM));
+    let config = place.config(&good);
+    let cards = test_cards(&folder);
+    let mut daemon = Daemon::start_with(&config, &[("ALSA_CONFIG_PATH", cards.to_str().expect("text"))]);
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    let microphone = |alsa: &str| good.replace("\"media\"", &format!("\"alsa\"\nalsa = {{ device = \"s16\", {alsa} }}"));
+    let camera = |camera: &str| format!("[camera]\n{camera}\n[microphone]\nsource = \"none\"\n{QUIET}");
+    let v4l2 = "[camera]\nsource = \"v4l2\"\n[camera.v4l2]\ndevice = \"/dev/video0\"\n";
+    // What the reading of it shows changes nothing; what only the device shows is taken back.
+    for (fault, text, told) in [
+        ("a launch line", good.replace("videotestsrc", "nosuchsrc"), "camera.pipeline.launch"),
+        ("a pattern", camera("source = \"test\"\ntest.pattern = \"none such\""), "none such"),
+        ("sound of a camera without", format!("{v4l2}[microphone]\nsource = \"media\"\n{QUIET}"), "has none"),
+        ("a rate", microphone("rate = 44100"), "44100 samples in a second"),
+        ("channels", microphone("channels = 7"), "no 7 channels"),
+        ("no Jetson", camera("source = \"csi\""), "nvarguscamerasrc"),
+    ] {
+        place.config(&text);
+        daemon.signal("HUP");
+        daemon.log.find(|line| line.contains("is refused"));
+        daemon.log.find(|line| line.contains(told));
+        let works = |line: &str| line.contains("\"event\":\"update\"") || line.contains("\"event\":\"start\"");
+        while daemon.messages.waiting().is_some() {}
+        daemon.messages.find(works);
+        println!("{fault}: refused, and it works on");
+    }
+    place.config(&good);
+    let text = std::fs::read_to_string(&config).expect("a file");
+    std::fs::write(&config, text.replace("tests/data/tiny", "tests/data/no-such-model")).expect("room for a file");
+    daemon.signal("HUP");
+    daemon.log.find(|line| line.contains("is refused"));
+    daemon.log.find(|line| line.contains("no-such-model"));
+    place.config(&good);
+    daemon.signal("HUP");
+    daemon.log.find(|line| line.contains("was read again"));
+    while daemon.messages.waiting().is_some() {}
+    daemon.messages.find(|line| line.contains("\"event\":\"update\""));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
+#[test]
+fn a_sound_card_that_comes_back_as_another_is_waited_for() {
+    let (place, folder) = (Place::new(), Folder::new("recovery-other"));
+    let (unplugged, rate) = (folder.join("unplugged"), folder.join("rate"));
+    let microphone = "[microphone]\nsource = \"alsa\"\nalsa = { device = \"s16\", rate = 16000 }\n";
+    let config = place.config(&format!("[camera]\nsource = \"test\"\n{microphone}{QUIET}"));
+    let [cards, unplugged_file, rate_file] =
+        [&test_cards(&folder), &unplugged, &rate].map(|file| file.to_string_lossy().into_owned());
+    let environment = [
+        ("ALSA_CONFIG_PATH", cards.as_str()),
+        ("TVSL_TEST_UNPLUGGED", &unplugged_file),
+        ("TVSL_TEST_RATE", &rate_file),
+    ];
+    let mut daemon = Daemon::start_with(&config, &environment);
+    daemon.log.find(|line| line.contains("the first frame is analysed"));
+    std::fs::write(&rate, "48000").expect("room for a file");
+    std::fs::write(&unplugged, "").expect("room for a file");
+    daemon.log.find(|line| line.contains("microphone") && line.contains("trying again"));
+    std::fs::remove_file(&unplugged).expect("the file");
+    daemon.log.find(|line| line.contains("does not record 16000 samples") && line.contains("trying again"));
+    std::fs::remove_file(&rate).expect("the file");
+    daemon.log.find(|line| line.contains("is back after"));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}

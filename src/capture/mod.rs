@@ -121,14 +121,30 @@ pub fn init() -> Result<(), CaptureError> {
     Ok(())
 }
 
-/// Judges what of the camera's configuration can be judged without opening it.
+/// Judges what of camera and microphone can be judged without opening them.
 ///
 /// # Errors
-/// The launch line of `[camera.pipeline]` is not one, or GStreamer does not start.
-pub fn judge(camera: &config::Camera) -> Result<(), CaptureError> {
-    if camera.source == CameraSource::Pipeline {
-        init()?;
-        sources::launch(&camera.pipeline.launch, &gst::Bin::new(), true)?;
+/// The launch line of `[camera.pipeline]` is not one, there is no such test pattern, the camera has no sound
+/// to give, or GStreamer does not start.
+pub fn judge(camera: &config::Camera, microphone: &config::Microphone) -> Result<(), CaptureError> {
+    give_sound(camera, microphone.source == MicrophoneSource::Media)?;
+    match camera.source {
+        CameraSource::Pipeline => {
+            init()?;
+            sources::launch(&camera.pipeline.launch, &gst::Bin::new(), true).map(|_| ())
+        }
+        CameraSource::Test => {
+            init()?;
+            flash::picture(&camera.test, &gst::Bin::new(), true).map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a camera that has no sound track although its sound is asked for.
+fn give_sound(camera: &config::Camera, asked: bool) -> Result<(), CaptureError> {
+    if asked && !camera.source.has_sound() {
+        return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
     }
     Ok(())
 }
@@ -171,9 +187,7 @@ pub fn open_camera(
     out: &Sender,
 ) -> Result<Camera, CaptureError> {
     init()?;
-    if sound && !camera.source.has_sound() {
-        return Err(CaptureError::NoMediaSound { camera: camera.source.name() });
-    }
+    give_sound(camera, sound)?;
     let fitting = Arc::clone(&wanted.fitting);
     let scale: Scale = Arc::new(move |source| fitting(source).picture);
     let pipeline = Media::pipeline();

@@ -30,17 +30,24 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let (config, origin) = common.settings()?;
     let folder = config.model_dir()?;
     let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
-    let manifest = Manifest::read(&folder).and_then(|manifest| manifest.with_classes(&config.detection));
-    let wrong = |error| Failure::model(&config, error);
-    let manifest = manifest.map_err(wrong)?;
-    // Fails for a class that the model lacks, and for a background that is none.
-    analysis::decision(&manifest, &config).map_err(wrong)?;
-    capture::judge(&config.camera).map_err(|error| Failure::capture(&config, error))?;
-    files(&config)?;
+    let manifest = judged(&config)?;
     if arguments.classes {
         return super::print(&manifest.classes.iter().map(listed).collect::<String>());
     }
     super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
+}
+
+/// Judges a configuration as far as that goes without opening anything; gives the manifest of its model.
+pub(super) fn judged(config: &Config) -> Result<Manifest, Failure> {
+    let wrong = |error| Failure::model(config, error);
+    let manifest = Manifest::read(&config.model_dir()?);
+    let manifest = manifest.and_then(|manifest| manifest.with_classes(&config.detection)).map_err(wrong)?;
+    // Fails for a class that the model lacks, and for a background that is none.
+    analysis::decision(&manifest, config).map_err(wrong)?;
+    let judged = capture::judge(&config.camera, &config.microphone);
+    judged.map_err(|error| Failure::capture(config, error))?;
+    files(config)?;
+    Ok(manifest)
 }
 
 /// Files that only the engine or the broker's client would open.

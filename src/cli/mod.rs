@@ -170,6 +170,12 @@ impl Failure {
         }
     }
 
+    /// What it says.
+    fn text(&self) -> &str {
+        let (Self::Configuration(text) | Self::Failed(text)) = self;
+        text.trim_end()
+    }
+
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -265,8 +271,7 @@ fn ended(outcome: Result<(), Failure>, good: ExitCode) -> ExitCode {
     match outcome {
         Ok(()) => good,
         Err(failure) => {
-            let (Failure::Configuration(text) | Failure::Failed(text)) = &failure;
-            logging::last_words(text.trim_end());
+            logging::last_words(failure.text());
             ExitCode::from(failure.exit_code())
         }
     }

@@ -48,13 +48,19 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         }
         None => {
             let again = common.clone();
-            let read_again =
-                move || again.find().map(|(config, _)| config.into()).map_err(|error| error.to_string());
+            let read_again = move || read_again(&again).map_err(|failure| failure.text().to_owned());
             let file = origin.file().map(Into::into);
             pipeline::serve(&config, analysis, &clock, arguments.stdout, file, read_again)
                 .map_err(|error| ended(&config, error))
         }
     }
+}
+
+/// Reads the configuration again; what `check` refuses is refused.
+fn read_again(common: &Common) -> Result<Box<Config>, Failure> {
+    let (config, _) = common.find()?;
+    super::check::judged(&config)?;
+    Ok(config.into())
 }
 
 fn ended(config: &Config, error: ServeError) -> Failure {

@@ -33,7 +33,7 @@ impl<T: Send + 'static> Device<T> {
     /// Tries if a try is due, and takes the result of one that is over; tells whether a try failed.
     ///
     /// # Errors
-    /// What no waiting mends, such as a missing plug-in.
+    /// Its very first try fails, and for what no waiting mends, such as a missing plug-in. It is tried again even so.
     pub fn tend(&mut self, now: Instant) -> Result<bool, CaptureError> {
         if self.life.begin(now) {
             debug!(device = %self.sense, "is being opened");
@@ -49,7 +49,10 @@ impl<T: Send + 'static> Device<T> {
                 self.life.opened(now);
                 return Ok(false);
             }
-            Ok(Err(error)) if !error.may_pass() => return Err(error),
+            Ok(Err(error)) if !error.may_pass() && self.life.state() == State::Starting => {
+                self.life.lost(&error.to_string(), now, fastrand::f64());
+                return Err(error);
+            }
             Ok(Err(error)) => self.lose(&error.to_string(), now),
             Err(_) => self.lose("opening it failed by a bug; please report this with the log above", now),
         }

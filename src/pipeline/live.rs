@@ -82,7 +82,7 @@ impl Live {
     /// One turn: opens what is due, and takes down what has stalled. Tells whether a sense was lost.
     ///
     /// # Errors
-    /// What no waiting mends.
+    /// The first try of a device fails for what no waiting mends; it is tried again even so.
     pub fn tend(&mut self, now: Instant, receiver: &Receiver) -> Result<bool, CaptureError> {
         let mut lost = self.camera.tend(now)?;
         if let Sound::Card(card) = &mut self.sound {

@@ -118,6 +118,11 @@ impl Changes {
             later: later.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect(),
         }
     }
+
+    /// Whether a device is opened anew.
+    pub fn devices(&self) -> bool {
+        self.camera || self.microphone
+    }
 }
 
 impl fmt::Display for Changes {

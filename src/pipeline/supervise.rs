@@ -26,6 +26,7 @@ use crate::notify::Notifier;
 use crate::queue::{Receiver, Sense};
 use crate::window::Pairing;
 
+use self::adapt::Standing;
 use self::engine::EngineWatch;
 use super::Stop;
 use super::reload::{Change, Layers};
@@ -143,6 +144,7 @@ fn run_at(
         config,
         layers,
         refused: String::new(),
+        standing: Standing::Untried,
         clock,
         stop,
         observer,
@@ -167,6 +169,8 @@ struct Supervisor<'a> {
     layers: Layers,
     /// Why the newest configuration file is not in force; empty if it is.
     refused: String,
+    /// Whether the devices of what is in force ever delivered.
+    standing: Standing,
     clock: &'a dyn Clock,
     stop: &'a Stop,
     observer: &'a mut dyn Observer,

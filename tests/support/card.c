@@ -2,10 +2,11 @@
 //
 // Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second; the other
 // channels are silent, and no numbers at all in the float format. While the file of TVSL_TEST_UNPLUGGED is there, the
-// card takes no more sound and does not open.
+// card takes no more sound and does not open. The file of TVSL_TEST_RATE, if it is there, holds another rate for it.
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -25,6 +26,17 @@ static int64_t now(void) {
 static int unplugged(void) {
 	const char *file = getenv("TVSL_TEST_UNPLUGGED");
 	return file && access(file, F_OK) == 0;
+}
+
+static long rate_now(long rate) {
+	const char *name = getenv("TVSL_TEST_RATE");
+	FILE *file = name ? fopen(name, "r") : NULL;
+	if (file) {
+		if (fscanf(file, "%ld", &rate) != 1)
+			rate = 0;
+		fclose(file);
+	}
+	return rate;
 }
 
 static int card_start(snd_pcm_ioplug_t *io) {
@@ -106,6 +118,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
 	}
 	if (unplugged())
 		return -ENODEV;
+	rate = rate_now(rate);
 	card_t *card = calloc(1, sizeof *card);
 	if (!card)
 		return -ENOMEM;

@@ -4,7 +4,8 @@ use tracing::{error, info, warn};
 
 use super::super::live::Live;
 use super::super::reload::{Change, Changes, Layers, Reloaded};
-use super::Supervisor;
+use super::{PipelineError, Supervisor};
+use crate::capture::CaptureError;
 use crate::config::Config;
 use crate::message::{Health, HealthState, Part, Wish, one_line};
 use crate::queue::{Receiver, Sender};
@@ -14,6 +15,17 @@ pub(super) struct Devices<'a> {
     pub live: &'a mut Live,
     pub sender: &'a Sender,
     pub receiver: &'a Receiver,
+}
+
+/// Whether the devices of the configuration that is in force ever delivered.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Not since the start.
+    Untried,
+    /// Not since it took the place of this file, whose devices did.
+    Changed(Box<Config>),
+    /// They did.
+    Proven,
 }
 
 impl Supervisor<'_> {
@@ -31,45 +43,87 @@ impl Supervisor<'_> {
     /// Puts a new configuration in force: settings of judgement at once, others by opening their device
     /// anew. A wrong one changes nothing.
     fn reload(&mut self, reloaded: Reloaded, devices: Option<&mut Devices>) {
-        let judged = reloaded.and_then(|file| {
-            let layers = Layers { file: *file, overrides: self.layers.overrides.clone() };
-            let changes = Changes::between(&self.config, &layers.merged());
-            if changes.judgement {
-                self.judge_by(layers)?;
-            } else {
-                self.layers = layers;
+        let before = self.layers.file.clone();
+        match reloaded.and_then(|file| self.adopt(*file)) {
+            Ok(changes) => {
+                if changes.devices() && !matches!(self.standing, Standing::Changed(_)) {
+                    self.standing = Standing::Changed(before.into());
+                }
+                self.renew(&changes, devices);
             }
-            Ok(changes)
-        });
-        match judged {
-            Ok(changes) => self.renew(&changes, devices),
-            Err(why) => {
-                error!("the changed configuration is refused, the one before stays in force:\n{why}");
-                let first = why.lines().next().unwrap_or_default();
-                self.refused = format!("; refused: {first}");
-                self.tell_configuration(HealthState::Degraded, first);
-            }
+            Err(why) => self.refuse(&why),
         }
+    }
+
+    /// Puts the settings of a file under what subscribers changed; judgement follows them from the next frame on.
+    fn adopt(&mut self, file: Config) -> Result<Changes, String> {
+        let layers = Layers { file, overrides: self.layers.overrides.clone() };
+        let changes = Changes::between(&self.config, &layers.merged());
+        if changes.judgement {
+            self.judge_by(layers)?;
+        } else {
+            self.layers = layers;
+        }
+        Ok(changes)
+    }
+
+    /// Tells why a new configuration is not in force.
+    fn refuse(&mut self, why: &str) {
+        error!("the changed configuration is refused, the one before is in force:\n{why}");
+        let first = why.lines().next().unwrap_or_default();
+        self.refused = format!("; refused: {first}");
+        self.tell_configuration(HealthState::Degraded, first);
+    }
+
+    /// Takes it that a device cannot be opened, and that no waiting mends it. That ends a start. If a new
+    /// configuration brought it, the one before is put in force again. Later it is a fault like others.
+    pub(super) fn beyond_waiting(
+        &mut self,
+        error: CaptureError,
+        devices: &mut Devices,
+    ) -> Result<(), PipelineError> {
+        match std::mem::replace(&mut self.standing, Standing::Proven) {
+            Standing::Untried => return Err(error.into()),
+            Standing::Changed(before) => {
+                let why = error.to_string();
+                let why = error.key().map_or(why.clone(), |key| self.config.fault(key, &why).to_string());
+                if let Ok(changes) = self.adopt(*before) {
+                    self.open_anew(&changes, devices);
+                }
+                self.refuse(&why);
+            }
+            Standing::Proven => warn!("{error}; trying again for ever"),
+        }
+        Ok(())
     }
 
     /// Opens anew what a new configuration concerns.
     fn renew(&mut self, changes: &Changes, devices: Option<&mut Devices>) {
-        self.config = self.layers.merged();
         if !std::mem::take(&mut self.refused).is_empty() {
             self.tell_configuration(HealthState::Ok, "");
         }
-        if let (true, Some(devices)) = (changes.camera || changes.microphone, devices) {
-            let (wanted, now) = (self.wanted(), self.clock.now());
-            let Devices { live, sender, receiver } = devices;
-            live.replace(&self.config, changes, &wanted, (sender, receiver), now);
-            self.finish_tracks();
-            if let Err(error) = self.pace_engine() {
-                warn!("{error}");
-            }
+        match devices {
+            Some(devices) => self.open_anew(changes, devices),
+            None => self.config = self.layers.merged(),
         }
         info!("the configuration was read again: {changes}");
         if !changes.later.is_empty() {
             warn!(sections = ?changes.later, "these sections take effect at the next start only");
+        }
+    }
+
+    /// Opens the devices anew that differ from what was in force.
+    fn open_anew(&mut self, changes: &Changes, devices: &mut Devices) {
+        self.config = self.layers.merged();
+        if !changes.devices() {
+            return;
+        }
+        let (wanted, now) = (self.wanted(), self.clock.now());
+        let Devices { live, sender, receiver } = devices;
+        live.replace(&self.config, changes, &wanted, (sender, receiver), now);
+        self.finish_tracks();
+        if let Err(error) = self.pace_engine() {
+            warn!("{error}");
         }
     }
 

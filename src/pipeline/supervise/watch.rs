@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::super::live::Live;
 use super::super::throttle::Turn;
-use super::adapt::Devices;
+use super::adapt::{Devices, Standing};
 use super::{PipelineError, Supervisor};
 use crate::clock::Instant;
 use crate::heat::Heat;
@@ -23,7 +23,10 @@ impl Supervisor<'_> {
             pairing.no_more_sound();
         }
         while !self.stop.asked() {
-            let lost = live.tend(self.clock.now(), &receiver)?;
+            let lost = live.tend(self.clock.now(), &receiver).or_else(|error| {
+                let mut devices = Devices { live: &mut live, sender: &sender, receiver: &receiver };
+                self.beyond_waiting(error, &mut devices).map(|()| true)
+            })?;
             let lost = self.receive(&receiver, &mut live, &mut pairing)? || lost;
             while let Some(frame) = pairing.next(self.clock.now()) {
                 if !live.whole() {
@@ -97,7 +100,9 @@ impl Supervisor<'_> {
     fn tell(&mut self, live: &mut Live, began: Instant) {
         let (now, moment) = (self.clock.now(), self.moment());
         live.news(moment).into_iter().for_each(|health| self.observer.health(health));
-        if !live.whole() {
+        if live.whole() {
+            self.standing = Standing::Proven;
+        } else {
             self.notifier.status(now, || format!("waiting: {}{}", live.missing(), self.refused));
             if now.since(began) > self.config.service.start_within {
                 self.notifier.ready();
