@@ -142,7 +142,8 @@ fn made_up(sound: &str) -> String {
     format!("[camera]\nsource = \"pipeline\"\nfrozen = 0.0\n[camera.pipeline]\nlaunch = \"{launch}\"\n")
 }
 
-const HUM: &str = "audiotestsrc is-live=true freq=200 volume=0.8 ! audio/x-raw,rate=48000,channels=1 ! identity";
+const HUM: &str =
+    "audiotestsrc is-live=true freq=200 volume=0.8 ! audio/x-raw,rate=48000,channels=1 ! identity";
 
 #[test]
 fn a_configuration_that_cannot_work_never_ends_the_daemon() {
@@ -152,7 +153,8 @@ fn a_configuration_that_cannot_work_never_ends_the_daemon() {
     let cards = test_cards(&folder);
     let mut daemon = Daemon::start_with(&config, &[("ALSA_CONFIG_PATH", cards.to_str().expect("text"))]);
     daemon.messages.find(|line| line.contains("\"event\":\"start\""));
-    let microphone = |alsa: &str| good.replace("\"media\"", &format!("\"alsa\"\nalsa = {{ device = \"s16\", {alsa} }}"));
+    let microphone =
+        |alsa: &str| good.replace("\"media\"", &format!("\"alsa\"\nalsa = {{ device = \"s16\", {alsa} }}"));
     let camera = |camera: &str| format!("[camera]\n{camera}\n[microphone]\nsource = \"none\"\n{QUIET}");
     let v4l2 = "[camera]\nsource = \"v4l2\"\n[camera.v4l2]\ndevice = \"/dev/video0\"\n";
     // What the reading of it shows changes nothing; what only the device shows is taken back.
@@ -168,14 +170,16 @@ fn a_configuration_that_cannot_work_never_ends_the_daemon() {
         daemon.signal("HUP");
         daemon.log.find(|line| line.contains("is refused"));
         daemon.log.find(|line| line.contains(told));
-        let works = |line: &str| line.contains("\"event\":\"update\"") || line.contains("\"event\":\"start\"");
+        let works =
+            |line: &str| line.contains("\"event\":\"update\"") || line.contains("\"event\":\"start\"");
         while daemon.messages.waiting().is_some() {}
         daemon.messages.find(works);
         println!("{fault}: refused, and it works on");
     }
     place.config(&good);
     let text = std::fs::read_to_string(&config).expect("a file");
-    std::fs::write(&config, text.replace("tests/data/tiny", "tests/data/no-such-model")).expect("room for a file");
+    std::fs::write(&config, text.replace("tests/data/tiny", "tests/data/no-such-model"))
+        .expect("room for a file");
     daemon.signal("HUP");
     daemon.log.find(|line| line.contains("is refused"));
     daemon.log.find(|line| line.contains("no-such-model"));
@@ -186,6 +190,27 @@ fn a_configuration_that_cannot_work_never_ends_the_daemon() {
     daemon.messages.find(|line| line.contains("\"event\":\"update\""));
     daemon.signal("TERM");
     assert!(daemon.end().success());
+}
+
+#[test]
+fn a_stream_whose_sound_stops_is_opened_again_as_a_whole() {
+    // After a second the sound ends; or the next piece of it never comes, and nothing says so.
+    let ends = HUM.replace("freq", "num-buffers=40 freq");
+    let stalls = format!(
+        "{} ! concat name=sound ! identity appsrc is-live=true ! sound.",
+        ends.trim_end_matches(" ! identity")
+    );
+    for (sound, why) in [(ends, "the stream ended"), (stalls, "no sound in the stream for")] {
+        let place = Place::new();
+        let camera = made_up(&sound).replace("frozen", "stall = 1.0\nfrozen");
+        let daemon =
+            Daemon::start(&place.config(&format!("{camera}[microphone]\nsource = \"media\"\n{QUIET}")));
+        daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+        daemon.messages.find(|line| line.contains("\"ended\":[{"));
+        daemon.log.find(|line| line.contains(why) && line.contains("trying again"));
+        daemon.log.find(|line| line.contains("is back after"));
+        daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    }
 }
 
 #[test]

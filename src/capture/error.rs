@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::queue::Sense;
+
 /// Why a source could not be opened, or why it stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -112,6 +114,9 @@ pub enum CaptureError {
         /// The capture devices that there are.
         known: String,
     },
+    /// Opening panicked.
+    #[error("opening the {0} failed by a bug; please report this with the log above")]
+    Bug(Sense),
     /// A thread could not be started.
     #[error("cannot start the {0} thread: {1}; the system is out of threads or memory")]
     Thread(&'static str, String),

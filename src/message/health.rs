@@ -38,6 +38,8 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthState {
+    /// It is being opened for the first time.
+    Starting,
     /// As it should.
     Ok,
     /// It works, but less well than it should.

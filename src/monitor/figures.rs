@@ -173,8 +173,9 @@ impl Figures {
     /// Whether sources are found when they sound: what is missing for it.
     pub fn ready(&self, now: Instant) -> Vec<String> {
         let mut missing = self.alive(now);
-        let lost = self.parts.values().filter(|part| part.health.state == HealthState::Failed);
-        missing.extend(lost.map(|part| format!("{}: {}", part.health.part.name(), part.health.reason)));
+        let away = [HealthState::Starting, HealthState::Failed];
+        let away = self.parts.values().filter(|part| away.contains(&part.health.state));
+        missing.extend(away.map(|part| format!("{}: {}", part.health.part.name(), part.health.reason)));
         if self.analysed == 0 && missing.is_empty() {
             missing.push("no picture was analysed yet".into());
         }

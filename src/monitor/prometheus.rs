@@ -85,8 +85,12 @@ fn times(page: &mut Page, figures: &Figures) {
 fn parts(page: &mut Page, figures: &Figures) {
     page.family("tvsl_part_state", "gauge", "1 for the state that a part is in.");
     for (part, known) in &figures.parts {
-        let states =
-            [("ok", HealthState::Ok), ("degraded", HealthState::Degraded), ("failed", HealthState::Failed)];
+        let states = [
+            ("starting", HealthState::Starting),
+            ("ok", HealthState::Ok),
+            ("degraded", HealthState::Degraded),
+            ("failed", HealthState::Failed),
+        ];
         for (word, state) in states {
             let labels = [("part", part.name()), ("state", word)];
             page.sample("tvsl_part_state", &labels, f64::from(known.health.state == state));

@@ -1,33 +1,35 @@
 //! A device that is opened beside the analysis, and opened again whenever it is lost.
 
-use std::io;
-use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use super::hardware::{Handle, Open, Try};
 use super::lifecycle::{Lifecycle, State};
 use crate::capture::CaptureError;
 use crate::clock::Instant;
 use crate::queue::Sense;
 
-type Opened<T> = Result<T, CaptureError>;
-type Open<T> = dyn Fn() -> io::Result<JoinHandle<Opened<T>>>;
+/// A device whose opening takes longer has failed, although the try goes on: no thread can be ended from outside.
+const SLOW: Duration = Duration::from_secs(30);
+/// Only a start of the whole program ends a try that takes longer.
+const HOPELESS: Duration = Duration::from_secs(300);
+/// What is told of such a try.
+const HANGS: &str = "opening it gives no answer for more than 30 s; a driver or a service below it hangs";
 
 /// A device with its life; it closes when this is dropped.
-pub(super) struct Device<T> {
+pub(super) struct Device {
     sense: Sense,
     pub life: Lifecycle,
-    open: Box<Open<T>>,
-    trying: Option<JoinHandle<Opened<T>>>,
-    handle: Option<T>,
+    open: Open,
+    trying: Option<Try>,
+    handle: Option<Handle>,
 }
 
-impl<T: Send + 'static> Device<T> {
-    /// A device that `open` opens, each time on a thread of its own: a camera may take seconds.
-    pub fn new(sense: Sense, now: Instant, open: impl Fn() -> Opened<T> + Clone + Send + 'static) -> Self {
-        let name = format!("{sense}-open");
-        let open = move || Builder::new().name(name.clone()).spawn(open.clone());
-        Self { sense, life: Lifecycle::new(now), open: Box::new(open), trying: None, handle: None }
+impl Device {
+    /// A device that `open` opens.
+    pub fn new(sense: Sense, now: Instant, open: Open) -> Self {
+        Self { sense, life: Lifecycle::new(now), open, trying: None, handle: None }
     }
 
     /// Tries if a try is due, and takes the result of one that is over; tells whether a try failed.
@@ -42,21 +44,42 @@ impl<T: Send + 'static> Device<T> {
                 Err(error) => self.lose(&format!("the system refuses a thread: {error}"), now),
             }
         }
-        let Some(trying) = self.trying.take_if(|trying| trying.is_finished()) else { return Ok(false) };
-        match trying.join() {
-            Ok(Ok(handle)) => {
+        let Some(opened) = self.trying.as_mut().and_then(|trying| trying()) else {
+            self.wait(now);
+            return Ok(false);
+        };
+        self.trying = None;
+        match opened {
+            Ok(handle) => {
                 self.handle = Some(handle);
                 self.life.opened(now);
                 return Ok(false);
             }
-            Ok(Err(error)) if !error.may_pass() && self.life.state() == State::Starting => {
+            Err(error) if !error.may_pass() && self.life.state() == State::Starting => {
                 self.life.lost(&error.to_string(), now, fastrand::f64());
                 return Err(error);
             }
-            Ok(Err(error)) => self.lose(&error.to_string(), now),
-            Err(_) => self.lose("opening it failed by a bug; please report this with the log above", now),
+            Err(error) => self.lose(&error.to_string(), now),
         }
         Ok(true)
+    }
+
+    /// Tells, once, that a try takes too long.
+    fn wait(&mut self, now: Instant) {
+        if self.life.trying(now) > SLOW && self.life.reason() != HANGS {
+            warn!(device = %self.sense, "{HANGS}");
+            self.life.drag(HANGS, now);
+        }
+    }
+
+    /// Whether a try hangs for so long that nothing here can end it.
+    pub fn hangs(&self, now: Instant) -> bool {
+        self.life.trying(now) > HOPELESS
+    }
+
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        self.handle.is_some()
     }
 
     /// Takes it down completely; it is tried again after a wait.

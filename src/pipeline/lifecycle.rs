@@ -23,7 +23,7 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Waiting { until: Instant },
-    Trying,
+    Trying { since: Instant },
     Open { since: Instant, last: Instant },
 }
 
@@ -54,7 +54,7 @@ impl Lifecycle {
             since: now,
             phase: Phase::Waiting { until: now },
             backoff: Backoff::new(FIRST, MOST),
-            news: false,
+            news: true,
         }
     }
 
@@ -88,9 +88,24 @@ impl Lifecycle {
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = matches!(self.phase, Phase::Waiting { until } if until <= now);
         if due {
-            self.phase = Phase::Trying;
+            self.phase = Phase::Trying { since: now };
         }
         due
+    }
+
+    /// For how long the try that is under way has been; zero if there is none.
+    pub fn trying(&self, now: Instant) -> Duration {
+        match self.phase {
+            Phase::Trying { since } => now.since(since),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The try that is under way takes too long; it goes on.
+    pub fn drag(&mut self, why: &str, now: Instant) {
+        if matches!(self.phase, Phase::Trying { .. }) {
+            self.become_(State::Failed, why, now);
+        }
     }
 
     /// The try succeeded; the first delivery is still to come.

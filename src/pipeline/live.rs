@@ -1,13 +1,13 @@
 //! Live senses: each lost and found apart from the other, and watched for faults that no device reports.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::device::Device;
+use super::hardware::Hardware;
 use super::lifecycle::{Lifecycle, State};
 use super::reload::Changes;
 use super::vigil::{PictureVigil, SoundVigil};
-use crate::capture::{self, Camera, CaptureError, Microphone, Pace, Wanted};
+use crate::capture::{CaptureError, Wanted};
 use crate::clock::Instant;
 use crate::config::{CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
@@ -16,15 +16,18 @@ use crate::queue::{Receiver, Sender, Sense};
 
 /// Where sound comes from.
 enum Sound {
-    Card(Device<Microphone>),
+    Card(Device),
     /// The camera's own track, which is lost and found with it.
     Track(Lifecycle),
     None,
 }
 
+/// A stream that shows no sound, or none yet, is asked for it again after this.
+const MUTE: Duration = Duration::from_secs(60);
+
 /// Camera and microphone of a device that runs for months.
 pub(super) struct Live {
-    camera: Device<Camera>,
+    camera: Device,
     sound: Sound,
     picture: PictureVigil,
     heard: SoundVigil,
@@ -33,23 +36,25 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// The configured devices, which send into `out`; opened by [`Live::tend`].
-    pub fn new(config: &Config, wanted: &Wanted, out: &Sender, now: Instant) -> Self {
-        let media = config.microphone.source == MicrophoneSource::Media;
-        let (settings, out, wanted) =
-            (Arc::new(config.camera.clone()), Arc::new(out.clone()), wanted.clone());
-        let (rate, alsa) = (wanted.rate, Arc::new(config.microphone.alsa.clone()));
-        let sender = Arc::clone(&out);
-        let open = move || capture::open_camera(&settings, media, &wanted, Pace::Live, &out);
-        let listen = move || capture::open_microphone(&alsa, rate, &sender);
+    /// The configured devices of `hardware`, which send into `out`; opened by [`Live::tend`].
+    pub fn new(
+        hardware: &dyn Hardware,
+        config: &Config,
+        wanted: &Wanted,
+        out: &Sender,
+        now: Instant,
+    ) -> Self {
         let sound = match config.microphone.source {
-            MicrophoneSource::Alsa => Sound::Card(Device::new(Sense::Microphone, now, listen)),
+            MicrophoneSource::Alsa => {
+                let listen = hardware.microphone(config, wanted, out);
+                Sound::Card(Device::new(Sense::Microphone, now, listen))
+            }
             MicrophoneSource::Media => Sound::Track(Lifecycle::new(now)),
             MicrophoneSource::None => Sound::None,
         };
         let real = config.camera.source != CameraSource::Test && !config.camera.frozen.is_zero();
         Self {
-            camera: Device::new(Sense::Camera, now, open),
+            camera: Device::new(Sense::Camera, now, hardware.camera(config, wanted, out)),
             sound,
             picture: PictureVigil::default(),
             heard: SoundVigil::default(),
@@ -58,16 +63,8 @@ impl Live {
         }
     }
 
-    /// Closes the devices that `changes` names; [`Live::tend`] opens what is configured now in their place.
-    pub fn replace(
-        &mut self,
-        config: &Config,
-        changes: &Changes,
-        wanted: &Wanted,
-        (out, receiver): (&Sender, &Receiver),
-        now: Instant,
-    ) {
-        let new = Self::new(config, wanted, out, now);
+    /// Closes the devices that `changes` names; [`Live::tend`] opens those of `new` in their place.
+    pub fn replace(&mut self, new: Self, changes: &Changes, receiver: &Receiver) {
         if changes.microphone || matches!(self.sound, Sound::Track(_)) {
             (self.sound, self.heard) = (new.sound, new.heard);
             receiver.forget(Sense::Microphone);
@@ -88,38 +85,58 @@ impl Live {
         if let Sound::Card(card) = &mut self.sound {
             lost |= card.tend(now)?;
         }
-        let silence = self.camera.life.silence(now);
-        if silence > self.stall {
-            self.lose(
-                Sense::Camera,
-                &format!("no picture for {:.1} s", silence.as_secs_f64()),
-                now,
-                receiver,
-            );
+        // The track has no tries of its own: it is open while its camera is.
+        if let Sound::Track(track) = &mut self.sound
+            && self.camera.is_open()
+            && track.begin(Instant::from_nanos(u64::MAX))
+        {
+            track.opened(now);
+        }
+        if let Some(why) = self.blind(now).or_else(|| self.mute(now)) {
+            self.lose(Sense::Camera, &why, now, receiver);
             lost = true;
         }
         Ok(lost)
     }
 
-    /// Takes a sense down; what it sent and nobody took is forgotten.
+    /// That a device hangs for good while it is being opened.
+    pub fn stuck(&self, now: Instant) -> Option<String> {
+        let card = matches!(&self.sound, Sound::Card(card) if card.hangs(now)).then_some("microphone");
+        let stuck = self.camera.hangs(now).then_some("camera").or(card);
+        stuck.map(|name| format!("the opening of the {name} hangs for good"))
+    }
+
+    /// That no picture has come for too long.
+    fn blind(&self, now: Instant) -> Option<String> {
+        let silence = self.camera.life.silence(now);
+        (silence > self.stall).then(|| format!("no picture for {:.1} s", silence.as_secs_f64()))
+    }
+
+    /// That the sound of the camera's stream has stopped while pictures may go on.
+    fn mute(&self, now: Instant) -> Option<String> {
+        let Sound::Track(track) = &self.sound else { return None };
+        let patience = if track.delivers() { self.stall } else { self.stall.max(MUTE) };
+        let silence = track.silence(now);
+        (silence > patience).then(|| format!("no sound in the stream for {:.1} s", silence.as_secs_f64()))
+    }
+
+    /// Takes a sense down; what it sent and nobody took is forgotten. A camera and the sound of its stream go together.
     pub fn lose(&mut self, sense: Sense, why: &str, now: Instant, receiver: &Receiver) {
-        match (sense, &mut self.sound) {
-            (Sense::Camera, Sound::Track(track)) => {
-                track.lost(why, now, 0.0);
-                self.camera.lose(why, now);
-                receiver.forget(Sense::Microphone);
-            }
-            (Sense::Camera, _) => self.camera.lose(why, now),
-            (Sense::Microphone, Sound::Card(card)) => card.lose(why, now),
-            (Sense::Microphone, Sound::Track(track)) => {
-                track.lost(why, now, 0.0);
-            }
-            (Sense::Microphone, Sound::None) => {}
+        // A stream that never had sound still has its pictures.
+        let both = matches!(&self.sound, Sound::Track(track) if sense == Sense::Camera || track.delivers());
+        if both || sense == Sense::Camera {
+            self.camera.lose(why, now);
+            self.picture = PictureVigil::default();
+            receiver.forget(Sense::Camera);
         }
-        receiver.forget(sense);
-        match sense {
-            Sense::Camera => self.picture = PictureVigil::default(),
-            Sense::Microphone => self.heard = SoundVigil::default(),
+        if both || sense == Sense::Microphone {
+            match &mut self.sound {
+                Sound::Card(card) => card.lose(why, now),
+                Sound::Track(track) => drop(track.lost(why, now, 0.0)),
+                Sound::None => {}
+            }
+            self.heard = SoundVigil::default();
+            receiver.forget(Sense::Microphone);
         }
     }
 
@@ -139,11 +156,6 @@ impl Live {
                 &mut card.life
             }
             Sound::Track(track) => {
-                // The track has no tries of its own: it is open when it delivers.
-                track.begin(Instant::from_nanos(u64::MAX));
-                if !track.delivers() {
-                    track.opened(now);
-                }
                 track.delivered(now);
                 track
             }
@@ -198,10 +210,11 @@ impl Live {
 }
 
 fn health(part: Part, life: &Lifecycle, moment: Moment) -> Health {
-    let state = match life.state() {
-        State::Running => HealthState::Ok,
-        State::Degraded => HealthState::Degraded,
-        State::Starting | State::Failed => HealthState::Failed,
+    let (state, reason) = match life.state() {
+        State::Starting => (HealthState::Starting, "nothing was delivered yet"),
+        State::Running => (HealthState::Ok, life.reason()),
+        State::Degraded => (HealthState::Degraded, life.reason()),
+        State::Failed => (HealthState::Failed, life.reason()),
     };
-    Health { part, state, reason: life.reason().to_owned(), since: moment.unix(life.since()) }
+    Health { part, state, reason: reason.to_owned(), since: moment.unix(life.since()) }
 }

@@ -6,6 +6,7 @@
 
 mod device;
 mod edited;
+mod hardware;
 mod lifecycle;
 mod live;
 mod outlet;

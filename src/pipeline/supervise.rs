@@ -29,6 +29,7 @@ use crate::window::Pairing;
 use self::adapt::Standing;
 use self::engine::EngineWatch;
 use super::Stop;
+use super::hardware::{Hardware, Real};
 use super::reload::{Change, Layers};
 use super::throttle::Throttle;
 
@@ -145,6 +146,7 @@ fn run_at(
         layers,
         refused: String::new(),
         standing: Standing::Untried,
+        hardware: &Real,
         clock,
         stop,
         observer,
@@ -171,6 +173,7 @@ struct Supervisor<'a> {
     refused: String,
     /// Whether the devices of what is in force ever delivered.
     standing: Standing,
+    hardware: &'a dyn Hardware,
     clock: &'a dyn Clock,
     stop: &'a Stop,
     observer: &'a mut dyn Observer,

@@ -6,15 +6,19 @@ use super::super::live::Live;
 use super::super::reload::{Change, Changes, Layers, Reloaded};
 use super::{PipelineError, Supervisor};
 use crate::capture::CaptureError;
+use crate::clock::Instant;
 use crate::config::Config;
 use crate::message::{Health, HealthState, Part, Wish, one_line};
 use crate::queue::{Receiver, Sender};
+use crate::window::Pairing;
 
-/// Live devices, and the queue between them and the analysis.
-pub(super) struct Devices<'a> {
-    pub live: &'a mut Live,
-    pub sender: &'a Sender,
-    pub receiver: &'a Receiver,
+/// Live devices, and what is between them and the analysis.
+pub(super) struct Devices {
+    pub live: Live,
+    pub sender: Sender,
+    pub receiver: Receiver,
+    pub pairing: Pairing,
+    pub began: Instant,
 }
 
 /// Whether the devices of the configuration that is in force ever delivered.
@@ -31,10 +35,10 @@ pub(super) enum Standing {
 impl Supervisor<'_> {
     /// Takes every change that waits. A recording has no devices, and is played to its end with the one
     /// that it began with.
-    pub(super) fn adapt(&mut self, mut devices: Option<Devices>) {
+    pub(super) fn adapt(&mut self, mut devices: Option<&mut Devices>) {
         while let Some(change) = self.observer.change() {
             match change {
-                Change::File(reloaded) => self.reload(reloaded, devices.as_mut()),
+                Change::File(reloaded) => self.reload(reloaded, devices.as_deref_mut()),
                 Change::Wish(wish) => self.grant(&wish),
             }
         }
@@ -119,8 +123,9 @@ impl Supervisor<'_> {
             return;
         }
         let (wanted, now) = (self.wanted(), self.clock.now());
-        let Devices { live, sender, receiver } = devices;
-        live.replace(&self.config, changes, &wanted, (sender, receiver), now);
+        let Devices { live, sender, receiver, .. } = devices;
+        let new = Live::new(self.hardware, &self.config, &wanted, sender, now);
+        live.replace(new, changes, receiver);
         self.finish_tracks();
         if let Err(error) = self.pace_engine() {
             warn!("{error}");

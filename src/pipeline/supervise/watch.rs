@@ -1,5 +1,7 @@
 //! Live devices: lost and found for months.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::super::live::Live;
@@ -8,47 +10,63 @@ use super::adapt::{Devices, Standing};
 use super::{PipelineError, Supervisor};
 use crate::clock::Instant;
 use crate::heat::Heat;
-use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
+use crate::queue::{self, Empty, Limits, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
 impl Supervisor<'_> {
     /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
     /// judged only while every configured sense delivers.
     pub(super) fn watch(&mut self) -> Result<(), PipelineError> {
+        let mut devices = self.devices();
+        while !self.stop.asked() {
+            let wait = self.turn(&devices.pairing);
+            self.watch_on(&mut devices, wait)?;
+        }
+        let shed = devices.receiver.shed();
+        if shed.frames + shed.samples > 0 {
+            info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
+        }
+        Ok(())
+    }
+
+    /// The configured devices, still to be opened.
+    fn devices(&self) -> Devices {
         let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
         let began = self.clock.now();
-        let mut live = Live::new(&self.config, &self.wanted(), &sender, began);
+        let live = Live::new(self.hardware, &self.config, &self.wanted(), &sender, began);
         let mut pairing = Pairing::new(Patience::AtMost(self.config.window.wait));
         if live.deaf() {
             pairing.no_more_sound();
         }
-        while !self.stop.asked() {
-            let lost = live.tend(self.clock.now(), &receiver).or_else(|error| {
-                let mut devices = Devices { live: &mut live, sender: &sender, receiver: &receiver };
-                self.beyond_waiting(error, &mut devices).map(|()| true)
-            })?;
-            let lost = self.receive(&receiver, &mut live, &mut pairing)? || lost;
-            while let Some(frame) = pairing.next(self.clock.now()) {
-                if !live.whole() {
-                    self.progress.unjudged += 1;
-                } else if self.throttle.admits(frame.captured, self.config.camera.throttled_rate) {
-                    self.judge(&frame)?;
-                } else {
-                    self.progress.throttled += 1;
-                }
+        Devices { live, sender, receiver, pairing, began }
+    }
+
+    /// One turn, which waits for at most so long.
+    fn watch_on(&mut self, devices: &mut Devices, wait: Duration) -> Result<(), PipelineError> {
+        let lost = match devices.live.tend(self.clock.now(), &devices.receiver) {
+            Ok(lost) => lost,
+            Err(error) => {
+                self.beyond_waiting(error, devices)?;
+                true
             }
-            if lost {
-                self.finish_tracks();
+        };
+        let lost = self.receive(devices, wait)? || lost;
+        while let Some(frame) = devices.pairing.next(self.clock.now()) {
+            if !devices.live.whole() {
+                self.progress.unjudged += 1;
+            } else if self.throttle.admits(frame.captured, self.config.camera.throttled_rate) {
+                self.judge(&frame)?;
+            } else {
+                self.progress.throttled += 1;
             }
-            self.tell(&mut live, began);
-            self.spare();
-            self.turned(&receiver);
-            self.adapt(Some(Devices { live: &mut live, sender: &sender, receiver: &receiver }));
         }
-        let shed = receiver.shed();
-        if shed.frames + shed.samples > 0 {
-            info!(frames = shed.frames, samples = shed.samples, "shed to stay in the present");
+        if lost {
+            self.finish_tracks();
         }
+        self.tell(&mut devices.live, devices.began);
+        self.spare();
+        self.turned(&devices.receiver);
+        self.adapt(Some(devices));
         Ok(())
     }
 
@@ -64,14 +82,13 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Takes what comes within a turn; tells whether a sense was lost.
+    /// Takes what comes within `wait`; tells whether a sense was lost.
     fn receive(
         &mut self,
-        receiver: &Receiver,
-        live: &mut Live,
-        pairing: &mut Pairing,
+        Devices { live, receiver, pairing, .. }: &mut Devices,
+        wait: Duration,
     ) -> Result<bool, PipelineError> {
-        let item = receiver.recv(self.turn(pairing));
+        let item = receiver.recv(wait);
         let now = self.clock.now();
         let lost = match item {
             Ok(Sensed::Frame(frame)) => {
