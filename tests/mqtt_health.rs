@@ -52,6 +52,25 @@ fn a_sound_card_that_is_pulled_out_and_put_back() {
 }
 
 #[test]
+fn a_wrong_file_and_a_right_one() {
+    let devices = "[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n";
+    let (_place, config, _broker, subscriber) = stage(devices);
+    let daemon = Daemon::start(&config);
+    becomes(&subscriber, "configuration", "ok");
+    becomes(&subscriber, "camera", "starting");
+    becomes(&subscriber, "camera", "ok");
+    let text = std::fs::read_to_string(&config).expect("a file");
+    std::fs::write(&config, format!("{text}hots = \"broker\"\n")).expect("room for a file");
+    daemon.signal("HUP");
+    let refused = becomes(&subscriber, "configuration", "degraded");
+    let told = format!("tvsl.toml:{}:1: mqtt.hots", text.lines().count() + 1);
+    assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains(&told)), "{refused}");
+    std::fs::write(&config, text).expect("room for a file");
+    daemon.signal("HUP");
+    becomes(&subscriber, "configuration", "ok");
+}
+
+#[test]
 fn a_camera_that_freezes_and_is_opened_again() {
     let launch = "videotestsrc is-live=true pattern=red ! video/x-raw,framerate=10/1 ! identity";
     let camera =

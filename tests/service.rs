@@ -4,11 +4,12 @@
 mod daemon;
 mod support;
 
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use daemon::{Daemon, PATIENCE, Place, hum, red};
+use daemon::{Daemon, Lines, PATIENCE, Place, hum, red};
 
 const QUIET: &str = "[mqtt]\nenabled = false\n";
 
@@ -26,24 +27,49 @@ impl Manager {
         Self { socket, path }
     }
 
+    fn environment(&self) -> [(&str, &str); 2] {
+        [("NOTIFY_SOCKET", self.path.to_str().expect("text")), ("WATCHDOG_USEC", "600000")]
+    }
+
     fn daemon(&self, config: &Path) -> Daemon {
-        let path = self.path.to_str().expect("text");
-        Daemon::start_with(config, &[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "600000")])
+        Daemon::start_with(config, &self.environment())
+    }
+
+    /// The next word.
+    fn word(&self) -> std::io::Result<String> {
+        let mut word = [0; 4096];
+        let length = self.socket.recv(&mut word)?;
+        Ok(String::from_utf8_lossy(&word[..length]).trim().to_string())
     }
 
     /// Words until one starts with `wanted`; the words before it.
     fn until(&self, wanted: &str) -> Vec<String> {
-        let mut before = Vec::new();
+        let mut words = self.find(|word| word.starts_with(wanted));
+        words.pop();
+        words
+    }
+
+    /// Words up to the one that `wanted` holds for, at most those of [`PATIENCE`].
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let (mut words, began) = (Vec::new(), Instant::now());
         loop {
-            let mut word = [0; 512];
-            let length =
-                self.socket.recv(&mut word).unwrap_or_else(|e| panic!("no {wanted} ({e}) after {before:?}"));
-            let word = String::from_utf8_lossy(&word[..length]).trim().to_string();
-            if word.starts_with(wanted) {
-                return before;
+            let word = self.word().unwrap_or_else(|error| panic!("never ({error}) after {words:?}"));
+            words.push(word.clone());
+            if wanted(&word) {
+                return words;
             }
-            before.push(word);
+            assert!(began.elapsed() < PATIENCE, "never among {words:?}");
         }
+    }
+
+    /// Waits until nothing is said for so long that the watchdog would be hungry.
+    fn falls_silent(&self) {
+        self.socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        let began = Instant::now();
+        while let Ok(word) = self.word() {
+            assert!(began.elapsed() < PATIENCE, "it still says {word}");
+        }
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     }
 }
 
@@ -75,7 +101,7 @@ fn ready_after_a_frame_alive_while_it_works_gone_within_two_seconds() {
     manager.until("WATCHDOG=1");
     manager.until("WATCHDOG=1");
     daemon.messages.find(|line| line.contains("\"red\""));
-    manager.until("STATUS=");
+    manager.find(|word| word.starts_with("STATUS=") && word.contains(" pictures/s; now: red"));
     let asked = Instant::now();
     daemon.signal("TERM");
     daemon.signal("INT"); // a terminal may tell it too
@@ -84,6 +110,40 @@ fn ready_after_a_frame_alive_while_it_works_gone_within_two_seconds() {
     assert!(asked.elapsed() < Duration::from_secs(2), "stopped after {:?}", asked.elapsed());
     let last = daemon.messages.rest().pop().expect("a last message");
     assert!(last.contains("\"ended\":[{"), "what was reported is ended: {last}");
+}
+
+#[test]
+fn a_stuck_analysis_starves_the_watchdog() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 3), QUIET);
+    let manager = Manager::new(&place);
+    // Nobody reads what it tells, and there is room for a few messages: it waits in the midst of a turn.
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'\n'; 60 * 1024]).expect("room for 60 KiB");
+    let _daemon = Daemon::start_into(writer, &config, &manager.environment());
+    manager.until("WATCHDOG=1");
+    manager.falls_silent();
+    let messages = Lines::of(reader);
+    manager.until("WATCHDOG=1");
+    messages.find(|line| line.contains("\"red\""));
+}
+
+#[test]
+fn a_refused_file_is_told_with_line_and_key() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 3), QUIET);
+    let manager = Manager::new(&place);
+    let daemon = manager.daemon(&config);
+    manager.until("READY=1");
+    let text = std::fs::read_to_string(&config).expect("a file");
+    std::fs::write(&config, format!("{text}port = 0\n")).expect("room for a file");
+    daemon.signal("HUP");
+    let line = text.lines().count() + 1;
+    let told = format!("tvsl.toml:{line}:8: mqtt.port: 0 is out of range");
+    manager.find(|word| word.contains("; refused: ") && word.contains(&told));
+    std::fs::write(&config, text).expect("room for a file");
+    daemon.signal("HUP");
+    manager.find(|word| word.starts_with("STATUS=") && !word.contains("refused"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod live;
 mod outlet;
 mod pictures;
 mod preserve;
+mod pulse;
 mod reload;
 mod remember;
 mod serve;

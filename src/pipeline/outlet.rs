@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::pictures::Photographer;
+use super::pulse::Pulse;
 use super::reload::{Change, Inbox};
 use super::remember::Outcome;
 use super::{Observer, Stop};
@@ -29,6 +30,8 @@ pub(super) struct Outlet<'a> {
     pub inbox: Arc<Inbox>,
     pub outcomes: Sender<Outcome>,
     pub photographer: Option<Photographer>,
+    /// Of the event loop.
+    pub pulse: &'a Pulse,
     /// When the last picture was captured.
     pub captured: Instant,
 }
@@ -88,6 +91,10 @@ impl Observer for Outlet<'_> {
             }
         });
         monitor.note(|figures, now| figures.turned(progress, outgoing, now));
+    }
+
+    fn stuck(&self, now: Instant) -> Option<String> {
+        self.pulse.stuck(now)
     }
 
     fn analysed(&mut self, analysed: &Analysed) {

@@ -24,6 +24,7 @@ use super::edited::{Edited, LOOK, Mark};
 use super::outlet::Outlet;
 use super::pictures::{Photographer, develop};
 use super::preserve::Preserver;
+use super::pulse::Pulse;
 use super::reload::Inbox;
 use super::remember::{remember, restore};
 use super::supervise::run_as;
@@ -84,6 +85,7 @@ pub fn serve(
     let (going, over) = channel();
     let (photographer, shots) = teller.and_then(|_| Photographer::new(&config.mqtt)).unzip();
     let finished = Arc::new(Notify::new());
+    let pulse = Pulse::new("the event loop of broker, monitor and signals", DEADLINE, clock.now());
     thread::scope(|scope| {
         let (inbox_there, watched, captured) = (Arc::clone(&inbox), monitor.clone(), Instant::ZERO);
         let mut outlet = Outlet {
@@ -96,6 +98,7 @@ pub fn serve(
             inbox: inbox_there,
             outcomes,
             photographer,
+            pulse: &pulse,
             captured,
         };
         let done = Done(Arc::clone(&finished));
@@ -127,9 +130,15 @@ pub fn serve(
             if let Some((monitor, address)) = monitor.zip(listens) {
                 tokio::spawn(monitor::serve(monitor, address));
             }
-            match teller {
-                Some(teller) => mqtt::run(config, teller, |wish| inbox.wish(wish), finished).await,
-                None => finished.notified().await,
+            let work = async {
+                match teller {
+                    Some(teller) => mqtt::run(config, teller, |wish| inbox.wish(wish), finished).await,
+                    None => finished.notified().await,
+                }
+            };
+            tokio::select! {
+                () = work => {}
+                () = beat(&pulse, clock) => {}
             }
         });
         drop(going);
@@ -143,6 +152,18 @@ pub fn serve(
         }
         analysis.join().map_err(|_| ServeError::Died)?
     })
+}
+
+/// A turn of the event loop takes milliseconds; one that takes so long never ends.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Tells once in a second, for ever, that the event loop turns.
+async fn beat(pulse: &Pulse, clock: &dyn Clock) {
+    let mut turns = interval(LOOK);
+    loop {
+        turns.tick().await;
+        pulse.beat(clock.now());
+    }
 }
 
 /// A reader of standard output that has seen enough is no failure.

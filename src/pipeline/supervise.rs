@@ -5,13 +5,14 @@
 mod adapt;
 mod engine;
 mod play;
+mod status;
 mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{CaptureError, Pace, Wanted};
@@ -28,6 +29,7 @@ use crate::window::Pairing;
 
 use self::adapt::Standing;
 use self::engine::EngineWatch;
+use self::status::Status;
 use super::Stop;
 use super::hardware::{Hardware, Real};
 use super::reload::{Change, Layers};
@@ -59,6 +61,11 @@ pub trait Observer {
 
     /// A turn of the analysis is over; at least ten times in a second.
     fn progress(&mut self, _progress: Progress) {}
+
+    /// That something beside the analysis is stuck, and the service manager had better start everything anew.
+    fn stuck(&self, _now: Instant) -> Option<String> {
+        None
+    }
 
     /// A frame was analysed.
     fn analysed(&mut self, _analysed: &Analysed) {}
@@ -160,6 +167,8 @@ fn run_at(
         progress: Progress::default(),
         throttle: Throttle::default(),
         latest,
+        status: Status::default(),
+        stuck: false,
     };
     supervisor.run()
 }
@@ -188,6 +197,9 @@ struct Supervisor<'a> {
     throttle: Throttle,
     /// When the last frame was captured.
     latest: Instant,
+    status: Status,
+    /// Whether something is stuck, and that was said.
+    stuck: bool,
 }
 
 impl Supervisor<'_> {
@@ -212,11 +224,19 @@ impl Supervisor<'_> {
         Ok(self.analysis.model_mut().take_time(interval, self.clock)?)
     }
 
-    /// Tells how far the analysis is; a turn of it is over.
-    fn turned(&mut self, receiver: &Receiver) {
+    /// Tells how far the analysis is: a turn of it is over. The service manager hears of it unless a device, or
+    /// something beside the analysis, is `stuck`.
+    fn turned(&mut self, receiver: &Receiver, stuck: Option<String>) {
         (self.progress.load, self.progress.shed) = (receiver.load(), receiver.shed());
         self.observer.progress(self.progress);
-        self.notifier.progress(self.clock.now());
+        let now = self.clock.now();
+        let stuck = stuck.or_else(|| self.observer.stuck(now));
+        match &stuck {
+            Some(why) if !self.stuck => error!("{why}; the watchdog is not fed until it goes on"),
+            Some(_) => {}
+            None => self.notifier.progress(now),
+        }
+        self.stuck = stuck.is_some();
     }
 
     fn wanted(&self) -> Wanted {
@@ -251,13 +271,13 @@ impl Supervisor<'_> {
         let message = self.composer.compose(&analysed, moment);
         self.observer.analysed(&analysed);
         self.observer.pictured(frame, &analysed, moment);
-        let frames = self.analysed;
+        let now = self.clock.now();
+        self.status.judged(message.as_ref(), now);
         let slowed = match self.throttle.why() {
             "" => String::new(),
             why => format!("; slowed down: {why}"),
         };
-        let line = || status_line(frames, message.as_ref()) + &slowed + &self.refused;
-        self.notifier.status(self.clock.now(), line);
+        self.notifier.status(now, || self.status.line(now) + &slowed + &self.refused);
         message.into_iter().for_each(|message| self.observer.message(message));
         Ok(())
     }
@@ -300,14 +320,5 @@ impl Supervisor<'_> {
                 Moment { now: self.clock.now(), wall: self.clock.wall(), synced: self.clock.synced() }
             }
         }
-    }
-}
-
-fn status_line(frames: u64, message: Option<&Message>) -> String {
-    let names: Vec<&str> =
-        message.iter().flat_map(|m| m.detections.iter().map(|d| d.label.as_str())).collect();
-    match names.as_slice() {
-        [] => format!("{frames} frames analysed; nothing is both heard and seen"),
-        names => format!("{frames} frames analysed; now: {}", names.join(", ")),
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon as a process, fed with a clip that the tiny model hears and sees: red that hums low.
 #![allow(dead_code, reason = "every test file uses its own part of it")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -129,16 +129,25 @@ impl Daemon {
         Self::spawn(command, config, &[])
     }
 
-    fn spawn(mut command: Command, config: &Path, environment: &[(&str, &str)]) -> Self {
+    /// Into a pipe that somebody else reads.
+    pub fn start_into(output: PipeWriter, config: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_tvsl")), config, environment, output.into())
+    }
+
+    fn spawn(command: Command, config: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::launch(command, config, environment, Stdio::piped())
+    }
+
+    fn launch(mut command: Command, config: &Path, environment: &[(&str, &str)], output: Stdio) -> Self {
         for variable in
             ["TVSL_CONFIG", "TVSL_LOG", "JOURNAL_STREAM", "INVOCATION_ID", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
         {
             command.env_remove(variable);
         }
         command.args(["run", "--stdout", "--config"]).arg(config).envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the program starts");
-        let messages = Lines::of(process.stdout.take().expect("its output"));
+        let messages = process.stdout.take().map_or_else(|| Lines::of(std::io::empty()), Lines::of);
         let log = Lines::of(process.stderr.take().expect("its log"));
         Self { process, messages, log }
     }

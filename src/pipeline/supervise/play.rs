@@ -42,7 +42,7 @@ impl Supervisor<'_> {
             while let Some(frame) = pairing.next(self.clock.now()) {
                 self.judge(&frame)?;
             }
-            self.turned(receiver);
+            self.turned(receiver, None);
             self.adapt(None);
             if pictures_over && pairing.held() == 0 {
                 break;

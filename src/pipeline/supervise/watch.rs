@@ -65,7 +65,7 @@ impl Supervisor<'_> {
         }
         self.tell(&mut devices.live, devices.began);
         self.spare();
-        self.turned(&devices.receiver);
+        self.turned(&devices.receiver, devices.live.stuck(self.clock.now()));
         self.adapt(Some(devices));
         Ok(())
     }
