@@ -106,7 +106,7 @@ fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError
     Ok(Origin {
         name: format!("CSI camera {}", camera.sensor),
         cure: "expected a sensor with the [camera.csi] mode: check its cable, then `systemctl restart \
-               nvargus-daemon`"
+               nvargus-daemon tvsl`"
             .into(),
         live: true,
         file: None,
