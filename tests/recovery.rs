@@ -3,6 +3,7 @@
 mod daemon;
 mod rtsp;
 mod support;
+mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use daemon::{Daemon, Place};
 use rtsp::Server;
 use support::{Folder, test_cards};
+use wire::Wire;
 
 const QUIET: &str = "[mqtt]\nenabled = false\n";
 /// A stream that the tiny model hears and sees.
@@ -46,6 +48,43 @@ fn a_network_camera_comes_back_and_what_it_showed_is_ended_meanwhile() {
     println!("heard and seen again after {:.1} s", there.elapsed().as_secs_f64());
     daemon.log.find(|line| line.contains("is back after"));
     drop(server);
+}
+
+#[test]
+fn a_network_camera_that_stalls_is_taken_down_and_found_again() {
+    let (place, server) = (Place::new(), Server::of(STREAM));
+    let wire = Wire::to(server.port());
+    let daemon = Daemon::start(&place.config(&network_camera(wire.port)));
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    // The connection stays, and carries nothing any more.
+    wire.forget();
+    daemon.log.find(|line| line.contains("no picture for") && line.contains("trying again"));
+    daemon.messages.find(|line| line.contains("\"ended\":[{"));
+    daemon.log.find(|line| line.contains("is back after"));
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+}
+
+#[test]
+fn a_network_camera_changes_its_resolution_and_its_codec() {
+    let (place, sized) =
+        (Place::new(), STREAM.replace("video/x-raw", "capsfilter name=size caps=video/x-raw"));
+    let server = Server::of(&sized.replace("rtph264pay", "rtph264pay config-interval=-1"));
+    let daemon = Daemon::start(&place.config(&network_camera(server.port())));
+    let sees = |size: &str| {
+        daemon.messages.find(|line| line.contains(size) && line.contains("\"class\":\"red\""));
+    };
+    sees("\"width\":320,\"height\":180");
+    // In mid-stream, and as another stream after hanging up; then with another codec.
+    server.change("size", "video/x-raw,width=640,height=480,framerate=10/1");
+    sees("\"width\":640,\"height\":480");
+    server.serve(&STREAM.replace("width=320,height=180", "width=480,height=270"));
+    sees("\"width\":480,\"height\":270");
+    let (coder, payloader) = ("x264enc tune=zerolatency key-int-max=5", "rtph264pay name=pay0 pt=96");
+    let jpeg = STREAM.replace(coder, "jpegenc").replace(payloader, "rtpjpegpay name=pay0 pt=26");
+    let jpeg = jpeg.replace("video/x-raw,width", "video/x-raw,format=I420,width");
+    assert!(jpeg.contains("jpegenc ! rtpjpegpay") && jpeg.contains("I420"), "{jpeg}");
+    server.serve(&jpeg.replace("width=320,height=180", "width=640,height=360"));
+    sees("\"width\":640,\"height\":360");
 }
 
 #[test]
