@@ -32,6 +32,8 @@ pub enum Part {
     Broker,
     /// The disk that keeps events which the broker has not taken: degraded while it does not.
     Store,
+    /// The machine itself: degraded while it slows itself down, too hot or short of power.
+    Machine,
 }
 
 /// How well a part works.
@@ -58,6 +60,7 @@ impl Part {
             Self::Configuration => "configuration",
             Self::Broker => "broker",
             Self::Store => "store",
+            Self::Machine => "machine",
         }
     }
 }

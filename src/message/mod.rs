@@ -27,12 +27,12 @@ pub use health::{Health, HealthState, Part};
 pub use report::{Delivery, Report};
 pub use ros2::Detection2DArray;
 pub use setting::{Answer, Settings, Wish, one_line};
-pub use state::{ClassState, Info, Level, OnOff, Presence};
+pub use state::{ClassState, Info, Level, ModelInfo, OnOff, Presence};
 
 /// Version of every message: it changes only if a field were to change its name or its meaning.
 pub const SCHEMA: u32 = 1;
 /// How often fields were added to schema 1 so far.
-pub const REVISION: u32 = 5;
+pub const REVISION: u32 = 6;
 
 /// What one analysed frame has to tell: who is sounding where, and whose sound is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
