@@ -1,5 +1,6 @@
 //! What the daemon tells over HTTP: figures that Prometheus' own parser reads, and no request that harms it.
 
+mod broker;
 mod daemon;
 mod support;
 
@@ -8,6 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, PATIENCE, Place, hum, red};
 use serde_json::Value;
 
@@ -121,11 +123,37 @@ fn figures_status_and_verdicts_can_be_read() {
 }
 
 #[test]
+fn the_broker_the_drops_and_the_lost_sound_are_counted() {
+    let (place, port) = (Place::new(), free_port());
+    let broker = Broker::start(&place, port, OPEN);
+    let service = Service::new(place, |place, more| {
+        let more = more.replace("enabled = false", &format!("port = {port}"));
+        place.config(&format!("[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n{more}"))
+    });
+    let page = service.until("/metrics", |_, page| page.contains("tvsl_broker_connected 1"));
+    if let Some(figures) = parsed(&page) {
+        assert_eq!(figures["tvsl_broker_connections_total"], 1.0, "{page}");
+        for name in ["tvsl_queue_messages", "tvsl_messages_in_flight", "tvsl_messages_dropped_total"] {
+            assert!(figures[name].is_number(), "no {name} in\n{page}");
+        }
+        for cause in ["slow", "sense_away", "disabled", "throttled"] {
+            let name = format!("tvsl_frames_dropped_total cause={cause}");
+            assert!(figures[&name].is_number(), "no {name} in\n{page}");
+        }
+        assert_eq!(figures["tvsl_sound_gaps_total"], 0.0, "{page}");
+        assert_eq!(figures["tvsl_part_state part=machine state=failed"], 0.0, "{page}");
+    }
+    drop(broker);
+    service.until("/metrics", |_, page| page.contains("tvsl_broker_connected 0"));
+    service.until("/status", |_, page| page.contains("\"connected\": false"));
+}
+
+#[test]
 fn a_lost_camera_is_alive_but_not_ready() {
     let camera = "[camera]\nsource = \"v4l2\"\nv4l2.device = \"/dev/v4l/by-id/none\"\n[microphone]\nsource = \"none\"\n";
     let service = Service::new(Place::new(), |place, more| place.config(&format!("{camera}{more}")));
     service.daemon.log.find(|line| line.contains("trying again"));
-    service.until("/ready", |_, missing| missing.contains("camera: "));
+    service.until("/ready", |_, missing| missing.contains("camera: camera /dev/v4l/by-id/none"));
     assert_eq!((service.get("/ready").0, service.get("/health").0), (503, 200));
     if let Some(figures) = parsed(&service.get("/metrics").1) {
         assert_eq!(figures["tvsl_part_state part=camera state=failed"], 1.0);

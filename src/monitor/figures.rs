@@ -22,8 +22,14 @@ pub struct Progress {
     pub load: Load,
     /// What was shed because the analysis was too slow.
     pub shed: Shed,
-    /// Pictures that were not judged, because sound was away or judging was disabled.
+    /// Pictures that were not judged, because sound was away.
     pub unjudged: u64,
+    /// Pictures that were not judged, because judging was disabled.
+    pub disabled: u64,
+    /// Gaps in the sound: a card that was not read in time, lost packets, or sound that was shed.
+    pub gaps: u64,
+    /// How much sound the gaps lost.
+    pub lost: Duration,
     /// Pictures that were left out because the machine slows itself down.
     pub throttled: u64,
     /// Pictures and blocks of sound that the model failed on.

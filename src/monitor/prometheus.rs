@@ -39,6 +39,7 @@ fn frames(page: &mut Page, figures: &Figures, now: Instant) {
     let causes = [
         ("slow", progress.shed.frames),
         ("sense_away", progress.unjudged),
+        ("disabled", progress.disabled),
         ("throttled", progress.throttled),
     ];
     causes.iter().for_each(|(cause, count)| page.sample(name, &[("cause", cause)], *count as f64));
@@ -49,6 +50,9 @@ fn frames(page: &mut Page, figures: &Figures, now: Instant) {
         "Samples of sound shed because the analysis was slow.",
         samples,
     );
+    page.one("tvsl_sound_gaps_total", "counter", "Gaps in the sound, by overruns too.", progress.gaps as f64);
+    let lost = progress.lost.as_secs_f64();
+    page.one("tvsl_sound_lost_seconds_total", "counter", "Sound that is missing in the gaps.", lost);
     page.one("tvsl_model_failures_total", "counter", "Failures of the model.", progress.failed as f64);
     page.one(
         "tvsl_queue_frames",
@@ -191,12 +195,82 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::super::figures::{Outgoing, Progress};
     use super::*;
+    use crate::config::Config;
+    use crate::heat::Heat;
+    use crate::message::{Health, ModelInfo, Part};
 
     #[test]
     fn labels_are_escaped() {
         let mut page = Page::default();
         page.sample("x", &[("class", "a \"b\"\\\n")], 1.5);
         assert_eq!(page.0, "x{class=\"a \\\"b\\\"\\\\\\n\"} 1.5\n");
+    }
+
+    /// A page with everything on it.
+    fn whole() -> String {
+        let about = Info {
+            schema: 1,
+            revision: 0,
+            device: "hall".into(),
+            version: "1".into(),
+            model: ModelInfo { name: "tiny".into(), version: "1".into() },
+            engine: "cpu".into(),
+            classes: Vec::new(),
+            lens: Config::default().camera.lens,
+        };
+        let mut figures = Figures::new(Instant::ZERO);
+        let (outgoing, mut progress) = (Outgoing { dropped: 3, ..Outgoing::default() }, Progress::default());
+        (progress.disabled, progress.unjudged, progress.throttled, progress.shed.frames) = (4, 5, 6, 7);
+        (progress.gaps, progress.lost) = (2, Duration::from_millis(1500));
+        figures.turned(progress, Some(outgoing), Instant::ZERO);
+        figures.level = Some(-30.0);
+        figures.events.insert("dog".into(), 1);
+        let (state, reason) = (HealthState::Degraded, "hot".into());
+        figures.health(Health { part: Part::Machine, state, reason, since: 0.0 });
+        let heat = Heat {
+            temperatures: [("cpu".into(), 71.5)].into(),
+            throttled: vec!["hot".into()],
+            power_mode: Some("15W".into()),
+        };
+        let host = Host { resident_bytes: Some(1), threads: Some(2), open_files: Some(3), heat };
+        page(&about, &figures, &host, Instant::ZERO)
+    }
+
+    #[test]
+    fn drops_broker_and_machine_are_told() {
+        let page = whole();
+        for line in [
+            "tvsl_frames_dropped_total{cause=\"slow\"} 7",
+            "tvsl_frames_dropped_total{cause=\"sense_away\"} 5",
+            "tvsl_frames_dropped_total{cause=\"disabled\"} 4",
+            "tvsl_frames_dropped_total{cause=\"throttled\"} 6",
+            "tvsl_sound_gaps_total 2",
+            "tvsl_sound_lost_seconds_total 1.5",
+            "tvsl_messages_dropped_total 3",
+            "tvsl_part_state{part=\"machine\",state=\"degraded\"} 1",
+            "tvsl_temperature_celsius{sensor=\"cpu\"} 71.5",
+            "tvsl_throttled 1",
+            "tvsl_power_mode{mode=\"15W\"} 1",
+        ] {
+            assert!(page.lines().any(|found| found == line), "no {line} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_family_is_documented_as_what_it_is() {
+        let table = include_str!("../../docs/metrics.md");
+        let rows: BTreeSet<(&str, &str)> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .map(|(name, rest)| (name, rest.split(" | ").next().unwrap_or_default()))
+            .collect();
+        let page = whole();
+        let told = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        assert_eq!(told.collect::<BTreeSet<_>>(), rows);
     }
 }

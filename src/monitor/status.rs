@@ -48,6 +48,7 @@ struct Frames {
     waiting: usize,
     dropped_too_slow: u64,
     not_judged: u64,
+    disabled: u64,
     throttled: u64,
     failed: u64,
 }
@@ -58,6 +59,8 @@ struct Sound {
     level_dbfs: Option<f32>,
     waiting_seconds: f64,
     dropped_samples: u64,
+    gaps: u64,
+    lost_seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +97,7 @@ impl<'a> Status<'a> {
                 waiting: progress.load.frames,
                 dropped_too_slow: progress.shed.frames,
                 not_judged: progress.unjudged,
+                disabled: progress.disabled,
                 throttled: progress.throttled,
                 failed: progress.failed,
             },
@@ -101,6 +105,8 @@ impl<'a> Status<'a> {
                 level_dbfs: figures.level,
                 waiting_seconds: progress.load.sound.as_secs_f64(),
                 dropped_samples: progress.shed.samples,
+                gaps: progress.gaps,
+                lost_seconds: progress.lost.as_secs_f64(),
             },
             events_started: &figures.events,
             latency: stages.chain(whole).map(|(name, histogram)| (name, Latency::of(histogram))).collect(),
