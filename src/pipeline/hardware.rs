@@ -1,4 +1,4 @@
-//! How devices are opened: by GStreamer and ALSA, or by a test that plays them.
+//! The machine below: how its devices are opened, and how it does. A test has one of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::thread::Builder;
 
 use crate::capture::{self, CaptureError, Pace, Wanted};
 use crate::config::{Config, MicrophoneSource};
+use crate::heat::Heat;
 use crate::queue::{Sender, Sense};
 
 /// An open device; it closes when this is dropped.
@@ -15,15 +16,17 @@ pub(super) type Try = Box<dyn FnMut() -> Option<Result<Handle, CaptureError>>>;
 /// Begins a try.
 pub(super) type Open = Box<dyn Fn() -> io::Result<Try>>;
 
-/// Opens the configured devices, which send into `out`.
+/// Opens the configured devices, which send into `out`, and feels the machine.
 pub(super) trait Hardware {
     /// The camera, with its sound if that is what is heard.
     fn camera(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
     /// The sound card.
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
+    /// Why the machine slows itself down; nothing if it does not.
+    fn throttled(&self) -> Vec<String>;
 }
 
-/// The devices of this machine.
+/// This machine, by GStreamer, ALSA and Linux.
 pub(super) struct Real;
 
 impl Hardware for Real {
@@ -36,6 +39,10 @@ impl Hardware for Real {
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open {
         let (alsa, rate, out) = (Arc::new(config.microphone.alsa.clone()), wanted.rate, out.clone());
         aside(Sense::Microphone, move || capture::open_microphone(&alsa, rate, &out))
+    }
+
+    fn throttled(&self) -> Vec<String> {
+        Heat::read().throttled
     }
 }
 

@@ -112,12 +112,13 @@ impl Live {
         (silence > self.stall).then(|| format!("no picture for {:.1} s", silence.as_secs_f64()))
     }
 
-    /// That the sound of the camera's stream has stopped while pictures may go on.
+    /// That the sound of the camera's stream has stopped while pictures went on.
     fn mute(&self, now: Instant) -> Option<String> {
         let Sound::Track(track) = &self.sound else { return None };
         let patience = if track.delivers() { self.stall } else { self.stall.max(MUTE) };
         let silence = track.silence(now);
-        (silence > patience).then(|| format!("no sound in the stream for {:.1} s", silence.as_secs_f64()))
+        let alone = silence.saturating_sub(self.camera.life.silence(now));
+        (alone > patience).then(|| format!("no sound in the stream for {:.1} s", silence.as_secs_f64()))
     }
 
     /// Takes a sense down; what it sent and nobody took is forgotten. A camera and the sound of its stream go together.

@@ -18,9 +18,9 @@ use crate::analysis::{Analysed, Analysis};
 use crate::capture::{CaptureError, Pace, Wanted};
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
-use crate::frame::Frame;
+use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
-use crate::message::{Composer, Health, HealthState, Message, Moment};
+use crate::message::{Composer, Health, HealthState, Message, Moment, Part};
 use crate::model::{Model, ModelError};
 use crate::monitor::Progress;
 use crate::notify::Notifier;
@@ -144,33 +144,7 @@ fn run_at(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let config = layers.merged();
-    let composer = Composer::new(&config, analysis.model().manifest(), number);
-    let notifier = Notifier::new();
-    let (analysed, failures, latest) = (0, 0, Instant::ZERO);
-    let supervisor = Supervisor {
-        config,
-        layers,
-        refused: String::new(),
-        standing: Standing::Untried,
-        hardware: &Real,
-        clock,
-        stop,
-        observer,
-        pace,
-        analysis,
-        composer,
-        notifier,
-        analysed,
-        failures,
-        engine: EngineWatch::default(),
-        progress: Progress::default(),
-        throttle: Throttle::default(),
-        latest,
-        status: Status::default(),
-        stuck: false,
-    };
-    supervisor.run()
+    Supervisor::new(number, layers, analysis, (&Real, clock, stop), observer, pace).run()
 }
 
 struct Supervisor<'a> {
@@ -202,9 +176,43 @@ struct Supervisor<'a> {
     stuck: bool,
 }
 
-impl Supervisor<'_> {
+impl<'a> Supervisor<'a> {
+    fn new(
+        number: u32,
+        layers: Layers,
+        analysis: Analysis,
+        (hardware, clock, stop): (&'a dyn Hardware, &'a dyn Clock, &'a Stop),
+        observer: &'a mut dyn Observer,
+        pace: Pace,
+    ) -> Self {
+        let config = layers.merged();
+        let composer = Composer::new(&config, analysis.model().manifest(), number);
+        Self {
+            config,
+            layers,
+            refused: String::new(),
+            standing: Standing::Untried,
+            hardware,
+            clock,
+            stop,
+            observer,
+            pace,
+            analysis,
+            composer,
+            notifier: Notifier::new(),
+            analysed: 0,
+            failures: 0,
+            engine: EngineWatch::default(),
+            progress: Progress::default(),
+            throttle: Throttle::default(),
+            latest: Instant::ZERO,
+            status: Status::default(),
+            stuck: false,
+        }
+    }
+
     fn run(mut self) -> Result<(), PipelineError> {
-        self.tell_configuration(HealthState::Ok, "");
+        self.tell_part(Part::Configuration, HealthState::Ok, "");
         let result = self.pace_engine().and_then(|()| match self.pace {
             Pace::Live => self.watch(),
             Pace::Realtime | Pace::Fast => self.play(),
@@ -249,9 +257,18 @@ impl Supervisor<'_> {
         pairing.deadline().map_or(TURN, |deadline| deadline.since(self.clock.now()).min(TURN))
     }
 
+    fn listen(&mut self, sound: &Samples, pairing: &mut Pairing) -> Result<(), PipelineError> {
+        self.progress.gaps += u64::from(!sound.lost_before.is_zero());
+        self.progress.lost += sound.lost_before;
+        let heard = self.analysis.push_sound(sound);
+        self.judged(heard)?;
+        pairing.sound(sound.end());
+        Ok(())
+    }
+
     fn judge(&mut self, frame: &Frame) -> Result<(), PipelineError> {
         if !self.config.detection.enable {
-            self.progress.unjudged += 1;
+            self.progress.disabled += 1;
             self.notifier.ready();
             self.notifier.status(self.clock.now(), || format!("disabled{}", self.refused));
             return Ok(());
@@ -322,3 +339,6 @@ impl Supervisor<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl Supervisor<'_> {
         error!("the changed configuration is refused, the one before is in force:\n{why}");
         let first = why.lines().next().unwrap_or_default();
         self.refused = format!("; refused: {first}");
-        self.tell_configuration(HealthState::Degraded, first);
+        self.tell_part(Part::Configuration, HealthState::Degraded, first);
     }
 
     /// Takes it that a device cannot be opened, and that no waiting mends it. That ends a start. If a new
@@ -104,7 +104,7 @@ impl Supervisor<'_> {
     /// Opens anew what a new configuration concerns.
     fn renew(&mut self, changes: &Changes, devices: Option<&mut Devices>) {
         if !std::mem::take(&mut self.refused).is_empty() {
-            self.tell_configuration(HealthState::Ok, "");
+            self.tell_part(Part::Configuration, HealthState::Ok, "");
         }
         match devices {
             Some(devices) => self.open_anew(changes, devices),
@@ -132,11 +132,11 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Tells whether the configuration file is in force.
-    pub(super) fn tell_configuration(&mut self, state: HealthState, reason: &str) {
+    /// Tells how a part does from now on.
+    pub(super) fn tell_part(&mut self, part: Part, state: HealthState, reason: &str) {
         let moment = self.moment();
         let since = moment.unix(moment.now);
-        self.observer.health(Health { part: Part::Configuration, state, reason: reason.into(), since });
+        self.observer.health(Health { part, state, reason: reason.into(), since });
     }
 
     /// Grants a subscriber's wish, or says why not.

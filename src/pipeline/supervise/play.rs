@@ -28,11 +28,7 @@ impl Supervisor<'_> {
         while !self.stop.asked() {
             match receiver.recv(self.turn(&pairing)) {
                 Ok(Sensed::Frame(frame)) => pairing.frame(frame, self.clock.now()),
-                Ok(Sensed::Sound(sound)) => {
-                    let heard = self.analysis.push_sound(&sound);
-                    self.judged(heard)?;
-                    pairing.sound(sound.end());
-                }
+                Ok(Sensed::Sound(sound)) => self.listen(&sound, &mut pairing)?,
                 Ok(Sensed::End(Sense::Microphone)) => pairing.no_more_sound(),
                 Ok(Sensed::End(Sense::Camera)) => pictures_over = true,
                 Ok(Sensed::Fault(sense, error)) => return Err(PipelineError::Broken(sense, error)),

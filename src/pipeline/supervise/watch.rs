@@ -9,7 +9,7 @@ use super::super::throttle::Turn;
 use super::adapt::{Devices, Standing};
 use super::{PipelineError, Supervisor};
 use crate::clock::Instant;
-use crate::heat::Heat;
+use crate::message::{HealthState, Part};
 use crate::queue::{self, Empty, Limits, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
@@ -17,6 +17,7 @@ impl Supervisor<'_> {
     /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
     /// judged only while every configured sense delivers.
     pub(super) fn watch(&mut self) -> Result<(), PipelineError> {
+        self.tell_part(Part::Machine, HealthState::Ok, "");
         let mut devices = self.devices();
         while !self.stop.asked() {
             let wait = self.turn(&devices.pairing);
@@ -30,7 +31,7 @@ impl Supervisor<'_> {
     }
 
     /// The configured devices, still to be opened.
-    fn devices(&self) -> Devices {
+    pub(super) fn devices(&self) -> Devices {
         let (sender, receiver) = queue::bounded(Limits::default(), self.pace.policy());
         let began = self.clock.now();
         let live = Live::new(self.hardware, &self.config, &self.wanted(), &sender, began);
@@ -42,7 +43,7 @@ impl Supervisor<'_> {
     }
 
     /// One turn, which waits for at most so long.
-    fn watch_on(&mut self, devices: &mut Devices, wait: Duration) -> Result<(), PipelineError> {
+    pub(super) fn watch_on(&mut self, devices: &mut Devices, wait: Duration) -> Result<(), PipelineError> {
         let lost = match devices.live.tend(self.clock.now(), &devices.receiver) {
             Ok(lost) => lost,
             Err(error) => {
@@ -72,12 +73,16 @@ impl Supervisor<'_> {
 
     /// Asks less of a machine that slows itself down.
     fn spare(&mut self) {
-        match self.throttle.look(self.clock.now(), || Heat::read().throttled) {
+        match self.throttle.look(self.clock.now(), || self.hardware.throttled()) {
             Some(Turn::Slower) => {
-                let (rate, why) = (self.config.camera.throttled_rate, self.throttle.why());
+                let (rate, why) = (self.config.camera.throttled_rate, self.throttle.why().to_owned());
                 warn!(rate, "this machine slows itself down: {why}; fewer pictures are analysed");
+                self.tell_part(Part::Machine, HealthState::Degraded, &why);
             }
-            Some(Turn::Normal) => info!("this machine runs at its speed again"),
+            Some(Turn::Normal) => {
+                info!("this machine runs at its speed again");
+                self.tell_part(Part::Machine, HealthState::Ok, "");
+            }
             None => {}
         }
     }
@@ -98,9 +103,7 @@ impl Supervisor<'_> {
             }
             Ok(Sensed::Sound(sound)) => {
                 live.hear(&sound, now);
-                let heard = self.analysis.push_sound(&sound);
-                self.judged(heard)?;
-                pairing.sound(sound.end());
+                self.listen(&sound, pairing)?;
                 None
             }
             Ok(Sensed::End(sense)) => Some((sense, "the stream ended".to_owned())),
