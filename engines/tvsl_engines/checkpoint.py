@@ -1,6 +1,8 @@
 """Weights from files: only tensors are read, never code, and every name and shape must be the expected one."""
 
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import torch
@@ -8,24 +10,35 @@ from torch import Tensor
 
 from .errors import CheckpointError
 
-LISTED = 8  # names shown of a long list
+ZIP = b"PK\x03\x04"  # how the files of torch.save begin
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a PyTorch file. Raises CheckpointError for anything but a dictionary of tensors."""
     try:
+        if _lacks_its_end(path):
+            raise CheckpointError(f"{path}: cut short; get the file again")
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
+        if "truncated" in str(error):
+            raise CheckpointError(f"{path}: cut short; get the file again") from error
         raise CheckpointError(f"{path}: holds more than tensors, and is not loaded: {reason}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged or cut short ({reason}); get the file again") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, found {type(weights).__name__}")
     return weights
+
+
+def _lacks_its_end(path: Path) -> bool:
+    """Whether a file is empty, or an archive without the directory that stands at its end."""
+    with path.open("rb") as file:
+        start = file.read(len(ZIP))
+    return not start or (start == ZIP and not zipfile.is_zipfile(path))
 
 
 def load_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -37,15 +50,10 @@ def load_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
         "unexpected": sorted(weights.keys() - expected.keys()),
         "of another shape": [f"{n} {list(weights[n].shape)} instead of {list(expected[n].shape)}" for n in shaped],
     }
-    told = [f"{len(names)} {what}: {listed(names)}" for what, names in faults.items() if names]
+    told = [f"{len(names)} {what}: {', '.join(names)}" for what, names in faults.items() if names]
     if told:
         raise CheckpointError(f"{path}: the checkpoint of another model; " + "; ".join(told))
     broken = [n for n, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise CheckpointError(f"{path}: values that are no numbers in {listed(broken)}")
+        raise CheckpointError(f"{path}: values that are no numbers in {', '.join(broken)}")
     return {n: value.float() if value.is_floating_point() else value for n, value in weights.items()}
-
-
-def listed(names: list[str]) -> str:
-    """The names, or the first of very many."""
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
