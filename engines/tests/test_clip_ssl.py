@@ -13,9 +13,10 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 from tvsl_engines.__main__ import main
 from tvsl_engines.choose import choose
 from tvsl_engines.clip_ssl import GRID
+from tvsl_engines.config import Config
 from tvsl_engines.errors import CheckpointError, TrainingError
 from tvsl_engines.importer import DEFAULT
-from tvsl_engines.train import Config, train
+from tvsl_engines.train import train
 
 
 @pytest.fixture(scope="module")

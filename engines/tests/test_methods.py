@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tvsl_engines.config import Config
 from tvsl_engines.heads import norm
 from tvsl_engines.methods import METHODS, Scale, match
-from tvsl_engines.train import Config, groups
+from tvsl_engines.work import groups
 
 N, D, ROWS, COLUMNS = 6, 24, 3, 6
 

@@ -7,6 +7,7 @@ from tvsl_engines import metrics
 from tvsl_engines.evaluate import ALL, DUET, SINGLE, Judged, judge
 from tvsl_engines.picture import Fit
 from tvsl_engines.table import compared, figures, paired
+from tvsl_engines.truth import Source
 
 GRID = Fit(4, 4, 32, 128, 128, 0, 0)
 
@@ -36,6 +37,15 @@ def test_boxes_are_rastered_by_their_centres() -> None:
     assert mask.sum() == 64 * 32 and mask[0, 0] and not mask[0, 64]
     speck = metrics.raster([(0.999, 0.999, 1.0, 1.0)], 128)
     assert speck.sum() == 1 and speck[127, 127]
+
+
+def test_a_mask_is_read_at_the_nearest_place() -> None:
+    mask = np.zeros((3, 6), bool)
+    mask[0, 4:] = True
+    found = metrics.covered(Source("dog", mask=mask), 12)
+    assert found.sum() == 4 * 4 and found[:4, 8:].all()
+    good, bad = (judge(hot(cell)[None], [Source("dog", mask=mask)], GRID, None) for cell in (3, 12))
+    assert good.precision[0, 0] > 0.9 > 0.2 > bad.precision[0, 0] and good.iou[0] > 0.3 > bad.iou[0]
 
 
 def test_cell_centres_keep_their_values_and_a_plane_stays_a_plane() -> None:
@@ -68,14 +78,14 @@ def test_what_barely_reaches_the_threshold_is_no_region_of_its_own() -> None:
 def test_a_map_on_the_source_overlaps_and_one_elsewhere_does_not() -> None:
     box = ((0.0, 0.0, 0.25, 0.25),)
     for thresholds in ([0.4], None):
-        good, bad = (judge(hot(cell)[None], [box], GRID, thresholds) for cell in (0, 15))
+        good, bad = (judge(hot(cell)[None], [Source("dog", box)], GRID, thresholds) for cell in (0, 15))
         assert good.iou[0] > 0.5 and good.precision[0, 0] > 0.95
         assert bad.iou[0] == 0 and bad.precision[0, 0] < 0.2
 
 
 def test_exchanged_maps_cost_cap_but_not_piap() -> None:
     boxes = [((0.0, 0.0, 0.25, 0.25),), ((0.75, 0.75, 1.0, 1.0),)]
-    right, wrong = (judge(np.stack(maps), boxes, GRID, None) for maps in ((hot(0), hot(15)), (hot(15), hot(0))))
+    right, wrong = (judge(np.stack(maps), [Source("dog", b) for b in boxes], GRID, None) for maps in ((hot(0), hot(15)), (hot(15), hot(0))))
     value = lambda name, scene: np.mean(DUET[name](scene))
     assert value("PIAP", right) == value("PIAP", wrong) == value("CAP", right) > 0.95 > 0.2 > value("CAP", wrong)
 

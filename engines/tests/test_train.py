@@ -11,19 +11,20 @@ import material
 import numpy as np
 import onnxruntime
 import pytest
-import soundfile
 import torch
 
 from tvsl_engines import manifest
-from tvsl_engines import train as training
 from tvsl_engines.__main__ import main
 from tvsl_engines.checkpoint import read_tensors
+from tvsl_engines.config import Config
 from tvsl_engines.encoders import Encoders
 from tvsl_engines.errors import CheckpointError, DataError, TrainingError
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS
 from tvsl_engines.rivals import trained
-from tvsl_engines.train import Config, Work, cosine, train
+from tvsl_engines.supply import Supply
+from tvsl_engines.train import train
+from tvsl_engines.work import Work, cosine
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def same(a: Path, b: Path) -> bool:
 
 
 def test_training_lowers_the_loss_and_leaves_weights_log_and_checkpoint(config: Config, tmp_path: Path) -> None:
-    features = training.load(config, Encoders(DEFAULT, 1))
+    features = Supply(replace(config, out=tmp_path), Encoders(DEFAULT, 1)).features()
     v, a, present = features[features.usable()[:8]]
     method = METHODS[config.method](torch.from_numpy(features.encoders.t))
     loss = lambda: sum(method.losses(v.float(), a.float(), present).values()).item()
@@ -56,75 +57,131 @@ def test_one_seed_one_result(config: Config, tmp_path: Path) -> None:
     assert same(first, again) and not same(other, twin)
 
 
-def test_training_goes_on_where_it_stopped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("changed", [{}, {"fresh": True, "mixtures": 1}, {"amp": "fp16"}], ids=["plain", "fresh", "fp16"])
+def test_training_goes_on_where_it_stopped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict) -> None:
+    config = replace(config, **changed)
     whole = train(replace(config, out=tmp_path / "whole"))
     run = Work.run
 
-    def interrupted(self: Work, epoch: int) -> None:
+    def interrupted(self: Work, epoch: int, features) -> None:
         if epoch == 2:
             raise KeyboardInterrupt
-        run(self, epoch)
+        run(self, epoch, features)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Work, "run", interrupted)
         train(replace(config, out=tmp_path / "parts"))
     assert same(whole, train(replace(config, out=tmp_path / "parts")))
+    one, other = (read_tensors(tmp_path / name / "last.pt") for name in ("whole", "parts"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items()), "momenta, scale and step too"
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(config: Config, tmp_path: Path, monkeypatch) -> None:
-    method, calls = METHODS[config.method], []
-    losses = method.losses
+def test_fresh_mixtures_are_others_in_every_epoch(config: Config, tmp_path: Path) -> None:
+    config = replace(config, fresh=True, mixtures=1, out=tmp_path, cache=tmp_path / "cache")
+    supply = Supply(config, Encoders(DEFAULT, 1))
+    epochs = [supply.features(epoch) for epoch in range(3)]
+    frames = [[scene.frames for scene in features.scenes] for features in epochs]
+    assert frames[0] != frames[1] != frames[2] and supply.features(2) is epochs[2]
+    assert [features.folder.is_dir() for features in epochs] == [False, False, True], "disk for one epoch"
+    still = Supply(replace(config, fresh=False), Encoders(DEFAULT, 1))
+    assert still.features(0) is still.features(1)
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_amp_trains_too(config: Config, tmp_path: Path, amp: str) -> None:
+    plain, other = (read_tensors(train(replace(config, out=tmp_path / kind, amp=kind, epochs=1))) for kind in ("off", amp))
+    assert all(x.isfinite().all() for x in other.values()) and any(not torch.equal(plain[name], x) for name, x in other.items())
+    scale = read_tensors(tmp_path / amp / "last.pt").get("scaler.scale")
+    assert (scale is not None and scale > 1) == (amp == "fp16")
+
+
+def broken_from(monkeypatch: pytest.MonkeyPatch, method: str, call: int, spoil) -> None:
+    """The method's loss of sound goes through `spoil` from its `call`th step on."""
+    losses, calls = METHODS[method].losses, []
 
     def broken(self, *inputs):
         parts = losses(self, *inputs)
         calls.append(0)
-        return {**parts, "audio": parts["audio"] * math.nan} if len(calls) > 4 else parts
+        return {**parts, "audio": spoil(parts["audio"])} if len(calls) >= call else parts
 
-    monkeypatch.setattr(method, "losses", broken)
-    with pytest.raises(TrainingError, match=r"step 4: the loss is no number .*audio nan.*last.pt \(epoch 1\)"):
+    monkeypatch.setattr(METHODS[method], "losses", broken)
+
+
+class NoGradient(torch.autograd.Function):
+    """A number whose gradient is none, as that of a root or a norm at nought."""
+
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient * math.nan
+
+
+@pytest.mark.parametrize("spoil, told", [
+    (lambda x: x * math.nan, r"the loss is no number .*audio nan"),
+    (NoGradient.apply, r"the loss is a number, but its gradient is none for .*heads.mix.ac")], ids=["loss", "gradient"])
+def test_what_is_no_number_stops_before_it_moves_a_weight(config: Config, tmp_path: Path, monkeypatch, spoil, told: str) -> None:
+    broken_from(monkeypatch, config.method, 5, spoil)
+    moved = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a: moved.append(0) or step(self, *a))
+    with pytest.raises(TrainingError, match=rf"step 4: {told}.*last.pt \(epoch 1\)"):
         train(replace(config, out=tmp_path))
     state = read_tensors(tmp_path / "last.pt")
-    assert all(value.isfinite().all() for value in state.values()) and int(state["step"]) == 3
+    assert all(value.isfinite().all() for value in state.values()) and int(state["step"]) == 3 and len(moved) == 4
+    assert not (tmp_path / "weights.pt").exists()
 
 
-def test_amp_trains_too(config: Config, tmp_path: Path) -> None:
-    assert all(x.isfinite().all() for x in read_tensors(train(replace(config, out=tmp_path, amp="bf16", epochs=1))).values())
+def test_float16_skips_an_overflow_and_stops_at_a_lasting_one(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = []
+    broken_from(monkeypatch, config.method, 2, lambda x: x if once else once.append(0) or NoGradient.apply(x))
+    assert all(x.isfinite().all() for x in read_tensors(train(replace(config, out=tmp_path / "once", amp="fp16"))).values())
+    broken_from(monkeypatch, config.method, 1, NoGradient.apply)
+    with pytest.raises(TrainingError, match="no number at any scale.*epoch 5"):
+        train(replace(config, out=tmp_path / "lasting", amp="fp16", epochs=20))
+    assert all(x.isfinite().all() for x in read_tensors(tmp_path / "lasting/last.pt").values())
 
 
-def test_unreadable_clips_are_counted_and_too_many_stop(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    data = material.folder(tmp_path, each=30)
-    (data / "audio/dog_0.wav").write_bytes(b"no sound")
-    own = replace(config, data=data, split=data / "train.txt", mixtures=1, cache=tmp_path / "cache")
-    features = training.load(own, Encoders(DEFAULT, 1))
-    assert 0 < 120 - len(features.usable()) <= 6 and "dog_0" in capsys.readouterr().out
-    for i in range(6):
-        (data / f"frames/cat_{i}.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="more than 5%"):
-        training.load(replace(own, cache=tmp_path / "other"), Encoders(DEFAULT, 1))
+def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(config: Config, tmp_path: Path, monkeypatch) -> None:
+    train(replace(config, out=tmp_path, epochs=1))
+    good, run, save = (tmp_path / "last.pt").read_bytes(), Work.run, Work.save
+
+    def spoiled(self: Work) -> None:
+        next(iter(self.optimizer.state.values()))["exp_avg"].fill_(math.inf)
+        save(self)
+
+    monkeypatch.setattr(Work, "save", spoiled)
+    with pytest.raises(TrainingError, match=r"no numbers in optimizer.0.exp_avg.*\(epoch 1\)"):
+        train(replace(config, out=tmp_path))
+    assert (tmp_path / "last.pt").read_bytes() == good
 
 
-def test_a_sound_of_no_numbers_is_an_unreadable_clip(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    data = material.folder(tmp_path, each=15)
-    soundfile.write(data / "audio/cow_1.wav", np.full(material.RATE, np.nan, np.float32), material.RATE, subtype="FLOAT")
-    own = replace(config, data=data, split=data / "train.txt", mixtures=1, cache=tmp_path / "cache")
-    features = training.load(own, Encoders(DEFAULT, 1))
-    assert 0 < 60 - len(features.usable()) <= 3 and "the sound's tokens are no numbers" in capsys.readouterr().out
-    v, a, _ = features[features.usable()]
-    assert v.isfinite().all() and a.isfinite().all()
+@pytest.mark.parametrize("changed, told", [
+    ({"seed": 9}, "seed 4 instead of 9"), ({"mixtures": 3}, "mixtures 2 instead of 3"), ({"method": "avgn"}, "method tvsl-two-stage instead of avgn")])
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(config: Config, tmp_path: Path, changed: dict, told: str) -> None:
+    train(replace(config, out=tmp_path, epochs=1))
+    with pytest.raises(TrainingError, match=f"last.pt: the checkpoint of another training: {told}"):
+        train(replace(config, out=tmp_path, **changed))
 
 
-def test_a_folder_of_unreadable_clips_is_told(config: Config, tmp_path: Path) -> None:
-    data = material.folder(tmp_path)
-    for path in data.glob("frames/*.jpg"):
-        path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of 24 scenes can be read"):
-        training.load(replace(config, data=data, split=data / "train.txt", cache=tmp_path / "cache"), Encoders(DEFAULT, 1))
+def test_other_encoders_and_other_data_are_noticed(config: Config, tmp_path: Path, folder: Path) -> None:
+    train(replace(config, out=tmp_path, epochs=1))
+    with pytest.raises(TrainingError, match="another training: encoders [0-9a-f]{8} instead of"):
+        train(replace(config, out=tmp_path, encoders=folder))
+    (tmp_path / "other.txt").write_text("\n".join(config.split.read_text().splitlines()[1:]))
+    with pytest.raises(TrainingError, match="another training: data [0-9a-f]{8} instead of"):
+        train(replace(config, out=tmp_path, split=tmp_path / "other.txt"))
+    torch.save({"w": torch.ones(1)}, tmp_path / "last.pt")
+    with pytest.raises(TrainingError, match=r"no checkpoint of a training \(about, epoch, step missing\)"):
+        train(replace(config, out=tmp_path))
 
 
 def test_a_checkpoint_cut_short_is_told(config: Config, tmp_path: Path) -> None:
     train(replace(config, out=tmp_path, epochs=1))
     (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match="last.pt: damaged or cut short"):
+    with pytest.raises(CheckpointError, match="last.pt: cut short"):
         train(replace(config, out=tmp_path))
 
 
@@ -139,23 +196,55 @@ def test_several_methods_train_one_after_the_other(config: Config, tmp_path: Pat
         trained(tmp_path)
 
 
-def test_two_processes_share_the_work(config: Config, tmp_path: Path) -> None:
-    text = [f'{key} = "{getattr(config, key)}"' for key in ("encoders", "data", "split")]
-    (tmp_path / "train.toml").write_text("\n".join([*text, f'cache = "{tmp_path}/cache"', f'out = "{tmp_path}/out"', "epochs = 1", "batch = 4"]))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "tvsl_engines",
-               "train", "--config", str(tmp_path / "train.toml")]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "out/weights.pt").is_file()
-    assert int(read_tensors(tmp_path / "out/last.pt")["step"]) == 3, "24 mixtures, 4 in each of 2 processes"
+def torchrun(*command: str) -> subprocess.CompletedProcess:
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", *command]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    return subprocess.run(run, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}, capture_output=True, text=True, timeout=600)
+
+
+def written(config: Config, folder: Path, **changed: object) -> str:
+    """The configuration as a file in `folder`, which is also where its caches and results go."""
+    keys = {"encoders": config.encoders, "data": config.data, "split": config.split, "cache": folder / "cache", "out": folder / "out", **changed}
+    (folder / "train.toml").write_text("\n".join(f"{k} = {v}" if isinstance(v, int) else f'{k} = "{v}"' for k, v in keys.items()))
+    return str(folder / "train.toml")
+
+
+def test_two_processes_share_the_work_and_repeat_it(config: Config, tmp_path: Path) -> None:
+    """One unreadable clip of 24, and it falls to the second process: counted, listed, left out of both; twice gives the same weights."""
+    data = material.folder(tmp_path / "data", each=6)
+    lines = (data / "train.txt").read_text().splitlines()
+    clip = lines[1].partition(",")[0]
+    (data / f"audio/{clip}.wav").write_bytes(b"no sound")
+    own = replace(config, data=data, split=data / "train.txt")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        done = torchrun("-m", "tvsl_engines", "train", "--config", written(own, tmp_path / name, epochs=1, batch=4, mixtures=1))
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "skipped 1 of 24 clips" in done.stdout and f"{clip}: " in (tmp_path / name / "out/skipped.txt").read_text()
+    assert int(read_tensors(tmp_path / "a/out/last.pt")["step"]) == 3, "23 mixtures, 4 in each of 2 processes"
+    assert same(tmp_path / "a/out/weights.pt", tmp_path / "b/out/weights.pt")
+    assert same(tmp_path / "a/out/last.pt", tmp_path / "b/out/last.pt")
+
+
+def test_processes_without_a_common_folder_are_told(config: Config, tmp_path: Path) -> None:
+    """A relative cache, and each process in a folder of its own."""
+    for rank in "01":
+        (tmp_path / rank).mkdir()
+    script = tmp_path / "apart.py"
+    script.write_text(f"import os, sys\nos.chdir({str(tmp_path)!r} + '/' + os.environ['RANK'])\n"
+                      "from tvsl_engines.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
+    done = torchrun(str(script), "train", "--config", written(config, tmp_path, cache="cache", epochs=1, batch=4))
+    assert done.returncode != 0 and "the process of rank 1 does not see what rank 0 wrote there" in done.stderr
 
 
 def test_a_wrong_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     needed = 'encoders = "a"\ndata = "b"\nsplit = "c"\n'
     for text, told in ((needed + 'out = "d"\nlearning = 1', "unknown key `learning`"), (needed, "missing out"), ("epochs =", "no TOML"),
                        (needed + 'out = "d"\nmethod = "magic"', "expected one of tvsl-two-stage"),
-                       (needed + 'out = "d"\nepochs = "ten"', "epochs = 'ten'; expected a number"),
+                       (needed + 'out = "d"\nepochs = "ten"', "epochs = 'ten'; expected a whole number"),
                        (needed + 'out = "d"\nbatch = 0', "batch = 0; expected at least 1"),
+                       (needed + 'out = "d"\nfresh = 1', "fresh = 1; expected true or false"),
+                       (needed + 'out = "d"\nrate = nan', "rate = nan; expected at least 0"),
                        (needed + 'out = 3', "out = 3; expected a text"), (needed + 'out = "d"', "No such file")):
         (tmp_path / "train.toml").write_text(text)
         assert main(["train", "--config", str(tmp_path / "train.toml")]) == 1

@@ -1,33 +1,29 @@
-"""Scenes to train on and to judge by: the published split files and boxes, mixtures, and scenes as `tvsl eval` reads them.
+"""Scenes to train on and to judge by: the published split files, mixtures, and scenes as `tvsl eval` reads them.
 
-A data folder holds frames/ID.jpg and audio/ID.wav. Split files have a line for each clip: `id,class`, for tests of two sources
-`id,class,id,class`. Boxes are in vggss.json (corners) or in MUSIC's JSON (left, top, width, height), as shares of the frame.
+A data folder holds frames/ID.jpg and audio/ID.wav. A line of a split file is `id,class`; `id,class,class` for a frame with two players
+(MUSIC-Duet); `id,class,id,class` for a test of two clips; `id` for a test whose boxes name the classes (MUSIC-Duet, vggss).
 """
 
 import csv
-import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from . import picture, sound, truth
 from .errors import DataError
+from .truth import Source, identifier
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, shares of the picture
 BROKEN_SHARE = 0.05  # of a split that may be missing or unreadable
+SHOWN = 20  # broken clips that a message lists
+UNREADABLE = (OSError, ValueError, RuntimeError)  # what readers of pictures and sounds raise
 
-
-@dataclass(frozen=True)
-class Source:
-    """Something seen and heard."""
-
-    name: str
-    boxes: tuple[Box, ...] = ()
+Clip = tuple[str, tuple[str, ...]]  # its id, and the classes that a split gives it
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames side by side with their sounds summed; boxes are shares of the whole picture."""
+    """Frames side by side with their sounds summed; sources lie in the whole picture."""
 
     frames: tuple[Path, ...]
     sounds: tuple[Path, ...]
@@ -37,20 +33,24 @@ class Scene:
 
 @dataclass
 class Broken:
-    """Clips that were skipped, with the reason; too many of them stop the work."""
+    """What was skipped, with the reason; too much of it stops the work."""
 
     total: int
+    what: str = "clips"
     found: dict[str, str] = field(default_factory=dict)
 
-    def skip(self, clip: str, reason: str) -> None:
-        """Count a clip. Raises DataError once more than BROKEN_SHARE are broken."""
-        self.found[clip] = reason
+    def judge(self) -> None:
+        """Raises DataError if more than BROKEN_SHARE are broken."""
         if len(self.found) > BROKEN_SHARE * self.total:
-            raise DataError(f"{len(self.found)} of {self.total} clips cannot be used, more than {BROKEN_SHARE:.0%}:\n{self}")
+            raise DataError(f"{len(self.found)} of {self.total} {self.what} cannot be used, more than {BROKEN_SHARE:.0%}:\n{self}")
+
+    def lines(self) -> list[str]:
+        """A line for each, in order."""
+        return [f"  {clip}: {reason}" for clip, reason in sorted(self.found.items())]
 
     def __str__(self) -> str:
-        lines = [f"  {clip}: {reason}" for clip, reason in sorted(self.found.items())]
-        return "\n".join(lines[:20] + ([f"  and {len(lines) - 20} more"] if len(lines) > 20 else []))
+        lines = self.lines()
+        return "\n".join(lines[:SHOWN] + ([f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []))
 
 
 @dataclass(frozen=True)
@@ -61,137 +61,155 @@ class Data:
 
     def files(self, clip: str) -> tuple[Path, Path]:
         """Frame and sound; in MUSIC many frames share the sound of their video."""
-        sound = self.folder / "audio" / f"{clip}.wav"
+        own = self.folder / "audio" / f"{clip}.wav"
         video = self.folder / "audio" / f"{clip[:-10]}.wav"
-        return self.folder / "frames" / f"{clip}.jpg", video if not sound.is_file() and video.is_file() else sound
+        return self.folder / "frames" / f"{clip}.jpg", video if not own.is_file() and video.is_file() else own
 
     def missing(self, clip: str) -> str:
         """What a clip lacks; empty if it is whole."""
         return ", ".join(f"no {path}" for path in self.files(clip) if not path.is_file())
 
+    def fault(self, clip: str) -> str:
+        """Why a clip cannot be used; empty if its frame and its sound can be read to the end."""
+        frame, wave = self.files(clip)
+        try:
+            picture.read(frame)
+            sound.check(wave)
+        except UNREADABLE as error:
+            return str(error)
+        return ""
 
-def identifier(label: str) -> str:
-    """A class as split files write it: `female speech, woman speaking` is `female_speech_woman_speaking`."""
-    return "_".join(label.replace(",", " ").replace("_", " ").split())
 
-
-def split(path: Path, classes: list[str] | None) -> list[list[tuple[str, str]]]:
-    """The (clip, class) pairs of every line. Raises DataError for a class outside `classes`, if they are given."""
+def split(path: Path, classes: list[str] | None) -> list[list[Clip]]:
+    """The clips of every line. Raises DataError for a class outside `classes`, if they are given."""
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
-    known, lines = set(classes or ()), []
-    for number, row in enumerate(rows, start=1):
-        if len(row) not in (2, 4):
-            raise DataError(f"{path}:{number}: {len(row)} columns, expected `id,class` or `id,class,id,class`")
-        pairs = [(row[i], identifier(row[i + 1])) for i in range(0, len(row), 2)]
-        for _, name in pairs:
-            if classes is not None and name not in known:
-                raise DataError(f"{path}:{number}: class {name!r} is not one of the model's {len(classes)}; expected one of "
-                                + ", ".join(sorted(known)[:8]) + (", …" if len(known) > 8 else ""))
-        lines.append(pairs)
+        rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    lines = [_line(f"{path}:{number}", row) for number, row in rows]
     if not lines:
         raise DataError(f"{path}: the split is empty")
+    for (number, _), line in zip(rows, lines):
+        for name in (name for _, names in line for name in names):
+            known(f"{path}:{number}", name, classes)
     return lines
 
 
-def clips(data: Data, path: Path, classes: list[str]) -> tuple[list[tuple[str, str]], Broken]:
-    """The clips of a training split that are there, and those that are not."""
-    pairs = [pair for line in split(path, classes) for pair in line]
-    broken, whole = Broken(len(pairs)), []
-    for clip, name in pairs:
-        reason = data.missing(clip)
-        if reason:
-            broken.skip(clip, reason)
-        else:
-            whole.append((clip, name))
-    return whole, broken
+def _line(where: str, row: list[str]) -> list[Clip]:
+    match row:
+        case [clip]:
+            return [(clip, ())]
+        case [clip, name]:
+            return [(clip, (identifier(name),))]
+        case [clip, name, other]:
+            return [(clip, (identifier(name), identifier(other)))]
+        case [clip, name, second, other]:
+            return [(clip, (identifier(name),)), (second, (identifier(other),))]
+    raise DataError(f"{where}: {len(row)} columns, expected `id`, `id,class`, `id,class,class` or `id,class,id,class`")
 
 
-def mixtures(data: Data, pairs: list[tuple[str, str]], each: int, seed: int) -> list[Scene]:
+def known(where: str, name: str, classes: list[str] | None) -> None:
+    """Raises DataError for a class outside `classes`, if they are given."""
+    if classes is not None and name not in classes:
+        first = sorted(classes)[:8]
+        raise DataError(f"{where}: class {name!r} is not one of the model's {len(classes)}; expected one of "
+                        + ", ".join(first) + (", …" if len(classes) > len(first) else ""))
+
+
+def training(path: Path, classes: list[str] | None) -> list[Clip]:
+    """The clips of a training split, all with one class, or all with the two of a real duet."""
+    clips = [clip for line in split(path, classes) for clip in line]
+    counts = {len(names) for _, names in clips}
+    if counts not in ({1}, {2}):
+        raise DataError(f"{path}: training wants lines `id,class`, or `id,class,class` throughout; found lines with "
+                        + " and ".join(f"{count} classes" for count in sorted(counts)))
+    return clips
+
+
+def scenes(data: Data, clips: list[Clip], each: int, seed: int, epoch: int = 0) -> list[Scene]:
+    """Real duets as they are; clips of one class mixed, each with `each` partners, others in every epoch."""
+    if len(clips[0][1]) == 2:
+        return [alone(data, clip, tuple(map(Source, names))) for clip, names in clips]
+    return mixtures(data, clips, each, seed, epoch)
+
+
+def mixtures(data: Data, clips: list[Clip], each: int, seed: int, epoch: int = 0) -> list[Scene]:
     """Every clip with `each` partners of other classes, sides by chance."""
-    chance = random.Random(seed)
-    if len({name for _, name in pairs}) < 2:
+    chance = random.Random(seed if epoch == 0 else f"{seed} {epoch}")
+    if len({names for _, names in clips}) < 2:
         raise DataError("mixtures need clips of at least two classes")
-    scenes = []
-    for own in pairs:
+    mixed = []
+    for own in clips:
         for _ in range(each):
             other = own
             while other[1] == own[1]:
-                other = chance.choice(pairs)
-            scenes.append(beside(data, chance.sample([own, other], 2), {}))
-    return scenes
+                other = chance.choice(clips)
+            pair = chance.sample([own, other], 2)
+            mixed.append(beside(data, [(clip, Source(name)) for clip, (name,) in pair]))
+    return mixed
 
 
-def beside(data: Data, pairs: list[tuple[str, str]], boxes: dict[str, tuple[Box, ...]]) -> Scene:
-    """Clips side by side, with the boxes of each brought into its part of the picture."""
-    files = [data.files(clip) for clip, _ in pairs]
-    count = len(pairs)
-    place = lambda i, b: ((i + b[0]) / count, b[1], (i + b[2]) / count, b[3])
-    sources = tuple(Source(name, tuple(place(i, b) for b in boxes.get(clip, ()))) for i, (clip, name) in enumerate(pairs))
-    return Scene(tuple(f for f, _ in files), tuple(s for _, s in files), sources, "single" if count == 1 else "duet")
+def alone(data: Data, clip: str, sources: tuple[Source, ...]) -> Scene:
+    """One frame with its own sound."""
+    frame, wave = data.files(clip)
+    return Scene((frame,), (wave,), sources, "single" if len(sources) == 1 else "duet")
+
+
+def beside(data: Data, clips: list[tuple[str, Source]]) -> Scene:
+    """Clips side by side, each source brought into its part of the picture."""
+    files = [data.files(clip) for clip, _ in clips]
+    sources = tuple(source.within(i, len(clips)) for i, (_, source) in enumerate(clips))
+    return Scene(tuple(f for f, _ in files), tuple(s for _, s in files), sources, "single" if len(clips) == 1 else "duet")
 
 
 def published(data: Data, path: Path, boxes: Path, classes: list[str]) -> tuple[list[Scene], Broken]:
-    """The scenes of a published test: its split and its boxes."""
-    corners, lines = read_boxes(boxes), split(path, classes)
-    broken, scenes = Broken(len(lines)), []
-    for pairs in lines:
-        reasons = [data.missing(clip) or ("" if clip in corners else f"no box in {boxes}") for clip, _ in pairs]
+    """The scenes of a published test: its split, with the boxes or masks of its clips."""
+    said, lines = truth.read(boxes), split(path, classes)
+    broken, found = Broken(len(lines)), []
+    for line in lines:
+        try:
+            sources = [_sources(said(clip), names) for clip, names in line]
+            reasons = [data.missing(clip) or ("" if own else f"nothing in {boxes}") for (clip, _), own in zip(line, sources)]
+        except ValueError as error:
+            sources, reasons = [], [str(error)]
         if any(reasons):
-            broken.skip("+".join(clip for clip, _ in pairs), "; ".join(filter(None, reasons)))
-        else:
-            scenes.append(beside(data, pairs, corners))
-    return scenes, broken
-
-
-def music_duets(data: Data, boxes: Path, classes: list[str]) -> tuple[list[Scene], Broken]:
-    """MUSIC-Duet: one frame with two players."""
-    entries = _json(boxes)
-    broken, scenes = Broken(len(entries)), []
-    for entry in entries:
-        reason = data.missing(entry["file"])
-        if reason:
-            broken.skip(entry["file"], reason)
+            broken.found["+".join(clip for clip, _ in line)] = "; ".join(filter(None, reasons))
             continue
-        frame, sound = data.files(entry["file"])
-        sources = tuple(Source(identifier(entry[f"class_src{i}"]), (sized(entry[f"bbox_src{i}"]),)) for i in (1, 2))
-        unknown = [s.name for s in sources if s.name not in classes]
-        if unknown:
-            raise DataError(f"{boxes}: class {unknown[0]!r} is not one of the model's")
-        scenes.append(Scene((frame,), (sound,), sources, "duet"))
-    return scenes, broken
+        for name in (source.name for own in sources for source in own):
+            known(str(boxes), name, classes)
+        if len(line) == 1:
+            found.append(alone(data, line[0][0], sources[0]))
+        elif all(len(own) == 1 for own in sources):
+            found.append(beside(data, [(clip, own[0]) for (clip, _), own in zip(line, sources)]))
+        else:
+            raise DataError(f"{path}: {line[0][0]},…,{line[1][0]},…: clips beside each other want one source each in {boxes}")
+    broken.judge()
+    return found, broken
 
 
-def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
-    """Boxes of every clip: lists of corners in vggss.json; one box by its size in MUSIC-Solo's."""
-    boxes = {}
-    for entry in _json(path):
-        own = entry["bbox"]
-        corners = [tuple(b) for b in own] if isinstance(own[0], list) else [sized(own)]
-        boxes[entry["file"]] = tuple(tuple(min(max(v, 0.0), 1.0) for v in b) for b in corners)
-    return boxes
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: no JSON, or cut short: {error}") from error
-
-
-def sized(box: list[float]) -> Box:
-    """Left, top, width, height -> corners within the picture."""
-    left, top, width, height = box
-    return left, top, min(left + width, 1.0), min(top + height, 1.0)
+def _sources(found: tuple[Source, ...], names: tuple[str, ...]) -> tuple[Source, ...]:
+    """The sources of a clip, named by its split where that does."""
+    if len(found) == len(names) == 1:
+        return (replace(found[0], name=names[0]),)
+    if found and names and sorted(names) != sorted(source.name for source in found):
+        raise ValueError(f"{' and '.join(names)} in the split, but {' and '.join(source.name for source in found)} in its boxes")
+    return found
 
 
 def labelled(path: Path) -> list[Scene]:
     """The scenes of `tvsl eval`'s JSON in which something is both seen and heard."""
-    scenes = []
-    for entry in _json(path)["scenes"]:
-        if entry["kind"] in ("off_screen", "silence"):
-            continue
-        sounds = (path.parent / entry["audio"],) if entry.get("audio") else ()
-        sources = tuple(Source(s["class"], tuple(map(tuple, s.get("boxes", ())))) for s in entry["sources"])
-        scenes.append(Scene((path.parent / entry["image"],), sounds, sources, entry["kind"]))
-    return scenes
+    said, found = truth.document(path), []
+    if not isinstance(said, dict) or not isinstance(said.get("scenes"), list):
+        raise DataError(f"{path}: expected an object with `scenes`, found {truth.shown(said)}")
+    for number, entry in enumerate(said["scenes"]):
+        try:
+            if entry["kind"] not in ("off_screen", "silence"):
+                found.append(_labelled(path.parent, entry))
+        except truth.MALFORMED as error:
+            raise DataError(f"{path}: scene {number}: expected `image`, `kind` and `sources`, each with `class` and perhaps `boxes` of four "
+                            f"numbers; found {truth.shown(entry)}") from error
+    return found
+
+
+def _labelled(folder: Path, entry: dict[str, Any]) -> Scene:
+    sounds = (folder / entry["audio"],) if entry.get("audio") else ()
+    sources = tuple(Source(str(s["class"]), tuple(map(truth.numbers, s.get("boxes") or ()))) for s in entry["sources"])
+    return Scene((folder / entry["image"],), sounds, sources, entry["kind"])

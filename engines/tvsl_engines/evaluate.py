@@ -1,6 +1,6 @@
 """Heat maps against labelled boxes: the program's own protocol on its scenes, and the published one on published tests."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -11,11 +11,12 @@ import torch
 from tqdm import tqdm
 
 from . import metrics, picture, sound
-from .dataset import Box, Broken, Scene
+from .dataset import UNREADABLE, Broken, Scene
 from .encoders import Encoders
 from .features import mixed
 from .methods import Method
 from .picture import Fit
+from .truth import Source
 
 PROGRAM_RASTER, RASTER = 128, 224
 CUT = 0.5  # of a scaled map, in the published protocol
@@ -42,11 +43,11 @@ class Judged:
         return max(float(np.mean([self.precision[i, j] for i, j in zip(own, order)])) for order in permutations(own))
 
 
-def judge(maps: np.ndarray, boxes: list[tuple[Box, ...]], place: Fit, thresholds: list[float] | None) -> Judged:
-    """H [K, P] against K lists of boxes. With `thresholds` the program's regions are judged, else the map cut at CUT."""
+def judge(maps: np.ndarray, sources: Sequence[Source], place: Fit, thresholds: list[float] | None) -> Judged:
+    """H [K, P] against K sources. With `thresholds` the program's regions are judged, else the map cut at CUT."""
     side = PROGRAM_RASTER if thresholds else RASTER
     heat = [metrics.over_picture(h, place, side, side) for h in maps]
-    truth = [metrics.raster(b, side) for b in boxes]
+    truth = [metrics.covered(source, side) for source in sources]
     if thresholds:
         found = [metrics.raster(metrics.regions(h, place, cut)[0], side) for h, cut in zip(maps, thresholds)]
     else:
@@ -74,7 +75,7 @@ class Program:
         general = self.encoders.manifest["thresholds"]["map"]
         self.thresholds = [entry.get("map", general) for entry in self.encoders.manifest["classes"]]
 
-    def judge(self, scene: Scene, sources: list) -> Judged:
+    def judge(self, scene: Scene, sources: list[Source]) -> Judged:
         encoders = self.encoders
         x, place = encoders.whole(picture.read(scene.frames[0]))
         v = encoders.see(x[None])
@@ -83,7 +84,7 @@ class Program:
         p = np.stack([self.stage1(["p"], {"V": v, "A": a[None], "t": encoders.t})[0][0] for a in rows])
         classes = [encoders.index[s.name] for s in sources]
         maps = [self.stage2(["H"], {"V": v, "A": rows[p[:, k].argmax()][None], "t": encoders.t[k:k + 1]})[0][0, 0] for k in classes]
-        return judge(np.stack(maps), [s.boxes for s in sources], place, [self.thresholds[k] for k in classes])
+        return judge(np.stack(maps), sources, place, [self.thresholds[k] for k in classes])
 
 
 def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene], broken: Broken) -> dict[str, list[Judged]]:
@@ -92,15 +93,16 @@ def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene],
     for scene in tqdm(scenes, "scenes", leave=False, disable=None):
         try:
             seen = {encoders: _encoded(encoders, scene) for _, encoders in methods.values()}
-        except (OSError, ValueError, RuntimeError) as error:
-            broken.skip("+".join(f.stem for f in scene.frames), str(error))
+        except UNREADABLE as error:
+            broken.found["+".join(f.stem for f in scene.frames)] = str(error)
             continue
         for name, (method, encoders) in methods.items():
             v, a, place = seen[encoders]
             present = torch.tensor([[encoders.index[s.name] for s in scene.sources]])
             with torch.no_grad():
                 maps = method.eval().maps(v, a, present)[0].numpy()
-            judged[name].append(judge(maps, [s.boxes for s in scene.sources], place, None))
+            judged[name].append(judge(maps, scene.sources, place, None))
+    broken.judge()
     return judged
 
 

@@ -6,6 +6,7 @@ import torch
 
 from . import audioclip, dataset, export, manifest
 from .audioclip import AudioClip
+from .errors import DataError
 from .esresnext import RATE, SAMPLES
 from .heads import Heads
 
@@ -31,7 +32,9 @@ def listed(path: Path) -> list[dict[str, str]]:
 
 def of_split(path: Path) -> list[dict[str, str]]:
     """Every class of a published split, prompted by its words."""
-    names = {name for pairs in dataset.split(path, None) for _, name in pairs}
+    names = {name for line in dataset.split(path, None) for _, own in line for name in own}
+    if not names:
+        raise DataError(f"{path}: its lines name no classes")
     return [{"name": name, "prompt": name.replace("_", " ")} for name in sorted(names)]
 
 

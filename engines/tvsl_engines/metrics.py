@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from .dataset import Box
 from .picture import Fit
+from .truth import Box, Source
 
 FINENESS = 8  # map positions per cell and axis on which regions are drawn
 SPECK = 0.5  # cells; a smaller region is dropped unless it is the best
@@ -81,6 +81,14 @@ def regions(values: np.ndarray, place: Fit, threshold: float) -> tuple[list[Box]
     boxes = [(x.start / width, y.start / height, x.stop / width, y.stop / height) for y, x in (slices[i] for i in kept)]
     row, column = np.unravel_index(np.argmax(heat), heat.shape)
     return boxes, ((column + 0.5) / width, (row + 0.5) / height)
+
+
+def covered(source: Source, side: int) -> np.ndarray:
+    """[side, side]: the positions whose centre lies on the source, in its mask or its boxes."""
+    if source.mask is None:
+        return raster(source.boxes, side)
+    rows, columns = (((np.arange(side) + 0.5) * count / side).astype(int) for count in source.mask.shape)
+    return source.mask[rows[:, None], columns]
 
 
 def raster(boxes: list[Box] | tuple[Box, ...], side: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The seed's Table 7 for any encoders and data: every trained method on the same tests."""
 
+import sys
 from pathlib import Path
 
 from . import dataset, evaluate
@@ -23,7 +24,7 @@ def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: l
         found, broken = dataset.published(dataset.Data(data), test, boxes, known.classes)
         scenes += found
         _tell(broken)
-    broken = dataset.Broken(len(scenes))
+    broken = dataset.Broken(len(scenes), "scenes")
     judged = evaluate.by_methods(rivals, scenes, broken)
     _tell(broken)
     notes = {} if CLIP_SSL in rivals else {CLIP_SSL: "needs CLIPSeg weights"}
@@ -32,7 +33,7 @@ def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: l
 
 def _tell(broken: dataset.Broken) -> None:
     if broken.found:
-        print(f"skipped {len(broken.found)} scenes:\n{broken}")
+        print("\n".join([f"skipped {len(broken.found)} of {broken.total} {broken.what}:", *broken.lines()]), file=sys.stderr)
 
 
 def trained(folder: Path) -> list[str]:

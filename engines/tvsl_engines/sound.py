@@ -13,6 +13,15 @@ def read(path: Path, rate: int) -> np.ndarray:
     return resampled(samples.mean(axis=1), source, rate)
 
 
+def check(path: Path) -> None:
+    """Raises ValueError, or what the reader of files raises, for a sound that cannot be read to its end or holds no numbers."""
+    samples, _ = soundfile.read(path, dtype="float32")
+    if len(samples) == 0:
+        raise ValueError(f"{path}: the sound holds no sample")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path}: samples that are no numbers")
+
+
 def resampled(samples: np.ndarray, source: int, rate: int) -> np.ndarray:
     """Resampled through the spectrum: exact for whole files, no filter to choose."""
     if source == rate or len(samples) == 0:

@@ -1,0 +1,114 @@
+"""Clips that cannot be read: each counted once, whatever it would have been mixed with, and listed whole."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import material
+import numpy as np
+import pytest
+import soundfile
+
+from tvsl_engines.config import Config
+from tvsl_engines.encoders import Encoders
+from tvsl_engines.errors import DataError, TrainingError
+from tvsl_engines.importer import DEFAULT
+from tvsl_engines.processes import Processes
+from tvsl_engines.supply import Supply
+
+
+@pytest.fixture(scope="module")
+def encoders() -> Encoders:
+    return Encoders(DEFAULT, 1)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    data = material.folder(tmp_path, each=25)
+    return Config(DEFAULT, data, data / "train.txt", data / "out", data / "cache", mixtures=1)
+
+
+def spoil(config: Config, count: int) -> list[str]:
+    """Damage so many of the 100 clips, each in a way of its own."""
+    ways = [lambda c: (config.data / f"audio/{c}.wav").write_bytes(b"no sound"),
+            lambda c: (config.data / f"frames/{c}.jpg").write_bytes(b"no picture"),
+            lambda c: (config.data / f"frames/{c}.jpg").unlink(),
+            lambda c: soundfile.write(config.data / f"audio/{c}.wav", np.full(99, np.nan, np.float32), material.RATE, subtype="FLOAT"),
+            lambda c: (config.data / f"frames/{c}.jpg").write_bytes((config.data / f"frames/{c}.jpg").read_bytes()[:300]),
+            lambda c: (config.data / f"audio/{c}.wav").unlink()]
+    clips = [f"{kind}_{i}" for i in range(2) for kind in material.CLASSES][:count]
+    for clip, way in zip(clips, ways):
+        way(clip)
+    return clips
+
+
+def test_four_in_a_hundred_pass_and_are_listed_whole(config: Config, encoders: Encoders, capsys: pytest.CaptureFixture) -> None:
+    clips = spoil(config, 4)
+    supply = Supply(config, encoders)
+    assert len(supply.clips) == 96 and not {clip for clip, _ in supply.clips} & set(clips)
+    listed = (config.out / "skipped.txt").read_text()
+    assert listed.startswith("4 of 100 clips:\n") and all(f"  {clip}: " in listed for clip in clips)
+    assert "skipped 4 of 100 clips" in capsys.readouterr().out
+
+
+def test_six_in_a_hundred_stop_with_the_true_count(config: Config, encoders: Encoders) -> None:
+    clips = spoil(config, 6)
+    with pytest.raises(DataError, match="6 of 100 clips cannot be used, more than 5%"):
+        Supply(config, encoders)
+    assert all(f"  {clip}: " in (config.out / "skipped.txt").read_text() for clip in clips)
+
+
+def test_every_mixture_of_readable_clips_is_usable(config: Config, encoders: Encoders) -> None:
+    lines = (config.split).read_text().splitlines()
+    few = replace(config, split=config.data / "few.txt")
+    few.split.write_text("\n".join(lines[::4]))
+    features = Supply(few, encoders).features()
+    v, a, present = features[features.usable()]
+    assert len(v) == 25 == len(features) and v.isfinite().all() and a.isfinite().all() and present.shape == (25, 2)
+
+
+def test_what_could_be_read_is_not_read_again_and_what_could_not_is(config: Config, encoders: Encoders, monkeypatch) -> None:
+    from tvsl_engines.dataset import Data
+
+    spoil(config, 1)
+    Supply(config, encoders)
+    asked = []
+    monkeypatch.setattr(Data, "fault", lambda self, clip: asked.append(clip) or "")
+    assert len(Supply(config, encoders).clips) == 100 and asked == ["dog_0"]
+    assert not (config.out / "skipped.txt").exists(), "of this training, not of the last"
+
+
+def test_processes_check_their_parts_and_judge_together(config: Config, encoders: Encoders) -> None:
+    """Two ranks one after the other, each told by hand what the other found: 6 of 100 are too many though neither met more than 5."""
+    spoil(config, 6)
+
+    class Two(Processes):
+        def told(self, mine):
+            if isinstance(mine, dict):
+                found.setdefault(self.rank, mine)
+                return [mine, *(other for rank, other in found.items() if rank != self.rank)]
+            return [mine] * 2
+
+    found: dict[int, dict] = {}
+    Supply(config, encoders, Two(1, 2))
+    assert 0 < len(found[1]) < 6
+    with pytest.raises(DataError, match="6 of 100 clips"):
+        Supply(config, encoders, Two(0, 2))
+
+
+def test_a_process_has_a_gpu_of_its_own_and_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tvsl_engines import processes
+
+    done = []
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    cuda, distributed = processes.torch.cuda, processes.distributed
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(cuda, "set_device", lambda n: done.append(n))
+    monkeypatch.setattr(distributed, "init_process_group", lambda backend, timeout: done.append((backend, timeout.days)))
+    monkeypatch.setattr(distributed, "get_rank", lambda: 3)
+    assert Processes.join() == Processes(3, 4)
+    assert done[0] == 1 and done[1][0] == "cpu:gloo,cuda:nccl" and done[1][1] >= 7, "the device is chosen before the processes meet"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(TrainingError, match="process 2 of this machine has no GPU of its own: there are 2"):
+        Processes.join()
