@@ -1,9 +1,15 @@
 """The measurement of speed itself."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
+from tvsl_engines import speed
 from tvsl_engines.__main__ import main
-from tvsl_engines.speed import Products, measure
+from tvsl_engines.features import Stored
+from tvsl_engines.speed import Products, Speed, measure
+from tvsl_engines.work import Work
 
 
 def test_products_are_noted_with_their_layout() -> None:
@@ -18,8 +24,23 @@ def test_products_are_noted_with_their_layout() -> None:
     assert products.found[0][1][1] == (1, 4), "the transposed one stays so"
 
 
-def test_a_step_takes_longer_than_its_products(capsys) -> None:
-    found = measure("tvsl-two-stage", batch=8, classes=20, dimension=128)
-    assert 0 < found["products"] < found["step"] and found["scenes"] > 0
+@pytest.mark.parametrize("workers, amp", [(0, "off"), (1, "bf16")])
+def test_steps_are_those_of_a_training_and_read_its_files(monkeypatch: pytest.MonkeyPatch, workers: int, amp: str) -> None:
+    updates, reads = [], []
+    update, read = Work.update, Stored.__getitem__
+    monkeypatch.setattr(Work, "update", lambda self, batch: updates.append(batch[0].shape) or update(self, batch))
+    monkeypatch.setattr(Stored, "__getitem__", lambda self, index: reads.append(len(index)) or read(self, index))
+    found = measure("tvsl-two-stage", batch=8, classes=20, dimension=32, cells=6, rows=5, times=3, workers=workers, amp=amp)
+    assert updates == [(8, 6, 32)] * 4, "one to warm up, and three measured"
+    assert workers or reads == [8] * 4
+    assert found.products > 0 and 0 < found.wait < found.step
+
+
+def test_the_verdict_is_told(capsys: pytest.CaptureFixture) -> None:
+    good = Speed(step=1.0, wait=0.01, products=0.6, batch=64, device="a GPU")
+    assert str(good).count("pass") == 2 and "64.0 scenes/s, on a GPU" in str(good) and "0.60 of a step" in str(good)
+    assert "goal 0.5: MISS" in str(replace(good, products=0.4)) and "goal 0.05: MISS" in str(replace(good, wait=0.2))
     assert main(["speed", "--batch", "4", "--classes", "10", "--dimension", "32"]) == 0
-    assert "bare products" in capsys.readouterr().out
+    assert "bare matrix products" in capsys.readouterr().out
+    assert main(["speed", "--method", "magic"]) == 1 and "expected one of tvsl-two-stage" in capsys.readouterr().err
+    assert speed.SHARE == 0.5

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from .errors import MENDABLE
+from .errors import MENDABLE, DataError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
     own = commands.add_parser("table", help="compare trained methods on published tests")
     own.add_argument("--encoders", type=Path, required=True, help="the model folder that they were trained over")
     own.add_argument("--data", type=Path, required=True, help="frames/ and audio/")
-    own.add_argument("--test", type=Path, action="append", required=True, help="lines `id,class` or `id,class,id,class`; may be repeated")
-    own.add_argument("--boxes", type=Path, required=True, help="vggss.json, or MUSIC's")
+    own.add_argument("--test", type=Path, action="append", required=True, help="lines `id`, `id,class` or `id,class,id,class`; may be repeated")
+    own.add_argument("--boxes", type=Path, required=True, help="vggss.json, MUSIC's, or the folder of masks of VGGSound-Instruments")
     own.add_argument("--weights", action="append", default=[], metavar="METHOD=FILE", help="weights.pt of a training; may be repeated")
     own.add_argument("--trained", type=Path, help="the `out` of a training of several methods, in place of --weights")
     own.add_argument("--clipseg", type=Path, help="CLIPSeg's weights, for clip-ssl")
@@ -58,11 +58,14 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("scenes", type=Path, help="scenes.json")
     own.add_argument("--model", type=Path, required=True, help="a model folder")
     own.set_defaults(run=_eval)
-    own = commands.add_parser("speed", help="a training step beside its bare matrix products, on made-up features")
+
+    own = commands.add_parser("speed", help="steps of a training beside their bare matrix products, on made-up features")
     own.add_argument("--method", default="tvsl-two-stage")
     own.add_argument("--batch", type=int, default=64)
     own.add_argument("--classes", type=int, default=221)
     own.add_argument("--dimension", type=int, default=1024)
+    own.add_argument("--workers", type=int, default=0, help="processes that read the features")
+    own.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"))
     own.set_defaults(run=_speed)
     return top
 
@@ -74,7 +77,8 @@ def _import(chosen: argparse.Namespace) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    from .train import Config, train_each
+    from .config import Config
+    from .train import train_each
 
     methods = chosen.method or [None]
     configs = [Config.read(chosen.config, method=method, out=chosen.out) for method in methods]
@@ -108,13 +112,12 @@ def _eval(chosen: argparse.Namespace) -> None:
 
 
 def _speed(chosen: argparse.Namespace) -> None:
-    import torch
-
+    from .methods import METHODS
     from .speed import measure
 
-    found = measure(chosen.method, chosen.batch, chosen.classes, chosen.dimension)
-    print(f"{found['step'] * 1e3:.0f} ms a step, {found['products'] * 1e3:.0f} ms of it bare products: {found['share']:.2f}; "
-          f"{found['scenes']:.1f} scenes/s" + ("" if torch.cuda.is_available() else " of processor time"))
+    if chosen.method not in METHODS:
+        raise DataError(f"--method {chosen.method}: expected one of {', '.join(METHODS)}")
+    print(measure(chosen.method, chosen.batch, chosen.classes, chosen.dimension, workers=chosen.workers, amp=chosen.amp))
 
 
 if __name__ == "__main__":
