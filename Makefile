@@ -166,9 +166,13 @@ check-model: .cache/model-venv/.done
 
 # The Python package in engines/, which imports, trains and compares models; the daemon needs none of it.
 ENGINES_PYTHON := .cache/engines-venv/bin/python
+ENGINES_PROFILE = $(if $(wildcard target/release/tvsl),--release)
 
-test-engines: .cache/engines-venv/.done
-	cd engines && OMP_NUM_THREADS=1 ../$(ENGINES_PYTHON) -m pytest -q
+# Types, then the tests; those that hold Python against the program take the release build where there is one, brought up to date.
+test-engines: setup .cache/engines-venv/.done
+	$(CARGO) build --locked $(ENGINES_PROFILE)
+	cd engines && ../$(ENGINES_PYTHON) -m mypy
+	cd engines && TVSL=$(CURDIR)/target/$(if $(ENGINES_PROFILE),release,debug)/tvsl OMP_NUM_THREADS=1 ../$(ENGINES_PYTHON) -m pytest -q
 
 # Does training learn? Two tables of three methods on clips composed here; an hour of one core, and it goes on where it stopped.
 proof: .cache/engines-venv/.done
@@ -176,6 +180,7 @@ proof: .cache/engines-venv/.done
 
 .cache/engines-venv/.done: engines/requirements.txt
 	setup/packages.sh fetch venv
+	@python3 -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"engines/: python3 is {v[0]}.{v[1]}, and 3.11 or later is needed")'
 	python3 -m venv .cache/engines-venv
 	$(ENGINES_PYTHON) -m pip install --quiet --requirement $<
 	touch $@

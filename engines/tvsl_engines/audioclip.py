@@ -6,6 +6,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.modified_resnet import AttentionPool2d
 from torch import Tensor, nn
 
 from .checkpoint import load_weights
@@ -41,7 +42,7 @@ class AudioClip(nn.Module):
         return cls.sized(32, (1, 1, 1, 1), 16, SIDE, text, EsResNeXt(32, (1, 1, 1, 1), 16))
 
     @classmethod
-    def sized(cls, dimension: int, layers: tuple[int, ...], width: int, side: int, text: CLIPTextCfg, audio: EsResNeXt):
+    def sized(cls, dimension: int, layers: tuple[int, ...], width: int, side: int, text: CLIPTextCfg, audio: EsResNeXt) -> "AudioClip":
         vision = CLIPVisionCfg(layers=layers, width=width, head_width=64, image_size=side)
         return cls(CLIP(dimension, vision, text, quick_gelu=True), audio)
 
@@ -99,7 +100,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None =
     return (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
 
 
-def positions(pool: nn.Module, rows: int, columns: int) -> Tensor:
+def positions(pool: AttentionPool2d, rows: int, columns: int) -> Tensor:
     """[1, 1 + rows·columns, C]: the embedding of the mean token, then those of a grid of any size, bicubically."""
     mean, grid = pool.positional_embedding[:1], pool.positional_embedding[1:]
     side = int(len(grid) ** 0.5)
@@ -108,7 +109,7 @@ def positions(pool: nn.Module, rows: int, columns: int) -> Tensor:
     return torch.cat([mean[None], grid.flatten(2).transpose(1, 2).to(mean.dtype)], dim=1)
 
 
-def attend(pool: nn.Module, x: Tensor) -> Tensor:
+def attend(pool: AttentionPool2d, x: Tensor) -> Tensor:
     """CLIP's attention pool with a query at every position: [B, C, h, w] -> [B, 1 + h·w, D], the pooled one first."""
     grid = x.shape[-2:]
     x = x.flatten(2).transpose(1, 2)

@@ -5,6 +5,7 @@ The frozen parts are CLIPSeg's vision transformer, whose layers serve as V, and 
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,11 +56,12 @@ class ClipSsl(Method):
 
     def __init__(self, t: Tensor, model: CLIPSegForImageSegmentation):
         super().__init__(t)
-        dimension, size = t.shape[1], model.config.projection_dim
+        config: Any = model.config
+        dimension, size = t.shape[1], config.projection_dim
         self.decoder = copy.deepcopy(model.decoder).requires_grad_(False)
         self.layers = len(model.extract_layers)
         self.query = nn.Sequential(nn.Linear(dimension, 2 * dimension), nn.GELU(), nn.Linear(2 * dimension, size))
-        self.covered = nn.Linear(model.config.vision_config.hidden_size, size)
+        self.covered = nn.Linear(config.vision_config.hidden_size, size)
         self.scale = Scale(1 / 0.07)
 
     def masks(self, v: Tensor, q: Tensor) -> Tensor:

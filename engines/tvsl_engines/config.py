@@ -51,7 +51,8 @@ class Config:
             raise TrainingError(f"{path}: missing {', '.join(lacking)}")
         for key, value in values.items():
             _fits(path, key, value, known[key])
-        config = cls(**{k: Path(v) if known[k] is Path else v for k, v in values.items()})
+        typed: dict[str, Any] = {k: Path(v) if known[k] is Path else v for k, v in values.items()}
+        config = cls(**typed)
         for key, choices in (("method", NAMES), ("amp", PRECISIONS)):
             if getattr(config, key) not in choices:
                 raise TrainingError(f"{path}: {key} = {getattr(config, key)!r}; expected one of {', '.join(choices)}")

@@ -59,6 +59,11 @@ def halved(x: Tensor) -> Tensor:
 class EsResNeXt(nn.Module):
     """Sound [B, SAMPLES], int16-scaled -> dense tokens [B, T, D], oldest first, the bands of one time together."""
 
+    window: Tensor
+    folded: Tensor | None  # the filters as constants, in a graph
+    layer1: nn.Sequential
+    att1: Attention
+
     def __init__(self, dimension: int = 1024, blocks: tuple[int, ...] = (3, 4, 6, 3), width: int = 64):
         super().__init__()
         self.register_buffer("window", torch.from_numpy(get_window("blackmanharris", WINDOW)).float())

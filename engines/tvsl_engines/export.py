@@ -23,7 +23,7 @@ class Call(nn.Module):
         super().__init__()
         self.module, self.method = module, method
 
-    def forward(self, *inputs: Tensor):
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         return getattr(self.module, self.method)(*inputs)
 
 
@@ -85,5 +85,5 @@ def half(module: nn.Module) -> nn.Module:
     own = copy.deepcopy(module).half()
     for name, part in module.named_modules():
         if isinstance(part, EsResNeXt):
-            own.get_submodule(name).folded = part.folded
+            setattr(own.get_submodule(name), "folded", part.folded)
     return own

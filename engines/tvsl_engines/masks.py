@@ -25,7 +25,7 @@ class _Kind:
         self.order = state[1]
 
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.code).newbyteorder(self.order)
+        return np.dtype((self.order if self.order in "<>" else "=") + self.code)
 
 
 class _Array:

@@ -4,11 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .heads import Calibration, Heads, Scale, norm
+from .heads import Heads, Scale, Sources, Tokens, norm
 
 
 class Method(nn.Module):
     """A method for the texts t [N, D]. V [B, P, D] and A [B, T, D] are dense tokens; `present` [B, K] are class indices."""
+
+    t: Tensor
 
     def __init__(self, t: Tensor):
         super().__init__()
@@ -47,7 +49,7 @@ class TwoStage(Method):
         sources = self.heads.sources(tokens, self.t[present])
         return {
             "multilabel": F.binary_cross_entropy_with_logits(odds.both, labels),
-            "calibration": sum(F.binary_cross_entropy_with_logits(x, labels) for x in (odds.seen, odds.heard)),
+            "calibration": F.binary_cross_entropy_with_logits(odds.seen, labels) + F.binary_cross_entropy_with_logits(odds.heard, labels),
             "visual": self._class(sources.picture, "ic", "picture", present),
             "audio": self._class(sources.sound, "ac", "sound", present),
             "correspondence": match(self.heads.mix["u"](sources.picture), sources.q, self.heads.scales["match"], present),
@@ -73,7 +75,7 @@ class OneStage(Method):
         self.heads = Heads(t.shape[1])
         del self.heads.both, self.heads.mix["av"], self.heads.scales["picture"], self.heads.scales["sound"]  # stage 1's
 
-    def _all(self, v: Tensor, a: Tensor):
+    def _all(self, v: Tensor, a: Tensor) -> tuple[Tokens, Sources, Tensor, Tensor]:
         tokens = self.heads.tokens(v, a)
         sources = self.heads.sources(tokens, self.t)
         likeness = lambda mix, pooled: (norm(self.heads.mix[mix](pooled)) * self.t).sum(-1)
@@ -154,7 +156,7 @@ def taken(x: Tensor, present: Tensor) -> Tensor:
     return x[torch.arange(len(x), device=x.device)[:, None], present]
 
 
-def match(x: Tensor, y: Tensor, scale: Scale, present: Tensor) -> Tensor:
+def match(x: Tensor, y: Tensor, scale: nn.Module, present: Tensor) -> Tensor:
     """Symmetric InfoNCE over all sources of the batch, [B, K, D] against [B, K, D]; others of one's class are left out."""
     odds = scale(norm(x).flatten(0, 1) @ norm(y).flatten(0, 1).T)
     own, name = torch.arange(len(odds), device=odds.device), present.flatten()

@@ -96,10 +96,10 @@ def raster(boxes: list[Box] | tuple[Box, ...], side: int) -> np.ndarray:
     mask = np.zeros((side, side), bool)
 
     def span(low: float, high: float) -> slice:
-        low, high = np.float32(low) * side, np.float32(high) * side
-        first, past = (int(np.clip(np.ceil(v - np.float32(0.5)), 0, side - i)) for v, i in ((low, 1), (high, 0)))
-        start = min(first, int(low))
-        return slice(first, past) if past > first else slice(start, start + 1)
+        start, stop = np.float32(low) * side, np.float32(high) * side
+        first, past = (int(np.clip(np.ceil(v - np.float32(0.5)), 0, side - i)) for v, i in ((start, 1), (stop, 0)))
+        own = min(first, int(start))
+        return slice(first, past) if past > first else slice(own, own + 1)
 
     for x0, y0, x1, y1 in boxes:
         mask[span(y0, y1), span(x0, x1)] = True

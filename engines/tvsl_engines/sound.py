@@ -64,18 +64,18 @@ class FrontEnd:
         """What the audio graph takes for each window: patches [T, frames, bands] of log-mel, or samples [1, window]."""
         samples = filled(samples, self.window, self.hop) * np.float32(self.audio.get("scale", 1.0))
         if self.mel:
-            return self._patches(samples)
+            return self._patches(samples, self.mel)
         before = np.pad(samples, (self.window, 0))
         last = [end // self.hop * self.hop for end in self.ends(len(samples))]
         return [before[None, end:end + self.window].astype(np.float32) for end in last]
 
-    def _patches(self, samples: np.ndarray) -> list[np.ndarray]:
-        length, step = self.mel["patch_frames"], self.mel["patch_step"]
-        silence = np.full((length, self.mel["bands"]), np.log(self.mel["log_offset"]), np.float32)
-        frames = np.concatenate([silence, log_mel(samples, self.mel, self.rate)])
-        seconds = length * self.mel["frame_step"] / self.rate
+    def _patches(self, samples: np.ndarray, mel: dict[str, Any]) -> list[np.ndarray]:
+        length, step = mel["patch_frames"], mel["patch_step"]
+        silence = np.full((length, mel["bands"]), np.log(mel["log_offset"]), np.float32)
+        frames = np.concatenate([silence, log_mel(samples, mel, self.rate)])
+        seconds = length * mel["frame_step"] / self.rate
         span = 1 + int((self.audio["window"] - seconds) / self.audio["hop"] + 1e-9)
-        reach = self.mel["frame_length"] - self.mel["frame_step"]
+        reach = mel["frame_length"] - mel["frame_step"]
         batches = []
         for end in self.ends(len(samples)):
             newest = (end - reach) // self.hop

@@ -3,10 +3,12 @@
 import json
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Sampler
 from torch.utils.tensorboard import SummaryWriter
@@ -36,7 +38,7 @@ class Work:
         self.model: nn.Module = DistributedDataParallel(self.method, find_unused_parameters=True) if several else self.method
         self.optimizer = torch.optim.AdamW(groups(config, self.method))
         self.highest = [group["lr"] for group in self.optimizer.param_groups]
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
+        self.scaler = GradScaler(self.device.type, enabled=config.amp == "fp16")
         self.log = SummaryWriter(str(config.out)) if processes.rank == 0 else None
         self.epoch = self.step = 0
 
@@ -165,7 +167,8 @@ class Shuffled(Sampler[int]):
 
     def __init__(self, indices: np.ndarray, seed: int, processes: Processes):
         self.indices = indices
-        self.inner: DistributedSampler[int] = DistributedSampler(range(len(indices)), processes.world, processes.rank, seed=seed)
+        everything: Any = range(len(indices))  # all that it asks for is a length
+        self.inner: DistributedSampler[int] = DistributedSampler(everything, processes.world, processes.rank, seed=seed)
 
     def set_epoch(self, epoch: int) -> None:
         self.inner.set_epoch(epoch)
