@@ -1,0 +1,116 @@
+"""The program and Python on the same model folders and scenes: the default model's, and one that Python wrote.
+
+`make test-engines` builds the program and names it in TVSL; without that a build in target/ is taken, if there is one.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from tvsl_engines import importer, manifest
+from tvsl_engines.dataset import labelled
+from tvsl_engines.evaluate import by_program
+from tvsl_engines.importer import DEFAULT
+from tvsl_engines.table import figures
+
+REPOSITORY = DEFAULT.parents[1]
+NAMES = {"all AP": "cap", "all IoU@0.3": "iou_at_30", "all IoU@0.5": "iou_at_50", "all AUC": "auc", "duet CIoU@0.3": "ciou_at_30"}
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    named = os.environ.get("TVSL")
+    built = [Path(named)] if named else [REPOSITORY / f"target/{profile}/tvsl" for profile in ("release", "debug")]
+    found = next((path for path in built if path.is_file()), None)
+    if found is None:
+        (pytest.fail if named else pytest.skip)(f"no program at {', '.join(map(str, built))}: `make test-engines` builds it")
+    return found
+
+
+def tvsl(program: Path, *arguments: object) -> subprocess.CompletedProcess:
+    """The program, with no configuration but the one it is given."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TVSL")}
+    return subprocess.run([program, *map(str, arguments)], cwd=REPOSITORY, env=kept, capture_output=True, text=True)
+
+
+def write_scenes(folder: Path, model: Path, count: int, single: str, duet: list[str]) -> Path:
+    """Blurred noise with random boxes: maps of every shape. One sound fills a window, one is shorter, one longer."""
+    chance, scenes, audio = np.random.default_rng(11), [], manifest.read(model)["audio"]
+    boxed = lambda: [*(x := chance.uniform(0, 0.6, 2)).round(3), *(x + chance.uniform(0.2, 0.4, 2)).round(3)]
+    for i in range(count):
+        small = Image.fromarray(chance.integers(0, 256, (9, 16, 3), dtype=np.uint8))
+        small.resize([(640, 360), (333, 500)][i % 2], Image.BICUBIC).save(folder / f"{i}.png")
+        length = int([1.0, 0.4, 1.4][i % 3] * audio["window"] * audio["sample_rate"])
+        wave = chance.normal(0, 0.1, length).cumsum() % 0.5
+        soundfile.write(folder / f"{i}.wav", wave, audio["sample_rate"], subtype="FLOAT")
+        sources = [{"class": name, "boxes": [boxed()]} for name in (duet if i % 2 else [single])]
+        scenes.append({"image": f"{i}.png", "audio": f"{i}.wav", "kind": "duet" if i % 2 else "single", "sources": sources})
+    (folder / "scenes.json").write_text(json.dumps({"scenes": scenes}))
+    return folder / "scenes.json"
+
+
+def agree(program: Path, scenes: Path, model: Path, *options: object) -> None:
+    """Every figure of `tvsl eval` with these options, beside Python's with the folder `model`, to a tenth of a point."""
+    done = tvsl(program, "eval", scenes, "--json", *options)
+    assert done.returncode == 0, done.stderr
+    report, own = json.loads(done.stdout), figures(by_program(model, labelled(scenes)))
+    for name, key in NAMES.items():
+        assert own[name][0] == pytest.approx(100 * report[key]["value"], abs=0.1), name
+    assert own["all AP"][0] > 5
+
+
+def test_both_judge_the_default_model_alike(program: Path, tmp_path: Path) -> None:
+    agree(program, write_scenes(tmp_path, DEFAULT, 12, "guitar", ["dog", "cat"]), DEFAULT, "--model", DEFAULT)
+
+
+def test_both_judge_a_folder_that_python_wrote_alike(program: Path, folder: Path, tmp_path: Path) -> None:
+    agree(program, write_scenes(tmp_path, folder, 12, "guitar", ["dog", "cat"]), folder, "--model", folder)
+
+
+def configured(tmp_path: Path, model: Path) -> Path:
+    """Classes that the folder has never heard of, one with a prompt of its own."""
+    (tmp_path / "tvsl.toml").write_text(f"""
+        [model]
+        path = {json.dumps(str(model))}
+        cache = {json.dumps(str(tmp_path / "cache"))}
+        [detection]
+        classes = ["dog", "steam whistle", "someone's café, at night"]
+        prompts."steam whistle" = "a photo of a {{}} of a locomotive"
+    """)
+    return tmp_path / "tvsl.toml"
+
+
+def test_classes_in_free_words_are_the_same_to_both(program: Path, folder: Path, model, heads, tmp_path: Path) -> None:
+    """The program tokenises and runs the text graph; Python's own tokens are in a folder written for these classes."""
+    classes = ["dog", "steam whistle", "someone's café, at night"]
+    prompts = ["dog", "a photo of a steam whistle of a locomotive", classes[2]]
+    importer.write(tmp_path / "own", model, heads, [{"name": n, "prompt": p} for n, p in zip(classes, prompts)])
+    scenes = write_scenes(tmp_path, folder, 8, classes[1], [classes[0], classes[2]])
+    agree(program, scenes, tmp_path / "own", "--config", configured(tmp_path, folder))
+
+
+def test_the_program_opens_a_folder_that_python_wrote(program: Path, folder: Path, tmp_path: Path) -> None:
+    done = tvsl(program, "check", "--model", "--config", configured(tmp_path, folder))
+    assert done.returncode == 0, done.stderr
+    assert "audioclip 1, 3 classes" in done.stdout and "CPU" in done.stdout
+    listed = tvsl(program, "check", "--classes", "--config", configured(tmp_path, folder)).stdout
+    assert listed.splitlines() == ["dog", "steam whistle", "someone's café, at night"]
+
+
+def test_a_fixed_list_refuses_free_words_and_an_altered_folder_is_refused(program: Path, folder: Path, tmp_path: Path) -> None:
+    fixed = tvsl(program, "check", "--config", configured(tmp_path, DEFAULT))
+    assert fixed.returncode == 78 and "steam whistle: the model `tvsl-default` has a fixed list of classes" in fixed.stderr
+    for path in folder.iterdir():
+        (tmp_path / "altered").mkdir(exist_ok=True)
+        (tmp_path / "altered" / path.name).write_bytes(path.read_bytes())
+    data = bytearray((tmp_path / "altered/text.bin").read_bytes())
+    data[1000] ^= 1
+    (tmp_path / "altered/text.bin").write_bytes(data)
+    altered = tvsl(program, "check", "--model", "--config", configured(tmp_path, tmp_path / "altered"))
+    assert altered.returncode == 78 and "text.bin" in altered.stderr
