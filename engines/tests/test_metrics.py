@@ -90,6 +90,12 @@ def test_exchanged_maps_cost_cap_but_not_piap() -> None:
     assert value("PIAP", right) == value("PIAP", wrong) == value("CAP", right) > 0.95 > 0.2 > value("CAP", wrong)
 
 
+def test_the_best_permutation_is_soon_found_for_many_sources() -> None:
+    precision = np.full((40, 40), 0.25)
+    precision[np.arange(40), np.roll(np.arange(40), 7)] = 0.75
+    assert Judged(np.zeros(40), precision).best_permutation() == 0.75 > precision.diagonal().mean()
+
+
 def test_by_source_and_by_frame() -> None:
     scene = Judged(np.array([0.4, 0.1]), np.eye(2))
     assert DUET["CIoU@0.3"](scene) == [1.0, 0.0] and DUET["CIoU@0.3 by frame"](scene) == [0.0]

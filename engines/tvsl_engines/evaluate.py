@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
+from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from . import metrics, picture, sound
@@ -39,8 +39,7 @@ class Judged:
 
     def best_permutation(self) -> float:
         """Mean average precision when maps may be given to sources in any way."""
-        own = range(self.count)
-        return max(float(np.mean([self.precision[i, j] for i, j in zip(own, order)])) for order in permutations(own))
+        return float(self.precision[linear_sum_assignment(self.precision, maximize=True)].mean())
 
 
 def judge(maps: np.ndarray, sources: Sequence[Source], place: Fit, thresholds: list[float] | None) -> Judged:
