@@ -55,7 +55,10 @@ class AudioClip(nn.Module):
         return {name.removeprefix("clip."): value for name, value in self.state_dict().items()}
 
     def load_published(self, path: Path) -> None:
-        """Load an official checkpoint. Raises CheckpointError unless its names and shapes are exactly this model's."""
+        """Load an official checkpoint. Raises CheckpointError unless its names and shapes are exactly this model's.
+
+        open_clip's own loader wants a whole CLIP in a file; in this one CLIP's names stand among AudioCLIP's.
+        """
         weights = load_weights(path, self.published())
         own = [name for name, _ in self.named_children() if name != "clip"]
         top = ("logit_scale_ai", "logit_scale_at", *(f"{name}." for name in own))
