@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import material
+import pytest
 import torch
 
 from tvsl_engines.__main__ import main
@@ -37,3 +38,20 @@ def test_weights_must_be_named(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"), "--test", str(data / "test.csv")]
     assert main([*command, "--weights", "magic=x.pt"]) == 1
     assert "expected METHOD=FILE" in capsys.readouterr().err
+
+
+def test_scenes_that_cannot_be_read_are_listed_and_too_many_stop(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One is missing and one unreadable: together more than one in twenty."""
+    data = material.folder(tmp_path, each=6)
+    clips = [f"{kind}_{i}" for kind in material.CLASSES for i in range(6)]
+    (data / "boxes.json").write_text(json.dumps([{"file": c, "class": c[:-2], "bbox": [[0, 0, 1, 1]]} for c in clips]))
+    (data / "test.csv").write_text("".join(f"{c},{c[:-2]}\n" for c in clips))
+    command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"), "--test", str(data / "test.csv")]
+    (data / "audio/dog_0.wav").unlink()
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert "skipped 1 of 24 scenes:\n  dog_0: no " in told.err and "23 single scenes" in told.out
+    (data / "frames/cat_0.jpg").write_bytes(b"no picture")
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "2 of 24 scenes cannot be used, more than 5%" in told and "cat_0: " in told and "dog_0: " in told

@@ -80,7 +80,7 @@ class Features(Stored):
             array.flush()
         found = {i: reason for told in self.processes.told(broken) for i, reason in told.items()}
         self._whole = np.array([i for i in range(len(self.scenes)) if i not in found], int)
-        return {"+".join(f.stem for f in self.scenes[i].frames): reason for i, reason in found.items()}
+        return {f"{i}, of {'+'.join(f.stem for f in self.scenes[i].frames)}": reason for i, reason in found.items()}
 
     def usable(self) -> np.ndarray:
         """Indices of the scenes that are there, the same in every process."""

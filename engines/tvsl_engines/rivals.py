@@ -19,19 +19,21 @@ def table(encoders: Path, data: Path, tests: list[Path], boxes: Path, weights: l
     """Judge `METHOD=FILE` weights, and untrained heads, on published tests; the table as Markdown."""
     rivals = methods(encoders, weights, clipseg)
     known = rivals[UNTRAINED][1]
-    scenes = []
-    for test in tests:
-        found, broken = dataset.published(dataset.Data(data), test, boxes, known.classes)
-        scenes += found
+    scenes, broken = [], dataset.Broken(0, "scenes")
+    try:
+        for test in tests:
+            found, own = dataset.published(dataset.Data(data), test, boxes, known.classes)
+            scenes += found
+            broken.total, broken.found = broken.total + own.total, broken.found | own.found
+        judged = evaluate.by_methods(rivals, scenes, broken)
+    finally:
         _tell(broken)
-    broken = dataset.Broken(len(scenes), "scenes")
-    judged = evaluate.by_methods(rivals, scenes, broken)
-    _tell(broken)
     notes = {} if CLIP_SSL in rivals else {CLIP_SSL: "needs CLIPSeg weights"}
     return compared(judged, evaluate.PUBLISHED, notes)
 
 
 def _tell(broken: dataset.Broken) -> None:
+    """List every scene that was left out."""
     if broken.found:
         print("\n".join([f"skipped {len(broken.found)} of {broken.total} {broken.what}:", *broken.lines()]), file=sys.stderr)
 
