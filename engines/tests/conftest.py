@@ -1,13 +1,16 @@
-"""A small AudioCLIP with random weights, and the model folder made of it."""
+"""AudioCLIP with random weights, small and in the published size, and the model folders made of them."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 
-from tvsl_engines import importer
-from tvsl_engines.audioclip import AudioClip
+from tvsl_engines import export, importer
+from tvsl_engines.__main__ import main
+from tvsl_engines.audioclip import SIDE, AudioClip
+from tvsl_engines.esresnext import SAMPLES
 from tvsl_engines.heads import Heads
 
 torch.set_num_threads(1)
@@ -48,3 +51,51 @@ def folder(model: AudioClip, heads: Heads, tmp_path_factory: pytest.TempPathFact
     out = tmp_path_factory.mktemp("audioclip")
     importer.write(out, model, heads, importer.known())
     return out
+
+
+def settled(model: AudioClip) -> AudioClip:
+    """As after a training: every normalisation knows the mean and spread of what reaches it, and every residual block adds a little to
+    what it was given. Fifty layers that are all chance would grow without end, and make much of the last digit."""
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0
+        if hasattr(part, "bn3"):
+            nn.init.uniform_(part.bn3.weight, 0.1, 0.4)
+    blurred = nn.functional.interpolate(torch.randn(2, 3, 7, 7), size=SIDE, mode="bilinear")
+    model.train()
+    with torch.no_grad():
+        model.see(torch.cat([blurred, torch.randn(2, 3, SIDE, SIDE)]))
+        model.hear(torch.randn(6, SAMPLES) * torch.linspace(100, 6000, 6)[:, None])
+    return model.eval()
+
+
+class Exported(NamedTuple):
+    """A model and heads in PyTorch, and the folders of their graphs."""
+
+    model: AudioClip
+    heads: Heads
+    encoders: Path
+    stages: Path
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The published names, shapes and size: a checkpoint saved, imported by the command, and heads as after a training."""
+    torch.manual_seed(3)
+    model = settled(stirred(AudioClip.full()))
+    checkpoint, out = tmp_path_factory.mktemp("published") / "AudioCLIP-Full-Training.pt", tmp_path_factory.mktemp("full")
+    torch.save(model.published(), checkpoint)
+    assert main(["import-audioclip", str(checkpoint), "--out", str(out)]) == 0
+    checkpoint.unlink()
+    own, stages = stirred(Heads(model.dimension)), tmp_path_factory.mktemp("stages")
+    export.heads(stages, own, model.dimension)
+    return Exported(model, own, out, stages)
+
+
+@pytest.fixture(scope="session", params=["small", "full"])
+def exported(request: pytest.FixtureRequest) -> Exported:
+    """Both sizes, one after the other."""
+    if request.param == "full":
+        return request.getfixturevalue("full")
+    folder = request.getfixturevalue("folder")
+    return Exported(request.getfixturevalue("model"), request.getfixturevalue("heads"), folder, folder)
