@@ -1,7 +1,10 @@
 """Pictures and sound prepared as the program does it, on the default model and its goldens."""
 
+import os
+
 import numpy as np
 import pytest
+import soundfile
 from safetensors.numpy import load_file
 
 from tvsl_engines import picture, sound
@@ -76,6 +79,17 @@ def test_the_middle_of_a_sound() -> None:
     assert sound.middle(np.arange(3), 6).tolist() == [0, 1, 2, 0, 1, 2]
     with pytest.raises(ValueError, match="no sample"):
         sound.middle(np.zeros(0), 4)
+
+
+def test_a_sound_that_many_frames_share_is_read_once_until_it_changes(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read, reads = tmp_path / "video.wav", soundfile.read, []
+    monkeypatch.setattr(soundfile, "read", lambda *a, **k: reads.append(a) or read(*a, **k))
+    for value in (0.25, 0.5):
+        soundfile.write(path, np.full(500, value), 100)
+        os.utime(path, ns=(0, int(value * 100)))
+        assert all(np.allclose(sound.heard(path, 100, 300), value, atol=1e-4) for _ in range(5))
+        sound.check(path), sound.check(path)
+    assert len(reads) == 4, "heard and checked, twice each"
 
 
 def test_resampling_keeps_a_tone() -> None:

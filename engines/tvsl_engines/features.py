@@ -102,7 +102,7 @@ def _numbers(v: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def mixed(encoders: Encoders, scene: Scene) -> np.ndarray:
     """The middle windows of a scene's sounds, summed."""
     end = encoders.front_end
-    return np.sum([sound.middle(sound.read(path, end.rate), end.window) for path in scene.sounds], axis=0)
+    return np.sum([sound.heard(path, end.rate, end.window) for path in scene.sounds], axis=0)
 
 
 def _key(encoders: Encoders, scenes: list[Scene]) -> str:

@@ -1,5 +1,6 @@
 """Sound as the program prepares it: read, resampled, cut into the windows that the audio graph takes."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ def read(path: Path, rate: int) -> np.ndarray:
 
 def check(path: Path) -> None:
     """Raises ValueError, or what the reader of files raises, for a sound that cannot be read to its end or holds no numbers."""
+    _check(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(1024)
+def _check(path: Path, _changed: int) -> None:
     samples, _ = soundfile.read(path, dtype="float32")
     if len(samples) == 0:
         raise ValueError(f"{path}: the sound holds no sample")
@@ -29,6 +35,16 @@ def resampled(samples: np.ndarray, source: int, rate: int) -> np.ndarray:
     count = round(len(samples) * rate / source)
     spectrum = np.fft.rfft(samples)[:count // 2 + 1]
     return (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(np.float32)
+
+
+def heard(path: Path, rate: int, count: int) -> np.ndarray:
+    """The middle `count` samples of a file. The last files are kept: hundreds of MUSIC's frames share a video's sound."""
+    return _heard(path, path.stat().st_mtime_ns, rate, count)
+
+
+@lru_cache(32)
+def _heard(path: Path, _changed: int, rate: int, count: int) -> np.ndarray:
+    return middle(read(path, rate), count)
 
 
 def middle(samples: np.ndarray, count: int) -> np.ndarray:
