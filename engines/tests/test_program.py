@@ -20,7 +20,10 @@ from tvsl_engines.importer import DEFAULT
 from tvsl_engines.table import figures
 
 REPOSITORY = DEFAULT.parents[1]
-NAMES = {"all AP": "cap", "all IoU@0.3": "iou_at_30", "all IoU@0.5": "iou_at_50", "all AUC": "auc", "duet CIoU@0.3": "ciou_at_30"}
+NAMES = {"all AP": "cap", "all IoU@0.3": "iou_at_30", "all IoU@0.5": "iou_at_50", "all AUC": "auc",
+         "single AP": "single_ap", "single IoU@0.5": "single_iou_at_50", "single AUC": "single_auc",
+         "duet CAP": "duet_cap", "duet PIAP": "duet_piap", "duet CIoU@0.3": "duet_ciou_at_30",
+         "duet CIoU@0.3 by frame": "duet_ciou_at_30_by_frame", "duet AUC": "duet_auc", "duet AUC by frame": "duet_auc_by_frame"}
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +63,7 @@ def agree(program: Path, scenes: Path, model: Path, *options: object) -> None:
     done = tvsl(program, "eval", scenes, "--json", *options)
     assert done.returncode == 0, done.stderr
     report, own = json.loads(done.stdout), figures(by_program(model, labelled(scenes)))
+    assert own.keys() == NAMES.keys()
     for name, key in NAMES.items():
         assert own[name][0] == pytest.approx(100 * report[key]["value"], abs=0.1), name
     assert own["all AP"][0] > 5
