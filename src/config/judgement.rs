@@ -149,12 +149,15 @@ pub struct Detection {
 pub struct Thresholds {
     /// Of the class being both seen and heard.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_probability")]
+    #[schemars(with = "f32", range(min = 0, max = 1))]
     pub p: Option<f32>,
     /// Of the class being seen.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_probability")]
+    #[schemars(with = "f32", range(min = 0, max = 1))]
     pub p_v: Option<f32>,
     /// Of the class being heard.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_probability")]
+    #[schemars(with = "f32", range(min = 0, max = 1))]
     pub p_a: Option<f32>,
 }
 

@@ -7,33 +7,33 @@ use crate::geometry::Size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[camera.lens]`: a field of view, or a calibration, or neither.
+/// `[camera.lens]`: a field of view, or a calibration, or neither. What is unknown is left out where it is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lens {
-    /// Degrees from left to right; 0: unknown.
-    #[serde(deserialize_with = "value::view")]
+    /// Degrees from left to right; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::view", skip_serializing_if = "value::is_zero")]
     pub field_of_view: f64,
-    /// Horizontal focal length, pixels; 0: unknown.
-    #[serde(deserialize_with = "value::pixels")]
+    /// Horizontal focal length, pixels; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::pixels", skip_serializing_if = "value::is_zero")]
     pub fx: f64,
-    /// Vertical focal length, pixels; 0: unknown.
-    #[serde(deserialize_with = "value::pixels")]
+    /// Vertical focal length, pixels; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::pixels", skip_serializing_if = "value::is_zero")]
     pub fy: f64,
-    /// Principal point from the left, pixels; 0: unknown.
-    #[serde(deserialize_with = "value::pixels")]
+    /// Principal point from the left, pixels; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::pixels", skip_serializing_if = "value::is_zero")]
     pub cx: f64,
-    /// Principal point from the top, pixels; 0: unknown.
-    #[serde(deserialize_with = "value::pixels")]
+    /// Principal point from the top, pixels; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::pixels", skip_serializing_if = "value::is_zero")]
     pub cy: f64,
-    /// Brown–Conrady coefficients k1, k2, p1, p2, k3: none, four or five.
-    #[serde(deserialize_with = "value::distortion")]
+    /// Brown–Conrady coefficients k1, k2, p1, p2, k3: none, four or five; absent: none.
+    #[serde(deserialize_with = "value::distortion", skip_serializing_if = "Vec::is_empty")]
     pub distortion: Vec<f64>,
-    /// Pixels across of the calibrated pictures; 0: unknown.
-    #[serde(deserialize_with = "value::side_or_zero")]
+    /// Pixels across of the calibrated pictures; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::side_or_zero", skip_serializing_if = "value::is_zero")]
     pub width: u32,
-    /// Pixels down of the calibrated pictures; 0: unknown.
-    #[serde(deserialize_with = "value::side_or_zero")]
+    /// Pixels down of the calibrated pictures; 0, or absent: unknown.
+    #[serde(deserialize_with = "value::side_or_zero", skip_serializing_if = "value::is_zero")]
     pub height: u32,
 }
 

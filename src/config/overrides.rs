@@ -2,6 +2,7 @@
 
 use super::{Config, Thresholds};
 use super::{search, value, words};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Settings of `[detection]` that stand in place of the file's; `None`: the file's holds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overrides {
     /// Whether anything is analysed.
@@ -18,6 +19,7 @@ pub struct Overrides {
     pub enable: Option<bool>,
     /// Added to the log-odds of every class, −10 to 10.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_log_odds")]
+    #[schemars(range(min = -10, max = 10))]
     pub sensitivity: Option<f32>,
     /// The only classes reported; empty: all.
     #[serde(skip_serializing_if = "Option::is_none")]

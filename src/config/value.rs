@@ -26,6 +26,11 @@ fn number<'de, D: Deserializer<'de>>(d: D, low: f64, high: f64, meaning: &str) -
     }
 }
 
+/// Whether a number stands for nothing known.
+pub(super) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A number without hundreds of zeros.
 fn brief(value: f64) -> String {
     let long = value != 0.0 && !(1e-6..1e9).contains(&value.abs());

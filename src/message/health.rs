@@ -3,7 +3,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is told of one part.
+use super::SCHEMA;
+
+/// `health/<part>`, retained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthMessage {
+    /// Version of the contract: changes only if a field were to change its name or its meaning.
+    pub schema: u32,
+    /// Name of the device.
+    pub device: String,
+    /// What is told.
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+impl HealthMessage {
+    /// What `device` tells of its part.
+    pub fn new(device: &str, health: Health) -> Self {
+        Self { schema: SCHEMA, device: device.into(), health }
+    }
+}
+
+/// What is known of one part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Which part; the last level of its topic.
@@ -51,6 +72,10 @@ pub enum HealthState {
 }
 
 impl Part {
+    /// Every part.
+    pub const ALL: [Self; 6] =
+        [Self::Camera, Self::Microphone, Self::Engine, Self::Configuration, Self::Broker, Self::Store];
+
     /// The word of topics and messages.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::config::{Config, Format, Mqtt};
 
 use super::{
-    Answer, ClassState, Detection2DArray, EventMessage, Health, Info, Level, Message, Presence, Settings,
+    Answer, ClassState, Detection2DArray, EventMessage, HealthMessage, Info, Level, Message, Presence,
+    Settings,
 };
 
 /// One message for subscribers.
@@ -21,7 +22,7 @@ pub enum Report {
     /// How loud it is.
     Level(Level),
     /// How well a part works.
-    Health(Health),
+    Health(HealthMessage),
     /// What this device is.
     Info(Box<Info>),
     /// The settings in force that subscribers may change.
@@ -49,6 +50,8 @@ pub enum Report {
 }
 
 /// What happens to a report until the broker has it.
+///
+/// [`Delivery::qos`] and [`Delivery::retained`] say what that means on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// Every one is kept until the broker acknowledges it, in order.
@@ -63,6 +66,21 @@ pub enum Delivery {
     Fleeting,
 }
 
+impl Delivery {
+    /// MQTT's quality of service: 1 until it is acknowledged, 0 once at most.
+    pub const fn qos(self) -> u8 {
+        match self {
+            Self::Kept | Self::Recent | Self::Answered | Self::Retained => 1,
+            Self::Fleeting => 0,
+        }
+    }
+
+    /// Whether the broker keeps it for those who come later.
+    pub const fn retained(self) -> bool {
+        matches!(self, Self::Retained)
+    }
+}
+
 impl Report {
     /// Its topic below the prefix, where it has one.
     pub fn topic(&self) -> String {
@@ -71,7 +89,7 @@ impl Report {
             Self::Event(_) => "events".into(),
             Self::State(state) => Self::state_topic(&state.class),
             Self::Level(_) => "level".into(),
-            Self::Health(health) => format!("health/{}", health.part.name()),
+            Self::Health(told) => format!("health/{}", told.health.part.name()),
             Self::Info(_) => "info".into(),
             Self::Settings(_) => "settings".into(),
             Self::Answer(answer) => format!("set/{}/result", answer.key),

@@ -59,7 +59,8 @@ pub struct ClassState {
     pub label: String,
     /// Whether it is heard and seen now.
     pub state: OnOff,
-    /// When it was last heard and seen, Unix seconds; absent if never. While `ON`: up to now.
+    /// When it was last heard and seen, Unix seconds; absent if never. While `ON` it is told anew with every `update`
+    /// of its sources and on every connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<f64>,
     /// The sources of the class that sound.
@@ -113,8 +114,20 @@ pub struct Info {
     pub engine: String,
     /// The classes that may be reported, in the model's order.
     pub classes: Vec<ClassInfo>,
-    /// What is known of the lens, as configured; zeros where nothing is.
+    /// What is known of the lens, as configured; empty if nothing is.
     pub lens: config::Lens,
+    /// The camera's pictures; absent until the first was analysed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
+}
+
+/// Pictures of the camera.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Picture {
+    /// Pixels across, at the source.
+    pub width: u32,
+    /// Pixels down, at the source.
+    pub height: u32,
 }
 
 /// The model in use.
@@ -158,6 +171,7 @@ impl Info {
                 })
                 .collect(),
             lens: config.camera.lens.clone(),
+            picture: None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Findings to reports: what is told under which topic, and how often.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +12,8 @@ use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::message::{
-    Answer, Chronicle, ClassState, EventMessage, EventPhase, Health, HealthState, Info, Level, Message,
-    Moment, OnOff, Part, Phase, Presence, Report, SCHEMA, Settings, Source,
+    Answer, Chronicle, ClassState, EventMessage, EventPhase, Health, HealthMessage, HealthState, Info, Level,
+    Message, Moment, OnOff, Part, Phase, Picture, Presence, Report, SCHEMA, Settings, Source,
 };
 
 /// Tells subscribers what the pipeline finds. The analysis thread and the publisher's task share it;
@@ -33,6 +36,9 @@ struct Told {
     sequence: u64,
     level: Limit,
     home: Discovery,
+    /// What this device is, once that was told.
+    info: Option<Info>,
+    picture: Option<Picture>,
 }
 
 impl<'a> Teller<'a> {
@@ -60,6 +66,8 @@ impl<'a> Teller<'a> {
                     mqtt.level_every.as_secs_f64()
                 }),
                 home: Discovery::new(config),
+                info: None,
+                picture: None,
             }),
         };
         teller.configured(about.0, about.1);
@@ -77,9 +85,7 @@ impl<'a> Teller<'a> {
         let now = self.clock.now();
         let mut told = self.told();
         let events = told.chronicle.follow(message);
-        let changed = events.iter().filter(|event| event.event != EventPhase::Update);
-        let states: Vec<ClassState> =
-            changed.filter_map(|event| told.changed(&event.source, event.published)).collect();
+        let states = told.changed(&events);
         let detections = told.due(message, now);
         drop(told);
         events.into_iter().for_each(|event| self.outbox.put(Report::Event(Box::new(event))));
@@ -87,10 +93,14 @@ impl<'a> Teller<'a> {
         detections.into_iter().for_each(|message| self.outbox.put(Report::Detections(Box::new(message))));
     }
 
-    /// Tells how loud it is, when that is due.
+    /// Tells how loud it is, when that is due, and how large pictures are, when that is new.
     pub fn analysed(&self, analysed: &Analysed) {
         let moment = self.moment();
         let mut told = self.told();
+        let picture = Picture { width: analysed.source.width, height: analysed.source.height };
+        if told.picture.replace(picture) != Some(picture) {
+            told.info().into_iter().for_each(|info| self.outbox.put(info));
+        }
         if told.level.due(moment.now) {
             self.outbox.put(Report::Level(Level::of(&told.device, analysed, moment)));
         }
@@ -98,7 +108,8 @@ impl<'a> Teller<'a> {
 
     /// Tells how well a part works.
     pub fn health(&self, health: Health) {
-        self.outbox.put(Report::Health(health));
+        let message = HealthMessage::new(&self.told().device, health);
+        self.outbox.put(Report::Health(message));
     }
 
     /// Tells what is wrong with the connection to the broker; nothing if `reason` is empty.
@@ -112,6 +123,9 @@ impl<'a> Teller<'a> {
     pub fn connected(&self, reason: String) {
         self.broker(reason);
         self.outbox.put(Report::Status(Presence::Online));
+        let moment = self.moment();
+        let states = self.told().sounding(moment.unix(moment.now));
+        states.into_iter().for_each(|state| self.outbox.put(Report::State(Box::new(state))));
         self.outbox.store().connected();
     }
 
@@ -209,7 +223,8 @@ impl<'a> Teller<'a> {
             self.outbox.put(Report::State(Box::new(state.clone())));
             told.states.insert(class.name.clone(), state);
         }
-        self.outbox.put(Report::Info(Box::new(info)));
+        told.info = Some(info);
+        told.info().into_iter().for_each(|info| self.outbox.put(info));
     }
 
     fn put_all(&self, reports: Vec<Report>) {
@@ -226,12 +241,41 @@ impl<'a> Teller<'a> {
 }
 
 impl Told {
-    /// The new state of the class of a source that started or ended.
-    fn changed(&mut self, source: &Source, published: f64) -> Option<ClassState> {
-        let sources = self.chronicle.sounding(&source.class);
-        let state = self.states.get_mut(&source.class)?;
+    /// What this device is, with the size of its pictures.
+    fn info(&self) -> Option<Report> {
+        let info = Info { picture: self.picture, ..self.info.clone()? };
+        Some(Report::Info(Box::new(info)))
+    }
+
+    /// The new states of the classes that these events are of.
+    fn changed(&mut self, events: &[EventMessage]) -> Vec<ClassState> {
+        let mut classes: BTreeMap<&str, &EventMessage> = BTreeMap::new();
+        for event in events {
+            let newest = classes.entry(&event.source.class).or_insert(event);
+            if event.source.last >= newest.source.last {
+                *newest = event;
+            }
+        }
+        let state = |(class, event): (&str, &EventMessage)| {
+            self.state(class, Some(event.source.last), event.published)
+        };
+        classes.into_iter().filter_map(state).collect()
+    }
+
+    /// The states of the classes that sound, as of now.
+    fn sounding(&mut self, published: f64) -> Vec<ClassState> {
+        let on = self.states.values().filter(|state| state.state == OnOff::On);
+        let classes: Vec<String> = on.map(|state| state.class.clone()).collect();
+        classes.iter().filter_map(|class| self.state(class, None, published)).collect()
+    }
+
+    /// The state of a class as of now; `last`: when a source was seen that may be over.
+    fn state(&mut self, class: &str, last: Option<f64>, published: f64) -> Option<ClassState> {
+        let sources = self.chronicle.sounding(class);
+        let state = self.states.get_mut(class)?;
         state.state = if sources.is_empty() { OnOff::Off } else { OnOff::On };
-        (state.sources, state.last, state.published) = (sources, Some(source.last), published);
+        state.last = sources.iter().map(|source| source.last).chain(last).reduce(f64::max).or(state.last);
+        (state.sources, state.published) = (sources, published);
         Some(state.clone())
     }
 

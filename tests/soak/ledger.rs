@@ -61,6 +61,9 @@ impl Ledger {
             }
             return;
         }
+        if line == "away" {
+            return;
+        }
         self.messages += 1;
         let (path, payload) = line.split_once(' ').unwrap_or((line, ""));
         let mut levels = path.splitn(3, '/');

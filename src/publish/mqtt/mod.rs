@@ -25,7 +25,7 @@ pub use secret::SecretError;
 use super::store::{Ticket, WINDOW};
 use super::{Backoff, Teller};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, Delivery, Presence, Report, Wish};
+use crate::message::{ClassState, Presence, Report, Wish};
 use wire::Wire;
 
 /// Longest time for a connection to be made.
@@ -310,11 +310,12 @@ impl Link {
     #[must_use = "what comes back is not sent"]
     fn publish(&mut self, config: &Config, ticket: Ticket, report: &Report) -> Option<Ticket> {
         let address = report.address(config);
-        let options = match report.delivery() {
-            Delivery::Kept | Delivery::Recent | Delivery::Answered => PublishOptions::at_least_once(),
-            Delivery::Retained => PublishOptions::at_least_once().retained(),
-            Delivery::Fleeting => PublishOptions::at_most_once(),
+        let delivery = report.delivery();
+        let options = match delivery.qos() {
+            0 => PublishOptions::at_most_once(),
+            _ => PublishOptions::at_least_once(),
         };
+        let options = if delivery.retained() { options.retained() } else { options };
         let sent = match report.payload(&config.mqtt) {
             Ok(payload) if !fits(&address, &payload) => {
                 let start: String = address.chars().take(100).collect();

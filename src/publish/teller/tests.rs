@@ -1,0 +1,208 @@
+//! What is told, and how often, on a simulated clock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::analysis::{SoundWindow, Timing};
+use crate::config::Overrides;
+use crate::geometry::Size;
+use crate::message::tests::{dog, message};
+use crate::message::{ClassInfo, Ended, ModelInfo};
+
+/// A clock that the test moves, in milliseconds; both clocks count from the same origin.
+#[derive(Default)]
+struct Simulated(AtomicU64);
+
+impl Simulated {
+    fn set(&self, seconds: f64) {
+        self.0.store((seconds * 1000.0) as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Simulated {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Relaxed) * 1_000_000)
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn class() -> ClassInfo {
+    ClassInfo { name: "dog".into(), label: "dog".into(), prompt: "the sound of a dog barking".into() }
+}
+
+fn info(config: &Config) -> Info {
+    let model = ModelInfo { name: "none".into(), version: "0".into() };
+    let (device, lens) = (config.device.name.clone(), config.camera.lens.clone());
+    let (version, engine) = ("0".into(), "none".into());
+    Info {
+        schema: SCHEMA,
+        revision: 0,
+        device,
+        version,
+        model,
+        engine,
+        classes: vec![class()],
+        lens,
+        picture: None,
+    }
+}
+
+/// A teller that is connected, of a device that reports dogs; what it tells at its start is read.
+fn teller<'a>(config: &Config, clock: &'a Simulated) -> Teller<'a> {
+    let settings = Settings::new(config, &Overrides::default());
+    let teller = Teller::new(config, (info(config), settings), 1, clock);
+    teller.connected(String::new());
+    told(&teller);
+    teller
+}
+
+/// Everything it has to tell, which the broker takes.
+fn told(teller: &Teller<'_>) -> Vec<Report> {
+    let take = || {
+        let (ticket, report) = teller.outbox().take()?;
+        teller.outbox().store().acknowledge(&ticket);
+        Some(report)
+    };
+    std::iter::from_fn(take).collect()
+}
+
+/// Tells of a dog in a picture taken now.
+fn see(teller: &Teller<'_>, clock: &Simulated, seconds: f64, phase: Phase) -> Vec<Report> {
+    clock.set(seconds);
+    teller.message(&message(seconds, vec![dog("1-1", 0.9, phase)], vec![]));
+    told(teller)
+}
+
+fn end(teller: &Teller<'_>, clock: &Simulated, seconds: f64, last: f64) -> Vec<Report> {
+    clock.set(seconds);
+    let ended = Ended { id: "1-1".into(), class: "dog".into(), last };
+    teller.message(&message(seconds, vec![], vec![ended]));
+    told(teller)
+}
+
+fn states(reports: Vec<Report>) -> Vec<ClassState> {
+    let state = |report| if let Report::State(state) = report { Some(*state) } else { None };
+    reports.into_iter().filter_map(state).collect()
+}
+
+fn numbers(reports: &[Report]) -> Vec<u64> {
+    let number = |report: &Report| if let Report::Detections(m) = report { Some(m.sequence) } else { None };
+    reports.iter().filter_map(number).collect()
+}
+
+#[test]
+fn a_state_that_is_on_is_as_fresh_as_the_last_update() {
+    let (mut config, clock) = (Config::default(), Simulated::default());
+    config.mqtt.update_every = Duration::from_secs(1);
+    let teller = teller(&config, &clock);
+    let on = states(see(&teller, &clock, 100.0, Phase::Start));
+    assert_eq!((on.len(), on[0].state, on[0].last), (1, OnOff::On, Some(100.0)));
+    assert!(states(see(&teller, &clock, 100.5, Phase::Update)).is_empty(), "no update is due");
+    let on = states(see(&teller, &clock, 101.0, Phase::Update));
+    assert_eq!((on[0].last, on[0].published, on[0].sources[0].duration), (Some(101.0), 101.1, 1.0));
+    let off = states(end(&teller, &clock, 103.0, 101.5));
+    assert_eq!((off[0].state, off[0].last, off[0].sources.len()), (OnOff::Off, Some(101.0), 0));
+}
+
+#[test]
+fn a_state_that_is_on_is_told_as_of_now_on_a_new_connection() {
+    let (mut config, clock) = (Config::default(), Simulated::default());
+    config.mqtt.update_every = Duration::from_secs(3600);
+    let teller = teller(&config, &clock);
+    see(&teller, &clock, 100.0, Phase::Start);
+    teller.outbox().store().disconnected();
+    see(&teller, &clock, 160.0, Phase::Update);
+    clock.set(161.0);
+    teller.connected(String::new());
+    let on = states(told(&teller));
+    assert_eq!((on.len(), on[0].state, on[0].last, on[0].published), (1, OnOff::On, Some(160.0), 161.0));
+    assert_eq!(on[0].sources[0].duration, 60.0);
+    end(&teller, &clock, 170.0, 160.0);
+    teller.outbox().store().disconnected();
+    clock.set(200.0);
+    teller.connected(String::new());
+    let off = states(told(&teller));
+    assert_eq!((off[0].state, off[0].published), (OnOff::Off, 170.1), "what is off stays as it was told");
+}
+
+#[test]
+fn one_of_two_sources_that_ends_does_not_age_its_class() {
+    let (config, clock) = (Config::default(), Simulated::default());
+    let teller = teller(&config, &clock);
+    let two = |phase| vec![dog("1-1", 0.9, phase), dog("1-2", 0.8, phase)];
+    teller.message(&message(100.0, two(Phase::Start), vec![]));
+    let ended = Ended { id: "1-1".into(), class: "dog".into(), last: 100.0 };
+    teller.message(&message(100.4, vec![dog("1-2", 0.8, Phase::Update)], vec![ended]));
+    let state = states(told(&teller)).pop().expect("a state");
+    assert_eq!((state.state, state.last, state.sources.len()), (OnOff::On, Some(100.4), 1));
+}
+
+#[test]
+fn detections_keep_to_their_rate_but_starts_and_ends_are_always_told() {
+    let (mut config, clock) = (Config::default(), Simulated::default());
+    config.mqtt.detections_rate = 2.0;
+    let teller = teller(&config, &clock);
+    assert_eq!(numbers(&see(&teller, &clock, 100.0, Phase::Start)), [1]);
+    for (at, due) in [(100.1, None), (100.4, None), (100.5, Some(2)), (100.9, None), (101.0, Some(3))] {
+        let told = numbers(&see(&teller, &clock, at, Phase::Update));
+        assert_eq!(told, Vec::from_iter(due), "at {at}");
+    }
+    assert_eq!(numbers(&see(&teller, &clock, 101.1, Phase::Start)), [4], "what starts is told at once");
+    assert!(numbers(&see(&teller, &clock, 101.2, Phase::Update)).is_empty());
+    assert_eq!(numbers(&end(&teller, &clock, 101.3, 101.2)), [5], "and what ends");
+}
+
+#[test]
+fn without_a_rate_every_picture_is_told() {
+    let (mut config, clock) = (Config::default(), Simulated::default());
+    config.mqtt.detections_rate = 0.0;
+    let teller = teller(&config, &clock);
+    let all = (0..10).flat_map(|n| see(&teller, &clock, 100.0 + 0.01 * f64::from(n), Phase::Update));
+    assert_eq!(numbers(&all.collect::<Vec<_>>()), Vec::from_iter(1..=10));
+}
+
+#[test]
+fn the_size_of_pictures_is_told_when_it_is_known_and_when_it_changes() {
+    let (config, clock) = (Config::default(), Simulated::default());
+    let teller = teller(&config, &clock);
+    let see = |width, height| {
+        let sound = SoundWindow { start: Instant::ZERO, end: Instant::ZERO, level_dbfs: -20.0 };
+        let (scores, detections, tracks, maps) = (vec![], vec![], vec![], vec![]);
+        let (captured, source, timing) = (Instant::ZERO, Size::new(width, height), Timing::default());
+        teller.analysed(&Analysed { captured, source, sound, scores, detections, tracks, maps, timing });
+        let size = |report| if let Report::Info(info) = report { info.picture } else { None };
+        told(&teller).into_iter().filter_map(size).map(|p| (p.width, p.height)).collect::<Vec<_>>()
+    };
+    assert_eq!(see(640, 360), [(640, 360)]);
+    assert!(see(640, 360).is_empty(), "told once");
+    assert_eq!(see(1280, 720), [(1280, 720)]);
+    teller.configured(info(&config), Settings::new(&config, &Overrides::default()));
+    let kept = |report: &Report| matches!(report, Report::Info(info) if info.picture.is_some());
+    assert!(told(&teller).iter().any(kept), "other settings leave it");
+}
+
+#[test]
+fn nothing_is_told_of_a_lens_that_is_not_known() {
+    let mut config = Config::default();
+    let lens = |config: &Config| serde_json::to_value(info(config)).expect("JSON")["lens"].clone();
+    assert_eq!(lens(&config), serde_json::json!({}));
+    config.camera.lens.field_of_view = 60.0;
+    assert_eq!(lens(&config), serde_json::json!({"field_of_view": 60.0}));
+}
+
+#[test]
+fn health_is_told_with_the_contracts_version_and_the_device() {
+    let (config, clock) = (Config::default(), Simulated::default());
+    let teller = teller(&config, &clock);
+    teller.broker("a rival".into());
+    let told = told(&teller).pop().expect("health").payload(&config.mqtt).expect("JSON");
+    let told: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
+    let expected = serde_json::json!({
+        "schema": SCHEMA, "device": config.device.name, "part": "broker", "state": "degraded", "reason": "a rival", "since": 0.0,
+    });
+    assert_eq!(told, expected);
+}
