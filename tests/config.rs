@@ -435,3 +435,11 @@ fn a_lens_is_a_field_of_view_or_a_whole_calibration() {
     assert!(complaint(&format!("{whole}\nfield_of_view = 60")).contains("beside a field of view"));
     assert!(complaint("[camera.lens]\ndistortion = [0.1]").contains("four or five"));
 }
+
+#[test]
+fn a_user_has_one_name_and_a_password_has_a_user() {
+    assert!(complaint("[mqtt]\npassword_file = \"p\"").contains("set username or username_file too"));
+    assert_eq!(accepted("[mqtt]\nusername_file = \"u\"\npassword_file = \"p\"").mqtt.username, "");
+    let both = complaint("[mqtt]\nusername = \"hall\"\nusername_file = \"u\"");
+    assert!(both.contains("stands beside username"), "{both}");
+}

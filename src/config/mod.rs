@@ -159,6 +159,7 @@ impl Config {
             &mut self.camera.file.path,
             &mut self.detection.background,
             &mut self.engine.library,
+            &mut mqtt.username_file,
             &mut mqtt.password_file,
             &mut mqtt.settings_file,
             &mut mqtt.store.file,

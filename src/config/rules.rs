@@ -78,7 +78,11 @@ fn keys(config: &Config) -> Option<Fault> {
     match (given(&tls.certificate_file), given(&tls.key_file)) {
         (true, false) => Some(missing("mqtt.tls.certificate_file", "key_file")),
         (false, true) => Some(missing("mqtt.tls.key_file", "certificate_file")),
-        _ => (given(&mqtt.password_file) && mqtt.username.is_empty())
-            .then(|| missing("mqtt.password_file", "username")),
+        _ if given(&mqtt.username_file) && !mqtt.username.is_empty() => Some(
+            Fault::rule("mqtt.username_file", "stands beside username".into())
+                .help("expected either of them; set the other to \"\""),
+        ),
+        _ => (given(&mqtt.password_file) && mqtt.username.is_empty() && !given(&mqtt.username_file))
+            .then(|| missing("mqtt.password_file", "username or username_file")),
     }
 }

@@ -28,8 +28,10 @@ pub struct Mqtt {
     /// Brokers that are tried when the first is away.
     #[serde(deserialize_with = "value::addresses")]
     pub fallbacks: Vec<Address>,
-    /// Who this client is; empty: nobody.
+    /// Who this client is; empty: see [`Mqtt::username_file`].
     pub username: String,
+    /// File or systemd credential that says who this client is; empty: nobody, unless [`Mqtt::username`] does.
+    pub username_file: PathBuf,
     /// File or systemd credential with the password; empty: none.
     pub password_file: PathBuf,
     /// Time between signs of life when nothing else is sent.

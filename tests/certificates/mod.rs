@@ -16,8 +16,8 @@ fn openssl(place: &Place, line: &str) {
     assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// An authority `ca`, and what it signed: `server` for 127.0.0.1, `stale` long expired, `client`. And a
-/// `stranger`, an authority that signed nothing.
+/// An authority `ca`, and what it signed: `server` for 127.0.0.1, `stale` long expired, `elsewhere` for another host,
+/// `client`. And a `stranger`, an authority that signed nothing.
 pub fn certificates(place: &Place) {
     for authority in ["ca", "stranger"] {
         openssl(
@@ -28,7 +28,8 @@ pub fn certificates(place: &Place) {
         );
     }
     fs::write(place.path("names"), "subjectAltName=IP:127.0.0.1\n").expect("room for a file");
-    for name in ["server", "stale", "client"] {
+    fs::write(place.path("others"), "subjectAltName=DNS:elsewhere.example\n").expect("room for a file");
+    for name in ["server", "stale", "elsewhere", "client"] {
         openssl(
             place,
             &format!(
@@ -37,14 +38,15 @@ pub fn certificates(place: &Place) {
         );
         // OpenSSL makes a certificate that ended yesterday of -days -1.
         let days = if name == "stale" { -1 } else { 2 };
+        let names = if name == "elsewhere" { "others" } else { "names" };
         openssl(
             place,
             &format!(
-                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days {days} -extfile names"
+                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days {days} -extfile {names}"
             ),
         );
     }
-    for key in ["ca", "stranger", "server", "stale", "client"] {
+    for key in ["ca", "stranger", "server", "stale", "elsewhere", "client"] {
         let path = place.path(&format!("{key}.key"));
         fs::set_permissions(path, Permissions::from_mode(0o640)).expect("our own file");
     }

@@ -151,6 +151,7 @@ impl Own {
     /// Starts it, and takes from `config` what only another broker wants to see.
     fn start(config: &mut Config) -> Result<Self, Failure> {
         config.mqtt.username.clear();
+        config.mqtt.username_file = PathBuf::new();
         config.mqtt.password_file = PathBuf::new();
         config.mqtt.tls.enabled = false;
         let folder = std::env::temp_dir().join(format!("tvsl-fleet-{:016x}", fastrand::u64(..)));

@@ -9,7 +9,7 @@ use rumqttc::{
 };
 
 use super::secret::{self, SecretError};
-use crate::config::{Address, Config, Tls};
+use crate::config::{Address, Config, Mqtt, Tls};
 use crate::message::Presence;
 use crate::publish::store::WINDOW;
 
@@ -72,16 +72,25 @@ pub fn access(config: &Config, broker: &Address, client_id: &str) -> Result<Mqtt
     let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
     options.set_keep_alive(u16::try_from(mqtt.keep_alive.as_secs()).unwrap_or(u16::MAX));
     options.set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
+    let username = username(mqtt)?;
     if !mqtt.password_file.as_os_str().is_empty() {
         let password = secret::read("mqtt.password_file", &mqtt.password_file)?;
-        options.set_credentials(mqtt.username.clone(), password);
-    } else if !mqtt.username.is_empty() {
-        options.set_username(mqtt.username.clone());
+        options.set_credentials(username, password);
+    } else if !username.is_empty() {
+        options.set_username(username);
     }
     if mqtt.tls.enabled {
         options.set_transport(Transport::tls_with_config(encryption(&mqtt.tls)?));
     }
     Ok(options)
+}
+
+/// Who this client is; empty: nobody.
+fn username(mqtt: &Mqtt) -> Result<String, SecretError> {
+    if mqtt.username_file.as_os_str().is_empty() {
+        return Ok(mqtt.username.clone());
+    }
+    secret::read_text("mqtt.username_file", &mqtt.username_file)
 }
 
 /// The same for the daemon: with its last will.
@@ -123,7 +132,7 @@ pub fn reason(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionRefused(NotAuthorized | BadUserNamePassword) => {
             "it refuses this client: not authorised (a wrong or missing user name or password, or a forbidden client id); \
-             check [mqtt] username and password_file"
+             check [mqtt] username or username_file, and password_file"
                 .into()
         }
         ConnectionError::ConnectionRefused(BadClientId) => {

@@ -1,4 +1,4 @@
-//! Passwords and keys: from a file that only the service can read, or from a systemd credential.
+//! Passwords, keys and user names: from a file that only the service can read, or from a systemd credential.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +30,14 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+    /// It is to be a name.
+    #[error("{key}: {}: it is no text, expected a user name in UTF-8", path.display())]
+    NoText {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// It is larger than any password or key.
     #[error("{key}: {}: larger than {LARGEST} bytes, so it is no secret", path.display())]
     TooLarge {
@@ -44,7 +52,10 @@ impl SecretError {
     /// The dotted key of the setting that names it.
     pub fn key(&self) -> &'static str {
         match self {
-            Self::Unreadable { key, .. } | Self::Exposed { key, .. } | Self::TooLarge { key, .. } => key,
+            Self::Unreadable { key, .. }
+            | Self::Exposed { key, .. }
+            | Self::NoText { key, .. }
+            | Self::TooLarge { key, .. } => key,
         }
     }
 
@@ -61,6 +72,11 @@ impl SecretError {
 pub(super) fn read(key: &'static str, name: &Path) -> Result<Vec<u8>, SecretError> {
     let folder = std::env::var_os(CREDENTIALS).map(PathBuf::from);
     read_in(key, name, folder.as_deref())
+}
+
+/// The same of a secret that is text.
+pub(super) fn read_text(key: &'static str, name: &Path) -> Result<String, SecretError> {
+    String::from_utf8(read(key, name)?).map_err(|_| SecretError::NoText { key, path: name.into() })
 }
 
 fn read_in(key: &'static str, name: &Path, credentials: Option<&Path>) -> Result<Vec<u8>, SecretError> {
