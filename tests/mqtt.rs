@@ -11,7 +11,7 @@ use std::path::Path;
 
 use broker::{Broker, OPEN, free_port, more};
 use daemon::Daemon;
-use subscriber::{Subscriber, place, works_on};
+use subscriber::{Subscriber, place, publish, works_on};
 use wire::Wire;
 
 fn start(config: &Path) -> Daemon {
@@ -75,6 +75,12 @@ fn a_broker_that_comes_late_or_comes_back_is_found() {
     let subscriber = Subscriber::start(port);
     subscriber.status("online");
     subscriber.detections();
+    // The new broker knows nothing: everything that holds is told to it again.
+    subscriber.next("state/red", |state| state["state"] == "ON");
+    subscriber.next("state/green", |state| state["state"] == "OFF");
+    for topic in ["info", "settings", "health/configuration", "health/engine", "health/broker"] {
+        subscriber.next(topic, |_| true);
+    }
 }
 
 #[test]
@@ -175,28 +181,6 @@ fn no_event_is_lost_on_a_wire_that_breaks() {
 }
 
 #[test]
-fn a_killed_broker_that_comes_back_is_told_everything_that_waited() {
-    let port = free_port();
-    let (place, config) = place(port);
-    more(&config, "update_every = 0");
-    let broker = Broker::start(&place, port, OPEN);
-    let daemon = start(&config);
-    daemon.log.find(|line| line.contains("connected to the broker"));
-    drop(broker);
-    daemon.log.find(|line| line.contains("no connection to the broker"));
-    works_on(&daemon);
-    daemon.signal("STOP"); // until somebody listens
-    let _broker = Broker::start(&place, port, OPEN);
-    let subscriber = Subscriber::start(port);
-    daemon.signal("CONT");
-    let first = subscriber.next("events", |event| event["late"] == true);
-    let mut last = first["sequence"].as_u64().expect("a number");
-    while subscriber.next("events", |event| event["sequence"] == last + 1)["late"] == true {
-        last += 1;
-    }
-}
-
-#[test]
 fn every_topic_is_as_its_schema_says() {
     let port = free_port();
     let (place, config) = place(port);
@@ -212,4 +196,34 @@ fn every_topic_is_as_its_schema_says() {
     }
     daemon.signal("TERM");
     subscriber.status("stopped");
+}
+
+#[test]
+fn who_comes_late_is_told_what_holds_and_nothing_else() {
+    let port = free_port();
+    let (place, config) = place(port);
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    let mut daemon = start(&config);
+    subscriber.detections();
+    subscriber.next("level", |_| true);
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    subscriber.status("stopped");
+    let late = Subscriber::start(port);
+    // A broker tells what it kept first; this is the sign that it has.
+    let sign = r#"{"schema": 1, "device": "test", "level_dbfs": 0, "heard": 0, "published": 0}"#;
+    publish(port, "level", sign, &["-q", "0"]);
+    let mut told = Vec::new();
+    late.lines.find(|line| {
+        told.push(line.split(' ').next().unwrap_or_default().replace("tvsl/test/", ""));
+        line.starts_with("tvsl/test/level ")
+    });
+    told.sort();
+    let health = ["broker", "configuration", "engine"].map(|part| format!("health/{part}"));
+    let states = ["blue", "green", "red"].map(|class| format!("state/{class}"));
+    let sole = |topic: &str| vec![topic.to_owned()];
+    let kept =
+        [&health[..], &sole("info"), &sole("level"), &sole("settings"), &states, &sole("status")].concat();
+    assert_eq!(told, kept);
 }

@@ -39,6 +39,23 @@ impl Subscriber {
         subscriber
     }
 
+    /// The same at the centre of a fleet, where a site's bridge brings everything.
+    pub fn at_centre(port: u16) -> Self {
+        let mut command = Command::new("/usr/bin/python3");
+        let arguments = ["docs/contract", "tvsl/test/#", "", "bridged"];
+        command.args(["tests/data/listener.py", &port.to_string()]).args(arguments);
+        let subscriber = Self::of(command);
+        subscriber.word("ready");
+        subscriber
+    }
+
+    /// A subscriber to one topic outside of the device's.
+    pub fn watching(port: u16, topic: &str) -> Self {
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", topic]);
+        Self::of(command)
+    }
+
     /// Home Assistant in small, which takes discovery by its published rules.
     pub fn home_assistant(port: u16) -> Self {
         let mut command = Command::new("/usr/bin/python3");
@@ -85,6 +102,48 @@ impl Subscriber {
         ]);
         command.args(["-q", "1", "-v", "-d", "-t", "$share/workers/tvsl/+/events"]);
         Self::of(command)
+    }
+
+    /// Waits until it says a word of its own: `ready`, or `away` when it has read all that came over a connection that
+    /// broke. What it is told before that waits its turn.
+    pub fn word(&self, word: &str) {
+        let mut seen = self.seen.borrow_mut();
+        if let Some(place) = seen.iter().position(|line| line == word) {
+            seen.remove(place);
+            return;
+        }
+        self.lines.find(|line| {
+            assert!(!line.starts_with("invalid "), "{line}");
+            let said = line == word;
+            if !said {
+                seen.push_back(line.into());
+            }
+            said
+        });
+    }
+
+    /// Whether it has said this word, and nobody asked for it.
+    pub fn has_said(&self, word: &str) -> bool {
+        self.seen.borrow().iter().any(|line| line == word)
+    }
+
+    /// Reads the events after number `told` that have come already, none missing; gives the number of the last.
+    pub fn so_far(&self, mut told: u64) -> u64 {
+        self.seen.borrow_mut().retain(|line| {
+            let Some(payload) = line.strip_prefix("tvsl/test/events ") else { return true };
+            let event: Value = serde_json::from_str(payload).expect("JSON");
+            let number = event["sequence"].as_u64().expect("a number");
+            assert!(number <= told + 1, "{number} comes right after {told}");
+            told = told.max(number);
+            false
+        });
+        told
+    }
+
+    /// Sends a signal by name, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
     }
 
     /// Waits until a new session has its subscription; one that was kept may have messages before that.
@@ -194,6 +253,12 @@ pub fn works_on(daemon: &Daemon) {
         let message: Value = serde_json::from_str(line).expect("JSON");
         message["published"].as_f64().is_some_and(|published| published > now + 0.5)
     });
+}
+
+/// Waits until the daemon has found something in so many pictures from now on.
+pub fn finds(daemon: &Daemon, pictures: u32) {
+    works_on(daemon);
+    (0..pictures).for_each(|_| drop(daemon.messages.find(|_| true)));
 }
 
 /// A place whose configuration plays red that hums, for ever, to the broker on `port`.
