@@ -46,8 +46,10 @@ fn what_a_site_tells_reaches_the_centre_and_wishes_come_down() {
     );
     let at_centre = Place::new();
     let central = Broker::start(&at_centre, centre, OPEN);
-    let _site = site(&folder, port, centre);
-    let subscriber = Subscriber::start(centre); // holds every message to the schemas
+    let bridge = Subscriber::watching(centre, "sites/site-1/connected");
+    let at_site = site(&folder, port, centre);
+    bridge.lines.find(|line| line == "sites/site-1/connected 1");
+    let subscriber = Subscriber::at_centre(centre); // holds every message to the schemas
     let daemon = Daemon::start(&config);
     subscriber.status("online");
     subscriber.events(0, 5);
@@ -61,8 +63,24 @@ fn what_a_site_tells_reaches_the_centre_and_wishes_come_down() {
     central.signal("CONT");
     subscriber.events(5, 40);
 
+    central.signal("STOP");
+    works_on(&daemon);
+    at_site.stop(); // what waits for the centre is on its disk
+    works_on(&daemon);
+    let at_site = site(&folder, port, centre);
+    works_on(&daemon);
+    central.signal("CONT");
+    subscriber.events(40, 80);
+
+    let late = Subscriber::at_centre(centre); // is told what the centre has kept
+    for topic in ["info", "settings", "state/red", "health/engine", "health/broker"] {
+        late.next(topic, |_| true);
+    }
+    late.status("online");
     daemon.signal("KILL");
     subscriber.status("offline"); // the Last Will crosses the bridge
+    drop(at_site);
+    bridge.lines.find(|line| line == "sites/site-1/connected 0");
 }
 
 /// `tvsl fleet-sim` with messages of its own; killed when dropped.
