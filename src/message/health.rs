@@ -73,8 +73,15 @@ pub enum HealthState {
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 6] =
-        [Self::Camera, Self::Microphone, Self::Engine, Self::Configuration, Self::Broker, Self::Store];
+    pub const ALL: [Self; 7] = [
+        Self::Camera,
+        Self::Microphone,
+        Self::Engine,
+        Self::Configuration,
+        Self::Broker,
+        Self::Store,
+        Self::Machine,
+    ];
 
     /// The word of topics and messages.
     pub const fn name(self) -> &'static str {

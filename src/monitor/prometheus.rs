@@ -222,6 +222,7 @@ mod tests {
             engine: "cpu".into(),
             classes: Vec::new(),
             lens: Config::default().camera.lens,
+            picture: None,
         };
         let mut figures = Figures::new(Instant::ZERO);
         let (outgoing, mut progress) = (Outgoing { dropped: 3, ..Outgoing::default() }, Progress::default());

@@ -53,7 +53,7 @@ const fn words(report: &Report) -> Option<[&'static str; 3]> {
         ],
         Report::Health(_) => [
             "health",
-            "`ok`, `degraded` or `failed`, why, and since when",
+            "`starting`, `ok`, `degraded` or `failed`, why, and since when",
             "on every change, on every connection",
         ],
         Report::Info(_) => [
@@ -138,7 +138,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
 }
 
 /// The parts whose health is told.
-pub fn parts() -> [&'static str; 6] {
+pub fn parts() -> [&'static str; Part::ALL.len()] {
     Part::ALL.map(Part::name)
 }
 
