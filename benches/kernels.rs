@@ -11,6 +11,7 @@ use tvsl::config::{Config, Overrides};
 use tvsl::engine::{Engine, EngineError, Graph, Input, Port, Tensor};
 use tvsl::frame::Frame;
 use tvsl::geometry::{Fit, Size};
+use tvsl::mask::Masks;
 use tvsl::message::{Composer, Info, Moment, Settings};
 use tvsl::model::{HeatMap, Manifest, Model, Score, Spectrogram};
 use tvsl::publish::Teller;
@@ -76,7 +77,7 @@ fn map(fit: Fit) -> HeatMap {
     let values = (0..fit.rows).flat_map(|y| {
         (0..fit.columns).map(move |x| blob(x as f32, y as f32).max(0.7 * blob(x as f32 - 6.0, y as f32)))
     });
-    HeatMap { class: 0, fit, values: values.collect() }
+    HeatMap { class: 0, fit, values: values.collect(), hidden: Masks::default() }
 }
 
 fn picture(c: &mut Criterion) {

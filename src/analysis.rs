@@ -6,8 +6,9 @@ use crate::clock::Instant;
 use crate::config::Config;
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
+use crate::mask::Masks;
 use crate::model::{
-    Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Manifest, Model, ModelError, Score,
+    Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Manifest, Model, ModelError, Score, Vocabulary,
 };
 use crate::regions::regions;
 use crate::track::{Detection, Track, Tracker};
@@ -66,6 +67,7 @@ pub struct Analysis {
     model: Model,
     decision: Decision,
     map_thresholds: Vec<f32>,
+    masks: Masks,
     tracker: Tracker,
     /// How long a sound counts after it is over.
     memory: Duration,
@@ -83,6 +85,7 @@ impl Analysis {
         Ok(Self {
             decision: decision(manifest, config)?,
             map_thresholds: manifest.map_thresholds(),
+            masks: config.detection.masks.clone(),
             tracker: Tracker::new(&config.tracking),
             memory: config.window.memory,
             audio: Duration::ZERO,
@@ -96,8 +99,49 @@ impl Analysis {
     /// As [`Analysis::new`]; the settings before stay in force.
     pub fn configure(&mut self, config: &Config) -> Result<(), ModelError> {
         self.decision = decision(self.model.manifest(), config)?;
-        self.tracker.configure(&config.tracking);
+        self.follow(config);
         Ok(())
+    }
+
+    /// The same with other words, for a model that reads free text. Its classes are others then: what goes on ends here,
+    /// and is given.
+    ///
+    /// # Errors
+    /// As [`Analysis::new`]; words and settings before stay in force.
+    pub fn reword(&mut self, words: Vocabulary, config: &Config) -> Result<Vec<Track>, ModelError> {
+        self.decision = decision(words.manifest(), config)?;
+        self.model.reword(words);
+        Ok(self.begin_anew(config))
+    }
+
+    /// The same with another model or engine. Of the same model nothing that was heard is lost; with the same classes
+    /// nothing ends.
+    ///
+    /// # Errors
+    /// As [`Analysis::new`]; the model and the settings before stay in force.
+    pub fn exchange(&mut self, model: Model, config: &Config) -> Result<Vec<Track>, ModelError> {
+        self.decision = decision(model.manifest(), config)?;
+        let names =
+            |model: &Model| model.manifest().classes.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        let same = names(&self.model) == names(&model);
+        let older = std::mem::replace(&mut self.model, model);
+        self.model.succeed(older);
+        if same {
+            self.follow(config);
+            return Ok(vec![]);
+        }
+        Ok(self.begin_anew(config))
+    }
+
+    fn begin_anew(&mut self, config: &Config) -> Vec<Track> {
+        self.follow(config);
+        self.finish()
+    }
+
+    fn follow(&mut self, config: &Config) {
+        self.map_thresholds = self.model.manifest().map_thresholds();
+        (self.masks, self.memory) = (config.detection.masks.clone(), config.window.memory);
+        self.tracker.configure(&config.tracking);
     }
 
     /// The model in use.
@@ -121,12 +165,13 @@ impl Analysis {
         heard
     }
 
-    /// Judges a frame with the sound up to its capture time.
+    /// Judges a frame with the sound up to its capture time. What is masked is gone from it before anything looks.
     ///
     /// # Errors
     /// When the model fails on it; the analysis stays usable.
-    pub fn push_frame(&mut self, frame: &Frame) -> Result<Analysed, ModelError> {
+    pub fn push_frame(&mut self, frame: &mut Frame) -> Result<Analysed, ModelError> {
         let mut lap = Laps::start();
+        self.masks.hide(frame, self.model.manifest().image.neutral());
         let audio = std::mem::take(&mut self.audio);
         let vision = self.model.see(frame)?;
         let image = lap.lap();
@@ -135,7 +180,8 @@ impl Analysis {
         let present = self.decision.select(&scores, hearing.level_dbfs, &self.tracker.going());
         let stage1 = lap.lap();
         let classes: Vec<ClassId> = present.iter().map(|score| score.class).collect();
-        let maps = self.model.localize(&vision, &hearing, &classes)?;
+        let mut maps = self.model.localize(&vision, &hearing, &classes)?;
+        maps.iter_mut().for_each(|map| map.hidden = self.masks.clone());
         let stage2 = lap.lap();
         let unseen = scores.iter().filter(|score| !classes.contains(&score.class));
         let rival = unseen.map(|score| score.p_audio).fold(0.0, f32::max);

@@ -15,6 +15,8 @@ pub mod bearing;
 
 pub mod frame;
 
+pub mod mask;
+
 pub mod queue;
 
 pub mod config;

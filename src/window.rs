@@ -30,6 +30,22 @@ impl Pairing {
         Self { patience, frames: VecDeque::new(), heard: Instant::ZERO }
     }
 
+    /// Has live frames wait at most so long from now on; recorded ones wait on.
+    pub fn wait(&mut self, most: Duration) {
+        if let Patience::AtMost(wait) = &mut self.patience {
+            *wait = most;
+        }
+    }
+
+    /// Another source of sound, or none: frames wait for it, or for nothing.
+    pub fn expect(&mut self, sound: bool) {
+        match sound {
+            true if self.heard == Instant::from_nanos(u64::MAX) => self.heard = Instant::ZERO,
+            true => {}
+            false => self.no_more_sound(),
+        }
+    }
+
     /// Takes a frame that arrived at `now`.
     pub fn frame(&mut self, frame: Frame, now: Instant) {
         self.frames.push_back((now, frame));
@@ -102,6 +118,15 @@ mod tests {
         assert_eq!(pairing.next(at(5.05)), None);
         assert_eq!(pairing.next(at(5.1)), Some(frame(5.0)));
         assert_eq!(pairing.deadline(), None);
+        pairing.frame(frame(6.0), at(6.0));
+        pairing.wait(Duration::from_millis(300));
+        assert_eq!((pairing.next(at(6.2)), pairing.next(at(6.3))), (None, Some(frame(6.0))), "another wait");
+        pairing.expect(false);
+        pairing.frame(frame(7.0), at(7.0));
+        assert_eq!(pairing.next(at(7.0)), Some(frame(7.0)), "there is no sound any more");
+        pairing.expect(true);
+        pairing.frame(frame(8.0), at(8.0));
+        assert_eq!(pairing.next(at(8.0)), None, "it waits for the new sound");
     }
 
     #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ fn play(analysis: &mut Analysis, frames: usize, bands: impl Fn(usize) -> Vec<usi
         .map(|n| {
             let start = n as f64 * 0.1;
             analysis.push_sound(&hum(&bands(n), start, 0.1)).expect("it hears");
-            analysis.push_frame(&stripes(&[RED, GREEN], SIZE, start + 0.1)).expect("it judges")
+            analysis.push_frame(&mut stripes(&[RED, GREEN], SIZE, start + 0.1)).expect("it judges")
         })
         .collect()
 }
@@ -53,13 +53,39 @@ fn a_sound_starts_and_ends_the_event_of_what_is_seen() {
     assert!(analysis.finish().is_empty());
 }
 
+/// Left of the middle is masked from a moment on.
+#[test]
+fn what_is_masked_ends_and_what_is_not_goes_on() {
+    let (mut analysis, both) = (analysis(), |_| vec![RED, GREEN]);
+    let before = play(&mut analysis, 20, both).pop().expect("frames were judged");
+    let of = |analysed: &Analysed, class| analysed.tracks.iter().find(|t| t.class == class).map(|t| t.id);
+    let green = of(&before, GREEN);
+    assert!(of(&before, RED).is_some() && green.is_some());
+    let text = "[detection]\nmasks = [[0.0, 0.0, 0.5, 1.0]]";
+    let masked = Config::parse(text, std::path::Path::new("test.toml")).expect("a configuration");
+    analysis.configure(&masked).expect("a mask fits any model");
+    let mut frame = stripes(&[RED, GREEN], SIZE, 2.1);
+    analysis.push_sound(&hum(&[RED, GREEN], 2.0, 0.1)).expect("it hears");
+    let judged = analysis.push_frame(&mut frame).expect("it judges");
+    assert_eq!(judged.detections.iter().map(|d| d.score.class).collect::<Vec<_>>(), [GREEN]);
+    assert_eq!(of(&judged, GREEN), green, "the same event goes on");
+    assert!(
+        judged.detections[0].regions.iter().all(|region| region.rect.x0 >= 0.5),
+        "{:?}",
+        judged.detections
+    );
+    let left = frame.rgb.chunks_exact(3).zip(0u32..).filter(|(_, n)| n % SIZE.width < SIZE.width / 2);
+    let neutral = analysis.model().manifest().image.neutral();
+    assert!(left.clone().count() > 0 && left.into_iter().all(|(pixel, _)| pixel == neutral));
+}
+
 #[test]
 fn the_audio_graph_runs_per_hop_and_never_per_frame() {
     let mut analysis = analysis();
     play(&mut analysis, 50, |_| vec![RED]);
     assert_eq!(analysis.model().hops(), 20, "5 s of sound in hops of 0.25 s");
     for n in 0..50 {
-        analysis.push_frame(&stripes(&[RED], SIZE, 5.0 + f64::from(n) * 0.001)).expect("it judges");
+        analysis.push_frame(&mut stripes(&[RED], SIZE, 5.0 + f64::from(n) * 0.001)).expect("it judges");
     }
     assert_eq!(analysis.model().hops(), 20);
     assert_eq!(analysis.finish().len(), 1, "what goes on ends with the source");
@@ -81,7 +107,7 @@ fn a_frame_tells_the_sound_it_was_judged_with_and_what_it_cost() {
 fn without_sound_nothing_sounds() {
     let mut analysis = analysis();
     for n in 0..20 {
-        let judged = analysis.push_frame(&stripes(&[RED], SIZE, f64::from(n) * 0.1)).expect("it judges");
+        let judged = analysis.push_frame(&mut stripes(&[RED], SIZE, f64::from(n) * 0.1)).expect("it judges");
         assert!(judged.detections.is_empty() && judged.tracks.is_empty());
         assert_eq!(judged.sound.level_dbfs, tvsl::model::SILENCE_DBFS);
         assert_eq!((judged.sound.start, judged.sound.end), (judged.captured, judged.captured));

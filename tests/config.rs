@@ -443,3 +443,29 @@ fn a_user_has_one_name_and_a_password_has_a_user() {
     let both = complaint("[mqtt]\nusername = \"hall\"\nusername_file = \"u\"");
     assert!(both.contains("stands beside username"), "{both}");
 }
+
+#[test]
+fn a_mask_is_a_box_or_corners_and_anything_else_is_explained() {
+    let masks =
+        accepted("[detection]\nmasks = [[0, 0.2, 0.3, 0.7], [[0.8, 0], [1, 0], [1, 0.5]]]").detection.masks;
+    assert_eq!(masks.len(), 2);
+    for (point, hidden) in
+        [([0.1, 0.5], true), ([0.1, 0.1], false), ([0.95, 0.2], true), ([0.85, 0.4], false)]
+    {
+        assert_eq!(masks.cover(point), hidden, "{point:?}");
+    }
+    for (wrong, told) in [
+        ("[0.0, 0.0, 0.5, 1.0]", "mask 1: is no shape"),
+        ("[[0.0, 0.0, 0.5]]", "mask 1: is no shape"),
+        ("[[0.0, 0.0, 1.0, 1.0], [[0.0, 0.0], [0.5, 0.5]]]", "mask 2: has 2 corners"),
+        (
+            "[[0.0, 0.0, 640, 360]]",
+            "mask 1: 640 is out of range, expected a share of the picture from 0 to 1",
+        ),
+        ("[[0.5, 0.0, 0.2, 1.0]]", "mask 1: encloses nothing, expected [left, top, right, bottom]"),
+        ("\"left\"", "expected a list in brackets"),
+    ] {
+        let text = complaint(&format!("[detection]\nmasks = {wrong}"));
+        assert!(text.starts_with("tvsl.toml:2:9: detection.masks: ") && text.contains(told), "{text}");
+    }
+}

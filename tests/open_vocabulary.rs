@@ -1,16 +1,23 @@
 //! Free text for models that read it: tokenised as CLIP does, embedded once, kept, and never read again per frame.
 
+mod daemon;
+mod support;
 mod tiny;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tiny::{Copy, RED, hum, stripes};
-use tvsl::config::Config;
+use tvsl::analysis::{Analysed, Analysis};
+use tvsl::clock::SystemClock;
+use tvsl::config::{Config, Log, Overrides};
 use tvsl::engine::{Engine, EngineError, Graph, Input, Port, Tensor};
 use tvsl::geometry::Size;
-use tvsl::model::{Manifest, Model, ModelError};
+use tvsl::message::{Message, Wish};
+use tvsl::model::{Manifest, Model, ModelError, Vocabulary};
+use tvsl::pipeline::{self, Change, Observer, Stop, Workshop};
 
 /// The CPU engine, but texts are read by a graph that counts and remembers.
 struct Reader {
@@ -75,11 +82,14 @@ impl Library {
         Self { model, cache: tempfile::tempdir().expect("a temporary folder"), engine }
     }
 
-    fn open(&self, detection: &str) -> Result<Model, ModelError> {
+    fn config(&self, detection: &str) -> Config {
         let cache = self.cache.path().join("below");
         let text = format!("[model]\ncache = {cache:?}\n[detection]\n{detection}");
-        let config = Config::parse(&text, Path::new("test.toml")).expect("a configuration");
-        Model::configured(self.model.0.path(), &self.engine, &config)
+        Config::parse(&text, Path::new("test.toml")).expect("a configuration")
+    }
+
+    fn open(&self, detection: &str) -> Result<Model, ModelError> {
+        Model::configured(self.model.0.path(), &self.engine, &self.config(detection))
     }
 
     fn refused(&self, detection: &str) -> String {
@@ -169,4 +179,143 @@ fn a_model_of_fixed_texts_reads_none() {
     let manifest = Manifest::read(library.model.0.path()).expect("it reads");
     let config = Config::parse("[detection]\nclasses = [\"steam whistle\"]", Path::new("t")).expect("parses");
     assert_eq!(manifest.with_classes(&config.detection).expect("unchanged").classes.len(), 3);
+}
+
+/// Reads words where the model lies.
+struct Reading(Library);
+
+impl Workshop for Reading {
+    fn words(&self, config: &Config) -> Result<Vocabulary, String> {
+        Vocabulary::read(self.0.model.0.path(), &self.0.engine, config).map_err(|error| error.to_string())
+    }
+
+    fn model(&self, _: &Config) -> Result<Model, String> {
+        Err("no other model is asked for".into())
+    }
+
+    fn log(&self, _: &Log) {}
+}
+
+/// Makes the next change when a class has started that it waits for.
+struct Watcher<'a> {
+    workshop: Arc<Reading>,
+    /// A class, and what is changed when it has started; `None`: the end.
+    script: VecDeque<(&'static str, Option<Change>)>,
+    due: Option<Change>,
+    stop: &'a Stop,
+    /// The sources that sound, with their classes.
+    open: Vec<(String, String)>,
+    /// Classes that begin and end to sound, what came of wishes, and how often texts were read by then.
+    told: Vec<String>,
+    captured: Vec<f64>,
+}
+
+impl Watcher<'_> {
+    fn sounds(&self, class: &str) -> bool {
+        self.open.iter().any(|(_, open)| open == class)
+    }
+}
+
+impl Observer for Watcher<'_> {
+    fn message(&mut self, message: Message) {
+        for ended in message.ended {
+            self.open.retain(|(id, _)| *id != ended.id);
+            if !self.sounds(&ended.class) {
+                self.told.push(format!("{} ended", ended.class));
+            }
+        }
+        for started in message.detections.into_iter().filter(|d| d.event == tvsl::message::Phase::Start) {
+            let known = self.sounds(&started.class);
+            self.open.push((started.id, started.class.clone()));
+            if known {
+                continue;
+            }
+            self.told.push(format!("{} started", started.class));
+            if self.script.front().is_some_and(|(class, _)| *class == started.class) {
+                match self.script.pop_front().expect("a step").1 {
+                    Some(change) => self.due = Some(change),
+                    None => self.stop.ask(),
+                }
+            }
+        }
+    }
+
+    fn change(&mut self) -> Option<Change> {
+        self.due.take()
+    }
+
+    fn workshop(&self) -> Option<Arc<dyn Workshop>> {
+        Some(self.workshop.clone())
+    }
+
+    fn judged(&mut self, key: &str, result: Result<&Overrides, String>) {
+        let why = result.err().unwrap_or_else(|| "granted".into());
+        self.told.push(format!("{key}: {why}; read {} times", self.workshop.0.runs()));
+        if why != "granted" {
+            self.due = Some(classes(&["crimson"]));
+        }
+    }
+
+    fn analysed(&mut self, analysed: &Analysed) {
+        self.captured.push(analysed.captured.as_secs_f64());
+    }
+}
+
+fn classes(names: &[&str]) -> Change {
+    let payload = serde_json::to_vec(names).expect("JSON");
+    Change::Wish(Wish { key: "classes".into(), payload, retained: false })
+}
+
+#[test]
+fn other_words_are_read_while_it_runs_and_no_picture_is_dropped() {
+    let place = daemon::Place::new();
+    let clip = place.path("clip.mkv");
+    let (red, hum) = (daemon::red(4), daemon::hum(4));
+    support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
+    let library = Library::new();
+    let mut config = library.config("classes = [\"red thing\"]");
+    config.camera = support::clip(&clip);
+    config.camera.file.repeat = true;
+    config.microphone = support::microphone(tvsl::config::MicrophoneSource::Media);
+    let model = Model::configured(library.model.0.path(), &library.engine, &config).expect("it opens");
+    let analysis = Analysis::new(model, &config).expect("an analysis");
+    let mut file = config.clone();
+    file.detection.prompts.insert("red thing".into(), "a {} of a fire brigade".into());
+    let (stop, long) = (Stop::default(), "dog ".repeat(76));
+    let script = [
+        ("red thing", Some(classes(&[&long]))),
+        ("crimson", Some(classes(&["red thing"]))),
+        ("red thing", Some(Change::File(Ok(file.into())))),
+        ("red thing", None),
+    ];
+    let mut watcher = Watcher {
+        workshop: Arc::new(Reading(library)),
+        script: script.into(),
+        due: None,
+        stop: &stop,
+        open: vec![],
+        told: vec![],
+        captured: vec![],
+    };
+    pipeline::run(&config, analysis, &SystemClock::new(), &stop, &mut watcher).expect("it plays");
+    let refused = watcher.told.remove(1);
+    assert!(
+        refused.starts_with("classes: detection.prompts.dog dog") && refused.ends_with("read 1 times"),
+        "{refused}"
+    );
+    let expected = [
+        "red thing started",
+        "red thing ended",
+        "classes: granted; read 2 times",
+        "crimson started",
+        "crimson ended",
+        "classes: granted; read 2 times", // from the cache
+        "red thing started",
+        "red thing ended",
+        "red thing started", // by another text
+    ];
+    assert_eq!(watcher.told[..expected.len()], expected);
+    assert_eq!(watcher.workshop.0.runs(), 3);
+    let apart: Vec<f64> = watcher.captured.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(apart.len() > 5 && apart.iter().all(|apart| (apart - 0.1).abs() < 0.02), "{apart:?}");
 }

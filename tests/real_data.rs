@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tvsl::capture;
+use tvsl::geometry::Size;
+use tvsl::picture::Raster;
 
 const DATA: &str = "../shared/data";
 
@@ -98,4 +101,57 @@ fn the_default_model_hears_and_sees_what_is_not_its_own() {
     assert!(figure("off_screen_false_rate") <= 0.3, "{report}");
     assert_eq!(figure("silence_false_rate"), 0.0, "{report}");
     assert!(figure("pointing") >= 0.6, "{report}");
+}
+
+/// Two photographs beside each other, each within a square of this side.
+const SIDE: usize = 400;
+
+fn beside(photos: [&Path; 2], out: &Path) {
+    let mut pixels = vec![127; 2 * SIDE * SIDE * 3];
+    for (left, photo) in [0, SIDE].into_iter().zip(photos) {
+        let most = Size::new(SIDE as u32, SIDE as u32);
+        let frame = capture::read_picture(photo, Some(most)).expect("a photograph");
+        for (row, line) in frame.rgb.chunks_exact(frame.size.width as usize * 3).enumerate() {
+            let at = (row * 2 * SIDE + left) * 3;
+            pixels[at..at + line.len()].copy_from_slice(line);
+        }
+    }
+    let raster = Raster { size: Size::new(2 * SIDE as u32, SIDE as u32), channels: 3, pixels };
+    let png = raster.png_within(usize::MAX, ("Title", "two photographs")).expect("a PNG");
+    fs::write(out, png.expect("no bound")).expect("room for a file");
+}
+
+/// Where dogs are found, from the left, in a picture with a recording.
+fn dogs(picture: &Path, sound: &Path, masks: &str) -> Vec<f64> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (config, out) = (dir.path().join("tvsl.toml"), dir.path().join("out"));
+    fs::write(&config, format!("detection.masks = {masks}\n")).expect("room for a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.arg("annotate").args([picture, Path::new("--sound"), sound, Path::new("--out"), &out]);
+    let output = command.arg("--config").arg(&config).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = fs::read_to_string(out.join("detections.jsonl")).unwrap_or_default();
+    let messages = told.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let found = messages.flat_map(|message| message["detections"].as_array().expect("a list").clone());
+    let dogs = found.filter(|found| found["class"] == "dog");
+    dogs.map(|dog| dog["region"]["peak"][0].as_f64().expect("a number")).collect()
+}
+
+/// A dog barks left of a person; in two of three such pictures at least it is found there.
+#[test]
+fn what_is_masked_in_a_photograph_is_not_found() {
+    let Some(data) = data() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (dog, person) = (photos(&data, 16), photos(&data, 0));
+    let sound = &files(&data.join("esc10/dog_bark"))[1];
+    let (mut found, picture) = (0, dir.path().join("both.png"));
+    for ((dog, _), (person, _)) in dog.iter().zip(&person).take(3) {
+        beside([dog, person], &picture);
+        let hidden = dogs(&picture, sound, "[[0.0, 0.0, 0.5, 1.0]]");
+        assert!(hidden.is_empty(), "{}: the dog is hidden, and found at {hidden:?}", dog.display());
+        let seen = dogs(&picture, sound, "[[0.5, 0.0, 1.0, 1.0]]");
+        assert!(seen.iter().all(|&peak| peak < 0.5), "{}: found under the mask: {seen:?}", dog.display());
+        found += usize::from(!seen.is_empty());
+    }
+    assert!(found >= 2, "the person hidden, the dog is found in {found} of 3");
 }

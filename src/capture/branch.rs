@@ -10,7 +10,7 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::error::CaptureError;
-use super::rate::Decimator;
+use super::rate::{Decimator, Rate};
 use super::sources::{chain, make, only};
 use crate::clock::Instant;
 use crate::frame::{Frame, Samples};
@@ -144,7 +144,7 @@ pub(super) fn picture(
     bin: &gst::Bin,
     pad: &gst::Pad,
     scale: Scale,
-    rate: f64,
+    rate: Rate,
     delivery: &Arc<Delivery>,
 ) -> Result<(), CaptureError> {
     let source = Arc::new(Mutex::new(Size::new(0, 0)));
@@ -282,8 +282,8 @@ fn pack(sample: &gst::Sample, captured: Instant, source: Size) -> Option<Frame> 
 }
 
 /// Drops pictures above the rate before anything is spent on them.
-fn thin_out(pad: &gst::Pad, rate: f64) {
-    let Some(mut decimator) = Decimator::new(rate) else { return };
+fn thin_out(pad: &gst::Pad, rate: Rate) {
+    let mut decimator = Decimator::new(rate);
     let decimator = Mutex::new(move |at: Instant| decimator.keeps(at));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let at = info.buffer().and_then(|b| b.pts()).map(|at| Instant::from_nanos(at.nseconds()));
@@ -324,7 +324,8 @@ mod tests {
             over: Mutex::default(),
         });
         let pad = source.static_pad("src").expect("a pad");
-        picture(pipeline.upcast_ref(), &pad, Arc::new(|size| size), 10.0, &delivery).expect("a branch");
+        picture(pipeline.upcast_ref(), &pad, Arc::new(|size| size), Rate::new(10.0), &delivery)
+            .expect("a branch");
         let elements = pipeline.iterate_elements().into_iter().flatten();
         let elements: Vec<_> = elements.map(|element| (element.name(), element.downgrade())).collect();
         drop((pad, source, pipeline));

@@ -28,6 +28,7 @@ use gstreamer as gst;
 pub use error::CaptureError;
 pub use extent::{cut_off, unreadable};
 pub use list::{CameraFound, MicrophoneFound, Mode, cameras, microphones};
+pub use rate::Rate;
 pub use recorder::Recorder;
 
 use crate::clock::Instant;
@@ -78,6 +79,8 @@ pub struct Wanted {
     pub fitting: Fitting,
     /// Samples of sound in a second.
     pub rate: u32,
+    /// Most pictures in a second, which may change while they come; `None`: as the camera's settings say.
+    pub most: Option<Rate>,
 }
 
 /// Sources at work; they stop when this is dropped.
@@ -152,7 +155,7 @@ fn give_sound(camera: &config::Camera, asked: bool) -> Result<(), CaptureError> 
 /// Opens camera and microphone and sends what they deliver to `out`, until the handle is dropped.
 ///
 /// Either sense ends with one [`Sensed::End`] or [`Sensed::Fault`]; one that is not there (a clip
-/// without sound, `microphone.source = "none"`) ends at once. At most `camera.rate` pictures of a
+/// without sound, `microphone.source = "none"`) ends at once. At most `wanted.most` pictures of a
 /// second are delivered, infinity means all.
 ///
 /// # Errors
@@ -193,7 +196,8 @@ pub fn open_camera(
     let pipeline = Media::pipeline();
     let origin = sources::open(camera, pipeline.as_ref(), sound, pace == Pace::Live)?;
     let repeat = camera.source == CameraSource::File && camera.file.repeat;
-    let wants = Wants { pictures: Some((scale, camera.rate)), sound: sound.then_some(wanted.rate) };
+    let most = wanted.most.clone().unwrap_or_else(|| Rate::new(camera.rate));
+    let wants = Wants { pictures: Some((scale, most)), sound: sound.then_some(wanted.rate) };
     let delivery = Arc::new(delivery(&origin, pace, out.group()));
     Ok(Camera { _media: Media::start(pipeline, origin, wants, delivery, repeat)? })
 }
@@ -226,7 +230,7 @@ pub fn read_pictures(
     max: Option<Size>,
 ) -> Result<impl Iterator<Item = Result<Frame, CaptureError>>, CaptureError> {
     let scale: Scale = Arc::new(move |source| max.map_or(source, |max| within(source, max)));
-    let wants = Wants { pictures: Some((scale, f64::INFINITY)), sound: None };
+    let wants = Wants { pictures: Some((scale, Rate::new(f64::INFINITY))), sound: None };
     let picture = |item| match item {
         Ok(Sensed::Frame(frame)) => Some(Ok(frame)),
         Ok(_) => None,
@@ -262,7 +266,7 @@ pub fn decode(path: &Path, rate: f64, wanted: &Wanted) -> Result<(), CaptureErro
     let pipeline = Media::pipeline();
     let origin = sources::file(path, pipeline.as_ref())?;
     let delivery = Delivery { dropped: true, ..delivery(&origin, Pace::Fast, sender) };
-    let wants = Wants { pictures: Some((scale, rate)), sound: Some(wanted.rate) };
+    let wants = Wants { pictures: Some((scale, Rate::new(rate))), sound: Some(wanted.rate) };
     let _media = Media::start(pipeline, origin, wants, Arc::new(delivery), false)?;
     for _sense in [Sense::Camera, Sense::Microphone] {
         match receiver.recv(WHOLE) {

@@ -1,31 +1,60 @@
 //! At most so many pictures in a second, evenly, decided by their capture times alone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Instant;
 
+/// Most pictures in a second. Copies are one and the same, and it may change while pictures come.
+#[derive(Debug, Clone)]
+pub struct Rate(Arc<AtomicU64>);
+
+impl Rate {
+    /// At most `rate` pictures in a second; all of them if it is infinite, zero or no number.
+    pub fn new(rate: f64) -> Self {
+        Self(Arc::new(AtomicU64::new(rate.to_bits())))
+    }
+
+    /// From the next picture on at most `rate`.
+    pub fn set(&self, rate: f64) {
+        self.0.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The time from picture to picture; `None` without a limit.
+    fn period(&self) -> Option<Duration> {
+        let rate = f64::from_bits(self.0.load(Ordering::Relaxed));
+        Duration::try_from_secs_f64(1.0 / rate).ok().filter(|period| !period.is_zero())
+    }
+}
+
 /// Keeps pictures no denser than a rate; a camera's jitter of a tenth of the period is forgiven.
 #[derive(Debug, Clone)]
 pub(super) struct Decimator {
+    rate: Rate,
+    /// The period that `due` was reckoned with.
     period: Duration,
     due: Option<Instant>,
 }
 
 impl Decimator {
-    /// A limit of `rate` pictures in a second; none if `rate` is infinite, zero or no number.
-    pub fn new(rate: f64) -> Option<Self> {
-        let period = Duration::try_from_secs_f64(1.0 / rate).ok().filter(|period| !period.is_zero())?;
-        Some(Self { period, due: None })
+    /// Keeps to `rate`, whatever it becomes.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, period: Duration::ZERO, due: None }
     }
 
-    /// Whether the picture taken at `at` is kept. Time that goes backwards starts over.
+    /// Whether the picture taken at `at` is kept. Time that goes backwards starts over, and so does another rate.
     pub fn keeps(&mut self, at: Instant) -> bool {
-        let restarted = self.due.is_none_or(|due| at + self.period * 2 < due);
+        let Some(period) = self.rate.period() else { return true };
+        if std::mem::replace(&mut self.period, period) != period {
+            self.due = None;
+        }
+        let restarted = self.due.is_none_or(|due| at + period * 2 < due);
         let due = self.due.filter(|_| !restarted).unwrap_or(at);
-        let kept = at + self.period / 10 >= due;
+        let kept = at + period / 10 >= due;
         if kept {
-            let behind = at.since(due) > self.period / 2;
-            self.due = Some(if behind { at } else { due } + self.period);
+            let behind = at.since(due) > period / 2;
+            self.due = Some(if behind { at } else { due } + period);
         }
         kept
     }
@@ -37,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn kept(rate: f64, stamps: impl Iterator<Item = f64>) -> Vec<f64> {
-        let mut decimator = Decimator::new(rate).expect("a limit");
+        let mut decimator = Decimator::new(Rate::new(rate));
         stamps.filter(|at| decimator.keeps(Instant::from_secs_f64(*at))).collect()
     }
 
@@ -49,10 +78,26 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_no_decimator() {
+    fn no_limit_keeps_all() {
         for rate in [f64::INFINITY, 0.0, -1.0, f64::NAN] {
-            assert!(Decimator::new(rate).is_none());
+            assert_eq!(kept(rate, (0..50).map(|i| f64::from(i) / 100.0)).len(), 50);
         }
+    }
+
+    #[test]
+    fn another_rate_holds_from_the_next_picture_on() {
+        let rate = Rate::new(10.0);
+        let mut decimator = Decimator::new(rate.clone());
+        let mut count = |from: u32| {
+            let stamps = (from..from + 30).map(|i| Instant::from_secs_f64(f64::from(i) / 30.0));
+            stamps.filter(|at| decimator.keeps(*at)).count()
+        };
+        let mut counts = vec![count(0)];
+        for (from, most) in [(30, 5.0), (60, f64::INFINITY), (90, 10.0)] {
+            rate.set(most);
+            counts.push(count(from));
+        }
+        assert_eq!(counts, [10, 5, 30, 10]);
     }
 
     #[test]

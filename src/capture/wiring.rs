@@ -8,6 +8,7 @@ use gstreamer::prelude::*;
 
 use super::branch::{self, Delivery, Scale};
 use super::error::CaptureError;
+use super::rate::Rate;
 use super::sources::{Origin, make};
 use crate::queue::{Sense, Sensed};
 
@@ -15,7 +16,7 @@ use crate::queue::{Sense, Sensed};
 #[derive(Clone)]
 pub(super) struct Wants {
     /// Pictures, scaled so, at most so many in a second.
-    pub pictures: Option<(Scale, f64)>,
+    pub pictures: Option<(Scale, Rate)>,
     /// Sound of so many samples in a second.
     pub sound: Option<u32>,
 }
@@ -101,7 +102,7 @@ impl Wiring {
         let sense = sense_of(&caps).filter(|sense| raw && !joined.contains(sense));
         match (sense, &self.wants.pictures, self.wants.sound) {
             (Some(Sense::Camera), Some((scale, rate)), _) => {
-                branch::picture(pipeline.upcast_ref(), pad, Arc::clone(scale), *rate, &self.delivery)?;
+                branch::picture(pipeline.upcast_ref(), pad, Arc::clone(scale), rate.clone(), &self.delivery)?;
             }
             (Some(Sense::Microphone), _, Some(rate)) => {
                 branch::sound(pipeline.upcast_ref(), pad, rate, &self.delivery)?;

@@ -6,6 +6,7 @@ use crate::config::{LogFormat, LogLevel};
 use clap::Args;
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -35,30 +36,54 @@ fn filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// Holds the log to another level once it has started.
+static RELOAD: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
 /// Starts the log. Later calls change nothing.
 pub(super) fn start(arguments: &Arguments, config: &config::Log) -> Result<(), Failure> {
-    let chosen = match (&arguments.log_level, std::env::var("TVSL_LOG")) {
-        (Some(given), _) => given.clone(),
-        (None, Ok(given)) if !given.is_empty() => {
-            filter(&given).map_err(|why| Failure::Configuration(format!("TVSL_LOG: {why}")))?
-        }
-        _ => level(config.level).into(),
-    };
+    let chosen = chosen(arguments, config)?;
     let format = arguments.log_format.unwrap_or(config.format);
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .log_internal_errors(false) // it would tell them where nothing can be written, and panic
         .with_env_filter(EnvFilter::new(chosen));
     // An error says that a log is there already, which is then the one.
-    let _ = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Auto if under_systemd() => builder.event_format(Journal).try_init(),
-        LogFormat::Auto | LogFormat::Human => builder
-            .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .try_init(),
-    };
+    macro_rules! begin {
+        ($builder:expr) => {{
+            let builder = $builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            if builder.try_init().is_ok() {
+                RELOAD.set(Box::new(move |filter| drop(handle.reload(filter)))).ok();
+            }
+        }};
+    }
+    match format {
+        LogFormat::Json => begin!(builder.json().flatten_event(true)),
+        LogFormat::Auto if under_systemd() => begin!(builder.event_format(Journal)),
+        LogFormat::Auto | LogFormat::Human => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            begin!(builder.with_target(false).with_ansi(colours));
+        }
+    }
     Ok(())
+}
+
+/// Holds the log to the level of another configuration, unless the command line or $TVSL_LOG says which.
+pub(super) fn follow(arguments: &Arguments, config: &config::Log) {
+    if let (Some(reload), Ok(chosen)) = (RELOAD.get(), chosen(arguments, config)) {
+        reload(EnvFilter::new(chosen));
+    }
+}
+
+/// What the log shows.
+fn chosen(arguments: &Arguments, config: &config::Log) -> Result<String, Failure> {
+    match (&arguments.log_level, std::env::var("TVSL_LOG")) {
+        (Some(given), _) => Ok(given.clone()),
+        (None, Ok(given)) if !given.is_empty() => {
+            filter(&given).map_err(|why| Failure::Configuration(format!("TVSL_LOG: {why}")))
+        }
+        _ => Ok(level(config.level).into()),
+    }
 }
 
 /// Libraries are held to warnings unless more is asked for.

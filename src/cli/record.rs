@@ -9,8 +9,9 @@ use clap::Args;
 use super::{Common, Failure, logging, signals};
 use crate::capture::{self, Pace, Recorder, Wanted};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, MicrophoneSource};
+use crate::config::MicrophoneSource;
 use crate::geometry::{Fit, Size};
+use crate::mask::Masks;
 use crate::model::Manifest;
 use crate::pipeline::Stop;
 use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
@@ -38,7 +39,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (config, _) = common.settings()?;
-    let wanted = wanted(&config, arguments.full_size)?;
+    let manifest = Manifest::read(&config.model_dir()?).map_err(Failure::configuration)?;
+    let hidden = (&config.detection.masks, manifest.image.neutral());
+    let wanted = wanted(manifest, arguments.full_size);
     let pace = Pace::of(&config.camera);
     let (sender, receiver) = queue::bounded(Limits::default(), pace.policy());
     let heard = config.microphone.source != MicrophoneSource::None;
@@ -51,7 +54,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let capture = capture::start(&config.camera, &config.microphone, &wanted, pace, sender);
     let taken = capture.map_err(|error| Failure::capture(&config, error)).and_then(|capture| {
         logging::note("tvsl: recording picture and sound; Ctrl-C stops\n");
-        let taken = take(&mut recorder, &receiver, &stop, &arguments);
+        let taken = take(&mut recorder, &receiver, hidden, &stop, &arguments);
         drop((receiver, capture)); // in this order: senders that wait for room are let go first
         taken
     });
@@ -69,18 +72,18 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 }
 
 /// What the model wants, or pictures as they are.
-fn wanted(config: &Config, full_size: bool) -> Result<Wanted, Failure> {
-    let manifest = Manifest::read(&config.model_dir()?).map_err(Failure::configuration)?;
+fn wanted(manifest: Manifest, full_size: bool) -> Wanted {
     let (rate, image) = (manifest.audio.sample_rate, manifest.image);
     let whole = |size: Size| Fit { rows: 1, columns: 1, input: size, picture: size, left: 0, top: 0 };
     let fitting = move |size| if full_size { whole(size) } else { image.fit(size) };
-    Ok(Wanted { fitting: Arc::new(fitting), rate })
+    Wanted { fitting: Arc::new(fitting), rate, most: None }
 }
 
 /// Takes what comes, up to one of the bounds.
 fn take(
     recorder: &mut Recorder,
     receiver: &Receiver,
+    (masks, neutral): (&Masks, [u8; 3]),
     stop: &Stop,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -88,7 +91,10 @@ fn take(
     let until = clock.now() + Duration::from_secs(arguments.seconds.into());
     while !stop.asked() && clock.now() < until && !recorder.is_full() {
         match receiver.recv(Duration::from_millis(100)) {
-            Ok(Sensed::Frame(frame)) => recorder.see(&frame).map_err(Failure::failed)?,
+            Ok(Sensed::Frame(mut frame)) => {
+                masks.hide(&mut frame, neutral);
+                recorder.see(&frame).map_err(Failure::failed)?;
+            }
             Ok(Sensed::Sound(block)) => recorder.hear(&block).map_err(Failure::failed)?,
             Ok(Sensed::Fault(sense, error)) => {
                 return Err(Failure::Failed(format!("the {sense} broke off: {error}")));

@@ -1,6 +1,7 @@
 //! `tvsl run`: the daemon.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,11 +11,11 @@ use super::{Common, Failure};
 use crate::analysis::{Analysed, Analysis};
 use crate::capture;
 use crate::clock::{Clock, Instant, SystemClock};
-use crate::config::Config;
-use crate::engine;
+use crate::config::{Config, Log};
+use crate::engine::{self, Engine};
 use crate::message::Message;
-use crate::model::{BackgroundLearner, Model};
-use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop};
+use crate::model::{BackgroundLearner, Model, Vocabulary};
+use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop, Workshop};
 
 /// Watch and listen, and publish what is both heard and seen
 ///
@@ -40,7 +41,9 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let (config, origin) = common.settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
-    let analysis = open(&config, common)?;
+    let workshop = Bench { common: common.clone(), engine: Mutex::default() };
+    let model = workshop.open(&config)?;
+    let analysis = Analysis::new(model, &config).map_err(|error| Failure::model(&config, error))?;
     let clock = SystemClock::new();
     match arguments.learn_background {
         Some(seconds) => {
@@ -50,7 +53,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             let again = common.clone();
             let read_again = move || read_again(&again).map_err(|failure| failure.text().to_owned());
             let file = origin.file().map(Into::into);
-            pipeline::serve(&config, analysis, &clock, arguments.stdout, file, read_again)
+            let workshop = Arc::new(workshop);
+            pipeline::serve(&config, analysis, &clock, arguments.stdout, file, workshop, read_again)
                 .map_err(|error| ended(&config, error))
         }
     }
@@ -70,22 +74,50 @@ fn ended(config: &Config, error: ServeError) -> Failure {
     }
 }
 
-/// The configured model on the configured engine, ready to analyse.
-fn open(config: &Config, common: &Common) -> Result<Analysis, Failure> {
-    let folder = config.model_dir()?;
-    let build = super::engine::in_the_background(common.config.clone());
-    let engine = engine::serve(&config.engine, build).map_err(Failure::configuration)?;
-    let wrong = |error| Failure::model(config, error);
-    let model = Model::configured(&folder, engine.as_ref(), config).map_err(wrong)?;
-    let manifest = model.manifest();
-    info!(
-        model = manifest.name,
-        version = manifest.version,
-        classes = manifest.classes.len(),
-        engine = engine.describe(),
-        "model"
-    );
-    Analysis::new(model, config).map_err(wrong)
+/// Opens engines and models as the command line and a configuration say.
+struct Bench {
+    common: Common,
+    /// The engine that was opened last.
+    engine: Mutex<Option<Arc<dyn Engine>>>,
+}
+
+impl Bench {
+    /// The configured model on the configured engine.
+    fn open(&self, config: &Config) -> Result<Model, Failure> {
+        let folder = config.model_dir()?;
+        let build = super::engine::in_the_background(self.common.config.clone());
+        let engine = engine::serve(&config.engine, build).map_err(Failure::configuration)?;
+        let model = Model::configured(&folder, engine.as_ref(), config)
+            .map_err(|error| Failure::model(config, error))?;
+        let manifest = model.manifest();
+        info!(
+            model = manifest.name,
+            version = manifest.version,
+            classes = manifest.classes.len(),
+            engine = engine.describe(),
+            "model"
+        );
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+        Ok(model)
+    }
+}
+
+impl Workshop for Bench {
+    fn words(&self, config: &Config) -> Result<Vocabulary, String> {
+        let folder = config.model_dir().map_err(|error| error.to_string())?;
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let engine = engine.map_or_else(|| engine::choose(&config.engine), Ok).map_err(|e| e.to_string())?;
+        Vocabulary::read(&folder, engine.as_ref(), config)
+            .map_err(|error| Failure::model(config, error).text().to_owned())
+    }
+
+    fn model(&self, config: &Config) -> Result<Model, String> {
+        self.open(config).map_err(|failure| failure.text().to_owned())
+    }
+
+    fn log(&self, config: &Log) {
+        super::logging::follow(&self.common.logging, config);
+    }
 }
 
 /// Listens to the machine's own noise and writes what it resembles.

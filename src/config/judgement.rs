@@ -1,6 +1,7 @@
 //! The sections `[model]`, `[engine]`, `[window]`, `[detection]` and `[tracking]`: how it judges.
 
 use super::value;
+use crate::mask::Masks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -132,6 +133,9 @@ pub struct Detection {
     pub sensitivity: f32,
     /// The only classes reported; empty: all.
     pub classes: Vec<String>,
+    /// What of the picture is neither seen, reported nor sent.
+    #[serde(deserialize_with = "value::masks")]
+    pub masks: Masks,
     /// File of a learned background profile; empty: none.
     pub background: PathBuf,
     /// Audio probability that a class must exceed here.

@@ -3,6 +3,7 @@
 
 use super::devices::Channel;
 use super::service::Address;
+use crate::mask::{Mask, Masks};
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, de};
 use std::collections::BTreeMap;
@@ -170,6 +171,37 @@ pub(super) fn probabilities<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<
     struct Probability(#[serde(deserialize_with = "probability")] f32);
     let map = BTreeMap::<String, Probability>::deserialize(d)?;
     Ok(map.into_iter().map(|(class, Probability(p))| (class, p)).collect())
+}
+
+/// Most masks of a picture.
+const MOST_MASKS: usize = 32;
+
+/// Reads a list of masks: each a box of four shares, or a list of corners.
+pub(super) fn masks<'de, D: Deserializer<'de>>(d: D) -> Result<Masks, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Shape {
+        Box([f64; 4]),
+        Corners(Vec<[f64; 2]>),
+        Other(de::IgnoredAny),
+    }
+    let shapes = Vec::<Shape>::deserialize(d)?;
+    if shapes.len() > MOST_MASKS {
+        return Err(D::Error::custom(format!("has {} masks, expected at most {MOST_MASKS}", shapes.len())));
+    }
+    let mask = |(number, shape)| {
+        let mask = match shape {
+            Shape::Box(sides) => Mask::rectangle(sides),
+            Shape::Corners(corners) => Mask::new(corners),
+            Shape::Other(_) => {
+                Err("is no shape, expected [[left, top, right, bottom]] or [[[x, y], [x, y], [x, y], ...]], \
+                                    from 0 to 1: a list of masks, each in brackets of its own"
+                    .into())
+            }
+        };
+        mask.map_err(|why| D::Error::custom(format!("mask {}: {why}", number + 1)))
+    };
+    (0..).zip(shapes).map(mask).collect::<Result<_, _>>().map(Masks::new)
 }
 
 pub(super) fn view<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {

@@ -121,11 +121,12 @@ fn raster(boxes: &[Rect]) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::geometry::Fit;
+    use crate::mask::Masks;
 
     /// A map of 4 × 4 cells that is hot in one cell.
     fn hot(cell: usize) -> HeatMap {
         let values = (0..16).map(|i| f32::from(i == cell)).collect();
-        HeatMap { class: 2, fit: Fit::squash(32, 4, 4), values }
+        HeatMap { class: 2, fit: Fit::squash(32, 4, 4), values, hidden: Masks::default() }
     }
 
     fn source(boxes: &[[f32; 4]], half: Option<Half>) -> Source {

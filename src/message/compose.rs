@@ -37,6 +37,14 @@ impl Composer {
         }
     }
 
+    /// Goes on with other settings or classes; numbers go on too.
+    pub fn configure(&mut self, config: &Config, manifest: &Manifest) {
+        self.device.clone_from(&config.device.name);
+        self.names = manifest.classes.iter().map(Names::of).collect();
+        self.lens.clone_from(&config.camera.lens);
+        self.send_empty = config.mqtt.send_empty;
+    }
+
     /// The run that the messages belong to.
     pub fn run(&self) -> &str {
         &self.run

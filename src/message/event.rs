@@ -109,6 +109,11 @@ impl Chronicle {
         Self { every: every.as_secs_f64(), sequence: 0, lives: BTreeMap::new() }
     }
 
+    /// Tells an update of a source at most once in `every` from now on.
+    pub fn pace(&mut self, every: Duration) {
+        self.every = every.as_secs_f64();
+    }
+
     /// What `message` adds to the lives of its sources: starts and due updates, then ends.
     pub fn follow(&mut self, message: &Message) -> Vec<EventMessage> {
         let mut events = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::ClassId;
 use crate::geometry::{Fit, Size};
+use crate::mask::Masks;
 
 /// Relative heat of one class over the model's grid. It says where, never whether.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,11 +13,14 @@ pub struct HeatMap {
     pub fit: Fit,
     /// One value per cell, `fit.rows × fit.columns`, row by row; at least 0, of no particular scale.
     pub values: Vec<f32>,
+    /// What of the picture is hidden, and so never hot.
+    pub hidden: Masks,
 }
 
 impl HeatMap {
     /// The map over the picture alone (padding never counts), `size.height × size.width` values row
-    /// by row, interpolated bicubically (Keys' kernel, a = −0.5). Values that are no number count as 0.
+    /// by row, interpolated bicubically (Keys' kernel, a = −0.5). Values that are no number count as 0. What is hidden
+    /// is as cold as the coldest place that is not.
     pub fn over_picture(&self, size: Size) -> Vec<f32> {
         let Fit { rows, columns, input, picture, left, top } = self.fit;
         let across = Axis { cells: columns, input: input.width, picture: picture.width, offset: left };
@@ -30,7 +34,19 @@ impl HeatMap {
             .flat_map(|row| across.iter().map(move |tap| tap.sum(|column| at(row, column))))
             .collect();
         let width = across.len();
-        down.iter().flat_map(|tap| (0..width).map(|x| tap.sum(|row| wide[row * width + x]))).collect()
+        let mut values: Vec<f32> =
+            down.iter().flat_map(|tap| (0..width).map(|x| tap.sum(|row| wide[row * width + x]))).collect();
+        self.cool(&mut values, size);
+        values
+    }
+
+    /// Takes the heat from what is hidden.
+    fn cool(&self, values: &mut [f32], size: Size) {
+        let hidden = self.hidden.runs(size);
+        hidden.iter().cloned().for_each(|run| values[run].fill(f32::INFINITY));
+        let coldest = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let coldest = if coldest.is_finite() { coldest } else { 0.0 };
+        hidden.into_iter().for_each(|run| values[run].fill(coldest));
     }
 
     /// [`HeatMap::over_picture`] scaled to 0–1 (minimum to maximum); `None` for a map without contrast.
@@ -98,7 +114,7 @@ mod tests {
     use super::*;
 
     fn map(values: Vec<f32>, fit: Fit) -> HeatMap {
-        HeatMap { class: 0, fit, values }
+        HeatMap { class: 0, fit, values, hidden: Masks::default() }
     }
 
     #[test]

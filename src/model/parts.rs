@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::detect::Score;
-use super::manifest::Manifest;
+use super::manifest::{Graphs, Manifest};
 use super::{ClassId, GpuTimes, ModelError, files, vocabulary};
 use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value};
 use crate::geometry::Fit;
@@ -40,25 +40,13 @@ impl Parts {
         engine: &dyn Engine,
         cache: Option<&Path>,
     ) -> Result<Self, ModelError> {
-        let graphs = manifest.precision(PRECISION).ok_or_else(|| ModelError::Manifest {
-            file: dir.join(super::manifest::FILE),
-            reason: format!("[graphs.{PRECISION}] is missing"),
-        })?;
+        let graphs = graphs(dir, manifest)?;
         files::check(dir, manifest, graphs)?;
         let part = |name, file: &str, inputs: &[&str], outputs: &[&str]| {
             Part::load(name, engine.load(&dir.join(file))?, inputs, outputs)
         };
-        let text = match &manifest.embedding.text {
-            Some(table) => files::read_tensor(&dir.join(table), "t")?,
-            None => vocabulary::embedded(manifest, cache, || {
-                let file = graphs.text.as_deref().unwrap_or_default();
-                Ok(part("text", file, &["tokens"], &["t"])?
-                    .run(&[("tokens", (&tokens(manifest)).into())])?
-                    .remove(0))
-            })?,
-        };
+        let text = text(dir, manifest, engine, cache)?;
         let dimension = manifest.embedding.dimension;
-        expect("text", "t", &text.shape, &[manifest.classes.len(), dimension])?;
         let mut audio = part("audio", &graphs.audio, &["sound"], &["A"])?;
         if manifest.audio.light {
             audio.graph.one_thread(true)?;
@@ -102,6 +90,11 @@ impl Parts {
         let again = |part: &mut Part| part.graph.repeat(times);
         let (image, audio) = (again(image)?, again(audio)?);
         Ok(GpuTimes { picture: None, image, audio, stage1: again(stage1)?, stage2: again(stage2)? })
+    }
+
+    /// Goes on with another `t`, as [`text`] gives it.
+    pub(super) fn reword(&mut self, text: Tensor) {
+        self.text = text;
     }
 
     /// Gives class `n` the text of class `order[n]`.
@@ -167,6 +160,33 @@ impl Parts {
         expect("stage2", "H", &maps.shape, &[1, classes.len(), positions])?;
         Ok(maps.data.chunks_exact(positions).map(<[f32]>::to_vec).collect())
     }
+}
+
+fn graphs<'a>(dir: &Path, manifest: &'a Manifest) -> Result<&'a Graphs, ModelError> {
+    manifest.precision(PRECISION).ok_or_else(|| ModelError::Manifest {
+        file: dir.join(super::manifest::FILE),
+        reason: format!("[graphs.{PRECISION}] is missing"),
+    })
+}
+
+/// `t` of the manifest's classes: the model's own table, or read by its text graph, unless `cache` has it.
+pub(super) fn text(
+    dir: &Path,
+    manifest: &Manifest,
+    engine: &dyn Engine,
+    cache: Option<&Path>,
+) -> Result<Tensor, ModelError> {
+    let read = || {
+        let file = dir.join(graphs(dir, manifest)?.text.as_deref().unwrap_or_default());
+        let mut reader = Part::load("text", engine.load(&file)?, &["tokens"], &["t"])?;
+        Ok(reader.run(&[("tokens", (&tokens(manifest)).into())])?.remove(0))
+    };
+    let text = match &manifest.embedding.text {
+        Some(table) => files::read_tensor(&dir.join(table), "t")?,
+        None => vocabulary::embedded(manifest, cache, read)?,
+    };
+    expect("text", "t", &text.shape, &[manifest.classes.len(), manifest.embedding.dimension])?;
+    Ok(text)
 }
 
 impl Part {

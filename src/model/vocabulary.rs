@@ -9,9 +9,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Class, Manifest};
-use super::{ModelError, detect, files};
-use crate::config::Detection;
-use crate::engine::Tensor;
+use super::{ModelError, detect, files, parts};
+use crate::config::{Config, Detection};
+use crate::engine::{Engine, Tensor};
 
 /// Tokens of a text that CLIP reads, without start and end.
 const MOST_TOKENS: usize = 75;
@@ -24,7 +24,7 @@ impl Manifest {
     /// A prompt for a model of fixed texts or for a class that is not named, or a text of impossible length.
     pub fn with_classes(mut self, config: &Detection) -> Result<Self, ModelError> {
         let prompted = config.prompts.keys().next();
-        if self.embedding.tokenizer.is_none() || self.embedding.text.is_some() {
+        if !self.reads_text() {
             return match prompted {
                 Some(class) => Err(ModelError::Fixed { model: self.name, class: class.clone() }),
                 None => Ok(self),
@@ -50,6 +50,11 @@ impl Manifest {
         }
     }
 
+    /// Whether the model reads free text: its classes are whatever words it is given.
+    pub fn reads_text(&self) -> bool {
+        self.embedding.tokenizer.is_some() && self.embedding.text.is_none()
+    }
+
     /// The class `name`: as it stands in the manifest, or with the words of the configuration.
     fn worded(&self, name: &str, config: &Detection, tokenizer: &ClipTokenizer) -> Result<Class, ModelError> {
         let own = self.class(name).and_then(|id| self.classes.get(id));
@@ -68,6 +73,29 @@ impl Manifest {
         tokens.push(tokenizer.end_of_text());
         let tokens = tokens.into_iter().map(|token: Token| u32::from(token.to_u16())).collect();
         Ok(Class { name: name.to_owned(), prompt, tokens, ..own.cloned().unwrap_or_default() })
+    }
+}
+
+/// The words that a model of free text knows, read: what [`super::Model::reword`] takes.
+pub struct Vocabulary {
+    pub(super) manifest: Manifest,
+    pub(super) text: Tensor,
+}
+
+impl Vocabulary {
+    /// Reads the words that `config` names for the model in `dir`, unless the configured cache has them.
+    ///
+    /// # Errors
+    /// As [`super::Model::configured`].
+    pub fn read(dir: &Path, engine: &dyn Engine, config: &Config) -> Result<Self, ModelError> {
+        let manifest = Manifest::read(dir)?.with_classes(&config.detection)?;
+        let text = parts::text(dir, &manifest, engine, config.cache_dir().as_deref())?;
+        Ok(Self { manifest, text })
+    }
+
+    /// The model's manifest with these words for its classes.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 }
 

@@ -2,6 +2,7 @@
 //! told what is wrong with it; there are never more than a few at once, and the oldest makes way for one more.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::Monitor;
+use crate::publish::Backoff;
 
 /// Longest head of a request, bytes.
 const LONGEST: usize = 4096;
@@ -21,12 +24,31 @@ const LONGEST: usize = 4096;
 const AT_ONCE: usize = 32;
 /// From the first byte that is waited for to the last that is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries to listen.
-const AGAIN: Duration = Duration::from_secs(10);
+/// Waits between tries to listen: from this, doubling,
+const FIRST: Duration = Duration::from_millis(500);
+/// to this.
+const MOST: Duration = Duration::from_secs(10);
+
+/// [`serve`]s at the newest `address`; with `None` nothing listens.
+pub async fn follow(monitor: Arc<Monitor>, mut address: watch::Receiver<Option<SocketAddr>>) {
+    loop {
+        let now = *address.borrow_and_update();
+        let listening = async {
+            match now {
+                Some(address) => serve(Arc::clone(&monitor), address).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = listening => {}
+            changed = address.changed() => if changed.is_err() { return },
+        }
+    }
+}
 
 /// Answers whoever asks at `address`, for ever. An address that is taken is tried again.
 pub async fn serve(monitor: Arc<Monitor>, address: SocketAddr) {
-    let mut told = false;
+    let (mut told, mut backoff) = (false, Backoff::new(FIRST, MOST));
     let listener = loop {
         match TcpListener::bind(address).await {
             Ok(listener) => break listener,
@@ -34,7 +56,7 @@ pub async fn serve(monitor: Arc<Monitor>, address: SocketAddr) {
             Err(error) => warn!(%address, "[monitor] cannot listen: {error}; trying again for ever"),
         }
         told = true;
-        sleep(AGAIN).await;
+        sleep(backoff.next(fastrand::f64())).await;
     };
     let address = listener.local_addr().map_or(address.to_string(), |address| address.to_string());
     info!("http://{address}/metrics, /status, /health and /ready can be read");

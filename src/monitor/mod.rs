@@ -18,14 +18,14 @@ use crate::message::Info;
 
 pub use figures::{Figures, Outgoing, Progress};
 pub use histogram::Histogram;
-pub use http::serve;
+pub use http::{follow, serve};
 
 use http::Answer;
 
 /// The figures, shared between the analysis and whoever asks.
 #[derive(Debug)]
 pub struct Monitor {
-    about: Info,
+    about: Mutex<Info>,
     began: std::time::Instant,
     figures: Mutex<Figures>,
 }
@@ -33,7 +33,16 @@ pub struct Monitor {
 impl Monitor {
     /// A monitor of the device that `about` tells of.
     pub fn new(about: Info) -> Self {
-        Self { about, began: std::time::Instant::now(), figures: Mutex::new(Figures::new(Instant::ZERO)) }
+        Self {
+            about: Mutex::new(about),
+            began: std::time::Instant::now(),
+            figures: Mutex::new(Figures::new(Instant::ZERO)),
+        }
+    }
+
+    /// The device is now what `about` tells of.
+    pub fn introduce(&self, about: Info) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = about;
     }
 
     /// Lets `take` take note, with the time since the start.
@@ -46,11 +55,10 @@ impl Monitor {
     fn answer(&self, path: &str) -> Answer {
         let (now, figures) =
             (self.now(), self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let about = self.about.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match path {
-            "/metrics" => Answer::metrics(prometheus::page(&self.about, &figures, &host::Host::read(), now)),
-            "/status" => {
-                Answer::json(200, &status::Status::new(&self.about, &figures, host::Host::read(), now))
-            }
+            "/metrics" => Answer::metrics(prometheus::page(&about, &figures, &host::Host::read(), now)),
+            "/status" => Answer::json(200, &status::Status::new(&about, &figures, host::Host::read(), now)),
             "/health" => Answer::verdict(figures.alive(now)),
             "/ready" => Answer::verdict(figures.ready(now)),
             _ => Answer::not_found(),

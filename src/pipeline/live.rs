@@ -9,7 +9,7 @@ use super::reload::Changes;
 use super::vigil::{PictureVigil, SoundVigil};
 use crate::capture::{CaptureError, Wanted};
 use crate::clock::Instant;
-use crate::config::{CameraSource, Config, MicrophoneSource};
+use crate::config::{self, CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
 use crate::message::{Health, HealthState, Moment, Part};
 use crate::queue::{Receiver, Sender, Sense};
@@ -52,15 +52,22 @@ impl Live {
             MicrophoneSource::Media => Sound::Track(Lifecycle::new(now)),
             MicrophoneSource::None => Sound::None,
         };
-        let real = config.camera.source != CameraSource::Test && !config.camera.frozen.is_zero();
-        Self {
+        let mut live = Self {
             camera: Device::new(Sense::Camera, now, hardware.camera(config, wanted, out)),
             sound,
             picture: PictureVigil::default(),
             heard: SoundVigil::default(),
-            stall: config.camera.stall,
-            frozen: real.then_some(config.camera.frozen),
-        }
+            stall: Duration::MAX,
+            frozen: None,
+        };
+        live.bound(&config.camera);
+        live
+    }
+
+    /// Takes other limits, from which on the camera counts as lost.
+    pub fn bound(&mut self, camera: &config::Camera) {
+        let real = camera.source != CameraSource::Test && !camera.frozen.is_zero();
+        (self.stall, self.frozen) = (camera.stall, real.then_some(camera.frozen));
     }
 
     /// Closes the devices that `changes` names; [`Live::tend`] opens those of `new` in their place.
@@ -71,7 +78,6 @@ impl Live {
         }
         if changes.camera {
             (self.camera, self.picture) = (new.camera, new.picture);
-            (self.stall, self.frozen) = (new.stall, new.frozen);
             receiver.forget(Sense::Camera);
         }
     }

@@ -20,8 +20,10 @@ mod stop;
 mod supervise;
 mod throttle;
 mod vigil;
+mod workshop;
 
 pub use reload::{Change, Reloaded};
 pub use serve::{ServeError, serve};
 pub use stop::Stop;
 pub use supervise::{Observer, PipelineError, replay, run};
+pub use workshop::Workshop;

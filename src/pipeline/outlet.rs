@@ -1,14 +1,17 @@
 //! What the analysis finds, handed on: to standard output, to the publisher, to the monitor.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use tokio::sync::watch;
+
 use super::pictures::Photographer;
 use super::pulse::Pulse;
-use super::reload::{Change, Inbox};
+use super::reload::{Change, Changes, Inbox};
 use super::remember::Outcome;
-use super::{Observer, Stop};
+use super::{Observer, Stop, Workshop};
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
@@ -17,17 +20,26 @@ use crate::message::{Health, Info, Message, Moment, Settings};
 use crate::model::Model;
 use crate::monitor::{Monitor, Outgoing, Progress};
 use crate::publish::Teller;
+use crate::publish::mqtt::Course;
 
 /// Where messages go.
 pub(super) struct Outlet<'a> {
     pub clock: &'a dyn Clock,
+    /// What is in force.
+    pub config: Config,
     pub teller: Option<&'a Teller<'a>>,
-    pub monitor: Option<Arc<Monitor>>,
+    /// How the publisher is to tell it.
+    pub course: watch::Sender<Course>,
+    pub monitor: Arc<Monitor>,
+    /// Where the monitor is to listen.
+    pub listens: watch::Sender<Option<SocketAddr>>,
     pub stdout: bool,
     /// Why standard output takes nothing any more.
     pub unwritten: Option<io::Error>,
     pub stop: Arc<Stop>,
     pub inbox: Arc<Inbox>,
+    /// Makes what changes need.
+    pub workshop: Arc<dyn Workshop>,
     pub outcomes: Sender<Outcome>,
     pub photographer: Option<Photographer>,
     /// Of the event loop.
@@ -41,9 +53,29 @@ impl Observer for Outlet<'_> {
         self.inbox.take()
     }
 
+    fn workshop(&self) -> Option<Arc<dyn Workshop>> {
+        Some(Arc::clone(&self.workshop))
+    }
+
     fn configured(&mut self, config: &Config, model: &Model, overrides: &Overrides) {
-        if let Some(teller) = self.teller {
-            teller.configured(Info::new(config, model), Settings::new(config, overrides));
+        let changes = Changes::between(&self.config, config);
+        self.config = config.clone();
+        let (info, settings) = (Info::new(config, model), Settings::new(config, overrides));
+        self.monitor.introduce(info.clone());
+        if changes.monitor {
+            self.listens.send_replace(config.monitor.listens());
+        }
+        if changes.log {
+            self.workshop.log(&config.log);
+        }
+        self.photographer.iter_mut().for_each(|photographer| photographer.configure(&config.mqtt));
+        let Some(teller) = self.teller else { return };
+        teller.paced(&config.mqtt);
+        // Before the goodbye under the old name nothing is told of the new one.
+        if changes.publisher {
+            self.course.send_replace(Course { config: config.clone(), info, settings });
+        } else {
+            teller.configured(info, settings);
         }
     }
 
@@ -63,23 +95,18 @@ impl Observer for Outlet<'_> {
         if let Some(teller) = self.teller {
             teller.message(&message);
         }
-        if let Some(monitor) = &self.monitor {
-            let after = self.clock.now().since(self.captured);
-            monitor.note(|figures, _| figures.published(&message, after));
-        }
+        let after = self.clock.now().since(self.captured);
+        self.monitor.note(|figures, _| figures.published(&message, after));
     }
 
     fn health(&mut self, health: Health) {
-        if let Some(monitor) = &self.monitor {
-            monitor.note(|figures, _| figures.health(health.clone()));
-        }
+        self.monitor.note(|figures, _| figures.health(health.clone()));
         if let Some(teller) = self.teller {
             teller.health(health);
         }
     }
 
     fn progress(&mut self, progress: Progress) {
-        let Some(monitor) = &self.monitor else { return };
         let outgoing = self.teller.map(|teller| {
             let store = teller.outbox().store();
             Outgoing {
@@ -90,7 +117,7 @@ impl Observer for Outlet<'_> {
                 dropped: store.dropped(),
             }
         });
-        monitor.note(|figures, now| figures.turned(progress, outgoing, now));
+        self.monitor.note(|figures, now| figures.turned(progress, outgoing, now));
     }
 
     fn stuck(&self, now: Instant) -> Option<String> {
@@ -102,9 +129,7 @@ impl Observer for Outlet<'_> {
         if let Some(teller) = self.teller {
             teller.analysed(analysed);
         }
-        if let Some(monitor) = &self.monitor {
-            monitor.note(|figures, now| figures.analysed(analysed, now));
-        }
+        self.monitor.note(|figures, now| figures.analysed(analysed, now));
     }
 
     fn pictured(&mut self, frame: &Frame, analysed: &Analysed, moment: Moment) {

@@ -21,6 +21,7 @@ use crate::track::Event;
 pub(super) struct Photographer {
     snapshot: Last,
     heatmap: Last,
+    most: usize,
     shots: SyncSender<Shot>,
 }
 
@@ -29,6 +30,8 @@ pub(super) struct Shot {
     /// When it was captured, Unix seconds.
     captured: f64,
     size: Size,
+    /// Most bytes of it.
+    most: usize,
     what: What,
 }
 
@@ -40,30 +43,38 @@ enum What {
 }
 
 impl Photographer {
-    /// A photographer and the other end of the line; `None` if no picture is asked for.
-    pub fn new(mqtt: &Mqtt) -> Option<(Self, Receiver<Shot>)> {
-        if mqtt.snapshot_every.is_zero() && mqtt.heatmap_every.is_zero() {
-            return None;
-        }
+    /// A photographer, and the other end of the line.
+    pub fn new(mqtt: &Mqtt) -> (Self, Receiver<Shot>) {
         let (shots, taken) = sync_channel(2);
         let last = |every| Last { every, at: None };
-        Some((Self { snapshot: last(mqtt.snapshot_every), heatmap: last(mqtt.heatmap_every), shots }, taken))
+        let (snapshot, heatmap) = (last(mqtt.snapshot_every), last(mqtt.heatmap_every));
+        (Self { snapshot, heatmap, most: mqtt.picture_bytes, shots }, taken)
+    }
+
+    /// Takes pictures as often, and as large, as `mqtt` says from now on.
+    pub fn configure(&mut self, mqtt: &Mqtt) {
+        (self.snapshot.every, self.heatmap.every) = (mqtt.snapshot_every, mqtt.heatmap_every);
+        self.most = mqtt.picture_bytes;
     }
 
     /// Sees an analysed picture.
     pub fn see(&mut self, frame: &Frame, analysed: &Analysed, moment: Moment) {
-        let (captured, size) = (moment.unix(frame.captured), frame.size);
+        let (captured, size, most) = (moment.unix(frame.captured), frame.size, self.most);
+        let take = |what| self.shots.try_send(Shot { captured, size, most, what }).is_ok();
         if self.snapshot.due(frame.captured) {
-            let what = What::Snapshot(frame.rgb.clone());
-            self.snapshot.note(frame.captured, self.shots.try_send(Shot { captured, size, what }).is_ok());
+            let taken = take(What::Snapshot(frame.rgb.clone()));
+            self.snapshot.note(frame.captured, taken);
+        }
+        if !self.heatmap.due(frame.captured) {
+            return;
         }
         let sounding = |map: &&HeatMap| {
             analysed.tracks.iter().any(|track| track.class == map.class && track.event != Event::End)
         };
         let maps: Vec<HeatMap> = analysed.maps.iter().filter(sounding).cloned().collect();
-        if !maps.is_empty() && self.heatmap.due(frame.captured) {
-            let what = What::Heat(maps);
-            self.heatmap.note(frame.captured, self.shots.try_send(Shot { captured, size, what }).is_ok());
+        if !maps.is_empty() {
+            let taken = take(What::Heat(maps));
+            self.heatmap.note(frame.captured, taken);
         }
     }
 }
@@ -85,9 +96,9 @@ impl Last {
     }
 }
 
-/// Encodes every shot in at most `most` bytes and tells it, until nobody takes any more.
-pub(super) fn develop(shots: &Receiver<Shot>, most: usize, teller: &Teller) {
-    for Shot { captured, size, what } in shots {
+/// Encodes every shot and tells it, until nobody takes any more.
+pub(super) fn develop(shots: &Receiver<Shot>, teller: &Teller) {
+    for Shot { captured, size, most, what } in shots {
         if !teller.outbox().store().is_connected() {
             continue;
         }

@@ -19,7 +19,7 @@ use crate::publish::{Disk, Found, Ledger, Teller};
 pub(super) struct Preserver<'a> {
     ledger: Ledger<Disk>,
     teller: &'a Teller<'a>,
-    monitor: Option<Arc<Monitor>>,
+    monitor: Arc<Monitor>,
     clock: &'a dyn Clock,
     every: Duration,
     age: Duration,
@@ -33,7 +33,7 @@ impl<'a> Preserver<'a> {
     pub fn open(
         config: &Config,
         teller: &'a Teller<'a>,
-        monitor: Option<Arc<Monitor>>,
+        monitor: Arc<Monitor>,
         clock: &'a dyn Clock,
     ) -> Option<Self> {
         let Some(path) = config.store_file() else {
@@ -95,9 +95,7 @@ impl<'a> Preserver<'a> {
         }
         let since = self.clock.wall().as_secs_f64();
         let health = Health { part: Part::Store, state, reason, since };
-        if let Some(monitor) = &self.monitor {
-            monitor.note(|figures, _| figures.health(health.clone()));
-        }
+        self.monitor.note(|figures, _| figures.health(health.clone()));
         self.teller.health(health);
         self.said = Some(why);
     }

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::warn;
 
-use crate::config::{Config, Overrides};
+use crate::config::{Camera, Config, Device, Lens, Mqtt, Overrides, Service};
 use crate::message::{Wish, one_line};
 
 /// Wishes that wait for the analysis, at most: it takes them several times a second.
@@ -71,6 +72,11 @@ impl Layers {
         self.overrides.over(&self.file)
     }
 
+    /// The same changes over another file.
+    pub fn of(&self, file: Config) -> Self {
+        Self { file, overrides: self.overrides.clone() }
+    }
+
     /// The same with a wish granted.
     ///
     /// # Errors
@@ -87,15 +93,25 @@ impl Layers {
 }
 
 /// Which parts a new configuration concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// Decisions and identities: take effect with the next frame.
+    /// Decisions, identities and masks: take effect with the next frame.
     pub judgement: bool,
+    /// Rates, waits and limits: take effect at once.
+    pub rates: bool,
     /// The camera is opened anew.
     pub camera: bool,
     /// The microphone is opened anew.
     pub microphone: bool,
-    /// Sections that take effect at the next start only.
+    /// The model is opened anew, and changed over to.
+    pub model: bool,
+    /// The broker is connected to anew.
+    pub publisher: bool,
+    /// What listens for readers of figures begins anew.
+    pub monitor: bool,
+    /// The level of the log.
+    pub log: bool,
+    /// Keys that take effect at the next start only.
     pub later: Vec<&'static str>,
 }
 
@@ -103,18 +119,22 @@ impl Changes {
     /// What differs between two configurations.
     pub fn between(old: &Config, new: &Config) -> Self {
         let later = [
-            ("device", old.device != new.device),
-            ("model", old.model != new.model),
-            ("engine", old.engine != new.engine),
-            ("window", old.window != new.window),
-            ("mqtt", old.mqtt != new.mqtt),
-            ("log", old.log != new.log),
-            ("monitor", old.monitor != new.monitor),
+            ("mqtt.enabled", old.mqtt.enabled != new.mqtt.enabled),
+            ("mqtt.store", old.mqtt.store != new.mqtt.store),
+            ("mqtt.settings_file", old.mqtt.settings_file != new.mqtt.settings_file),
+            ("log.format", old.log.format != new.log.format),
         ];
         Self {
-            judgement: old.detection != new.detection || old.tracking != new.tracking,
-            camera: old.camera != new.camera || old.microphone.source != new.microphone.source,
+            judgement: old.detection != new.detection
+                || old.tracking != new.tracking
+                || old.window.memory != new.window.memory,
+            rates: Rates::of(old) != Rates::of(new),
+            camera: opened(&old.camera, new) != new.camera || old.microphone.source != new.microphone.source,
             microphone: old.microphone != new.microphone,
+            model: old.model != new.model || old.engine != new.engine,
+            publisher: old.mqtt.enabled && connected(old, new) != (&new.device, new.mqtt.clone()),
+            monitor: old.monitor != new.monitor,
+            log: old.log.level != new.log.level,
             later: later.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect(),
         }
     }
@@ -125,12 +145,73 @@ impl Changes {
     }
 }
 
+/// What takes effect at once wherever it is used.
+#[derive(PartialEq)]
+struct Rates<'a>([f64; 3], [Duration; 7], &'a Lens, (bool, usize, usize, usize), &'a Service);
+
+impl<'a> Rates<'a> {
+    fn of(Config { camera, window, mqtt, service, .. }: &'a Config) -> Self {
+        Self(
+            [camera.rate, camera.throttled_rate, mqtt.detections_rate],
+            [
+                camera.stall,
+                camera.frozen,
+                window.wait,
+                mqtt.update_every,
+                mqtt.level_every,
+                mqtt.snapshot_every,
+                mqtt.heatmap_every,
+            ],
+            &camera.lens,
+            (mqtt.send_empty, mqtt.picture_bytes, mqtt.keep_detections, mqtt.keep_events),
+            service,
+        )
+    }
+}
+
+/// The camera of `old` with what needs no opening as `new` has it.
+fn opened(old: &Camera, Config { camera: new, .. }: &Config) -> Camera {
+    Camera {
+        rate: new.rate,
+        throttled_rate: new.throttled_rate,
+        stall: new.stall,
+        frozen: new.frozen,
+        lens: new.lens.clone(),
+        ..old.clone()
+    }
+}
+
+/// Name and broker of `old` with what needs no connection, or waits for a start, as `new` has it.
+fn connected<'a>(old: &'a Config, Config { mqtt: new, .. }: &Config) -> (&'a Device, Mqtt) {
+    let mqtt = Mqtt {
+        enabled: new.enabled,
+        detections_rate: new.detections_rate,
+        send_empty: new.send_empty,
+        update_every: new.update_every,
+        level_every: new.level_every,
+        snapshot_every: new.snapshot_every,
+        heatmap_every: new.heatmap_every,
+        picture_bytes: new.picture_bytes,
+        keep_detections: new.keep_detections,
+        keep_events: new.keep_events,
+        settings_file: new.settings_file.clone(),
+        store: new.store.clone(),
+        ..old.mqtt.clone()
+    };
+    (&old.device, mqtt)
+}
+
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let parts = [
             (self.judgement, "detection and tracking follow it from the next picture on"),
+            (self.rates, "rates and waits follow it"),
             (self.camera, "the camera is opened anew"),
             (self.microphone, "the microphone is opened anew"),
+            (self.model, "the model has been opened anew"),
+            (self.publisher, "the broker is connected to anew"),
+            (self.monitor, "the monitor listens anew"),
+            (self.log, "the log follows it"),
         ];
         let told: Vec<&str> =
             parts.into_iter().filter_map(|(concerned, words)| concerned.then_some(words)).collect();
@@ -151,15 +232,43 @@ mod tests {
 
     #[test]
     fn each_key_concerns_its_part_alone() {
-        let none = Changes { judgement: false, camera: false, microphone: false, later: vec![] };
-        assert_eq!(between(""), none);
-        assert_eq!(between("detection.sensitivity = 1.0"), Changes { judgement: true, ..none.clone() });
-        assert_eq!(between("tracking.hold = 1.0"), Changes { judgement: true, ..none.clone() });
-        assert_eq!(between("camera.rate = 5.0"), Changes { camera: true, ..none.clone() });
-        assert_eq!(between("microphone.alsa.device = \"x\""), Changes { microphone: true, ..none.clone() });
+        let none = Changes::default();
+        let judgement = Changes { judgement: true, ..none.clone() };
+        let rates = Changes { rates: true, ..none.clone() };
+        let publisher = Changes { publisher: true, ..none.clone() };
+        let later = |name| Changes { later: vec![name], ..none.clone() };
         let both = Changes { camera: true, microphone: true, ..none.clone() };
-        assert_eq!(between("microphone.source = \"none\""), both, "the camera may have to give its sound");
-        assert_eq!(between("mqtt.port = 1\nlog.level = \"warn\"").later, ["mqtt", "log"]);
+        for (text, concerned) in [
+            ("", &none),
+            ("detection.sensitivity = 1.0", &judgement),
+            ("detection.masks = [[0.0, 0.0, 0.5, 0.5]]", &judgement),
+            ("tracking.hold = 1.0", &judgement),
+            ("window.memory = 1.0", &judgement),
+            ("window.wait = 0.3", &rates),
+            ("camera.rate = 5.0", &rates),
+            ("camera.lens.field_of_view = 60.0", &rates),
+            ("mqtt.update_every = 5.0", &rates),
+            ("mqtt.keep_events = 100", &rates),
+            ("service.start_within = 5.0", &rates),
+            ("camera.v4l2.device = \"x\"", &Changes { camera: true, ..none.clone() }),
+            ("microphone.alsa.device = \"x\"", &Changes { microphone: true, ..none.clone() }),
+            ("microphone.source = \"none\"", &both), // the camera may have to give its sound
+            ("engine.threads = 3", &Changes { model: true, ..none.clone() }),
+            ("model.path = \"x\"", &Changes { model: true, ..none.clone() }),
+            ("mqtt.port = 1", &publisher),
+            ("mqtt.prefix = \"x\"", &publisher),
+            ("mqtt.format = \"cbor\"", &publisher),
+            ("mqtt.home_assistant.enabled = true", &publisher),
+            ("monitor.port = 1", &Changes { monitor: true, ..none.clone() }),
+            ("log.level = \"warn\"", &Changes { log: true, ..none.clone() }),
+            ("log.format = \"json\"", &later("log.format")),
+            ("mqtt.store.enabled = true", &later("mqtt.store")),
+            ("mqtt.enabled = false", &later("mqtt.enabled")),
+        ] {
+            assert_eq!(between(text), *concerned, "{text}");
+        }
+        let renamed = between("device.name = \"another\"");
+        assert!(renamed.publisher && !renamed.devices() && renamed.later.is_empty(), "{renamed:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use tracing::{error, info, warn};
 
 use super::reload::Layers;
+use super::workshop::{Workshop, rewords};
 use crate::analysis::Analysis;
 use crate::config::{Config, Overrides};
 use crate::publish::Teller;
@@ -20,13 +21,19 @@ pub(super) struct Outcome {
 
 /// The settings of an earlier run over those of the file, in force in `analysis`. What cannot be read or
 /// does not fit the model any more is left out and told.
-pub(super) fn restore(config: &Config, analysis: &mut Analysis) -> Layers {
+pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn Workshop) -> Layers {
     let mut layers = Layers { file: config.clone(), overrides: Overrides::default() };
     let Some(file) = config.settings_file().filter(|_| config.mqtt.enabled && config.mqtt.commands) else {
         return layers;
     };
     let restored = Overrides::load(&file).map_err(|error| error.to_string()).and_then(|overrides| {
-        analysis.configure(&overrides.over(config)).map_err(|error| error.to_string())?;
+        let merged = overrides.over(config);
+        if rewords(analysis.model(), config, &merged) {
+            let words = workshop.words(&merged)?;
+            analysis.reword(words, &merged).map_err(|error| error.to_string())?;
+        } else {
+            analysis.configure(&merged).map_err(|error| error.to_string())?;
+        }
         Ok(overrides)
     });
     match restored {

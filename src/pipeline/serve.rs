@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Moment};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
@@ -18,6 +18,7 @@ use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::message::{Info, Settings};
 use crate::monitor::{self, Monitor};
+use crate::publish::mqtt::Course;
 use crate::publish::{Teller, mqtt};
 
 use super::edited::{Edited, LOOK, Mark};
@@ -28,7 +29,7 @@ use super::pulse::Pulse;
 use super::reload::Inbox;
 use super::remember::{remember, restore};
 use super::supervise::run_as;
-use super::{PipelineError, Reloaded, Stop};
+use super::{PipelineError, Reloaded, Stop, Workshop};
 
 /// Why the daemon ended with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,7 @@ pub fn serve(
     clock: &dyn Clock,
     stdout: bool,
     file: Option<PathBuf>,
+    workshop: Arc<dyn Workshop>,
     read_again: impl Fn() -> Reloaded + Send + 'static,
 ) -> Result<(), ServeError> {
     let system = |what| move |error| ServeError::System { what, error };
@@ -73,29 +75,35 @@ pub fn serve(
     let signals = async { watch_signals(Arc::clone(&stop), Arc::clone(&inbox), file, read_again) };
     runtime.block_on(signals).map_err(system("signal handlers"))?;
     let number = fastrand::u32(..);
-    let layers = restore(config, &mut analysis);
+    let layers = restore(config, &mut analysis, workshop.as_ref());
     let merged = layers.merged();
     let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
-    let listens = config.monitor.listens();
-    let monitor = listens.map(|_| Arc::new(Monitor::new(about.0.clone())));
+    let monitor = Arc::new(Monitor::new(about.0.clone()));
+    let (listens, listened) = watch::channel(config.monitor.listens());
+    let (info, settings) = about.clone();
+    let (course, set) = watch::channel(Course { config: merged.clone(), info, settings });
     let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
     let (teller, settings_file) = (teller.as_ref(), config.settings_file());
-    let preserver = teller.and_then(|teller| Preserver::open(config, teller, monitor.clone(), clock));
+    let preserver = teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
     let (outcomes, judged) = channel();
     let (going, over) = channel();
-    let (photographer, shots) = teller.and_then(|_| Photographer::new(&config.mqtt)).unzip();
+    let (photographer, shots) = teller.map(|_| Photographer::new(&config.mqtt)).unzip();
     let finished = Arc::new(Notify::new());
     let pulse = Pulse::new("the event loop of broker, monitor and signals", DEADLINE, clock.now());
     thread::scope(|scope| {
-        let (inbox_there, watched, captured) = (Arc::clone(&inbox), monitor.clone(), Instant::ZERO);
+        let (inbox_there, watched, captured) = (Arc::clone(&inbox), Arc::clone(&monitor), Instant::ZERO);
         let mut outlet = Outlet {
             clock,
+            config: merged,
             teller,
+            course,
             monitor: watched,
+            listens,
             stdout,
             unwritten: None,
             stop: Arc::clone(&stop),
             inbox: inbox_there,
+            workshop: Arc::clone(&workshop),
             outcomes,
             photographer,
             pulse: &pulse,
@@ -117,7 +125,7 @@ pub fn serve(
             named.spawn_scoped(scope, body).map_err(system("a thread"))?;
         }
         if let Some((teller, shots)) = teller.zip(shots) {
-            let body = move || develop(&shots, config.mqtt.picture_bytes, teller);
+            let body = move || develop(&shots, teller);
             let named = thread::Builder::new().name("pictures".into());
             named.spawn_scoped(scope, body).map_err(system("a thread"))?;
         }
@@ -127,12 +135,10 @@ pub fn serve(
         });
         let preserve = preserve.transpose()?;
         runtime.block_on(async {
-            if let Some((monitor, address)) = monitor.zip(listens) {
-                tokio::spawn(monitor::serve(monitor, address));
-            }
+            tokio::spawn(monitor::follow(monitor, listened));
             let work = async {
                 match teller {
-                    Some(teller) => mqtt::run(config, teller, |wish| inbox.wish(wish), finished).await,
+                    Some(teller) => mqtt::follow(set, teller, |wish| inbox.wish(wish), finished).await,
                     None => finished.notified().await,
                 }
             };

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::analysis::{Analysed, Analysis};
-use crate::capture::{CaptureError, Pace, Wanted};
+use crate::capture::{CaptureError, Pace, Rate, Wanted};
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
 use crate::frame::{Frame, Samples};
@@ -25,6 +25,7 @@ use crate::model::{Model, ModelError};
 use crate::monitor::Progress;
 use crate::notify::Notifier;
 use crate::queue::{Receiver, Sense};
+use crate::track::Track;
 use crate::window::Pairing;
 
 use self::adapt::Standing;
@@ -34,6 +35,7 @@ use super::Stop;
 use super::hardware::{Hardware, Real};
 use super::reload::{Change, Layers};
 use super::throttle::Throttle;
+use super::workshop::{Making, Workshop};
 
 /// Longest turn of the loop: how late a wish to stop is noticed when nothing is captured.
 const TURN: Duration = Duration::from_millis(100);
@@ -53,7 +55,12 @@ pub trait Observer {
         None
     }
 
-    /// Other settings of judgement are in force.
+    /// Who makes what a change needs.
+    fn workshop(&self) -> Option<Arc<dyn Workshop>> {
+        None
+    }
+
+    /// Other settings are in force.
     fn configured(&mut self, _config: &Config, _model: &Model, _overrides: &Overrides) {}
 
     /// A wish for the setting `key` was judged: what is in force now, or why it is refused.
@@ -157,6 +164,10 @@ struct Supervisor<'a> {
     /// Whether the devices of what is in force ever delivered.
     standing: Standing,
     hardware: &'a dyn Hardware,
+    /// The change whose needs are being made.
+    making: Option<Making>,
+    /// Most pictures in a second, for cameras that are open.
+    most: Rate,
     clock: &'a dyn Clock,
     stop: &'a Stop,
     observer: &'a mut dyn Observer,
@@ -188,11 +199,13 @@ impl<'a> Supervisor<'a> {
         let config = layers.merged();
         let composer = Composer::new(&config, analysis.model().manifest(), number);
         Self {
+            most: Rate::new(config.camera.rate),
             config,
             layers,
             refused: String::new(),
             standing: Standing::Untried,
             hardware,
+            making: None,
             clock,
             stop,
             observer,
@@ -249,7 +262,8 @@ impl<'a> Supervisor<'a> {
 
     fn wanted(&self) -> Wanted {
         let image = self.analysis.model().manifest().image.clone();
-        Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: self.analysis.model().sample_rate() }
+        let rate = self.analysis.model().sample_rate();
+        Wanted { fitting: Arc::new(move |size| image.fit(size)), rate, most: Some(self.most.clone()) }
     }
 
     /// How long to wait for the next item: a frame that waits for sound ends the turn in time.
@@ -266,14 +280,14 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn judge(&mut self, frame: &Frame) -> Result<(), PipelineError> {
+    fn judge(&mut self, mut frame: Frame) -> Result<(), PipelineError> {
         if !self.config.detection.enable {
             self.progress.disabled += 1;
             self.notifier.ready();
             self.notifier.status(self.clock.now(), || format!("disabled{}", self.refused));
             return Ok(());
         }
-        let analysed = self.analysis.push_frame(frame);
+        let analysed = self.analysis.push_frame(&mut frame);
         let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
         self.failures = 0; // here, not where sound is heard well: frames that fail between it are in a row
         self.check_engine(None);
@@ -287,7 +301,7 @@ impl<'a> Supervisor<'a> {
         self.notifier.ready();
         let message = self.composer.compose(&analysed, moment);
         self.observer.analysed(&analysed);
-        self.observer.pictured(frame, &analysed, moment);
+        self.observer.pictured(&frame, &analysed, moment);
         let now = self.clock.now();
         self.status.judged(message.as_ref(), now);
         let slowed = match self.throttle.why() {
@@ -326,7 +340,12 @@ impl<'a> Supervisor<'a> {
     /// Ends what is still reported: nothing is known of it any more.
     fn finish_tracks(&mut self) {
         let tracks = self.analysis.finish();
-        let message = self.composer.close(&tracks, self.moment());
+        self.close(&tracks);
+    }
+
+    /// Tells that these are over.
+    fn close(&mut self, tracks: &[Track]) {
+        let message = self.composer.close(tracks, self.moment());
         message.into_iter().for_each(|message| self.observer.message(message));
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
+use crate::config::{Config, Mqtt};
 use crate::message::{Info, Report};
 
 /// Renders what `status` says as Home Assistant knows it.
@@ -29,6 +29,16 @@ pub(super) struct Discovery {
 impl Discovery {
     pub(super) fn new(config: &Config) -> Self {
         Self { config: config.clone(), told: BTreeMap::new() }
+    }
+
+    /// Goes by other settings from the next introduction on, which takes back what no longer stands.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.config = config.clone();
+    }
+
+    /// The level is told as often as `mqtt` says; one that never is has no entity.
+    pub(super) fn pace(&mut self, mqtt: &Mqtt) {
+        self.config.mqtt.level_every = mqtt.level_every;
     }
 
     /// Tells of the entities of a device that is what `info` says, and takes back those that are no more.

@@ -60,6 +60,12 @@ impl Store {
         }
     }
 
+    /// Holds at most what `config` says from now on; the oldest give way and are counted.
+    pub fn bound(&mut self, config: &config::Mqtt) {
+        self.events.bound(config.keep_events);
+        self.detections.bound(config.keep_detections);
+    }
+
     /// Takes a report. Where its lane is full the oldest waiting one gives way.
     pub fn put(&mut self, report: Report) {
         match report.delivery() {
@@ -97,6 +103,11 @@ impl Store {
             Report::Event(event) => old(number, event),
             _ => false,
         });
+    }
+
+    /// The device's own topics of which the broker keeps the latest value.
+    pub fn retained(&self) -> Vec<String> {
+        self.board.retained()
     }
 
     /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or

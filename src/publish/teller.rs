@@ -10,7 +10,7 @@ use super::Outbox;
 use super::home_assistant::Discovery;
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::message::{
     Answer, Chronicle, ClassState, EventMessage, EventPhase, Health, HealthMessage, HealthState, Info, Level,
     Message, Moment, OnOff, Part, Phase, Picture, Presence, Report, SCHEMA, Settings, Source,
@@ -54,24 +54,29 @@ impl<'a> Teller<'a> {
                 chronicle: Chronicle::new(mqtt.update_every),
                 states: BTreeMap::new(),
                 over: BTreeSet::new(),
-                detections: Limit::every(if mqtt.detections_rate > 0.0 {
-                    1.0 / mqtt.detections_rate
-                } else {
-                    0.0
-                }),
+                detections: Limit::every(0.0),
                 sequence: 0,
-                level: Limit::every(if mqtt.level_every.is_zero() {
-                    f64::INFINITY
-                } else {
-                    mqtt.level_every.as_secs_f64()
-                }),
+                level: Limit::every(0.0),
                 home: Discovery::new(config),
                 info: None,
                 picture: None,
             }),
         };
+        teller.paced(mqtt);
         teller.configured(about.0, about.1);
         teller
+    }
+
+    /// Tells as often, and keeps as much, as `mqtt` says from now on.
+    pub fn paced(&self, mqtt: &config::Mqtt) {
+        let mut told = self.told();
+        told.chronicle.pace(mqtt.update_every);
+        told.detections.seconds = if mqtt.detections_rate > 0.0 { 1.0 / mqtt.detections_rate } else { 0.0 };
+        let level = mqtt.level_every.as_secs_f64();
+        told.level.seconds = if level == 0.0 { f64::INFINITY } else { level };
+        told.home.pace(mqtt);
+        drop(told);
+        self.outbox.store().bound(mqtt);
     }
 
     /// Where the reports wait for the broker.
@@ -176,6 +181,28 @@ impl<'a> Teller<'a> {
         self.outbox.put(Report::Settings(Box::new(settings)));
         self.put_all(self.told().home.introduce(&info));
         self.introduce(info);
+    }
+
+    /// Goes on under the topics of `new`, with what the device is then. What was retained under those of `old` is taken
+    /// back, but `status`: it says that nobody is there.
+    pub fn moved(&self, old: &Config, new: &Config, info: Info, settings: Settings) {
+        if old.topic("") != new.topic("") {
+            let left = self.outbox.store().retained();
+            let left = left.into_iter().filter(|topic| topic != "status").map(|topic| old.topic(&topic));
+            self.put_all(left.map(|topic| Report::Foreign { topic, payload: String::new() }).collect());
+        }
+        let mut told = self.told();
+        told.device.clone_from(&new.device.name);
+        told.home.configure(new);
+        let device = told.device.clone();
+        let renamed = |state: &mut ClassState| {
+            state.device.clone_from(&device);
+            Report::State(Box::new(state.clone()))
+        };
+        let states = told.states.values_mut().map(renamed).collect();
+        drop(told);
+        self.put_all(states);
+        self.configured(info, settings);
     }
 
     /// What is to be listened to beside wishes.

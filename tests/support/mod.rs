@@ -92,7 +92,7 @@ pub fn microphone(source: MicrophoneSource) -> config::Microphone {
 }
 
 pub fn wanted() -> Wanted {
-    Wanted { fitting: Arc::new(|source| Fit::letterbox(source, 32, 84)), rate: RATE }
+    Wanted { fitting: Arc::new(|source| Fit::letterbox(source, 32, 84)), rate: RATE, most: None }
 }
 
 pub fn start(

@@ -121,7 +121,7 @@ fn still(
         heard = block.end();
         frame.captured = heard;
         analysis.push_sound(&block).map_err(Failure::failed)?;
-        let analysed = analysis.push_frame(&frame).map_err(Failure::failed)?;
+        let analysed = analysis.push_frame(&mut frame).map_err(Failure::failed)?;
         let message = composer.compose(&analysed, Moment::of_recording(heard));
         observer.analysed(&analysed);
         message.into_iter().for_each(|message| observer.message(message));

@@ -66,7 +66,7 @@ pub(super) fn decode(config: &Config, manifest: &Manifest, frames: usize) -> Res
 
 fn wanted(manifest: &Manifest) -> Wanted {
     let image = manifest.image.clone();
-    Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: manifest.audio.sample_rate }
+    Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: manifest.audio.sample_rate, most: None }
 }
 
 /// Decodes and analyses the clip the way the daemon does, messages written as JSON.
@@ -129,8 +129,8 @@ pub(super) fn bare(
             }
             Sensed::End(_) | Sensed::Fault(..) => {}
         }
-        while let Some(frame) = pairing.next(Instant::ZERO) {
-            let analysed = analysis.push_frame(&frame).map_err(Failure::failed)?;
+        while let Some(mut frame) = pairing.next(Instant::ZERO) {
+            let analysed = analysis.push_frame(&mut frame).map_err(Failure::failed)?;
             gpu.add(&analysed.timing.gpu);
             frames += 1;
         }

@@ -72,7 +72,7 @@ fn frames_at(clip: &Path, times: &[f64]) -> Result<Vec<Frame>, String> {
     config.camera.file.path = clip.into();
     config.microphone.source = MicrophoneSource::None;
     let whole = |size: Size| Fit { rows: 1, columns: 1, input: size, picture: size, left: 0, top: 0 };
-    let wanted = Wanted { fitting: Arc::new(whole), rate: 16_000 };
+    let wanted = Wanted { fitting: Arc::new(whole), rate: 16_000, most: None };
     let (sender, receiver) = queue::bounded(Limits::default(), Policy::Wait);
     let capture = capture::start(&config.camera, &config.microphone, &wanted, Pace::Fast, sender)
         .map_err(|error| error.to_string())?;

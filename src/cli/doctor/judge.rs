@@ -83,8 +83,8 @@ fn fastest(analysis: &mut Analysis) -> Result<f64, ModelError> {
     for index in 0..FRAMES {
         let captured = Instant::from_secs_f64(f64::from(index) * 0.1);
         analysis.push_sound(&Samples::new(captured, rate, vec![0.0; rate as usize / 10]))?;
-        let frame = Frame { captured, size: picture, source: size, rgb: rgb.clone() };
-        least = least.min(analysis.push_frame(&frame)?.timing.total.as_secs_f64());
+        let mut frame = Frame { captured, size: picture, source: size, rgb: rgb.clone() };
+        least = least.min(analysis.push_frame(&mut frame)?.timing.total.as_secs_f64());
     }
     analysis.finish();
     Ok(least)

@@ -67,6 +67,7 @@ fn wanted(analysis: Option<&Analysis>) -> Wanted {
             None => Fit::letterbox(size, 32, 84),
         }),
         rate: analysis.map_or(16_000, |analysis| analysis.model().sample_rate()),
+        most: None,
     }
 }
 

@@ -311,6 +311,11 @@ impl Manifest {
 }
 
 impl Image {
+    /// The red, green and blue that says nothing to the model, as the padding around a picture does.
+    pub fn neutral(&self) -> [u8; 3] {
+        self.mean.map(|mean| mean.round().clamp(0.0, 255.0) as u8)
+    }
+
     /// Where a picture of the size `source` lies in the model's input.
     pub fn fit(&self, source: Size) -> Fit {
         let side = self.cells_max.isqrt();

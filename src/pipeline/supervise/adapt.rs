@@ -3,7 +3,8 @@
 use tracing::{error, info, warn};
 
 use super::super::live::Live;
-use super::super::reload::{Change, Changes, Layers, Reloaded};
+use super::super::reload::{Change, Changes, Layers};
+use super::super::workshop::{Made, Making};
 use super::{PipelineError, Supervisor};
 use crate::capture::CaptureError;
 use crate::clock::Instant;
@@ -33,22 +34,37 @@ pub(super) enum Standing {
 }
 
 impl Supervisor<'_> {
-    /// Takes every change that waits. A recording has no devices, and is played to its end with the one
-    /// that it began with.
+    /// Takes every change that waits and that everything is made for. A recording has no devices, and is played to its
+    /// end with the one that it began with.
     pub(super) fn adapt(&mut self, mut devices: Option<&mut Devices>) {
-        while let Some(change) = self.observer.change() {
-            match change {
-                Change::File(reloaded) => self.reload(reloaded, devices.as_deref_mut()),
-                Change::Wish(wish) => self.grant(&wish),
+        while let Some(making) = self.making.take().or_else(|| self.begin()) {
+            if !making.is_over() {
+                self.making = Some(making);
+                return;
+            }
+            match making.finish() {
+                (Change::File(_), next) => self.reload(next, devices.as_deref_mut()),
+                (Change::Wish(wish), next) => self.grant(&wish, next),
             }
         }
     }
 
-    /// Puts a new configuration in force: settings of judgement at once, others by opening their device
-    /// anew. A wrong one changes nothing.
-    fn reload(&mut self, reloaded: Reloaded, devices: Option<&mut Devices>) {
+    /// Begins with the next change.
+    fn begin(&mut self) -> Option<Making> {
+        let change = self.observer.change()?;
+        let layers = match &change {
+            Change::File(file) => file.clone().map(|file| self.layers.of(*file)),
+            Change::Wish(wish) => self.layers.granting(wish),
+        };
+        let (model, workshop) = (self.analysis.model(), self.observer.workshop());
+        Some(Making::begin(change, layers, &self.config, model, workshop))
+    }
+
+    /// Puts a new configuration in force: what can be at once, the rest by opening anew what it concerns. A wrong one
+    /// changes nothing.
+    fn reload(&mut self, next: Result<(Layers, Made), String>, devices: Option<&mut Devices>) {
         let before = self.layers.file.clone();
-        match reloaded.and_then(|file| self.adopt(*file)) {
+        match next.and_then(|(layers, made)| self.adopt(layers, made)) {
             Ok(changes) => {
                 if changes.devices() && !matches!(self.standing, Standing::Changed(_)) {
                     self.standing = Standing::Changed(before.into());
@@ -59,12 +75,11 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Puts the settings of a file under what subscribers changed; judgement follows them from the next frame on.
-    fn adopt(&mut self, file: Config) -> Result<Changes, String> {
-        let layers = Layers { file, overrides: self.layers.overrides.clone() };
+    /// Takes new settings; judgement follows them from the next frame on.
+    fn adopt(&mut self, layers: Layers, made: Made) -> Result<Changes, String> {
         let changes = Changes::between(&self.config, &layers.merged());
-        if changes.judgement {
-            self.judge_by(layers)?;
+        if changes.judgement || changes.model {
+            self.judge_by(layers, made)?;
         } else {
             self.layers = layers;
         }
@@ -91,7 +106,8 @@ impl Supervisor<'_> {
             Standing::Changed(before) => {
                 let why = error.to_string();
                 let why = error.key().map_or(why.clone(), |key| self.config.fault(key, &why).to_string());
-                if let Ok(changes) = self.adopt(*before) {
+                let before = self.layers.of(self.modelled(*before));
+                if let Ok(changes) = self.adopt(before, Made::Nothing) {
                     self.open_anew(&changes, devices);
                 }
                 self.refuse(&why);
@@ -101,6 +117,16 @@ impl Supervisor<'_> {
         Ok(())
     }
 
+    /// `file` with the model, and the words that it was read, of now: they work, and others would have to be made first.
+    fn modelled(&self, mut file: Config) -> Config {
+        let now = self.layers.file.clone();
+        (file.model, file.engine) = (now.model, now.engine);
+        if self.analysis.model().manifest().reads_text() {
+            (file.detection.classes, file.detection.prompts) = (now.detection.classes, now.detection.prompts);
+        }
+        file
+    }
+
     /// Opens anew what a new configuration concerns.
     fn renew(&mut self, changes: &Changes, devices: Option<&mut Devices>) {
         if !std::mem::take(&mut self.refused).is_empty() {
@@ -108,28 +134,49 @@ impl Supervisor<'_> {
         }
         match devices {
             Some(devices) => self.open_anew(changes, devices),
-            None => self.config = self.layers.merged(),
+            None => self.follow(),
         }
         info!("the configuration was read again: {changes}");
         if !changes.later.is_empty() {
-            warn!(sections = ?changes.later, "these sections take effect at the next start only");
+            warn!(keys = ?changes.later, "these keys take effect at the next start only");
         }
     }
 
     /// Opens the devices anew that differ from what was in force.
     fn open_anew(&mut self, changes: &Changes, devices: &mut Devices) {
-        self.config = self.layers.merged();
-        if !changes.devices() {
-            return;
+        self.follow();
+        devices.live.bound(&self.config.camera);
+        devices.pairing.wait(self.config.window.wait);
+        if changes.devices() {
+            let (wanted, now) = (self.wanted(), self.clock.now());
+            let new = Live::new(self.hardware, &self.config, &wanted, &devices.sender, now);
+            devices.live.replace(new, changes, &devices.receiver);
+            devices.pairing.expect(!devices.live.deaf());
+            self.finish_tracks();
         }
-        let (wanted, now) = (self.wanted(), self.clock.now());
-        let Devices { live, sender, receiver, .. } = devices;
-        let new = Live::new(self.hardware, &self.config, &wanted, sender, now);
-        live.replace(new, changes, receiver);
-        self.finish_tracks();
-        if let Err(error) = self.pace_engine() {
+        if (changes.devices() || changes.rates || changes.model)
+            && let Err(error) = self.pace_engine()
+        {
             warn!("{error}");
         }
+    }
+
+    /// Takes what is in force from the layers, and tells everybody who goes by it.
+    fn follow(&mut self) {
+        let new = self.layers.merged();
+        if new.topic("") != self.config.topic("") {
+            self.finish_tracks(); // under the name that they began with
+        }
+        self.config = new;
+        self.most.set(self.config.camera.rate);
+        self.configured();
+    }
+
+    /// Tells everybody what is in force.
+    fn configured(&mut self) {
+        let model = self.analysis.model();
+        self.composer.configure(&self.config, model.manifest());
+        self.observer.configured(&self.config, model, &self.layers.overrides);
     }
 
     /// Tells how a part does from now on.
@@ -140,21 +187,28 @@ impl Supervisor<'_> {
     }
 
     /// Grants a subscriber's wish, or says why not.
-    fn grant(&mut self, wish: &Wish) {
-        let granted = self.layers.granting(wish).and_then(|layers| self.judge_by(layers));
+    fn grant(&mut self, wish: &Wish, next: Result<(Layers, Made), String>) {
+        let granted = next.and_then(|(layers, made)| self.judge_by(layers, made));
         let (key, granted) = (one_line(&wish.key), granted.map_err(|why| one_line(&why)));
         match &granted {
-            Ok(()) => info!(key, "changed over MQTT"),
+            Ok(()) => {
+                info!(key, "changed over MQTT");
+                self.configured();
+            }
             Err(why) => warn!(key, "a change over MQTT is refused: {why}"),
         }
         self.observer.judged(&wish.key, granted.map(|()| &self.layers.overrides));
     }
 
-    /// Judges the next frame by other settings; refused ones change nothing.
-    fn judge_by(&mut self, layers: Layers) -> Result<(), String> {
+    /// Judges the next frame by other settings, with what was made for them; refused ones change nothing.
+    fn judge_by(&mut self, layers: Layers, made: Made) -> Result<(), String> {
         let new: Config = layers.merged();
-        self.analysis.configure(&new).map_err(|error| error.to_string())?;
-        self.observer.configured(&new, self.analysis.model(), &layers.overrides);
+        let ended = match made {
+            Made::Nothing => self.analysis.configure(&new).map(|()| vec![]),
+            Made::Words(words) => self.analysis.reword(words, &new),
+            Made::Model(model) => self.analysis.exchange(*model, &new),
+        };
+        self.close(&ended.map_err(|error| error.to_string())?);
         (self.config.detection, self.config.tracking) = (new.detection, new.tracking);
         self.layers = layers;
         if !self.config.detection.enable {

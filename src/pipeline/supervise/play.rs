@@ -36,7 +36,7 @@ impl Supervisor<'_> {
                 Err(Empty::Closed) => (pairing.no_more_sound(), pictures_over = true).0,
             }
             while let Some(frame) = pairing.next(self.clock.now()) {
-                self.judge(&frame)?;
+                self.judge(frame)?;
             }
             self.turned(receiver, None);
             self.adapt(None);

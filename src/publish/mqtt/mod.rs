@@ -8,6 +8,7 @@ mod secret;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, NetworkOptions, Outgoing, Packet, Publish,
     PublishOptions, QoS, SubscribeReasonCode,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -25,7 +26,7 @@ pub use secret::SecretError;
 use super::store::{Ticket, WINDOW};
 use super::{Backoff, Teller};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, Presence, Report, Wish};
+use crate::message::{ClassState, Delivery, Info, Presence, Report, Settings, Wish};
 use wire::Wire;
 
 /// Longest time for a connection to be made.
@@ -68,6 +69,46 @@ pub async fn run(config: &Config, teller: &Teller<'_>, wish: impl Fn(Wish), stop
             () = sleep(wait) => {}
             () = stop.notified() => return,
         }
+    }
+}
+
+/// What a device is told by: its settings, and what it says of itself with them.
+#[derive(Debug, Clone)]
+pub struct Course {
+    /// Broker and topics.
+    pub config: Config,
+    /// What the device is.
+    pub info: Info,
+    /// What subscribers can change.
+    pub settings: Settings,
+}
+
+/// [`run`]s by the newest `course` until `stop` is notified. With another one it says goodbye, and connects anew as that
+/// says; what the broker has not acknowledged until then is sent there.
+pub async fn follow(
+    mut course: watch::Receiver<Course>,
+    teller: &Teller<'_>,
+    wish: impl Fn(Wish),
+    stop: Arc<Notify>,
+) {
+    loop {
+        let old = course.borrow_and_update().clone();
+        let over = Arc::new(Notify::new());
+        let mut running = pin!(run(&old.config, teller, &wish, Arc::clone(&over)));
+        let another = tokio::select! {
+            () = &mut running => return,
+            () = stop.notified() => false,
+            // Nobody who could tell of another one is there any more: the end.
+            changed = course.changed() => changed.is_ok(),
+        };
+        over.notify_one();
+        running.await;
+        if !another {
+            return;
+        }
+        let Course { config, info, settings } = course.borrow().clone();
+        info!("another broker, other topics or another access: connecting anew");
+        teller.moved(&old.config, &config, info, settings);
     }
 }
 

@@ -66,6 +66,15 @@ impl Board {
         Some((topic, value.version, value.report.clone()))
     }
 
+    /// The device's own topics whose values are retained, in order.
+    pub(super) fn retained(&self) -> Vec<String> {
+        let own = |report: &Report| {
+            report.delivery() == Delivery::Retained
+                && !matches!(report, Report::Foreign { .. } | Report::Gone(_))
+        };
+        self.values.iter().filter(|(_, value)| own(&value.report)).map(|(topic, _)| topic.clone()).collect()
+    }
+
     pub(super) fn acknowledge(&mut self, topic: &str, version: u64) {
         if let Some(value) = self.values.get_mut(topic).filter(|value| value.flying == Some(version)) {
             value.flying = None;

@@ -40,6 +40,12 @@ impl Lane {
         }
     }
 
+    /// Holds at most so many from now on.
+    pub(super) fn bound(&mut self, most: usize) {
+        self.most = most.max(1);
+        (self.most..self.items.len()).for_each(|_| self.give_way());
+    }
+
     /// Drops the oldest that is not in flight; the one after it tells. (All in flight and full: the
     /// new one waits beyond the bound, which is at most the window.)
     fn give_way(&mut self) {

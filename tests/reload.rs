@@ -1,0 +1,250 @@
+//! A configuration file that changes while the daemon runs: no picture is dropped, whatever key it is, and only the part
+//! that it concerns begins anew.
+
+mod broker;
+mod daemon;
+mod subscriber;
+mod support;
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+
+use broker::{Broker, OPEN, free_port};
+use daemon::{Daemon, Place};
+use serde_json::Value;
+use subscriber::{Subscriber, place};
+
+/// A daemon that plays red which hums and tells of every picture, its broker, and who listens.
+struct Stage {
+    subscriber: Subscriber,
+    daemon: Daemon,
+    config: PathBuf,
+    /// The file as it was at the start.
+    base: String,
+    port: u16,
+    /// When the last picture that was told of was captured.
+    last: Cell<Option<f64>>,
+    _broker: Broker,
+    _place: Place,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let port = free_port();
+        let (place, config) = place(port);
+        let base = std::fs::read_to_string(&config).expect("a file") + "send_empty = true\n";
+        std::fs::write(&config, &base).expect("room for a file");
+        let broker = Broker::start(&place, port, OPEN);
+        let subscriber = Subscriber::start(port);
+        let daemon = Daemon::start(&config);
+        subscriber.event("start");
+        Self { subscriber, daemon, config, base, port, last: Cell::new(None), _broker: broker, _place: place }
+    }
+
+    /// The file of the start with `line` in its section; nothing more if that is empty.
+    fn write(&self, line: &str) {
+        let (section, key) = line.split_once('.').unwrap_or_default();
+        let (head, name) = (format!("[{section}]\n"), key.split(" =").next().unwrap_or_default());
+        let text = if self.base.contains(&head) {
+            let base: String = self.base.replace(&format!("{head}{name} ="), &format!("{head}# {name} ="));
+            base.replace(&head, &format!("{head}{key}\n"))
+        } else {
+            format!("{line}\n{}", self.base)
+        };
+        std::fs::write(&self.config, text).expect("room for a file");
+    }
+
+    /// The same, and it is read; gives what the log says of it.
+    fn change(&self, line: &str) -> String {
+        self.write(line);
+        self.daemon.signal("HUP");
+        self.daemon.log.find(|line| line.contains("the configuration was read again"))
+    }
+
+    /// The next message on `detections`, and the time since the picture before.
+    fn next(&self) -> (Value, f64) {
+        let message = self.subscriber.detections();
+        let captured = message["frame"]["captured"].as_f64().expect("a stamp");
+        let apart = self.last.replace(Some(captured)).map_or(0.1, |last| captured - last);
+        (message, apart)
+    }
+
+    /// Reads on until `enough`; no picture may be missing before.
+    fn whole(&self, enough: impl Fn(&Value) -> bool) {
+        loop {
+            let (message, apart) = self.next();
+            if apart < 0.001 {
+                continue; // what ended with the picture before
+            }
+            assert!((apart - 0.1).abs() < 0.02, "{apart} s from picture to picture: {message}");
+            if enough(&message) {
+                return;
+            }
+        }
+    }
+
+    /// Reads on until what was captured from now on is told.
+    fn works_on(&self) {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
+        self.whole(|message| message["frame"]["captured"].as_f64().is_some_and(|at| at > now));
+    }
+}
+
+#[test]
+fn no_picture_is_dropped_whatever_key_changes() {
+    let stage = Stage::new();
+    for (lines, told) in [
+        ("tracking.hold = 0.5", "detection and tracking follow it"),
+        ("window.memory = 0.3", "detection and tracking follow it"),
+        ("detection.audio_floor = { red = 0.1 }", "detection and tracking follow it"),
+        ("window.wait = 0.2", "rates and waits follow it"),
+        ("service.start_within = 30.0", "rates and waits follow it"),
+        ("engine.threads = 3", "the model has been opened anew"),
+        ("mqtt.keep_alive = 20", "the broker is connected to anew"),
+        ("log.level = \"debug\"", "the log follows it"),
+        ("log.format = \"human\"", "the log follows it"),
+    ] {
+        let line = stage.change(lines);
+        assert!(line.contains(told), "{lines}: {line}");
+        stage.works_on();
+    }
+    stage.daemon.log.find(|line| line.contains("at the next start only") && line.contains("log.format"));
+}
+
+#[test]
+fn masks_hold_from_the_next_picture_on() {
+    let stage = Stage::new();
+    // All that is found lies where `side`, the left or the right end of a box, is as wanted.
+    let lie = |message: &Value, side: usize, wanted: fn(f64) -> bool| {
+        let found = message["detections"].as_array().expect("a list");
+        let mut sides = found.iter().map(|found| found["region"]["box"][side].as_f64().expect("a number"));
+        !found.is_empty() && sides.all(wanted)
+    };
+    stage.change("detection.masks = [[0.5, 0.0, 1.0, 1.0]]");
+    stage.whole(|message| lie(message, 2, |right| right <= 0.5));
+    stage.change("detection.masks = [[0.0, 0.0, 0.5, 1.0]]");
+    stage.whole(|message| lie(message, 0, |left| left >= 0.5));
+    stage.change("detection.masks = [[0.0, 0.0, 1.0, 1.0]]");
+    stage.whole(|message| message["detections"].as_array().is_some_and(Vec::is_empty));
+    stage.subscriber.event("end");
+}
+
+#[test]
+fn the_rate_of_pictures_changes_while_the_camera_is_open() {
+    let stage = Stage::new();
+    stage.whole(|_| true);
+    let line = stage.change("camera.rate = 5.0");
+    assert!(line.contains("rates and waits follow it") && !line.contains("camera"), "{line}");
+    let apart = |wanted: f64| {
+        loop {
+            let (_, apart) = stage.next();
+            assert!(apart < 0.22, "{apart} s without a picture");
+            if (apart - wanted).abs() < 0.02 {
+                return;
+            }
+        }
+    };
+    apart(0.2);
+    apart(0.2);
+    stage.change("");
+    apart(0.1);
+    stage.works_on();
+}
+
+#[test]
+fn what_is_told_how_often_changes_at_once() {
+    let stage = Stage::new();
+    stage.change("mqtt.detections_rate = 1.0");
+    // From then on every tenth picture has its message.
+    while stage.next().1 < 0.9 {}
+    assert!((stage.next().1 - 1.0).abs() < 0.15);
+    stage.change("mqtt.snapshot_every = 0.1");
+    let picture = stage.subscriber.payload("snapshot", |_| true);
+    assert!(!picture.is_empty());
+    stage.whole(|_| true);
+}
+
+#[test]
+fn a_renamed_device_moves_and_leaves_nothing_behind() {
+    let stage = Stage::new();
+    stage.subscriber.payload("state/red", |payload| payload.contains("\"ON\""));
+    let everybody = Subscriber::lasting(stage.port);
+    let line = stage.change("device.name = \"hall\"");
+    assert!(line.contains("the broker is connected to anew") && !line.contains("camera"), "{line}");
+    stage.subscriber.event("end");
+    stage.subscriber.status("stopped");
+    for topic in ["state/red", "info", "settings", "health/configuration"] {
+        stage.subscriber.payload(topic, str::is_empty);
+    }
+    let mut awaited = vec![
+        ("tvsl/hall/status ", "online"),
+        ("tvsl/hall/info ", "\"device\":\"hall\""),
+        ("tvsl/hall/state/red ", "\"state\":\"ON\""),
+        ("tvsl/hall/events ", "\"start\""),
+    ];
+    everybody.lines.find(|line| {
+        awaited.retain(|(topic, word)| !(line.starts_with(topic) && line.contains(word)));
+        awaited.is_empty()
+    });
+    let late = Subscriber::start(stage.port); // what the broker keeps of the old name
+    assert_eq!(late.lines.find(|_| true), "tvsl/test/status stopped");
+    assert_eq!(late.lines.soon(), None);
+}
+
+#[test]
+fn another_broker_is_told_what_the_one_before_was_not() {
+    let stage = Stage::new();
+    let (place, port) = (Place::new(), free_port());
+    let other = Broker::start(&place, port, OPEN);
+    let there = Subscriber::start(port);
+    let before = stage.subscriber.next("events", |_| true)["sequence"].as_u64().expect("a number");
+    stage.write("mqtt.keep_alive = 20");
+    let text = std::fs::read_to_string(&stage.config).expect("a file");
+    std::fs::write(&stage.config, text.replace(&format!("port = {}", stage.port), &format!("port = {port}")))
+        .expect("room for a file");
+    stage.daemon.signal("HUP");
+    stage.subscriber.status("stopped");
+    there.status("online");
+    // Events are numbered: what the one has not, the other has.
+    let first = there.next("events", |_| true)["sequence"].as_u64().expect("a number");
+    let mut last = before;
+    while last + 1 < first {
+        last = stage.subscriber.next("events", |_| true)["sequence"].as_u64().expect("a number");
+    }
+    assert_eq!(last + 1, first);
+    drop(other);
+}
+
+/// Status of a page, if somebody answers.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1).map(Into::into)
+}
+
+/// Asks for a page until the answer is as `wanted`.
+fn until(port: u16, wanted: Option<&str>) {
+    let began = std::time::Instant::now();
+    while get(port, "/health").as_deref() != wanted {
+        assert!(began.elapsed() < daemon::PATIENCE, "{port} never is {wanted:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_monitor_begins_to_listen_moves_and_ends() {
+    let stage = Stage::new();
+    let (one, other) = (free_port(), free_port());
+    for port in [one, other] {
+        stage.change(&format!("monitor.port = {port}"));
+        until(port, Some("200"));
+    }
+    until(one, None);
+    stage.change("");
+    until(other, None);
+    stage.works_on();
+}
