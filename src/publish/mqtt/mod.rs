@@ -26,7 +26,7 @@ pub use secret::SecretError;
 use super::store::{Ticket, WINDOW};
 use super::{Backoff, Teller};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, Delivery, Info, Presence, Report, Settings, Wish};
+use crate::message::{ClassState, Info, Presence, Report, Settings, Wish};
 use wire::Wire;
 
 /// Longest time for a connection to be made.
