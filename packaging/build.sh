@@ -30,7 +30,7 @@ put 644 usr/lib/systemd/system systemd/tvsl.service systemd/tvsl@.service
 put 644 etc/tvsl packaging/tvsl.toml
 find engines/default -maxdepth 1 -type f ! -name README.md -exec \
     install -D --mode=644 --target-directory="$root/usr/share/tvsl/engines/default" {} +
-put 644 usr/share/doc/tvsl README.md NOTICE SECURITY.md config/tvsl.toml docs/{install,mqtt,reliability}.md
+put 644 usr/share/doc/tvsl README.md NOTICE SECURITY.md config/tvsl.toml docs/{install,mqtt,metrics,fleet,reliability}.md
 put 644 usr/share/doc/tvsl/onnxruntime "$onnxruntime"/LICENSE "$onnxruntime"/ThirdPartyNotices.txt
 install -D --mode=644 LICENSE "$root/usr/share/doc/tvsl/copyright"
 

@@ -181,6 +181,7 @@ fn a_renamed_device_moves_and_leaves_nothing_behind() {
     let mut awaited = vec![
         ("tvsl/hall/status ", "online"),
         ("tvsl/hall/info ", "\"device\":\"hall\""),
+        ("tvsl/hall/health/configuration ", "\"device\":\"hall\""),
         ("tvsl/hall/state/red ", "\"state\":\"ON\""),
         ("tvsl/hall/events ", "\"start\""),
     ];
@@ -191,6 +192,54 @@ fn a_renamed_device_moves_and_leaves_nothing_behind() {
     let late = Subscriber::start(stage.port); // what the broker keeps of the old name
     assert_eq!(late.lines.find(|_| true), "tvsl/test/status stopped");
     assert_eq!(late.lines.soon(), None);
+    // And back: what was taken back once is told again, and stays.
+    stage.change("");
+    let mut awaited = vec!["tvsl/test/status online", "tvsl/test/info {", "tvsl/test/state/red {"];
+    everybody.lines.find(|line| {
+        awaited.retain(|start| !line.starts_with(start));
+        awaited.is_empty()
+    });
+    let late = Subscriber::start(stage.port);
+    let mut awaited = vec!["tvsl/test/status online", "tvsl/test/info {", "tvsl/test/health/configuration {"];
+    late.lines.find(|line| {
+        awaited.retain(|start| !line.starts_with(start));
+        awaited.is_empty()
+    });
+}
+
+#[test]
+fn another_model_is_given_sound_and_pictures_of_its_own_kind() {
+    let (place, port) = (Place::new(), free_port());
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    let text = |model: &str| {
+        format!(
+            "device.name = \"test\"\nmodel.path = \"{model}\"\ncamera.source = \"test\"\ncamera.test.pattern = \"flash\"\n\
+             microphone.source = \"media\"\n[mqtt]\nport = {port}\nsend_empty = true\n"
+        )
+    };
+    let model = |name: &str| std::env::current_dir().expect("a folder").join(name).display().to_string();
+    let config = place.path("tvsl.toml");
+    std::fs::write(&config, text(&model("tests/data/tiny"))).expect("room for a file");
+    let daemon = Daemon::start(&config);
+    // Half a second of sound: its stamps are those of what was heard, and nothing is heard at a wrong rate.
+    let heard = |message: &Value| {
+        let at = |key: &str| message["sound"][key].as_f64().expect("a stamp");
+        at("end") - at("start") > 0.5
+    };
+    subscriber.next("detections", heard);
+    std::fs::write(&config, text(&model("engines/default"))).expect("room for a file");
+    daemon.signal("HUP");
+    let line = daemon.log.find(|line| line.contains("the configuration was read again"));
+    for told in
+        ["the model has been opened anew", "the camera is opened anew", "the microphone is opened anew"]
+    {
+        assert!(line.contains(told), "{line}");
+    }
+    let began = std::time::UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
+    subscriber.next("detections", |message| {
+        message["sound"]["start"].as_f64().is_some_and(|start| start > began) && heard(message)
+    });
 }
 
 #[test]

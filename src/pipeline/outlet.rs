@@ -71,12 +71,17 @@ impl Observer for Outlet<'_> {
         self.photographer.iter_mut().for_each(|photographer| photographer.configure(&config.mqtt));
         let Some(teller) = self.teller else { return };
         teller.paced(&config.mqtt);
-        // Before the goodbye under the old name nothing is told of the new one.
+        let course = Course { config: config.clone(), info: info.clone(), settings: settings.clone() };
+        // Before the goodbye under the old name nothing is told of the new one. Without one, the next takes this along.
         if changes.publisher {
-            self.course.send_replace(Course { config: config.clone(), info, settings });
+            teller.moves();
         } else {
             teller.configured(info, settings);
         }
+        self.course.send_if_modified(|now| {
+            *now = course;
+            changes.publisher
+        });
     }
 
     fn judged(&mut self, key: &str, result: Result<&Overrides, String>) {

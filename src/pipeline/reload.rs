@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::config::{Camera, Config, Device, Lens, Mqtt, Overrides, Service};
+use crate::geometry::Fit;
 use crate::message::{Wish, one_line};
 
 /// Wishes that wait for the analysis, at most: it takes them several times a second.
@@ -137,6 +138,22 @@ impl Changes {
             log: old.log.level != new.log.level,
             later: later.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect(),
         }
+    }
+
+    /// The same for another model: what delivers to it is opened anew where it wants sound or pictures of another kind.
+    /// `media`: the camera delivers the sound as well.
+    pub fn senses(&mut self, before: (u32, Fit), now: (u32, Fit), media: bool) {
+        let (sound, pictures) = (before.0 != now.0, before.1 != now.1);
+        self.microphone |= sound;
+        self.camera |= pictures || (sound && media);
+    }
+
+    /// The same for a recording, which is played to its end as it was opened.
+    pub fn of_a_recording(mut self) -> Self {
+        let (camera, microphone) = (std::mem::take(&mut self.camera), std::mem::take(&mut self.microphone));
+        self.later.extend(camera.then_some("camera"));
+        self.later.extend(microphone.then_some("microphone"));
+        self
     }
 
     /// Whether a device is opened anew.

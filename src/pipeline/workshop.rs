@@ -31,7 +31,7 @@ pub(super) enum Made {
     /// Settings alone.
     Nothing,
     /// The words of the same model.
-    Words(Vocabulary),
+    Words(Box<Vocabulary>),
     /// Another model, or the same on another engine.
     Model(Box<Model>),
 }
@@ -64,7 +64,7 @@ impl Making {
             if (&new.model, &new.engine) != (&old.model, &old.engine) {
                 Some(aside(move || workshop.model(&new).map(|model| Made::Model(model.into()))))
             } else if rewords(model, old, &new) {
-                Some(aside(move || workshop.words(&new).map(Made::Words)))
+                Some(aside(move || workshop.words(&new).map(|words| Made::Words(words.into()))))
             } else {
                 None
             }

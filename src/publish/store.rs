@@ -45,6 +45,8 @@ pub struct Store {
     board: Board,
     connected: bool,
     connections: u64,
+    /// What was put in since [`Store::hold_back`].
+    held: Option<Vec<Report>>,
 }
 
 impl Store {
@@ -57,6 +59,7 @@ impl Store {
             board: Board::default(),
             connected: false,
             connections: 0,
+            held: None,
         }
     }
 
@@ -68,6 +71,28 @@ impl Store {
 
     /// Takes a report. Where its lane is full the oldest waiting one gives way.
     pub fn put(&mut self, report: Report) {
+        match &mut self.held {
+            Some(held) if !matches!(report, Report::Status(_)) => held.push(report),
+            _ => self.take_in(report),
+        }
+    }
+
+    /// Keeps what is put in from now on, but `status`, until [`Store::go_on`]: it belongs under other topics.
+    pub fn hold_back(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Takes in what was held back.
+    pub fn go_on(&mut self) {
+        self.held.take().into_iter().flatten().for_each(|report| self.take_in(report));
+    }
+
+    /// Takes nothing back below `prefix` any more: these topics are in use again.
+    pub fn reclaim(&mut self, prefix: &str) {
+        self.board.reclaim(prefix);
+    }
+
+    fn take_in(&mut self, report: Report) {
         match report.delivery() {
             Delivery::Kept => self.events.put(report, !self.connected),
             Delivery::Recent => self.detections.put(report, !self.connected),

@@ -38,6 +38,8 @@ struct Told {
     home: Discovery,
     /// What this device is, once that was told.
     info: Option<Info>,
+    /// How well each part works, by its name.
+    health: BTreeMap<&'static str, Health>,
     picture: Option<Picture>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Teller<'a> {
                 level: Limit::every(0.0),
                 home: Discovery::new(config),
                 info: None,
+                health: BTreeMap::new(),
                 picture: None,
             }),
         };
@@ -113,7 +116,10 @@ impl<'a> Teller<'a> {
 
     /// Tells how well a part works.
     pub fn health(&self, health: Health) {
-        let message = HealthMessage::new(&self.told().device, health);
+        let mut told = self.told();
+        let message = HealthMessage::new(&told.device, health.clone());
+        told.health.insert(health.part.name(), health);
+        drop(told);
         self.outbox.put(Report::Health(message));
     }
 
@@ -183,14 +189,25 @@ impl<'a> Teller<'a> {
         self.introduce(info);
     }
 
+    /// From now on everything is told under other topics: it waits until [`Teller::moved`].
+    pub fn moves(&self) {
+        self.outbox.store().hold_back();
+    }
+
     /// Goes on under the topics of `new`, with what the device is then. What was retained under those of `old` is taken
     /// back, but `status`: it says that nobody is there.
     pub fn moved(&self, old: &Config, new: &Config, info: Info, settings: Settings) {
         if old.topic("") != new.topic("") {
             let left = self.outbox.store().retained();
             let left = left.into_iter().filter(|topic| topic != "status").map(|topic| old.topic(&topic));
-            self.put_all(left.map(|topic| Report::Foreign { topic, payload: String::new() }).collect());
+            let left = left.map(|topic| Report::Foreign { topic, payload: String::new() }).collect();
+            let mut store = self.outbox.store();
+            store.go_on();
+            store.reclaim(&new.topic(""));
+            drop(store);
+            self.put_all(left);
         }
+        self.outbox.store().go_on();
         let mut told = self.told();
         told.device.clone_from(&new.device.name);
         told.home.configure(new);
@@ -199,9 +216,11 @@ impl<'a> Teller<'a> {
             state.device.clone_from(&device);
             Report::State(Box::new(state.clone()))
         };
-        let states = told.states.values_mut().map(renamed).collect();
+        let mut reports: Vec<Report> = told.states.values_mut().map(renamed).collect();
+        let parts = told.health.values();
+        reports.extend(parts.map(|part| Report::Health(HealthMessage::new(&device, part.clone()))));
         drop(told);
-        self.put_all(states);
+        self.put_all(reports);
         self.configured(info, settings);
     }
 

@@ -121,7 +121,7 @@ fn units() -> Vec<Check> {
         &["list-units", "--all", "--plain", "--no-legend", "tvsl.service", "tvsl@*.service"],
     );
     let files = output("systemctl", &["list-unit-files", "--no-legend", "tvsl.service", "tvsl@*.service"]);
-    let names = names([loaded, files].map(Option::unwrap_or_default).concat().as_str());
+    let names = names([loaded, files].map(Option::unwrap_or_default).join("\n").as_str());
     let show = |unit: &str, property| {
         output("systemctl", &["show", unit, "--value", "--property", property]).unwrap_or_default()
     };

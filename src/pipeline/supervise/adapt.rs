@@ -8,8 +8,10 @@ use super::super::workshop::{Made, Making};
 use super::{PipelineError, Supervisor};
 use crate::capture::CaptureError;
 use crate::clock::Instant;
-use crate::config::Config;
+use crate::config::{Config, MicrophoneSource};
+use crate::geometry::{Fit, Size};
 use crate::message::{Health, HealthState, Part, Wish, one_line};
+use crate::model::Model;
 use crate::queue::{Receiver, Sender};
 use crate::window::Pairing;
 
@@ -64,7 +66,9 @@ impl Supervisor<'_> {
     /// changes nothing.
     fn reload(&mut self, next: Result<(Layers, Made), String>, devices: Option<&mut Devices>) {
         let before = self.layers.file.clone();
+        let next = next.and_then(|next| if devices.is_some() { Ok(next) } else { self.playable(next) });
         match next.and_then(|(layers, made)| self.adopt(layers, made)) {
+            Ok(changes) if devices.is_none() => self.renew(&changes.of_a_recording(), None),
             Ok(changes) => {
                 if changes.devices() && !matches!(self.standing, Standing::Changed(_)) {
                     self.standing = Standing::Changed(before.into());
@@ -75,11 +79,26 @@ impl Supervisor<'_> {
         }
     }
 
+    /// A recording is played to its end as it was opened: another model must want the same of it.
+    fn playable(&self, next: (Layers, Made)) -> Result<(Layers, Made), String> {
+        match &next.1 {
+            Made::Model(model) if senses(model) != senses(self.analysis.model()) => {
+                Err("model.path: this model wants sound or pictures of another kind than the recording is played \
+                     for; expected one that wants the same, or start anew"
+                    .into())
+            }
+            _ => Ok(next),
+        }
+    }
+
     /// Takes new settings; judgement follows them from the next frame on.
     fn adopt(&mut self, layers: Layers, made: Made) -> Result<Changes, String> {
-        let changes = Changes::between(&self.config, &layers.merged());
+        let mut changes = Changes::between(&self.config, &layers.merged());
         if changes.judgement || changes.model {
+            let before = senses(self.analysis.model());
+            let media = layers.file.microphone.source == MicrophoneSource::Media;
             self.judge_by(layers, made)?;
+            changes.senses(before, senses(self.analysis.model()), media);
         } else {
             self.layers = layers;
         }
@@ -107,8 +126,9 @@ impl Supervisor<'_> {
                 let why = error.to_string();
                 let why = error.key().map_or(why.clone(), |key| self.config.fault(key, &why).to_string());
                 let before = self.layers.of(self.modelled(*before));
-                if let Ok(changes) = self.adopt(before, Made::Nothing) {
-                    self.open_anew(&changes, devices);
+                match self.adopt(before, Made::Nothing) {
+                    Ok(changes) => self.open_anew(&changes, devices),
+                    Err(error) => error!("the configuration before cannot be put in force again: {error}"),
                 }
                 self.refuse(&why);
             }
@@ -117,13 +137,16 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// `file` with the model, and the words that it was read, of now: they work, and others would have to be made first.
+    /// `file` with the model, and the words and classes that go with it, of now: they work, and others would have to be
+    /// made first.
     fn modelled(&self, mut file: Config) -> Config {
         let now = self.layers.file.clone();
-        (file.model, file.engine) = (now.model, now.engine);
-        if self.analysis.model().manifest().reads_text() {
+        if file.model != now.model {
+            file.detection = now.detection;
+        } else if self.analysis.model().manifest().reads_text() {
             (file.detection.classes, file.detection.prompts) = (now.detection.classes, now.detection.prompts);
         }
+        (file.model, file.engine) = (now.model, now.engine);
         file
     }
 
@@ -188,6 +211,9 @@ impl Supervisor<'_> {
 
     /// Grants a subscriber's wish, or says why not.
     fn grant(&mut self, wish: &Wish, next: Result<(Layers, Made), String>) {
+        // The file may have been taken back while the wish was made.
+        let layers = |overrides| Layers { file: self.layers.file.clone(), overrides };
+        let next = next.map(|(wished, made)| (layers(wished.overrides), made));
         let granted = next.and_then(|(layers, made)| self.judge_by(layers, made));
         let (key, granted) = (one_line(&wish.key), granted.map_err(|why| one_line(&why)));
         match &granted {
@@ -205,7 +231,7 @@ impl Supervisor<'_> {
         let new: Config = layers.merged();
         let ended = match made {
             Made::Nothing => self.analysis.configure(&new).map(|()| vec![]),
-            Made::Words(words) => self.analysis.reword(words, &new),
+            Made::Words(words) => self.analysis.reword(*words, &new),
             Made::Model(model) => self.analysis.exchange(*model, &new),
         };
         self.close(&ended.map_err(|error| error.to_string())?);
@@ -216,4 +242,9 @@ impl Supervisor<'_> {
         }
         Ok(())
     }
+}
+
+/// What is to be delivered for a model: samples in a second, and how a picture of a usual size is laid out.
+fn senses(model: &Model) -> (u32, Fit) {
+    (model.sample_rate(), model.fit(Size::new(1920, 1080)))
 }

@@ -91,25 +91,34 @@ pub async fn follow(
     wish: impl Fn(Wish),
     stop: Arc<Notify>,
 ) {
-    loop {
-        let old = course.borrow_and_update().clone();
-        let over = Arc::new(Notify::new());
-        let mut running = pin!(run(&old.config, teller, &wish, Arc::clone(&over)));
-        let another = tokio::select! {
-            () = &mut running => return,
-            () = stop.notified() => false,
-            // Nobody who could tell of another one is there any more: the end.
-            changed = course.changed() => changed.is_ok(),
-        };
-        over.notify_one();
-        running.await;
-        if !another {
-            return;
-        }
-        let Course { config, info, settings } = course.borrow().clone();
+    let mut now = course.borrow_and_update().clone();
+    while until_another(&mut course, &now.config, teller, &wish, &stop).await {
+        let next = course.borrow_and_update().clone();
         info!("another broker, other topics or another access: connecting anew");
-        teller.moved(&old.config, &config, info, settings);
+        teller.moved(&now.config, &next.config, next.info.clone(), next.settings.clone());
+        now = next;
     }
+}
+
+/// [`run`]s until another course is set, and says goodbye; `false`: until the end.
+async fn until_another(
+    course: &mut watch::Receiver<Course>,
+    config: &Config,
+    teller: &Teller<'_>,
+    wish: &impl Fn(Wish),
+    stop: &Notify,
+) -> bool {
+    let over = Arc::new(Notify::new());
+    let mut running = pin!(run(config, teller, wish, Arc::clone(&over)));
+    let another = tokio::select! {
+        () = &mut running => return false,
+        () = stop.notified() => false,
+        // Nobody who could tell of another one is there any more: the end.
+        changed = course.changed() => changed.is_ok(),
+    };
+    over.notify_one();
+    running.await;
+    another
 }
 
 struct Publisher<'a> {

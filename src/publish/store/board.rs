@@ -38,6 +38,12 @@ fn sources(report: &Report) -> Vec<String> {
     }
 }
 
+/// Whether it takes a retained value back: once the broker has that, there is nothing to tell any more.
+fn takes_back(report: &Report) -> bool {
+    matches!(report, Report::Gone(_))
+        || matches!(report, Report::Foreign { payload, .. } if payload.is_empty())
+}
+
 impl Board {
     pub(super) fn set(&mut self, report: Report) {
         let topic = report.topic();
@@ -78,9 +84,20 @@ impl Board {
     pub(super) fn acknowledge(&mut self, topic: &str, version: u64) {
         if let Some(value) = self.values.get_mut(topic).filter(|value| value.flying == Some(version)) {
             value.flying = None;
-            if value.version == version {
+            if value.version == version && takes_back(&value.report) {
+                self.values.remove(topic);
+            } else if value.version == version {
                 value.named = sources(&value.report);
             }
+        }
+    }
+
+    /// Takes nothing back below `prefix` any more: these topics are in use again.
+    pub(super) fn reclaim(&mut self, prefix: &str) {
+        let freed =
+            |topic: &String, value: &mut Value| takes_back(&value.report) && topic.starts_with(prefix);
+        for (topic, _) in self.values.extract_if(.., freed) {
+            self.untold.retain(|untold| *untold != topic);
         }
     }
 

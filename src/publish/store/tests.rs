@@ -47,6 +47,36 @@ fn careless_step() -> impl Strategy<Value = Step> {
     prop_oneof![12 => step(), 1 => (0usize..12).prop_map(Step::BrokerForgets)]
 }
 
+#[test]
+fn what_is_taken_back_is_told_once() {
+    let mut store = Store::new(&Config::default().mqtt);
+    let taken = |topic: &str| Report::Foreign { topic: topic.into(), payload: String::new() };
+    store.put(taken("tvsl/old/info"));
+    store.put(taken("tvsl/new/info"));
+    store.reclaim("tvsl/new/");
+    store.connected();
+    let (ticket, report) = store.take().expect("one is left");
+    assert_eq!((report, store.take()), (taken("tvsl/old/info"), None));
+    store.acknowledge(&ticket);
+    store.disconnected();
+    store.connected();
+    assert_eq!(store.take(), None, "another device may have that name by now");
+}
+
+#[test]
+fn what_belongs_under_other_topics_waits_for_them() {
+    let mut store = Store::new(&Config::default().mqtt);
+    store.connected();
+    store.put(event(1));
+    store.hold_back();
+    store.put(event(2));
+    let (ticket, _) = store.take().expect("what was put before");
+    store.acknowledge(&ticket);
+    assert!(store.take().is_none() && store.is_empty(), "the goodbye ends");
+    store.go_on();
+    assert!(matches!(store.take(), Some((Ticket::Event(_), _))));
+}
+
 /// A store, a wire, and a broker with one subscriber that remembers everything it was told.
 struct World {
     store: Store,
