@@ -176,6 +176,29 @@ fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line(
 }
 
 #[test]
+fn a_password_in_the_wrong_place_is_not_shown() {
+    let folder = folder();
+    for text in [
+        "camera.source = \"rtsp\"\ncamera.rtsp.url = \"http://u:hunter2@x/\"\n",
+        "camera.source = \"rtsp\"\ncamera.rtsp.url = \"rtsp//u:hunter2@x/\"\n",
+        "camera.rtsp = { url = \"rtsp://u:hunter2@x/\", transport = \"foo\" }\n",
+        "camera.rtps.url = \"rtsp://u:hunter2@x/\"\n",
+        "camera.source = \"rtsp://u:hunter2@x/s\"\n",
+        "camera.source = \"pipeline\"\ncamera.pipeline.launch = \"nosuch user-pw=hunter2 ! x\"\n",
+        "camera.source = \"file\"\ncamera.file.path = \"rtsp://u:hunter2@x/s\"\nmicrophone.source = \"media\"\n",
+        "mqtt.host = \"u:hunter2@broker\"\n",
+        "mqtt.host = \"mqtt://u:hunter2@broker\"\n",
+        "mqtt.fallbacks = [\"u:hunter2@broker:1883\"]\n",
+        "mqtt.password = \"hunter2\"\n",
+    ] {
+        let file = write(&folder, "x.toml", text);
+        let (code, out, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+        assert_eq!(code, 78, "{text}: {err}");
+        assert!(err.contains("x.toml:") && !(out + &err).contains("hunter2"), "{text}: {err}");
+    }
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let folder = folder();
     let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", "absent.toml"]));

@@ -129,6 +129,15 @@ fn a_stuck_analysis_starves_the_watchdog() {
 }
 
 #[test]
+fn a_reload_while_it_starts_ends_nothing() {
+    let place = Place::new();
+    let daemon = Daemon::start(&place.plays(&clip(&place, 3), QUIET));
+    daemon.log.find(|line| line.contains("tvsl ") && line.contains("configuration="));
+    daemon.signal("HUP"); // before the model is opened
+    daemon.log.find(|line| line.contains("the first frame is analysed"));
+}
+
+#[test]
 fn a_refused_file_is_told_with_line_and_key() {
     let place = Place::new();
     let config = place.plays(&clip(&place, 3), QUIET);

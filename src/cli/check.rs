@@ -3,7 +3,7 @@
 use super::{Common, Failure};
 use crate::analysis::{self, Analysis};
 use crate::capture;
-use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin};
+use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin, veiled};
 use crate::engine;
 use crate::model::manifest::Class;
 use crate::model::{Manifest, Model};
@@ -59,11 +59,7 @@ fn files(config: &Config) -> Result<(), Failure> {
         return Err(config.fault("engine.library", &why).into());
     }
     if config.mqtt.enabled {
-        let told = |error: mqtt::AccessError| match error.key() {
-            Some(key) => config.fault(key, &error.to_string()).into(),
-            None => Failure::configuration(error),
-        };
-        mqtt::judge(config).map_err(told)?;
+        mqtt::judge(config).map_err(|error| Failure::access(config, error))?;
     }
     Ok(())
 }
@@ -128,7 +124,7 @@ fn camera(config: &Config) -> String {
         CameraSource::Rtsp => format!("rtsp {}", camera.rtsp.public_url()),
         CameraSource::File => format!("file {}", shown(&camera.file.path)),
         CameraSource::Test => format!("test pattern {}", camera.test.pattern),
-        CameraSource::Pipeline => format!("pipeline {}", camera.pipeline.launch),
+        CameraSource::Pipeline => format!("pipeline {}", veiled(&camera.pipeline.launch)),
     }
 }
 

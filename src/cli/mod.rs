@@ -25,6 +25,7 @@ mod signals;
 use crate::capture::{self, CaptureError};
 use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, Origin};
 use crate::model::ModelError;
+use crate::publish::mqtt::AccessError;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::io::Write;
@@ -159,6 +160,14 @@ impl Failure {
         match error.key() {
             Some(key) => config.fault(key, &with_causes(&error)).into(),
             None => Self::failed(error),
+        }
+    }
+
+    /// What the broker is to be shown cannot be, told with the place of the setting at fault if one is.
+    fn access(config: &Config, error: AccessError) -> Self {
+        match error.key() {
+            Some(key) => config.fault(key, &error.to_string()).into(),
+            None => Self::configuration(error),
         }
     }
 

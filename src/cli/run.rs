@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tracing::info;
 
-use super::{Common, Failure};
+use super::{Common, Failure, signals};
 use crate::analysis::{Analysed, Analysis};
 use crate::capture;
 use crate::clock::{Clock, Instant, SystemClock};
@@ -16,6 +16,7 @@ use crate::engine::{self, Engine};
 use crate::message::Message;
 use crate::model::{BackgroundLearner, Model, Vocabulary};
 use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop, Workshop};
+use crate::publish::mqtt;
 
 /// Watch and listen, and publish what is both heard and seen
 ///
@@ -38,6 +39,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    signals::outlast_hangup()?;
     let (config, origin) = common.settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
@@ -60,10 +62,14 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     }
 }
 
-/// Reads the configuration again; what `check` refuses is refused.
+/// Reads the configuration again; what `check` refuses is refused, and so are credentials that this service has not.
 fn read_again(common: &Common) -> Result<Box<Config>, Failure> {
     let (config, _) = common.find()?;
     super::check::judged(&config)?;
+    if let Some(broker) = config.mqtt.brokers().first().filter(|_| config.mqtt.enabled) {
+        let shown = mqtt::access(&config, broker, &config.mqtt.client_id);
+        shown.map_err(|error| Failure::access(&config, error))?;
+    }
     Ok(config.into())
 }
 

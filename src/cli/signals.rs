@@ -8,6 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use crate::pipeline::Stop;
 
+/// From now on a hang-up, which asks for a reload, ends nothing before the daemon listens to it: the file is being read anyway.
+pub(super) fn outlast_hangup() -> Result<(), Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    // The handler stays when the listener goes.
+    runtime.block_on(async { signal(SignalKind::hangup()).map(drop) }).map_err(Failure::failed)
+}
+
 /// Asks `stop` at the first SIGINT or SIGTERM; from now on neither ends the program by itself.
 pub(super) fn ask(stop: Arc<Stop>) -> Result<(), Failure> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;

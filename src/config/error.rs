@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, said so that it can be put right on a ladder with a phone.
 
+use super::veil::veiled;
 use super::words::{explain, syntax_help};
 use std::fmt;
 use std::ops::Range;
@@ -96,16 +97,17 @@ impl Fault {
         Self { key: path.join("."), span: error.span(), message, help }
     }
 
-    /// `file:line:column: key: message`, the line itself with the place marked, and the cure.
+    /// `file:line:column: key: message`, the line itself with the place marked, and the cure; without any password.
     fn tell(&self, file: &Path, text: &str) -> String {
+        let message = veiled(&self.message);
         let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
         let help = self.help.as_ref().map_or(String::new(), |help| format!("   = {help}\n"));
         let Some(span) = &self.span else {
-            return format!("{}: {key}{}\n{help}", file.display(), self.message);
+            return format!("{}: {key}{message}\n{help}", file.display());
         };
         let place = Place::of(text, span);
         let at = format!("{}:{}:{}", file.display(), place.line, place.column);
-        format!("{at}: {key}{}\n{place}{help}", self.message)
+        format!("{at}: {key}{message}\n{place}{help}")
     }
 }
 
@@ -158,7 +160,11 @@ impl fmt::Display for Place<'_> {
             return writeln!(f, "{:>4} | {key}= ***", self.line);
         }
         let content = self.content.chars().take(WIDEST).collect::<String>();
-        writeln!(f, "{:>4} | {content}", self.line)?;
+        let shown = veiled(&content);
+        writeln!(f, "{:>4} | {shown}", self.line)?;
+        if shown != content {
+            return Ok(()); // what would be marked is elsewhere now
+        }
         writeln!(f, "     | {}{}", self.before, "^".repeat(self.marked))
     }
 }

@@ -14,6 +14,7 @@ mod rules;
 mod search;
 mod service;
 mod value;
+mod veil;
 mod words;
 
 pub use devices::{
@@ -30,6 +31,7 @@ pub use search::{Origin, places};
 pub use service::{
     Address, DiskStore, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls,
 };
+pub use veil::veiled;
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -103,7 +105,7 @@ impl Config {
             Some(Written { file, text }) => {
                 ConfigError::invalid(file, text, vec![Fault { span: layer::place(text, key), ..fault }])
             }
-            None => ConfigError::Invalid { told: vec![format!("{key}: {message}")] },
+            None => ConfigError::Invalid { told: vec![veiled(&format!("{key}: {message}"))] },
         }
     }
 

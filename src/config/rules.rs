@@ -8,6 +8,7 @@ use super::{CameraSource, Config, MicrophoneSource};
 pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let faults = [
         camera(config),
+        file(config),
         sound_track(config),
         rtsp(config),
         classes(config),
@@ -37,6 +38,15 @@ fn camera(config: &Config) -> Option<Fault> {
     empty.then(|| {
         Fault::rule(key, format!("is empty, but camera.source is \"{source}\""))
             .help(format!("for example \"{expected}\""))
+    })
+}
+
+/// A clip is a file, and no address of one.
+fn file(config: &Config) -> Option<Fault> {
+    let path = config.camera.file.path.to_string_lossy();
+    (config.camera.source == CameraSource::File && path.contains("://")).then(|| {
+        Fault::rule("camera.file.path", "is an address, expected the path of a file".into())
+            .help("a network camera is camera.source \"rtsp\" with camera.rtsp.url")
     })
 }
 

@@ -251,6 +251,9 @@ pub(super) fn addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Address>,
         let port = port.parse().ok().filter(|port| *port > 0 && fine)?;
         Some(Address { host: host.into(), port })
     };
+    if texts.iter().any(|text| text.contains('@')) {
+        return Err(D::Error::custom(STRANGER));
+    }
     let read = |text| {
         address(text).ok_or_else(|| {
             D::Error::custom(format!(
@@ -269,6 +272,8 @@ pub(super) fn host<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> 
     text(d, |s| {
         if s.is_empty() {
             Some("is empty, expected a host name or an address".into())
+        } else if s.contains('@') {
+            Some(STRANGER.into())
         } else if s.contains("://") {
             Some(format!("\"{s}\" is a URL, expected only the host name or address, without `scheme://`"))
         } else if s.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
@@ -280,6 +285,9 @@ pub(super) fn host<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> 
         }
     })
 }
+
+/// An address that names somebody, who is not to be shown.
+const STRANGER: &str = "names a user before the `@`, expected the address alone (for the user there are username_file and password_file)";
 
 fn all_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())

@@ -38,6 +38,14 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+    /// It holds nothing.
+    #[error("{key}: {}: is empty, expected what the broker knows this client by", path.display())]
+    Empty {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// It is larger than any password or key.
     #[error("{key}: {}: larger than {LARGEST} bytes, so it is no secret", path.display())]
     TooLarge {
@@ -55,6 +63,7 @@ impl SecretError {
             Self::Unreadable { key, .. }
             | Self::Exposed { key, .. }
             | Self::NoText { key, .. }
+            | Self::Empty { key, .. }
             | Self::TooLarge { key, .. } => key,
         }
     }
@@ -96,7 +105,7 @@ fn read_in(key: &'static str, name: &Path, credentials: Option<&Path>) -> Result
         return Err(SecretError::TooLarge { key, path });
     }
     secret.truncate(secret.trim_ascii_end().len());
-    Ok(secret)
+    if secret.is_empty() { Err(SecretError::Empty { key, path }) } else { Ok(secret) }
 }
 
 #[cfg(test)]
@@ -128,6 +137,9 @@ mod tests {
         let open = file(folder.path(), "open", 0o644);
         let told = read_in(KEY, &open, None).expect_err("it is open").to_string();
         assert!(told.contains("chmod") && !told.contains("hunter2"), "{told}");
+        let empty = file(folder.path(), "empty", 0o600);
+        fs::write(&empty, "\n").expect("our own file");
+        assert!(matches!(read_in(KEY, &empty, None), Err(SecretError::Empty { .. })));
         fs::write(&open, vec![b'x'; LARGEST as usize + 1]).expect("room for a file");
         fs::set_permissions(&open, Permissions::from_mode(0o600)).expect("our own file");
         assert!(matches!(read_in(KEY, &open, None), Err(SecretError::TooLarge { .. })));
