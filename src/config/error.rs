@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, said so that it can be put right on a ladder with a phone.
 
-use super::veil::veiled;
+use super::veil::{sensitive, veiled};
 use super::words::{explain, syntax_help};
 use std::fmt;
 use std::ops::Range;
@@ -145,8 +145,7 @@ pub(super) fn floor(text: &str, index: usize) -> usize {
 
 /// Whether what stands behind this key is nobody's business, although there is no such key: what is told here ends in logs.
 fn secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["pass", "secret", "token"].iter().any(|word| key.contains(word)) && !key.contains("_file")
+    sensitive(key) && !key.to_lowercase().contains("_file")
 }
 
 impl fmt::Display for Place<'_> {

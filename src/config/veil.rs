@@ -8,7 +8,7 @@ const SENSITIVE: [&str; 4] = ["pass", "secret", "token", "-pw"];
 /// The same text; addresses in it, with or without a scheme, name no user and no password, and properties such as
 /// `user-pw=x` have no value.
 pub fn veiled(text: &str) -> String {
-    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | '[' | ']' | '{' | '}');
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
     let piece = |piece: &str| {
         let bare = piece.strip_suffix(ends).unwrap_or(piece);
         word(bare) + &piece[bare.len()..]
@@ -20,17 +20,25 @@ fn word(word: &str) -> String {
     if let Some((name, value)) = word.split_once('=').filter(|(name, _)| sensitive(name)) {
         return if value.is_empty() { word.to_owned() } else { format!("{name}={GONE}") };
     }
-    let start = word.find("//").map_or(0, |slashes| slashes + 2);
-    let end = word[start..].find('/').map_or(word.len(), |slash| start + slash);
-    match word[start..end].rfind('@') {
-        Some(at) if start > 0 || word[..at].contains(':') => {
-            format!("{}{GONE}{}", &word[..start], &word[start + at..])
+    match word.split_once("//") {
+        Some((first, rest)) => {
+            let rest: Vec<String> = rest.split("//").map(nobody).collect();
+            format!("{first}//{}", rest.join("//"))
         }
-        _ => word.to_owned(),
+        // Without a scheme only who has a password is taken for somebody.
+        None if word.split('@').next().is_some_and(|who| who.contains(':')) => nobody(word),
+        None => word.to_owned(),
     }
 }
 
-fn sensitive(name: &str) -> bool {
+/// What follows a scheme, without whoever stands before its last `@`.
+fn nobody(rest: &str) -> String {
+    let end = rest.find('/').unwrap_or(rest.len());
+    rest[..end].rfind('@').map_or_else(|| rest.to_owned(), |at| format!("{GONE}{}", &rest[at..]))
+}
+
+/// Whether a key or a property of this name holds a secret.
+pub(super) fn sensitive(name: &str) -> bool {
     let name = name.to_lowercase();
     SENSITIVE.iter().any(|word| name.contains(word))
 }
@@ -44,6 +52,8 @@ mod tests {
         for (text, shown) in [
             ("url = \"rtsp://u:pa:ss@x/s?a=b@c\"", "url = \"rtsp://***@x/s?a=b@c\""),
             ("url=\"rtsp//u:hunter2@x/\"", "url=\"rtsp//***@x/\""),
+            ("url = \"rtsp://u:a,b[c]@x/s\"", "url = \"rtsp://***@x/s\""),
+            ("a://u:p@x/s,b://v:q@y//z", "a://***@x/s,b://***@y//z"),
             ("host = \"u:hunter2@broker\"", "host = \"***@broker\""),
             ("[\"u:hunter2@b:1883\", \"c:1\"]", "[\"***@b:1883\", \"c:1\"]"),
             ("souphttpsrc user-pw=s3same location=x ! y", "souphttpsrc user-pw=*** location=x ! y"),

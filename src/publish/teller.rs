@@ -197,17 +197,13 @@ impl<'a> Teller<'a> {
     /// Goes on under the topics of `new`, with what the device is then. What was retained under those of `old` is taken
     /// back, but `status`: it says that nobody is there.
     pub fn moved(&self, old: &Config, new: &Config, info: Info, settings: Settings) {
-        if old.topic("") != new.topic("") {
-            let left = self.outbox.store().retained();
-            let left = left.into_iter().filter(|topic| topic != "status").map(|topic| old.topic(&topic));
-            let left = left.map(|topic| Report::Foreign { topic, payload: String::new() }).collect();
-            let mut store = self.outbox.store();
-            store.go_on();
-            store.reclaim(&new.topic(""));
-            drop(store);
-            self.put_all(left);
-        }
-        self.outbox.store().go_on();
+        let mut store = self.outbox.store();
+        let left = if old.topic("") == new.topic("") { vec![] } else { store.retained() };
+        store.go_on();
+        store.reclaim(&new.topic(""));
+        drop(store);
+        let left = left.into_iter().filter(|topic| topic != "status").map(|topic| old.topic(&topic));
+        self.put_all(left.map(|topic| Report::Foreign { topic, payload: String::new() }).collect());
         let mut told = self.told();
         told.device.clone_from(&new.device.name);
         told.home.configure(new);

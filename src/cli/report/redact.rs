@@ -5,6 +5,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use crate::config::veiled;
+
 /// What stands in place of a secret.
 const GONE: &str = "***";
 /// Words in the name of a key, or of a property in a launch line, whose value is nobody's business.
@@ -48,7 +50,7 @@ impl Redactor {
     /// configuration that a message about it quotes.
     pub fn text(&self, text: &str) -> String {
         let known = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, GONE));
-        known.split_inclusive('\n').map(|line| addresses(&quotation(line))).collect()
+        known.split_inclusive('\n').map(|line| veiled(&quotation(line))).collect()
     }
 }
 
@@ -93,16 +95,6 @@ fn people(text: &str) -> impl Iterator<Item = &str> {
 fn user(rest: &str) -> Option<&str> {
     let end = rest.find(|c: char| c == '/' || c.is_whitespace() || c == '"').unwrap_or(rest.len());
     rest[..end].rfind('@').map(|at| &rest[..at])
-}
-
-/// A line whose addresses name no user and no password.
-fn addresses(line: &str) -> String {
-    let mut pieces = line.split("://");
-    let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |line, rest| match user(rest) {
-        Some(user) => format!("{line}://{GONE}{}", &rest[user.len()..]),
-        None => format!("{line}://{rest}"),
-    })
 }
 
 /// A line without what it quotes of a configuration: `   4 | port = 0`, with or without the journal's words before it.
