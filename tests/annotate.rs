@@ -115,6 +115,18 @@ fn a_clip_that_is_cut_off_before_its_first_picture_is_not_called_pictureless() {
 }
 
 #[test]
+fn a_sound_that_is_cut_off_is_told_and_heard_as_far_as_it_goes() {
+    let folder = Folder::new("annotate-cut-sound");
+    let whole = fs::read(sound(&folder)).expect("a sound");
+    let cut = folder.file("cut.wav", &whole[..whole.len() / 2]);
+    let output = annotate(&folder, &[&picture(&folder), &cut]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    let told =
+        format!("cut.wav: is cut off: only {} of its {} bytes are there", whole.len() / 2, whole.len());
+    assert!(output.status.success() && log.contains(&told), "{log}");
+}
+
+#[test]
 fn a_clip_without_sound_is_told() {
     let folder = Folder::new("annotate-mute");
     let clip = folder.join("mute.mkv");

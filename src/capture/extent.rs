@@ -16,13 +16,30 @@ pub fn unreadable(file: &Path) -> Option<String> {
     }
 }
 
-/// The error that a recording is cut off, where its container (Matroska, WebM, MP4) says how long it is.
+/// The error that a recording is cut off, where its container says how long it is.
 pub fn cut_off(file: &Path) -> Option<CaptureError> {
-    let (open, there) = (File::open(file).ok()?, fs::metadata(file).ok()?.len());
-    let said = matroska(&open).or_else(|| boxes(&open, there)).filter(|said| *said > there)?;
+    let Part { there, whole } = Part::of(file)?;
     let reason =
-        format!("is cut off before what is wanted of it: only {there} of its {said} bytes are there");
+        format!("is cut off before what is wanted of it: only {there} of its {whole} bytes are there");
     Some(CaptureError::file(file, reason))
+}
+
+/// What there is of a recording that is cut off.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes that the file has.
+    pub there: u64,
+    /// Bytes that it says to have.
+    pub whole: u64,
+}
+
+impl Part {
+    /// `None` for a file that is whole, or of a container (other than Matroska, WebM, MP4, WAV) that does not say it.
+    pub fn of(file: &Path) -> Option<Part> {
+        let (open, there) = (File::open(file).ok()?, fs::metadata(file).ok()?.len());
+        let whole = matroska(&open).or_else(|| boxes(&open, there)).or_else(|| chunks(&open))?;
+        (whole > there).then_some(Part { there, whole })
+    }
 }
 
 /// Bytes of the file up to the end of its segment, if that is written in it.
@@ -67,6 +84,28 @@ fn boxes(file: &File, there: u64) -> Option<u64> {
     None
 }
 
+/// From this size on, a WAV was written to a pipe by a program that did not know how long it would be.
+const ENDLESS: u32 = 0x7fff_0000;
+
+/// Where the samples of a WAV end, or the chunk before them that goes beyond the end.
+fn chunks(file: &File) -> Option<u64> {
+    let mut head = [0; 12];
+    file.read_exact_at(&mut head, 0).ok()?;
+    let mut at = (head.starts_with(b"RIFF") && head.ends_with(b"WAVE")).then_some(12)?;
+    for _ in 0..MOST_BOXES {
+        let mut head = [0; 8];
+        file.read_exact_at(&mut head, at).ok()?;
+        let [name, size] = [&head[..4], &head[4..]];
+        let size = u32::from_le_bytes(size.try_into().ok()?);
+        let end = at + 8 + u64::from(size);
+        if name == b"data" {
+            return (size < ENDLESS).then_some(end);
+        }
+        at = end + u64::from(size % 2);
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +138,21 @@ mod tests {
         let cut = told(&whole[..30]).expect("it is cut off");
         assert!(cut.contains("only 30 of its 32 bytes"), "{cut}");
         assert_eq!(told(b"\0\0\0\0ftyp"), None, "a box without an end");
-        assert_eq!(told(b"RIFF"), None);
         assert_eq!(told(b""), None);
+    }
+
+    /// A chunk of an odd length, with its padding, before four bytes of samples.
+    const WAV: &[u8; 34] = b"RIFF\x1a\0\0\0WAVEfmt \x01\0\0\0x\0data\x04\0\0\0....";
+
+    #[test]
+    fn samples_that_end_beyond_the_file_are_cut_off() {
+        assert_eq!(told(WAV), None);
+        let cut = told(&WAV[..31]).expect("it is cut off");
+        assert!(cut.contains("only 31 of its 34 bytes"), "{cut}");
+        assert_eq!(told(&WAV[..29]), None, "nothing says how many samples there were to be");
+        let mut endless = *WAV;
+        endless[26..30].fill(0xff); // what is written to a pipe
+        assert_eq!(told(&endless), None);
+        assert_eq!(told(b"RIFF"), None);
     }
 }

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::branch::{Delivery, FIRST, end_of};
 use super::error::CaptureError;
-use super::extent;
+use super::extent::{self, Part};
 use super::sources::Origin;
 use super::wiring::{Wants, Wiring};
 use crate::queue::{Sender, Sense, Sensed};
@@ -207,16 +207,22 @@ impl Watch {
 
     /// A demuxer ends a recording that was cut off as if it were whole.
     fn tell_if_cut_off(&self) {
+        if self.delivery.dropped {
+            return;
+        }
+        let name = &self.origin.name;
         let reached = gst::ClockTime::from_nseconds(self.delivery.reached.load(Ordering::Relaxed));
-        let short = |declared: &gst::ClockTime| reached + CUT_OFF < *declared && !self.delivery.dropped;
-        let Some(declared) = self.declared.filter(short) else { return };
         let seconds = |time: gst::ClockTime| time.nseconds() as f64 / 1e9;
-        tracing::warn!(
-            "{}: ends after {:.1} s, but says that it lasts {:.1} s: it is cut off, damaged, or all sound from there on",
-            self.origin.name,
-            seconds(reached),
-            seconds(declared)
-        );
+        if let Some(declared) = self.declared.filter(|declared| reached + CUT_OFF < *declared) {
+            tracing::warn!(
+                "{name}: ends after {:.1} s, but says that it lasts {:.1} s: it is cut off, damaged, or all sound from there on",
+                seconds(reached),
+                seconds(declared)
+            );
+        } else if let Some(Part { there, whole }) = self.origin.file.as_deref().and_then(Part::of) {
+            // Where the length of the file is what tells how long it lasts, as with WAV.
+            tracing::warn!("{name}: is cut off: only {there} of its {whole} bytes are there");
+        }
     }
 
     fn fault(&self, error: &CaptureError) {

@@ -89,6 +89,30 @@ pub struct Scene {
     pub silent: Vec<String>,
 }
 
+impl Scene {
+    /// Where its labels contradict each other or its kind. It is scored all the same, by the rules of its kind.
+    fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut classes: Vec<_> = self.sources.iter().map(|source| source.class.as_str()).collect();
+        let both = self.silent.iter().filter(|silent| classes.contains(&silent.as_str()));
+        found.extend(both.map(|class| format!("silent: `{class}` is a source of the scene as well")));
+        classes.sort_unstable();
+        classes.dedup();
+        let (right, expected) = match self.kind {
+            Kind::Single => (classes.len() == 1, "one class"),
+            Kind::Duet => (classes.len() > 1, "two classes or more"),
+            Kind::SilentObject => (!classes.is_empty(), "at least one class"),
+            Kind::OffScreen => (true, ""),
+            Kind::Silence => (classes.is_empty(), "none"),
+        };
+        if !right {
+            let (kind, classes) = (self.kind.name(), classes.join(", "));
+            found.push(format!("sources: [{classes}], expected {expected} as its kind is {kind}"));
+        }
+        found
+    }
+}
+
 /// A scene file that cannot be used; each says where and what would cure it.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenesError {
@@ -131,7 +155,7 @@ pub enum ScenesError {
 pub struct Scenes {
     /// The scenes, in the order of the file.
     pub scenes: Vec<Scene>,
-    /// Keys that were ignored, one line each.
+    /// Keys that were ignored and scenes that contradict themselves, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -146,11 +170,13 @@ pub fn read(path: &Path) -> Result<Scenes, ScenesError> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with the key `scenes`")]
 struct RawFile {
     scenes: Vec<RawScene>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a scene as an object with `image` and `kind`")]
 struct RawScene {
     image: PathBuf,
     #[serde(default)]
@@ -165,6 +191,7 @@ struct RawScene {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a source as an object with `class`")]
 struct RawSource {
     class: String,
     #[serde(default, deserialize_with = "or_empty")]
@@ -199,12 +226,18 @@ pub fn parse(text: &str, path: &Path) -> Result<Scenes, ScenesError> {
             error: "the list is empty; list at least one scene".into(),
         });
     }
-    let warnings = warnings(&raw);
+    let mut warnings = ignored(&raw);
     let checked = raw.scenes.into_iter().enumerate().map(|(index, scene)| check(index, scene, path));
-    Ok(Scenes { scenes: checked.collect::<Result<_, _>>()?, warnings })
+    let scenes = checked.collect::<Result<Vec<_>, _>>()?;
+    let odd = scenes.iter().enumerate().flat_map(|(index, scene)| {
+        scene.contradictions().into_iter().map(move |what| format!("scenes[{index}].{what}"))
+    });
+    warnings.extend(odd);
+    Ok(Scenes { scenes, warnings })
 }
 
-fn warnings(raw: &RawFile) -> Vec<String> {
+/// Keys that mean nothing here.
+fn ignored(raw: &RawFile) -> Vec<String> {
     let mut lines = Vec::new();
     for (index, scene) in raw.scenes.iter().enumerate() {
         let keys = scene.unknown.keys().map(|key| format!("scenes[{index}].{key}"));
@@ -264,101 +297,4 @@ fn source(raw: RawSource) -> Source {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Parses `scene` as the second of two scenes whose files exist.
-    fn second(scene: &str) -> Result<Scenes, String> {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let text = format!(r#"{{"scenes":[{{"image":"Cargo.toml","kind":"silence"}},{scene}]}}"#);
-        parse(&text, Path::new(file)).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_duet_is_read_with_its_halves() {
-        let scenes = second(
-            r#"{"image":"Cargo.toml","audio":"Cargo.lock","kind":"duet","silent":["cat"],"sources":[
-            {"class":"dog","boxes":[[0.1,0.1,0.4,0.4],[0.2,0.5,0.3,0.6]]},{"class":"bell","half":"right"}]}"#,
-        );
-        let scene = &scenes.unwrap().scenes[1];
-        assert_eq!(scene.sources[0].boxes.len(), 2);
-        assert_eq!(scene.sources[0].half, Some(Half::Left));
-        assert_eq!(scene.sources[1].half, Some(Half::Right));
-        assert_eq!(scene.silent, ["cat"]);
-    }
-
-    #[test]
-    fn a_corner_that_rounding_moved_out_of_the_picture_is_moved_back() {
-        let single =
-            r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"a","boxes":[[-1e-7,0,1.005,1]]}]}"#;
-        let boxes = &second(single).unwrap().scenes[1].sources[0].boxes;
-        assert_eq!(boxes[..], [Rect { x0: 0.0, y0: 0.0, x1: 1.0, y1: 1.0 }]);
-    }
-
-    #[test]
-    fn lists_may_be_empty_null_or_left_out() {
-        for scene in [
-            r#"{"image":"Cargo.toml","kind":"silent_object","silent":["dog"]}"#,
-            r#"{"image":"Cargo.toml","kind":"silence","sources":null,"silent":null}"#,
-            r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":null}]}"#,
-        ] {
-            let scene = &second(scene).unwrap().scenes[1];
-            assert!(scene.sources.iter().all(|source| source.boxes.is_empty()));
-        }
-    }
-
-    #[test]
-    fn unknown_keys_are_named_and_ignored() {
-        let read =
-            second(r#"{"image":"Cargo.toml","kind":"silence","sauces":[],"sources":[{"class":"a","x":1}]}"#);
-        let warnings = read.unwrap().warnings;
-        assert_eq!(
-            warnings,
-            ["scenes[1].sauces: unknown key, ignored", "scenes[1].sources[0].x: unknown key, ignored"]
-        );
-    }
-
-    #[test]
-    fn each_error_names_the_scene_the_key_and_the_cure() {
-        let cases = [
-            (
-                r#"{"image":"Cargo.toml","kind":"trio"}"#,
-                "scenes[1].kind: unknown variant `trio`, expected one of",
-            ),
-            (r#"{"kind":"single"}"#, "scenes[1]: missing field `image`"),
-            (r#"{"image":"no.jpg","kind":"silence"}"#, "/no.jpg: no such file; paths are relative"),
-            (r#"{"image":"Cargo.toml","audio":"no.wav","kind":"silence"}"#, "/no.wav: no such file"),
-            (
-                r#"{"image":"/dev/zero","kind":"silence"}"#,
-                "scenes[1].image: /dev/zero: is a pipe or a device",
-            ),
-            (r#"{"image":"src","kind":"silence"}"#, "src: is a folder"),
-            (
-                r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0,0,1.2,1]]}]}"#,
-                "scenes[1].sources[0].boxes[0]: [0.0, 0.0, 1.2, 1.0] is no box; give [x0, y0, x1, y1]",
-            ),
-            (
-                r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":"dog","boxes":[[0.5,0,0.5,1]]}]}"#,
-                "is no box",
-            ),
-            (
-                r#"{"image":"Cargo.toml","kind":"single","sources":[{"class":7}]}"#,
-                "scenes[1].sources[0].class",
-            ),
-        ];
-        for (scene, expected) in cases {
-            let error = second(scene).expect_err(scene);
-            assert!(error.contains(expected), "{error}\ndoes not contain {expected}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_missing_or_no_json_says_so() {
-        let missing = read(Path::new("no/such.json")).unwrap_err().to_string();
-        assert!(missing.contains("no/such.json") && missing.contains("give the path"), "{missing}");
-        let broken = parse("{\"scenes\":[", Path::new("s.json")).unwrap_err().to_string();
-        assert!(broken.contains("s.json") && broken.contains("line 1"), "{broken}");
-        let empty = parse("{\"scenes\":[]}", Path::new("s.json")).unwrap_err().to_string();
-        assert!(empty.contains("list at least one scene"), "{empty}");
-    }
-}
+mod tests;
