@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::config::Config;
 
 /// A running broker; it stops when this is dropped.
 pub(super) struct Broker {
@@ -23,7 +26,9 @@ impl Broker {
     pub fn start(folder: &Path) -> Result<Broker, String> {
         let port = free_port().map_err(|error| format!("there is no free port on the loopback: {error}"))?;
         let file = folder.join("mosquitto.conf");
-        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n"
+        );
         let log =
             std::fs::write(&file, text).and_then(|()| std::fs::File::create(folder.join("mosquitto.log")));
         let log = log.map_err(|error| format!("{}: cannot be written: {error}", folder.display()))?;
@@ -65,6 +70,46 @@ impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// A broker for one purpose, whose folder goes with it.
+pub(super) struct Own {
+    broker: Broker, // stops before its folder goes
+    _folder: Folder,
+}
+
+impl Own {
+    /// Starts it, and points `config` at it: it lets everybody in, and nobody else is asked.
+    pub fn start(config: &mut Config) -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("tvsl-broker-{:016x}", fastrand::u64(..)));
+        let unwritable = |error| format!("{}: {error}; set TMPDIR", folder.display());
+        std::fs::create_dir(&folder).map_err(unwritable)?;
+        let folder = Folder(folder);
+        let broker = Broker::start(&folder.0)?;
+        let mqtt = &mut config.mqtt;
+        (mqtt.host, mqtt.port) = ("127.0.0.1".into(), broker.port);
+        mqtt.fallbacks.clear();
+        mqtt.username.clear();
+        (mqtt.username_file, mqtt.password_file) = (PathBuf::new(), PathBuf::new());
+        mqtt.tls.enabled = false;
+        Ok(Self { broker, _folder: folder })
+    }
+}
+
+impl Deref for Own {
+    type Target = Broker;
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+/// A folder that goes when this is dropped.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
     }
 }
 

@@ -14,6 +14,7 @@ mod engine;
 mod environment;
 mod eval;
 mod fleet_sim;
+mod listen;
 pub mod logging;
 mod pages;
 mod record;

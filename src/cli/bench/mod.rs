@@ -27,7 +27,8 @@ use report::{Row, Setting, Target};
 
 /// Measure how fast it is on this machine
 ///
-/// Plays the demonstration clip in real time (delays, processor time, memory), then flat out: decoded
+/// Plays the demonstration clip in real time, told to a subscriber through a mosquitto started for it (delays, processor
+/// time, memory), then flat out: decoded
 /// only, decoded and analysed, and the bare engine with the same inputs. Prints each figure beside its
 /// target for two cores. Takes about three minutes; leave the machine alone meanwhile.
 #[derive(Args, Debug)]
@@ -252,7 +253,13 @@ fn delays(live: &Live) -> Vec<Row> {
     let identities = (!onsets.is_empty()).then(|| told as f64 / onsets.len() as f64);
     let row = |name, value, unit, target, about| Row { name, value, unit, target, about };
     vec![
-        row("capture_to_publish_p50", ms(0.5), "ms", Target::None, "frame captured to message written"),
+        row(
+            "capture_to_publish_p50",
+            ms(0.5),
+            "ms",
+            Target::None,
+            "frame captured to message at a subscriber",
+        ),
         row("capture_to_publish_p90", ms(0.9), "ms", Target::None, ""),
         row("capture_to_publish_p99", ms(0.99), "ms", Target::AtMost(120.0), ""),
         row("onset_to_start_p50", at(&onsets, 0.5), "s", Target::AtMost(0.7), "sound begins to `start`"),

@@ -3,7 +3,6 @@
 //! Nothing is staged: a real mosquitto on a free port, the program's own `run` in a process of its own
 //! that plays the clip at its own speed, and a subscriber that sees only the topics.
 
-mod listen;
 mod pictures;
 mod table;
 
@@ -18,12 +17,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::broker::Broker;
+use super::listen::{self, Heard};
 use super::{Common, Failure, signals};
 use crate::config;
 use crate::evaluate::clip::Truth;
 use crate::message::{Message, Presence};
 use crate::pipeline::Stop;
-use listen::Heard;
 use table::Table;
 
 /// See it work on a bundled clip, through a real broker
@@ -105,7 +104,7 @@ fn watch(truth: &Truth, heard: &Receiver<Heard>, player: &mut Player, stop: &Sto
     while !stop.asked() {
         seen.start = seen.start.or_else(|| player.started.try_recv().ok());
         match heard.recv_timeout(TICK) {
-            Ok(Heard::Message(message)) => {
+            Ok(Heard::Message(message, _)) => {
                 seen.start = seen.start.or_else(|| player.started.recv_timeout(TICK).ok());
                 table.message(&message, seen.start.unwrap_or(message.frame.captured));
                 seen.messages.push(*message);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
-use super::broker::Broker;
+use super::broker::Own;
 use super::{Common, Failure, logging, signals};
 use crate::analysis::Analysis;
 use crate::clock::SystemClock;
@@ -86,16 +86,19 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let stop = Arc::new(Stop::default());
     signals::ask(Arc::clone(&stop))?;
-    let own = if arguments.broker.is_none() { Some(Own::start(&mut config)?) } else { None };
-    let local =
-        || Address { host: "127.0.0.1".into(), port: own.as_ref().map_or(1883, |own| own.broker.port) };
+    let own = if arguments.broker.is_none() {
+        Some(Own::start(&mut config).map_err(Failure::Failed)?)
+    } else {
+        None
+    };
+    let local = || Address { host: "127.0.0.1".into(), port: own.as_ref().map_or(1883, |own| own.port) };
     let at = arguments.broker.clone().unwrap_or_else(local);
     let named = if own.is_some() { "" } else { " (--broker, in place of [mqtt] host and port)" };
     let told = |why| Failure::Failed(format!("{at}{named}: {why}"));
     let witness = Witness::start(&config, &at, &stop).map_err(told)?;
     let (script, info) = script(config.clone(), arguments.recording.as_deref(), &stop)?;
     logging::note(&format!("tvsl: {} devices at {at} for {} s\n", arguments.devices, arguments.seconds));
-    let cpu = || own.as_ref().and_then(|own| own.broker.cpu());
+    let cpu = || own.as_ref().and_then(|own| own.cpu());
     let before = cpu();
     let over = || stop.asked() || witness.is_over();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
@@ -118,7 +121,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         broker: at.to_string(),
         load: load.split(' ').next().unwrap_or_default().into(),
         broker_cpu: cpu.map(|cpu| 100.0 * cpu.as_secs_f64() / f64::from(arguments.seconds)),
-        broker_mb: own.as_ref().and_then(|own| own.broker.most_memory()),
+        broker_mb: own.as_ref().and_then(|own| own.most_memory()),
         events,
         detections,
         carried,
@@ -139,36 +142,6 @@ fn unless_stopped(stop: &Stop) -> Result<(), Failure> {
 fn address(text: &str) -> Result<Address, String> {
     let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT")?;
     Ok(Address { host: host.into(), port: port.parse().map_err(|_| "expected HOST:PORT")? })
-}
-
-/// A mosquitto for this run alone, which lets everybody in.
-struct Own {
-    broker: Broker, // stops before its folder goes
-    _folder: Folder,
-}
-
-impl Own {
-    /// Starts it, and takes from `config` what only another broker wants to see.
-    fn start(config: &mut Config) -> Result<Self, Failure> {
-        config.mqtt.username.clear();
-        config.mqtt.username_file = PathBuf::new();
-        config.mqtt.password_file = PathBuf::new();
-        config.mqtt.tls.enabled = false;
-        let folder = std::env::temp_dir().join(format!("tvsl-fleet-{:016x}", fastrand::u64(..)));
-        let unwritable = |error| Failure::Failed(format!("{}: {error}; set TMPDIR", folder.display()));
-        std::fs::create_dir(&folder).map_err(unwritable)?;
-        let folder = Folder(folder);
-        Ok(Self { broker: Broker::start(&folder.0).map_err(Failure::Failed)?, _folder: folder })
-    }
-}
-
-/// A folder that goes when this is dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
 }
 
 /// What every device publishes, and what it is.

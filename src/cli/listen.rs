@@ -1,7 +1,7 @@
 //! A subscriber like any other: its own connection, its own thread, nothing but the topics.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 
@@ -10,8 +10,8 @@ use crate::message::Message;
 /// What a subscriber sees.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// A message of the topic `detections`.
-    Message(Box<Message>),
+    /// A message of the topic `detections`, and the Unix time at which it arrived.
+    Message(Box<Message>, f64),
     /// A word of the topic `status`.
     Status(String),
     /// A payload that is no message.
@@ -20,7 +20,7 @@ pub(super) enum Heard {
 
 /// Subscribes to everything under `prefix` and returns what arrives.
 pub(super) fn subscribe(port: u16, prefix: &str) -> Result<Receiver<Heard>, String> {
-    let mut options = MqttOptions::new("tvsl-demo-subscriber", ("127.0.0.1", port));
+    let mut options = MqttOptions::new("tvsl-subscriber", ("127.0.0.1", port));
     options.set_max_packet_size(256 * 1024, 256 * 1024);
     let (client, mut connection) = Client::builder(options).capacity(8).build();
     client.subscribe(format!("{prefix}/#"), QoS::AtLeastOnce).map_err(|error| error.to_string())?;
@@ -50,11 +50,12 @@ pub(super) fn subscribe(port: u16, prefix: &str) -> Result<Receiver<Heard>, Stri
 }
 
 fn pass_on(out: &Sender<Heard>, topic: &[u8], payload: &[u8]) -> Result<(), ()> {
+    let arrived = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let heard = if topic.ends_with(b"/status") {
         Heard::Status(String::from_utf8_lossy(payload).into())
     } else if topic.ends_with(b"/detections") {
         match serde_json::from_slice(payload) {
-            Ok(message) => Heard::Message(Box::new(message)),
+            Ok(message) => Heard::Message(Box::new(message), arrived),
             Err(error) => Heard::Unreadable(error.to_string()),
         }
     } else {
