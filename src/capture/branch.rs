@@ -10,8 +10,8 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::error::CaptureError;
+use super::link::{chain, make, only};
 use super::rate::{Decimator, Rate};
-use super::sources::{chain, make, only};
 use crate::clock::Instant;
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;

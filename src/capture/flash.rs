@@ -5,7 +5,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::error::CaptureError;
-use super::sources::{chain, make, only};
+use super::link::{chain, make, only};
 use crate::config::TestPicture;
 
 /// The pattern that `videotestsrc` lacks.

@@ -10,6 +10,7 @@ mod ear;
 mod error;
 mod extent;
 mod flash;
+mod link;
 mod list;
 mod media;
 mod rate;

@@ -14,7 +14,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::error::CaptureError;
-use super::sources::{chain, make};
+use super::link::{chain, make};
 use crate::clock::Instant;
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;

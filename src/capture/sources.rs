@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::error::CaptureError;
+use super::link::{chain, make, only};
 use super::{extent, flash};
 use crate::config::{self, CameraSource, Transport};
 
@@ -21,24 +22,6 @@ pub(super) struct Origin {
     pub file: Option<PathBuf>,
     /// The elements whose source pads, present or still to come, carry pictures and sound.
     pub outlets: Vec<gst::Element>,
-}
-
-/// Makes an element; what is missing is named with its package.
-pub(super) fn make(element: &str) -> Result<gst::Element, CaptureError> {
-    gst::ElementFactory::make(element).build().map_err(|_| CaptureError::element(element))
-}
-
-/// A filter that lets only `caps` pass.
-pub(super) fn only(caps: gst::Caps) -> Result<gst::Element, CaptureError> {
-    let filter = make("capsfilter")?;
-    filter.set_property("caps", caps);
-    Ok(filter)
-}
-
-/// Adds elements to a bin and links each to the next.
-pub(super) fn chain(bin: &gst::Bin, elements: &[gst::Element]) -> Result<(), CaptureError> {
-    let linked = bin.add_many(elements).and_then(|()| gst::Element::link_many(elements));
-    linked.map_err(|error| CaptureError::GStreamer(error.to_string()))
 }
 
 /// Opens the configured camera inside `pipeline`. `live` asks the test picture to keep real time and

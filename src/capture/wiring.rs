@@ -8,8 +8,9 @@ use gstreamer::prelude::*;
 
 use super::branch::{self, Delivery, Scale};
 use super::error::CaptureError;
+use super::link::make;
 use super::rate::Rate;
-use super::sources::{Origin, make};
+use super::sources::Origin;
 use crate::queue::{Sense, Sensed};
 
 /// What is wanted of a source.

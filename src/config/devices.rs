@@ -3,6 +3,8 @@
 use super::lens::Lens;
 use super::value;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Error};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -248,7 +250,6 @@ pub struct Alsa {
     #[serde(deserialize_with = "value::channels_or_zero")]
     pub channels: u32,
     /// Which channel is listened to.
-    #[serde(deserialize_with = "value::channel")]
     pub channel: Channel,
 }
 
@@ -259,4 +260,34 @@ pub enum Channel {
     Mix,
     /// One channel, counted from 0.
     Index(u32),
+}
+
+impl<'de> Deserialize<'de> for Channel {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(ChannelVisitor)
+    }
+}
+
+struct ChannelVisitor;
+
+impl de::Visitor<'_> for ChannelVisitor {
+    type Value = Channel;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("\"mix\" or the number of a channel, from 0 to 63")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Channel, E> {
+        match text {
+            "mix" => Ok(Channel::Mix),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, index: i64) -> Result<Channel, E> {
+        match u32::try_from(index) {
+            Ok(index @ 0..64) => Ok(Channel::Index(index)),
+            _ => Err(E::invalid_value(de::Unexpected::Signed(index), &self)),
+        }
+    }
 }

@@ -1,11 +1,9 @@
 //! What is wrong with a configuration, said so that it can be put right on a ladder with a phone.
 
 use super::veil::{sensitive, veiled};
-use super::words::{explain, syntax_help};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use toml::de::DeValue;
 
 /// Why there is no configuration. A program that ends for it exits with 78 (`EX_CONFIG`).
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +64,6 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Text that is no TOML.
-    pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Self {
-        let span = error.span().unwrap_or(0..0);
-        let help = syntax_help(text, span.start);
-        Self { key: String::new(), span: Some(span), message: error.message().replace('\n', ", "), help }
-    }
-
     /// A broken rule about `key`, whose place is still to be found.
     pub(super) fn rule(key: &str, message: String) -> Self {
         Self { key: key.into(), span: None, message, help: None }
@@ -89,12 +80,6 @@ impl Fault {
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
-    }
-
-    /// What the typed reading of the value `offender` at `path` found.
-    pub(super) fn typed(error: &toml::de::Error, path: Vec<String>, offender: Option<&DeValue>) -> Self {
-        let (message, help) = explain(error.message(), &path, offender);
-        Self { key: path.join("."), span: error.span(), message, help }
     }
 
     /// `file:line:column: key: message`, the line itself with the place marked, and the cure; without any password.

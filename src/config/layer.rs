@@ -1,7 +1,7 @@
 //! A user's file over the built-in one, key by key, and where in the file a fault lies.
 
 use super::error::Fault;
-use super::{Config, rules};
+use super::{Config, rules, words};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::ops::Range;
@@ -15,12 +15,12 @@ const MOST_FAULTS: usize = 20;
 pub(super) fn read(text: &str) -> Result<Config, Vec<Fault>> {
     let (mut user, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mut faults: Vec<_> = errors.iter().map(|error| Fault::syntax(text, error)).collect();
+        let mut faults: Vec<_> = errors.iter().map(|error| words::syntax(text, error)).collect();
         faults.dedup(); // every bracket that is left open is a fault at the end of the text
         faults.truncate(MOST_FAULTS);
         return Err(faults);
     }
-    let mut faults = lists_for_sections(user.get_mut(), built_in().get_ref(), &[]);
+    let mut faults = lists_for_sections(user.get_mut(), Config::built_in().get_ref(), &[]);
     loop {
         let error = match typed(user.clone()) {
             Ok(config) if faults.is_empty() => return hold_to_rules(config, &user),
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Fault>> {
         };
         let path = error.span().and_then(|span| locate(user.get_ref(), &span)).unwrap_or_default();
         let offender = take(user.get_mut(), &path);
-        faults.push(Fault::typed(&error, path, offender.as_ref()));
+        faults.push(words::typed(&error, &path, offender.as_ref()));
         if offender.is_none() || faults.len() == MOST_FAULTS {
             return Err(faults);
         }
@@ -38,14 +38,9 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Fault>> {
 
 fn typed(user: Spanned<DeTable>) -> Result<Config, toml::de::Error> {
     let span = user.span();
-    let mut merged = built_in().into_inner();
+    let mut merged = Config::built_in().into_inner();
     overlay(&mut merged, user.into_inner());
     Config::deserialize(toml::de::Deserializer::from(Spanned::new(span, merged)).into_deserializer())
-}
-
-/// The built-in file as a table.
-pub(super) fn built_in() -> Spanned<DeTable<'static>> {
-    DeTable::parse_recoverable(Config::BUILT_IN).0
 }
 
 /// Lays `over` onto `under`: tables merge, everything else replaces.

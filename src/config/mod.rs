@@ -36,6 +36,8 @@ pub use veil::veiled;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use toml::Spanned;
+use toml::de::DeTable;
 
 /// Every setting of the program.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -80,6 +82,11 @@ struct Written {
 impl Config {
     /// The shipped file, which is the default of every key.
     pub const BUILT_IN: &str = include_str!("../../config/tvsl.toml");
+
+    /// The shipped file as a table.
+    fn built_in() -> Spanned<DeTable<'static>> {
+        DeTable::parse_recoverable(Config::BUILT_IN).0
+    }
 
     /// Reads `file` over the defaults.
     ///

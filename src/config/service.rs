@@ -26,7 +26,6 @@ pub struct Mqtt {
     #[serde(deserialize_with = "value::client_id")]
     pub client_id: String,
     /// Brokers that are tried when the first is away.
-    #[serde(deserialize_with = "value::addresses")]
     pub fallbacks: Vec<Address>,
     /// Who this client is; empty: see [`Mqtt::username_file`].
     pub username: String,
@@ -118,13 +117,30 @@ pub enum Format {
     Ros2,
 }
 
-/// Where a broker listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a broker listens, written `HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Address {
     /// Name or number of the host.
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.contains('@') {
+            return Err(value::STRANGER.into());
+        }
+        let (host, port) = text.rsplit_once(':').unwrap_or((&text, ""));
+        let fine = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+        let port = port.parse().ok().filter(|port| *port > 0 && fine).ok_or_else(|| {
+            format!("{text:?} is no broker, expected \"HOST:PORT\", such as \"192.168.1.11:1883\"")
+        })?;
+        Ok(Address { host: host.into(), port })
+    }
 }
 
 impl fmt::Display for Address {

@@ -1,13 +1,10 @@
 //! What single values may be: each function reads one kind of value and refuses impossible ones with
 //! the sentence that a user will read.
 
-use super::devices::Channel;
-use super::service::Address;
 use crate::mask::{Mask, Masks};
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, de};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -242,28 +239,6 @@ pub(super) fn word<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> 
     text(d, |s| s.trim().is_empty().then(|| "is empty, expected a name".into()))
 }
 
-/// Reads a list of `HOST:PORT`.
-pub(super) fn addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Address>, D::Error> {
-    let texts = Vec::<String>::deserialize(d)?;
-    let address = |text: &String| {
-        let (host, port) = text.rsplit_once(':')?;
-        let fine = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
-        let port = port.parse().ok().filter(|port| *port > 0 && fine)?;
-        Some(Address { host: host.into(), port })
-    };
-    if texts.iter().any(|text| text.contains('@')) {
-        return Err(D::Error::custom(STRANGER));
-    }
-    let read = |text| {
-        address(text).ok_or_else(|| {
-            D::Error::custom(format!(
-                "{text:?} is no broker, expected \"HOST:PORT\", such as \"192.168.1.11:1883\""
-            ))
-        })
-    };
-    texts.iter().map(read).collect()
-}
-
 pub(super) fn path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
     text(d, |s| s.trim().is_empty().then(|| "is empty, expected a path".into())).map(PathBuf::from)
 }
@@ -287,7 +262,7 @@ pub(super) fn host<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> 
 }
 
 /// An address that names somebody, who is not to be shown.
-const STRANGER: &str = "names a user before the `@`, expected the address alone (for the user there are username_file and password_file)";
+pub(super) const STRANGER: &str = "names a user before the `@`, expected the address alone (for the user there are username_file and password_file)";
 
 fn all_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
@@ -338,32 +313,4 @@ fn too_long(text: &str, most: usize) -> Option<String> {
 
 pub(super) fn client_id<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     text(d, |s| too_long(s, 200).or_else(|| topic_fault(s)))
-}
-
-pub(super) fn channel<'de, D: Deserializer<'de>>(d: D) -> Result<Channel, D::Error> {
-    d.deserialize_any(ChannelVisitor)
-}
-
-struct ChannelVisitor;
-
-impl de::Visitor<'_> for ChannelVisitor {
-    type Value = Channel;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("\"mix\" or the number of a channel, from 0 to 63")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Channel, E> {
-        match text {
-            "mix" => Ok(Channel::Mix),
-            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
-    }
-
-    fn visit_i64<E: Error>(self, index: i64) -> Result<Channel, E> {
-        match u32::try_from(index) {
-            Ok(index @ 0..64) => Ok(Channel::Index(index)),
-            _ => Err(E::invalid_value(de::Unexpected::Signed(index), &self)),
-        }
-    }
 }

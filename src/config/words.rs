@@ -1,8 +1,21 @@
 //! What the parsers say, in the user's words, and the cure that was probably meant.
 
-use super::error::floor;
-use super::layer;
+use super::Config;
+use super::error::{Fault, floor};
 use toml::de::{DeTable, DeValue};
+
+/// Text that is no TOML.
+pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Fault {
+    let span = error.span().unwrap_or(0..0);
+    let help = syntax_help(text, span.start);
+    Fault { key: String::new(), span: Some(span), message: error.message().replace('\n', ", "), help }
+}
+
+/// What the typed reading of the value `offender` at `path` found.
+pub(super) fn typed(error: &toml::de::Error, path: &[String], offender: Option<&DeValue>) -> Fault {
+    let (message, help) = explain(error.message(), path, offender);
+    Fault { key: path.join("."), span: error.span(), message, help }
+}
 
 /// Serde's message in the user's words, and a cure.
 pub(super) fn explain(
@@ -112,7 +125,7 @@ fn sections_with(name: &str) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    walk(layer::built_in().get_ref(), "", name, &mut found);
+    walk(Config::built_in().get_ref(), "", name, &mut found);
     found
 }
 
@@ -129,7 +142,7 @@ fn listed(choices: &[&str], quote: &str) -> String {
 }
 
 /// Mistakes that TOML's own message does not name.
-pub(super) fn syntax_help(text: &str, at: usize) -> Option<String> {
+fn syntax_help(text: &str, at: usize) -> Option<String> {
     let start = floor(text, at);
     let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
     let line = text[from..].lines().next().unwrap_or("");

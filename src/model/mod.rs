@@ -3,6 +3,7 @@
 
 mod background;
 mod detect;
+mod embeddings;
 mod files;
 mod image;
 mod level;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::detect::Score;
 use super::manifest::{Graphs, Manifest};
-use super::{ClassId, GpuTimes, ModelError, files, vocabulary};
+use super::{ClassId, GpuTimes, ModelError, embeddings, files};
 use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value};
 use crate::geometry::Fit;
 
@@ -183,7 +183,7 @@ pub(super) fn text(
     };
     let text = match &manifest.embedding.text {
         Some(table) => files::read_tensor(&dir.join(table), "t")?,
-        None => vocabulary::embedded(manifest, cache, read)?,
+        None => embeddings::kept_or(manifest, cache, read)?,
     };
     expect("text", "t", &text.shape, &[manifest.classes.len(), manifest.embedding.dimension])?;
     Ok(text)
