@@ -127,11 +127,14 @@ class Payload:
 def test_a_pickle_with_code_is_not_run(model, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bad, trace = Payload(), tmp_path / "ran"
     bad.target = str(trace)
-    for name, save in (("zip.pt", torch.save), ("raw.pt", lambda v, p: p.write_bytes(pickle.dumps(v)))):
+    alone = "is no file of tensors as torch.save writes them"
+    raw = lambda value, path: path.write_bytes(pickle.dumps(value))
+    for name, save, told in (("zip.pt", torch.save, "holds more than tensors (it calls getattr)"), ("raw.pt", raw, alone),
+                             ("text.pt", lambda _, path: path.write_text("weights"), alone)):
         save({"logit_scale": bad}, tmp_path / name)
         assert main(["import-audioclip", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 1
-        assert "not loaded" in capsys.readouterr().err
-    assert not trace.exists()
+        assert f"{name}: {told}, and is not loaded\n" in capsys.readouterr().err
+    assert not trace.exists() and not (tmp_path / "out").exists()
 
 
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

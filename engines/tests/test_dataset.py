@@ -43,6 +43,23 @@ def test_a_model_takes_the_classes_of_a_split(tmp_path: Path) -> None:
         {"name": "dragon", "prompt": "dragon"}, {"name": "female_speech_woman_speaking", "prompt": "female speech woman speaking"}]
 
 
+@pytest.mark.parametrize("text, told", [(b"dog_\xff,dog\n", "in UTF-8"), (b"", "the split is empty"), (b'"' + b"x" * 200_000, "field larger")])
+def test_a_split_that_is_no_text_is_told(tmp_path: Path, text: bytes, told: str) -> None:
+    (tmp_path / "train.txt").write_bytes(text)
+    with pytest.raises(DataError, match=f"train.txt: .*{told}"):
+        dataset.training(tmp_path / "train.txt", ["dog"])
+
+
+def test_a_list_of_classes_is_read_and_an_empty_one_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("# ours\ndog\n\nsteam_whistle\ndog\n")
+    assert importer.listed(path) == [{"name": "dog", "prompt": "dog"}, {"name": "steam_whistle", "prompt": "steam whistle"}]
+    for text, told in ((b"# none\n", "names no class"), (b"caf\xe9\n", "no text in UTF-8")):
+        path.write_bytes(text)
+        with pytest.raises(DataError, match=f"classes.txt: {told}"):
+            importer.listed(path)
+
+
 def test_lines_of_another_form_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "split.txt").write_text("a,dog\n\na,dog,b,cat,c\n")
     with pytest.raises(DataError, match=":3: 5 columns"):

@@ -1,6 +1,7 @@
 """Pictures and sound prepared as the program does it, on the default model and its goldens."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from safetensors.numpy import load_file
 
 from tvsl_engines import picture, sound
 from tvsl_engines.encoders import Encoders
+from tvsl_engines.errors import DataError
 from tvsl_engines.importer import DEFAULT
 
 
@@ -90,6 +92,16 @@ def test_a_sound_that_many_frames_share_is_read_once_until_it_changes(tmp_path, 
         assert all(np.allclose(sound.heard(path, 100, 300), value, atol=1e-4) for _ in range(5))
         sound.check(path), sound.check(path)
     assert len(reads) == 4, "heard and checked, twice each"
+
+
+def test_a_damaged_model_folder_is_told(folder, tmp_path) -> None:
+    (tmp_path / "manifest.toml").write_text('schema = 1\nclasses = []\n[image]\naspect = "squash"\n')
+    with pytest.raises(DataError, match="manifest.toml: no manifest of a model folder: audio, graphs, embedding, classes, files missing"):
+        Encoders(tmp_path)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "audio.onnx").write_bytes((tmp_path / "audio.onnx").read_bytes()[:100])
+    with pytest.raises(DataError, match="audio.onnx: ONNX Runtime cannot load it"):
+        Encoders(tmp_path)
 
 
 def test_resampling_keeps_a_tone() -> None:

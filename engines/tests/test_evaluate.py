@@ -31,6 +31,20 @@ def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.Capture
     assert "clip-ssl | needs CLIPSeg weights" in out and "published: frames side by side" in out
 
 
+def test_classes_that_the_model_lacks_are_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    material.clip(tmp_path, "dog", "dog", 1)
+    scene = {"image": "frames/dog.jpg", "audio": "audio/dog.wav", "kind": "duet"}
+    source = lambda name: {"class": name, "boxes": [[0.1, 0.1, 0.9, 0.9]]}
+    path, command = tmp_path / "scenes.json", ["eval", str(tmp_path / "scenes.json"), "--model", str(DEFAULT)]
+    path.write_text(json.dumps({"scenes": [{**scene, "sources": [source("dog"), source("theremin")]}]}))
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert "class 'theremin' is not in the model: left out, 1 times" in told.err and "single AP" in told.out
+    path.write_text(json.dumps({"scenes": [{**scene, "sources": [source("theremin")]}]}))
+    assert main(command) == 1
+    assert "no scene is left to judge" in capsys.readouterr().err
+
+
 def test_weights_must_be_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data = material.folder(tmp_path)
     (data / "boxes.json").write_text(json.dumps([{"file": "dog_0", "class": "dog", "bbox": [[0, 0, 1, 1]]}]))

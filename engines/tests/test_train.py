@@ -134,6 +134,13 @@ def test_what_is_no_number_stops_before_it_moves_a_weight(config: Config, tmp_pa
     assert not (tmp_path / "weights.pt").exists()
 
 
+def test_before_the_first_checkpoint_none_is_named(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_from(monkeypatch, config.method, 1, lambda x: x * math.nan)
+    with pytest.raises(TrainingError, match="step 0: the loss is no number .* No epoch was over, so there is no checkpoint"):
+        train(replace(config, out=tmp_path))
+    assert not list(tmp_path.glob("*.pt"))
+
+
 def test_float16_skips_an_overflow_and_stops_at_a_lasting_one(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once = []
     broken_from(monkeypatch, config.method, 2, lambda x: x if once else once.append(0) or NoGradient.apply(x))

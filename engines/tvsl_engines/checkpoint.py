@@ -1,6 +1,7 @@
 """Weights from files: only tensors are read, never code, and every name and shape must be the expected one."""
 
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -22,10 +23,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
         if "truncated" in str(error):
             raise CheckpointError(f"{path}: cut short; get the file again") from error
-        raise CheckpointError(f"{path}: holds more than tensors, and is not loaded: {reason}") from error
+        called = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        reason = f"holds more than tensors (it calls {called[1]})" if called else "is no file of tensors as torch.save writes them"
+        raise CheckpointError(f"{path}: {reason}, and is not loaded") from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged or cut short ({reason}); get the file again") from error

@@ -82,8 +82,11 @@ class Data:
 
 def split(path: Path, classes: list[str] | None) -> list[list[Clip]]:
     """The clips of every line. Raises DataError for a class outside `classes`, if they are given."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: no split file, lines of `id,class` in UTF-8: {error}") from error
     lines = [_line(f"{path}:{number}", row) for number, row in rows]
     if not lines:
         raise DataError(f"{path}: the split is empty")

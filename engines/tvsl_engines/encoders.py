@@ -8,6 +8,7 @@ import onnxruntime
 from safetensors.numpy import load_file
 
 from . import manifest, picture, sound
+from .errors import DataError
 
 FRAME = (320, 360)  # width and height of each of two frames beside each other, where a model keeps the aspect
 
@@ -70,4 +71,7 @@ class Encoders:
         options.intra_op_num_threads = self._threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.disable_quant_qdq", "1")  # else it rounds activations to int8 as well
-        return onnxruntime.InferenceSession(self.folder / name, options, providers=onnxruntime.get_available_providers())
+        try:
+            return onnxruntime.InferenceSession(self.folder / name, options, providers=onnxruntime.get_available_providers())
+        except Exception as error:  # those of ONNX Runtime have no class of their own
+            raise DataError(f"{self.folder / name}: ONNX Runtime cannot load it; restore the model folder: {error}") from error

@@ -1,5 +1,7 @@
 """Heat maps against labelled boxes: the program's own protocol on its scenes, and the published one on published tests."""
 
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from tqdm import tqdm
 from . import metrics, picture, sound
 from .dataset import UNREADABLE, Broken, Scene
 from .encoders import Encoders
+from .errors import DataError
 from .features import mixed
 from .methods import Method
 from .picture import Fit
@@ -57,10 +60,15 @@ def judge(maps: np.ndarray, sources: Sequence[Source], place: Fit, thresholds: l
 
 def by_program(folder: Path, scenes: Iterable[Scene]) -> list[Judged]:
     """The deployed graphs of a model folder on scenes, as `tvsl eval` judges them; sources without boxes or class are left out."""
-    model = Program(folder)
-    known = lambda s: s.name in model.encoders.index
-    kept = ((scene, [s for s in scene.sources if known(s) and s.boxes]) for scene in scenes)
-    return [model.judge(scene, sources) for scene, sources in tqdm(list(kept), "scenes", leave=False, disable=None) if sources]
+    model, scenes = Program(folder), list(scenes)
+    lacking = Counter(s.name for scene in scenes for s in scene.sources if s.name not in model.encoders.index)
+    for name, times in sorted(lacking.items()):
+        print(f"class {name!r} is not in the model: left out, {times} times", file=sys.stderr)
+    kept = [(scene, [s for s in scene.sources if s.name not in lacking and s.boxes]) for scene in scenes]
+    kept = [(scene, sources) for scene, sources in kept if sources]
+    if not kept:
+        raise DataError(f"no scene is left to judge: no source has boxes and a class of the model in {folder}")
+    return [model.judge(scene, sources) for scene, sources in tqdm(kept, "scenes", leave=False, disable=None)]
 
 
 class Program:

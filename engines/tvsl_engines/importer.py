@@ -26,8 +26,14 @@ def import_audioclip(checkpoint: Path, out: Path, classes: Path | None = None, s
 
 def listed(path: Path) -> list[dict[str, str]]:
     """Classes of a text file: a name a line, prompted by itself."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [{"name": name, "prompt": name.replace("_", " ")} for name in lines if name and not name.startswith("#")]
+    try:
+        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: no text in UTF-8: {error}") from error
+    names = dict.fromkeys(name for name in lines if name and not name.startswith("#"))
+    if not names:
+        raise DataError(f"{path}: names no class; expected one a line")
+    return [{"name": name, "prompt": name.replace("_", " ")} for name in names]
 
 
 def of_split(path: Path) -> list[dict[str, str]]:

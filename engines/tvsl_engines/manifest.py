@@ -10,16 +10,20 @@ from typing import Any
 from .errors import DataError
 
 FILE = "manifest.toml"
+NEEDED = ("image", "audio", "graphs", "embedding", "classes", "files")
 THRESHOLDS = {"p": 0.5, "p_v": 0.5, "p_a": 0.5, "level_dbfs": -55.0, "map": 0.5}
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a model folder."""
+    """The manifest of a model folder. Raises DataError for one that lacks what every model has."""
     with (folder / FILE).open("rb") as file:
         try:
-            return tomllib.load(file)
+            said = tomllib.load(file)
         except ValueError as error:
             raise DataError(f"{folder / FILE}: no TOML: {error}") from error
+    if lacking := [key for key in NEEDED if not said.get(key)]:
+        raise DataError(f"{folder / FILE}: no manifest of a model folder: {', '.join(lacking)} missing")
+    return said
 
 
 def write(folder: Path, manifest: dict[str, Any], comment: str) -> None:

@@ -104,8 +104,9 @@ class Work:
             raise self._stopped(f"the gradient is no number at any scale down to {LEAST_SCALE:g}")
 
     def _stopped(self, reason: str) -> TrainingError:
-        return TrainingError(f"step {self.step}: {reason}; stopped. The last good checkpoint is "
-                             f"{self.config.out / LAST} (epoch {self.epoch}); a lower `rate` or amp = \"off\" may help")
+        path = self.config.out / LAST
+        kept = f"The last good checkpoint is {path} (epoch {self.epoch})" if self.epoch else "No epoch was over, so there is no checkpoint"
+        return TrainingError(f"step {self.step}: {reason}; stopped. {kept}; a lower `rate` or amp = \"off\" may help")
 
     def save(self) -> None:
         """Write the checkpoint so that there is always a whole one, and a good one: what is no number is not written."""
