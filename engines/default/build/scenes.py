@@ -3,7 +3,7 @@
     python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and
                                      DIR/coco/scenes.json (default DIR: .cache/scenes; about two minutes of one core)
 
-The two files share no photograph and no recording. Kinds of the held-out scenes: single 25 %, duet 25 %, silent object 20 %,
+The two files share no photograph and no recording, whatever their names: what is in `fit` is left out of the other by its bytes. Kinds of the held-out scenes: single 25 %, duet 25 %, silent object 20 %,
 off-screen 15 %, silence and noise 15 %; `fit` has more off-screen ones, because they decide the thresholds. A duet is two photos
 side by side with both sounds; a silent object two photos with one sound; off-screen a photo with the sound of something that is
 not in it. Everything follows from SEED.
@@ -12,10 +12,12 @@ coco/ is for localisation only: whole COCO photographs with their boxes and no s
 
 import argparse
 import functools
+import hashlib
 import json
 import shutil
 import zlib
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +41,29 @@ AMBIGUOUS = ({"bird", "waterfowl", "chicken"}, {"car", "bus", "truck", "motorcyc
 
 
 def split(items: list, key) -> dict[str, list]:
-    """Groups of one class alternate between the two files, in an order of hashes; a class's first group is held out."""
+    """Groups of one class alternate between the two files, in an order of hashes; a class's first group is held out, without
+    what `fit` has under another name."""
     by_class, side = defaultdict(set), {}
     for item in items:
         by_class[key(item)].add(item.group)
     for name in sorted(by_class):
         groups = sorted(by_class[name] - side.keys(), key=lambda g: zlib.crc32(f"{SEED}{g}".encode()))
         side |= {g: ("heldout", "fit")[i % 2] for i, g in enumerate(groups)}
-    return {s: [i for i in items if side[i.group] == s] for s in COUNTS}
+    sides = {s: [i for i in items if side[i.group] == s] for s in COUNTS}
+    return sides | {"heldout": without(sides["heldout"], sides["fit"])}
+
+
+@functools.cache
+def content(file: Path) -> str:
+    """Equal for equal bytes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def without(items: list, others: list) -> list:
+    """Items less the files that `others` have too; one that has no file left is none."""
+    known = {content(file) for item in others for file in item.files}
+    kept = ((item, [file for file in item.files if content(file) not in known]) for item in items)
+    return [item if files == item.files else replace(item, files=files) for item, files in kept if files]
 
 
 def photo_class(photo: Photo) -> str:

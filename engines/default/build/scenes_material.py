@@ -143,6 +143,11 @@ class Photo:
     cut_out: bool = False
 
     @property
+    def files(self) -> list[Path]:
+        """The one file that it is."""
+        return [self.path]
+
+    @property
     def classes(self) -> set[str]:
         """Every class known to be in the picture."""
         return set(self.boxes)
