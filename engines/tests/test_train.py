@@ -201,6 +201,8 @@ def test_several_methods_train_one_after_the_other(config: Config, tmp_path: Pat
     assert all(line.partition("=")[2] in capsys.readouterr().out for line in found[:1])
     with pytest.raises(DataError, match="no METHOD/weights.pt"):
         trained(tmp_path)
+    assert main(["train", "--config", str(tmp_path / "train.toml"), "--out", str(tmp_path / "none"), "--method", "avgn", "--method", "clip-ssl"]) == 1
+    assert "needs CLIPSeg weights" in capsys.readouterr().err and not (tmp_path / "none").exists(), "before any is trained"
 
 
 def torchrun(*command: str) -> subprocess.CompletedProcess:
@@ -252,6 +254,7 @@ def test_a_wrong_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFix
                        (needed + 'out = "d"\nbatch = 0', "batch = 0; expected at least 1"),
                        (needed + 'out = "d"\nfresh = 1', "fresh = 1; expected true or false"),
                        (needed + 'out = "d"\nrate = nan', "rate = nan; expected at least 0"),
+                       (needed + 'out = "d"\nmethod = "clip-ssl"', "train.toml: clip-ssl needs CLIPSeg weights: name their folder"),
                        (needed + 'out = 3', "out = 3; expected a text"), (needed + 'out = "d"', "No such file")):
         (tmp_path / "train.toml").write_text(text)
         assert main(["train", "--config", str(tmp_path / "train.toml")]) == 1

@@ -10,6 +10,7 @@ from .methods import METHODS, Method
 
 CLIP_SSL = "clip-ssl"
 NAMES = (*METHODS, CLIP_SSL)
+NEEDS_CLIPSEG = f"{CLIP_SSL} needs CLIPSeg weights: name their folder as `clipseg` (or --clipseg)"
 
 
 def choose(name: str, folder: Path, clipseg: Path | None) -> tuple[Method, Encoders]:
@@ -18,7 +19,7 @@ def choose(name: str, folder: Path, clipseg: Path | None) -> tuple[Method, Encod
         encoders = Encoders(folder)
         return METHODS[name](torch.from_numpy(encoders.t)), encoders
     if clipseg is None:
-        raise TrainingError(f"{CLIP_SSL} needs CLIPSeg weights: name their folder as `clipseg` (or --clipseg)")
+        raise TrainingError(NEEDS_CLIPSEG)
     from .clip_ssl import ClipSegEncoders, ClipSsl
 
     own = ClipSegEncoders(folder, clipseg)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .choose import NAMES
+from .choose import CLIP_SSL, NAMES, NEEDS_CLIPSEG
 from .errors import TrainingError
 
 PRECISIONS = ("off", "bf16", "fp16")
@@ -56,6 +56,8 @@ class Config:
         for key, choices in (("method", NAMES), ("amp", PRECISIONS)):
             if getattr(config, key) not in choices:
                 raise TrainingError(f"{path}: {key} = {getattr(config, key)!r}; expected one of {', '.join(choices)}")
+        if config.method == CLIP_SSL and config.clipseg is None:  # before the methods ahead of it are trained for days
+            raise TrainingError(f"{path}: {NEEDS_CLIPSEG}")
         return config
 
 
