@@ -4,6 +4,7 @@
 mod background;
 mod detect;
 mod embeddings;
+mod error;
 mod files;
 mod image;
 mod level;
@@ -16,12 +17,12 @@ mod resize;
 mod sound;
 mod vocabulary;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 pub use background::{Background, BackgroundLearner};
 pub use detect::{Decision, Score};
+pub use error::ModelError;
 pub use files::read_tensor;
 pub use level::SILENCE_DBFS;
 pub use localize::HeatMap;
@@ -33,7 +34,7 @@ pub use vocabulary::Vocabulary;
 
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
-use crate::engine::{Engine, EngineError, Value};
+use crate::engine::{Engine, Value};
 use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
 use crate::mask::Masks;
@@ -305,148 +306,5 @@ impl Model {
         Ok(labelled
             .map(|(&class, values)| HeatMap { class, fit: vision.fit, values, hidden: Masks::default() })
             .collect())
-    }
-}
-
-/// Why a model folder could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// A file is missing or unreadable.
-    #[error("{}: {cause}. Expected a complete model folder; cure: restore the file, or check [model].path", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// The manifest is no manifest or contradicts itself.
-    #[error("{}: {reason}", file.display())]
-    Manifest {
-        /// The manifest.
-        file: PathBuf,
-        /// Key, value and what was expected.
-        reason: String,
-    },
-    /// A file is not the one the manifest describes.
-    #[error("{}: altered: its SHA-256 is {found}, the manifest expects {expected}. Cure: restore the file", file.display())]
-    Altered {
-        /// The file.
-        file: PathBuf,
-        /// Checksum in the manifest.
-        expected: String,
-        /// Checksum of the file.
-        found: String,
-    },
-    /// A table of tensors is damaged or lacks the tensor.
-    #[error("{}: {reason}", file.display())]
-    Table {
-        /// The safetensors file.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A graph's shape is not what the manifest promises.
-    #[error("graph `{graph}`: `{port}` is {found}, expected {expected}")]
-    Shape {
-        /// Which graph.
-        graph: &'static str,
-        /// Which input or output.
-        port: String,
-        /// Its shape.
-        found: String,
-        /// The shape that the manifest promises.
-        expected: String,
-    },
-    /// The configuration names a class that the model lacks.
-    #[error(
-        "{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\". It knows these {}:{}",
-        known.len(),
-        detect::listed(known)
-    )]
-    Class {
-        /// The configuration key.
-        key: &'static str,
-        /// The name in it.
-        name: String,
-        /// The model's name.
-        model: String,
-        /// The class most like it.
-        nearest: String,
-        /// Every class that it has.
-        known: Vec<String>,
-    },
-    /// A text for a model whose texts are fixed.
-    #[error(
-        "detection.prompts.{class}: the model `{model}` has a fixed list of classes and reads no text; cure: remove the line"
-    )]
-    Fixed {
-        /// The model's name.
-        model: String,
-        /// The class of the text.
-        class: String,
-    },
-    /// A text that the model cannot read.
-    #[error(
-        "detection.prompts.{class}: \"{text}\" has {tokens} tokens, expected 1 to {most}; cure: another text"
-    )]
-    Text {
-        /// The class.
-        class: String,
-        /// Its text.
-        text: String,
-        /// The tokens in it.
-        tokens: usize,
-        /// The most that the model reads.
-        most: usize,
-    },
-    /// A background profile cannot be used.
-    #[error("{}: not a background profile: {reason}", file.display())]
-    Background {
-        /// The profile.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A class index outside the model.
-    #[error("class {0} is not one of the model's")]
-    Index(ClassId),
-    /// Sound of another rate.
-    #[error("sound has {found} samples per second, the model expects {expected}")]
-    Rate {
-        /// The model's rate.
-        expected: u32,
-        /// The block's rate.
-        found: u32,
-    },
-    /// A frame whose bytes do not match its size.
-    #[error("a frame of {}x{} RGB pixels came with {bytes} bytes", size.width, size.height)]
-    Frame {
-        /// The size it claims.
-        size: Size,
-        /// The bytes it has.
-        bytes: usize,
-    },
-    /// The runtime failed.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-impl ModelError {
-    /// The dotted key of the setting at fault, if one is.
-    pub fn key(&self) -> Option<String> {
-        match self {
-            Self::Class { key: "detection.classes", .. } => Some("detection.classes".to_owned()),
-            Self::Class { key, name, .. } => Some(format!("{key}.{name}")),
-            Self::Fixed { class, .. } | Self::Text { class, .. } => {
-                Some(format!("detection.prompts.{class}"))
-            }
-            Self::Background { .. } => Some("detection.background".to_owned()),
-            _ => None,
-        }
-    }
-
-    /// Whether trying again in this process is no use.
-    pub fn lasting(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::Lost { .. }))
     }
 }
