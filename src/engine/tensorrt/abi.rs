@@ -1,8 +1,8 @@
 //! The binary interface of TensorRT: which virtual-table slot each method has in each family of
 //! versions, with which signature, and how shapes are laid out.
 //!
-//! The numbers were compared with pointer-to-member values compiled from the headers of 8.5.1 to
-//! 11.1 (`tests/fake_tensorrt/headers.sh` repeats that against any directory of headers). Within a
+//! The numbers were compared with pointer-to-member values compiled from the headers of 8.5 to 11.4
+//! and of RTX 1.5 to 1.7 (`tests/fake_tensorrt/headers.sh` repeats that against any directory of headers). Within a
 //! major version TensorRT only appends methods, so one column serves a whole family.
 
 use std::ffi::{c_char, c_void};

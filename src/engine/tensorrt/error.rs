@@ -17,7 +17,10 @@ pub enum TensorRtError {
         looked: Vec<String>,
     },
     /// A library is there but does not load.
-    #[error("{} does not load: {reason}", library.display())]
+    #[error(
+        "{} does not load: {reason}. Cure: install it again with all that it needs, or name another file in the environment \
+         variable TVSL_TENSORRT", library.display()
+    )]
     Load {
         /// The file, or the name given to the system loader.
         library: PathBuf,
@@ -25,7 +28,10 @@ pub enum TensorRtError {
         reason: String,
     },
     /// The library loads but is something else.
-    #[error("{} has no function {symbol}: it is not the library its name says", library.display())]
+    #[error(
+        "{} has no function {symbol}: it is not the library its name says. Cure: install TensorRT again, or name its file in the \
+         environment variable TVSL_TENSORRT", library.display()
+    )]
     Symbol {
         /// The file.
         library: PathBuf,
@@ -33,7 +39,11 @@ pub enum TensorRtError {
         symbol: &'static str,
     },
     /// The version's binary interface is not known here, so no method may be called.
-    #[error("{version} is not supported; this build knows {}", super::SUPPORTED)]
+    #[error(
+        "{version} is not supported; this build knows {}. Cure: install one of these (on a Jetson with its JetPack), or name its \
+         file in the environment variable TVSL_TENSORRT",
+        super::SUPPORTED
+    )]
     Unsupported {
         /// The version found.
         version: super::Version,

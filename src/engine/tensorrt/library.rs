@@ -205,8 +205,8 @@ impl Library {
 }
 
 fn load(path: &Path) -> Result<ManuallyDrop<libloading::Library>, TensorRtError> {
-    // SAFETY: running a library's initialisers is what loading TensorRT means; the name comes from
-    // this file or from the configuration, which decides what code runs anyway.
+    // SAFETY: running a library's initialisers is what loading TensorRT means; whoever names the file
+    // decides what code runs, as with the system loader's own LD_LIBRARY_PATH.
     match unsafe { libloading::Library::new(path) } {
         Ok(library) => Ok(ManuallyDrop::new(library)),
         Err(error) => {
