@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
 use safetensors::tensor::{Dtype, TensorView};
 use tvsl::engine::Tensor;
-use tvsl::engine::tensorrt::{Precision, plan};
+use tvsl::engine::tensorrt::{Precision, Shelf, plan};
 
 /// A machine with a fake GPU, a fake TensorRT 10.3, and a copy of the tiny model.
 struct Machine {
@@ -268,6 +268,62 @@ fn the_doctor_warns_of_plans_that_the_gpu_lacks() {
     let (verdict, about) = stage(&machine, "engine");
     assert!(verdict == "warning" && about.contains("audio.plan: the plan was built by"), "{about}");
     assert!(about.contains("SM 7.2") && about.contains("1 of its plans not in use"), "{about}");
+    std::fs::write(&sidecar, facts).expect("room for a file");
+
+    // What reads words is not opened for words that were read before, and is looked at even so.
+    let text = plan::path(&machine.model.path("text.onnx"));
+    std::fs::write(&text, "altered").expect("room for a file");
+    let (verdict, about) = stage(&machine, "engine");
+    assert!(verdict == "warning" && about.contains("text.plan: the plan is not the one"), "{about}");
+    assert!(about.contains("1 of its plans not in use") && about.contains("tvsl engine build"), "{about}");
+}
+
+/// A service that may not write to its model folder has plans of its own; an administrator's lie beside the model.
+#[test]
+fn of_two_plans_the_good_one_is_taken_wherever_it_lies() {
+    let machine = Machine::new();
+    assert!(machine.engine("build", &[]).status.success());
+    let state = machine.libraries.join("state");
+    let shelf = Shelf::new(Some(state.clone()));
+    let onnx = machine.model.path("image.onnx");
+    let beside = plan::path(&onnx);
+    // The place of the service's own, which is taken where nothing can be written beside the model.
+    let (folder, aside) = (beside.parent().expect("a folder"), machine.libraries.join("aside"));
+    std::fs::rename(folder, &aside).expect("one file system");
+    std::fs::write(folder, "in the way").expect("room for a file");
+    let own = shelf.place(&onnx);
+    assert!(own.starts_with(&state), "{}", own.display());
+    std::fs::remove_file(folder).expect("a file");
+    std::fs::rename(&aside, folder).expect("one file system");
+    std::fs::create_dir_all(own.parent().expect("a folder")).expect("room for a folder");
+    for (from, to) in [(&beside, &own), (&plan::sidecar_path(&beside), &plan::sidecar_path(&own))] {
+        std::fs::copy(from, to).expect("room for a file");
+    }
+    let verified = |stale: &[&PathBuf]| {
+        let good = std::fs::read(plan::sidecar_path(&beside)).expect("a sidecar");
+        for plan in stale {
+            let facts = String::from_utf8_lossy(&good).replace("\"8.7\"", "\"7.2\"");
+            std::fs::write(plan::sidecar_path(plan), facts).expect("room for a file");
+        }
+        let [verify, inspect] = ["verify", "inspect"]
+            .map(|action| machine.engine(action, &[("CACHE_DIRECTORY", state.to_str().expect("UTF-8"))]));
+        stale
+            .iter()
+            .for_each(|plan| std::fs::write(plan::sidecar_path(plan), &good).expect("room for a file"));
+        assert_eq!(verify.status.success(), inspect.status.success(), "{}", text(&inspect));
+        (verify.status.success(), text(&verify), text(&inspect))
+    };
+    let (ready, _, inspected) = verified(&[]);
+    assert!(ready && inspected.contains(&own.display().to_string()), "{inspected}");
+    for stale in [&beside, &own] {
+        let (ready, told, inspected) = verified(&[stale]);
+        assert!(ready, "{}: {told}", stale.display());
+        assert!(inspected.contains(&format!("{}: the plan was built by", stale.display())), "{inspected}");
+        assert!(inspected.contains("the other one serves"), "{inspected}");
+    }
+    let (ready, told, inspected) = verified(&[&beside, &own]);
+    assert!(!ready && told.contains("image   NOT USABLE: ") && told.contains("SM 7.2"), "{told}");
+    assert!(inspected.matches("image.plan: the plan was built by").count() == 2, "{inspected}");
 }
 
 #[test]

@@ -233,15 +233,28 @@ fn check_plans() {
     );
     with("{", "");
     assert!(refused().contains("is no sidecar of a plan"));
-    with("\"level\": 3", "\"level\": 5");
-    assert!(
-        refused().contains(
-            "built with fp16, 64 MiB of workspace, level 5; [engine.tensorrt] asks for fp16, 64 MiB"
-        ),
-        "{}",
-        refused()
-    );
-    tensorrt.last_good(&onnx).map(drop).unwrap();
+    // Every option is compared, and the one that differs is named; such a plan may serve meanwhile.
+    for (from, to, told) in [
+        ("\"level\": 3", "\"level\": 5", "built with level 5; [engine.tensorrt] asks for level 3."),
+        ("_mib\": 64", "_mib\": 32", "built with workspace 32; [engine.tensorrt] asks for workspace 64."),
+        ("\"fp16\"", "\"fp32\"", "built with precision fp32; [engine.tensorrt] asks for precision fp16."),
+    ] {
+        with(from, to);
+        assert!(refused().contains(told), "{}", refused());
+        tensorrt.last_good(&onnx).map(drop).unwrap();
+    }
+    // How it was built must follow from that.
+    let (start, options) = text.split_at(text.find("\"options\"").unwrap());
+    for (from, to) in [
+        ("\"level\": 3", "\"level\": 5"),
+        ("_mib\": 64", "_mib\": 65"),
+        ("\"capability\": null", "\"capability\": 87"),
+    ] {
+        let altered = options.replace(from, to);
+        assert_ne!(altered, options);
+        std::fs::write(&sidecar, start.to_owned() + &altered).unwrap();
+        assert!(refused().contains("contradict its settings, which are fp16, 64 MiB"), "{}", refused());
+    }
     std::fs::write(&sidecar, &text).unwrap();
 
     std::fs::write(onnx.with_file_name("weights.bin"), "other weights").unwrap();

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let (config, origin) = common.settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
-    let workshop = Bench { common: common.clone(), engine: Mutex::default() };
+    let workshop = Opener { common: common.clone(), engine: Mutex::default() };
     let model = workshop.open(&config)?;
     let analysis = Analysis::new(model, &config).map_err(|error| Failure::model(&config, error))?;
     let clock = SystemClock::new();
@@ -81,13 +81,13 @@ fn ended(config: &Config, error: ServeError) -> Failure {
 }
 
 /// Opens engines and models as the command line and a configuration say.
-struct Bench {
+struct Opener {
     common: Common,
     /// The engine that was opened last.
     engine: Mutex<Option<Arc<dyn Engine>>>,
 }
 
-impl Bench {
+impl Opener {
     /// The configured model on the configured engine.
     fn open(&self, config: &Config) -> Result<Model, Failure> {
         let folder = config.model_dir()?;
@@ -108,7 +108,7 @@ impl Bench {
     }
 }
 
-impl Workshop for Bench {
+impl Workshop for Opener {
     fn words(&self, config: &Config) -> Result<Vocabulary, String> {
         let folder = config.model_dir().map_err(|error| error.to_string())?;
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();

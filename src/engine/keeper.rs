@@ -1,7 +1,7 @@
 //! TensorRT as a service keeps it: what the GPU cannot run, the CPU engine runs, and plans that are no
 //! longer good are built again meanwhile.
 //!
-//! A [`Workshop`] builds plans somewhere else and returns when they are good; then each waiting graph is
+//! A [`Rebuilder`] builds plans somewhere else and returns when they are good; then each waiting graph is
 //! exchanged between two runs. Until then the last good plan serves, or the CPU engine.
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) struct Keeper {
     gpu: Arc<TensorRt>,
     spare: Option<Arc<dyn Engine>>,
     policy: Policy,
-    workshop: Option<Arc<Workshop>>,
+    rebuilder: Option<Arc<Rebuilder>>,
     /// Why graphs were not loaded by TensorRT.
     faults: Mutex<Vec<String>>,
 }
@@ -46,16 +46,16 @@ impl Keeper {
     ) -> Self {
         let gpu = Arc::new(gpu);
         let build = build.filter(|_| policy.rebuild == Rebuild::Auto);
-        let workshop = build.map(|build| Arc::new(Workshop::new(build, Arc::clone(&gpu))));
-        Self { gpu, spare, policy, workshop, faults: Mutex::default() }
+        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Arc::clone(&gpu))));
+        Self { gpu, spare, policy, rebuilder, faults: Mutex::default() }
     }
 
     /// Something that runs `file` although its plan has a fault.
     fn stand_in(&self, file: &Path, fault: TensorRtError) -> Result<Serving, EngineError> {
-        let workshop = self.workshop.as_ref().filter(|_| fault.cured_by_building());
-        let spare = self.spare.as_ref().filter(|_| workshop.is_some() || !self.policy.only_gpu);
+        let rebuilder = self.rebuilder.as_ref().filter(|_| fault.cured_by_building());
+        let spare = self.spare.as_ref().filter(|_| rebuilder.is_some() || !self.policy.only_gpu);
         let last_good = match &fault {
-            TensorRtError::Plan(PlanFault::Settings { .. }) if workshop.is_some() => {
+            TensorRtError::Plan(PlanFault::Settings { .. }) if rebuilder.is_some() => {
                 self.gpu.last_good(file).ok()
             }
             _ => None,
@@ -65,17 +65,25 @@ impl Keeper {
             (None, Some(spare)) => (spare.load(file)?, "the CPU engine"),
             (None, None) => return Err(fault.into()),
         };
-        lock(&self.faults).push(fault.to_string());
+        self.note(fault.to_string());
         let mut serving = self.serving(file, graph);
         serving.trouble = Some(format!("{fault}; {who} serves"));
-        match workshop {
-            Some(workshop) => {
+        match rebuilder {
+            Some(rebuilder) => {
                 tracing::warn!("{fault}. Being built in the background; {who} serves meanwhile");
-                serving.better = Some(workshop.order(file));
+                serving.better = Some(rebuilder.order(file));
             }
             None => tracing::warn!("{fault}; {who} runs {}", file.display()),
         }
         Ok(serving)
+    }
+
+    /// Keeps a fault to tell of; the same graph may be loaded twice.
+    fn note(&self, fault: String) {
+        let mut faults = lock(&self.faults);
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
     }
 
     fn serving(&self, file: &Path, graph: Box<dyn Graph>) -> Serving {
@@ -99,13 +107,13 @@ impl Engine for Keeper {
     }
 
     fn describe(&self) -> String {
+        let trouble = self.trouble().map_or_else(String::new, |trouble| format!("; {trouble}"));
+        self.gpu.describe() + &trouble
+    }
+
+    fn trouble(&self) -> Option<String> {
         let faults = lock(&self.faults);
-        match faults.first() {
-            None => self.gpu.describe(),
-            Some(first) => {
-                format!("{}; {} of its plans not in use: {first}", self.gpu.describe(), faults.len())
-            }
-        }
+        faults.first().map(|first| format!("{} of its plans not in use: {first}", faults.len()))
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
@@ -223,7 +231,7 @@ impl Graph for Serving {
 }
 
 /// Has plans built, and brings them to the graphs that wait.
-struct Workshop {
+struct Rebuilder {
     build: Build,
     gpu: Arc<TensorRt>,
     orders: Mutex<Orders>,
@@ -235,7 +243,7 @@ struct Orders {
     waiting: Vec<(PathBuf, Sender<Box<dyn Graph>>)>,
 }
 
-impl Workshop {
+impl Rebuilder {
     fn new(build: Build, gpu: Arc<TensorRt>) -> Self {
         Self { build, gpu, orders: Mutex::default() }
     }
@@ -246,8 +254,8 @@ impl Workshop {
         let mut orders = lock(&self.orders);
         orders.waiting.push((file.to_owned(), sender));
         if !orders.busy {
-            let (workshop, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
-            let work = move || workshop.work(&folder);
+            let (rebuilder, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
+            let work = move || rebuilder.work(&folder);
             match std::thread::Builder::new().name("plans".into()).spawn(work) {
                 Ok(_) => orders.busy = true,
                 Err(error) => tracing::error!("no thread to build plans on: {error}"),

@@ -19,8 +19,7 @@ use std::time::Duration;
 
 use crate::config::{self, EngineKind};
 use keeper::{Keeper, Policy};
-use tensorrt::plan::Shelf;
-use tensorrt::{Settings, TensorRt, TensorRtError};
+use tensorrt::{Settings, Shelf, TensorRt, TensorRtError};
 
 pub use keeper::Build;
 pub use picture::{Easel, Layout, Picture};
@@ -94,6 +93,11 @@ pub trait Engine: Send + Sync {
     /// What it is and why it was chosen, in one line; complete once every graph is loaded.
     fn describe(&self) -> String {
         self.name().to_owned()
+    }
+
+    /// Why something less good than what was asked for runs a graph that was loaded; `None` if all is well.
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     /// Loads an ONNX file; external-data files are looked for beside it.

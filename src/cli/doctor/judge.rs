@@ -1,14 +1,16 @@
 //! The model and what runs it: opened as the daemon does, and tried on one dark, silent moment.
 
+use std::path::Path;
+
 use super::super::Failure;
 use super::Check;
 use crate::analysis::Analysis;
 use crate::clock::Instant;
 use crate::config::Config;
-use crate::engine;
+use crate::engine::{self, Engine, EngineError};
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
-use crate::model::{Model, ModelError};
+use crate::model::{Manifest, Model, ModelError};
 
 /// Frames that are judged; the first ones warm the engine up.
 const FRAMES: u32 = 8;
@@ -41,7 +43,12 @@ pub(super) fn checks(
             let (name, version, classes) = (&manifest.name, &manifest.version, manifest.classes.len());
             let about = format!("{name} {version}, {classes} classes, every file as its checksum says");
             tell(Check::ok("model", about))?;
-            tell(speed(&mut analysis, config, &engine.describe()))?;
+            tell(match open_reader(&folder, analysis.model().manifest(), engine.as_ref()) {
+                Ok(()) => speed(&mut analysis, config, engine.as_ref()),
+                Err(error) => {
+                    Check::failed("engine", error.to_string(), "`tvsl engine build`, which takes minutes")
+                }
+            })?;
             Ok(Some(analysis))
         }
         Err(error) => {
@@ -52,14 +59,24 @@ pub(super) fn checks(
     }
 }
 
+/// Opens what reads words, which a model whose words were read before does without: new ones will need its plan.
+fn open_reader(folder: &Path, manifest: &Manifest, engine: &dyn Engine) -> Result<(), EngineError> {
+    let text = manifest.precision("fp32").and_then(|graphs| graphs.text.as_ref());
+    match text.filter(|_| engine.name() == "tensorrt") {
+        Some(file) => engine.load(&folder.join(file)).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Whether the engine that was asked for does all of the work, and keeps up with the configured rate.
-fn speed(analysis: &mut Analysis, config: &Config, engine: &str) -> Check {
+fn speed(analysis: &mut Analysis, config: &Config, engine: &dyn Engine) -> Check {
     let wanted = config.camera.rate;
     let fastest = fastest(analysis);
-    let trouble = analysis.model().trouble();
+    let trouble = engine.trouble().is_some() || analysis.model().trouble().is_some();
+    let engine = engine.describe();
     match fastest {
         // Whoever asks for TensorRT and has no good plans is not told how fast the CPU is.
-        Ok(seconds) if trouble.is_some() => Check::warning(
+        Ok(seconds) if trouble => Check::warning(
             "engine",
             format!("{engine}; so the CPU helps out: {:.0} ms a picture", seconds * 1e3),
             "`tvsl engine build`, which takes minutes; `tvsl engine verify` then says whether all is well",

@@ -9,7 +9,7 @@ use super::super::{Failure, print};
 use super::chain::{self, Outcome};
 use super::recipe::{self, Form};
 use super::trial::Trial;
-use super::{Bench, stem};
+use super::{Kit, stem};
 use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, TensorRtError, plan};
 use crate::engine::{self, Engine};
 
@@ -19,22 +19,22 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Below this many MiB of workspace a build that ran out of memory is not tried again.
 const LEAST_WORKSPACE: usize = 64;
 
-pub(super) fn run(bench: &Bench, missing: bool) -> Result<(), Failure> {
-    print(&format!("building for {}: {}\n", bench.tensorrt.target(), bench.tensorrt.settings()))?;
-    if bench.asks_in_vain_for_half() {
+pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
+    print(&format!("building for {}: {}\n", kit.tensorrt.target(), kit.tensorrt.settings()))?;
+    if kit.asks_in_vain_for_half() {
         tracing::warn!(
             "{} computes in the types of the ONNX file, and this model has no [graphs.fp16]: plans are fp32",
-            bench.tensorrt.library().version()
+            kit.tensorrt.library().version()
         );
     }
-    bench.tensorrt.device().bind().map_err(Failure::failed)?;
-    let cpu = bench.cpu()?;
-    let files = bench.files()?;
-    let expected = chain::run(bench, &mut |file| cpu.load(file).map_err(Failure::failed))?;
+    kit.tensorrt.device().bind().map_err(Failure::failed)?;
+    let cpu = kit.cpu()?;
+    let files = kit.files()?;
+    let expected = chain::run(kit, &mut |file| cpu.load(file).map_err(Failure::failed))?;
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
         let counted = format!("{number} of {}, {}", files.len(), stem(file));
-        if missing && bench.tensorrt.load(file).is_ok() {
+        if missing && kit.tensorrt.load(file).is_ok() {
             print(&format!("{counted}: good already\n"))?;
             continue;
         }
@@ -43,7 +43,7 @@ pub(super) fn run(bench: &Bench, missing: bool) -> Result<(), Failure> {
             // Nobody may be there to read it; the build goes on.
             let _ = print(&format!("{counted}: building for {seconds} s now\n"));
         };
-        match patiently(EVERY, tell, || build_one(bench, file, cpu.as_ref(), &expected)) {
+        match patiently(EVERY, tell, || build_one(kit, file, cpu.as_ref(), &expected)) {
             Ok(done) => print(&format!("{counted}: {done}\n"))?,
             Err(Failure::Failed(fault) | Failure::Configuration(fault)) => {
                 print(&format!("{counted}: FAILED, see below\n"))?;
@@ -83,15 +83,15 @@ fn verdict(all: usize, faults: &[String]) -> Result<(), Failure> {
 }
 
 /// Builds the plan of `file`, and puts it in its place if it computes what `cpu` computes, alone and in the whole.
-fn build_one(bench: &Bench, file: &Path, cpu: &dyn Engine, expected: &Outcome) -> Result<String, Failure> {
+fn build_one(kit: &Kit, file: &Path, cpu: &dyn Engine, expected: &Outcome) -> Result<String, Failure> {
     let start = Instant::now();
-    let (library, settings) = (bench.tensorrt.library(), bench.tensorrt.settings());
-    let compiled = recipe::compiled(&bench.manifest, file, library.family(), settings);
-    let (built, options) = compile(bench, file, &compiled).map_err(told)?;
-    let place = bench.tensorrt.shelf().place(file);
-    let mut graph = bench.tensorrt.graph(file, &built.plan).map_err(Failure::failed)?;
-    let findings = Trial::new(&bench.folder, &bench.manifest, file, cpu)?.run(graph.as_mut())?;
-    let judged = chain::with(bench, file, graph, cpu)?;
+    let (library, settings) = (kit.tensorrt.library(), kit.tensorrt.settings());
+    let compiled = recipe::compiled(&kit.manifest, file, library.family(), settings);
+    let (built, options) = compile(kit, file, &compiled).map_err(told)?;
+    let place = kit.tensorrt.shelf().place(file);
+    let mut graph = kit.tensorrt.graph(file, &built.plan).map_err(Failure::failed)?;
+    let findings = Trial::new(&kit.folder, &kit.manifest, file, cpu)?.run(graph.as_mut())?;
+    let judged = chain::with(kit, file, graph, cpu)?;
     let whole = chain::compare(expected, &judged);
     let findings = findings.into_iter().map(|finding| (finding.text, finding.good)).chain([whole]);
     if let Some((bad, _)) = findings.into_iter().find(|(_, good)| !good) {
@@ -102,7 +102,7 @@ fn build_one(bench: &Bench, file: &Path, cpu: &dyn Engine, expected: &Outcome) -
             bad.trim_end()
         )));
     }
-    let (target, took) = (bench.tensorrt.target(), start.elapsed());
+    let (target, took) = (kit.tensorrt.target(), start.elapsed());
     let sidecar = plan::store(&place, [file, &compiled], &built, settings, &options, target, took)
         .map_err(Failure::failed)?;
     Ok(format!(
@@ -125,14 +125,14 @@ fn told(error: TensorRtError) -> Failure {
     }
 }
 
-fn compile(bench: &Bench, file: &Path, compiled: &Path) -> Result<(Built, BuildOptions), TensorRtError> {
-    let (library, settings) = (bench.tensorrt.library(), bench.tensorrt.settings());
+fn compile(kit: &Kit, file: &Path, compiled: &Path) -> Result<(Built, BuildOptions), TensorRtError> {
+    let (library, settings) = (kit.tensorrt.library(), kit.tensorrt.settings());
     let mut builder = library.builder()?;
     let mut network = builder.network()?;
     network.parse_onnx(compiled)?;
     let form = Form::of(library.family(), file, compiled);
-    let mut options = recipe::options(&bench.manifest, &network.tensors()?, settings, form);
-    let place = bench.tensorrt.shelf().place(file);
+    let mut options = recipe::options(&kit.manifest, &network.tensors()?, settings, form);
+    let place = kit.tensorrt.shelf().place(file);
     let built = within_memory(&mut builder, &network, &mut options, &place)?;
     Ok((built, options))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::Failure;
 use super::trial::{self, Comparison};
-use super::{Bench, stem};
+use super::{Kit, stem};
 use crate::config::Config;
 use crate::engine::{Engine, Graph, Tensor};
 use crate::model::{Decision, Manifest, Score};
@@ -22,8 +22,8 @@ pub(super) struct Outcome {
 type Load<'a> = &'a mut dyn FnMut(&Path) -> Result<Box<dyn Graph>, Failure>;
 
 /// Runs every graph of the model, in the order of the way, each on what those before it gave.
-pub(super) fn run(bench: &Bench, load: Load<'_>) -> Result<Outcome, Failure> {
-    let files = bench.files()?;
+pub(super) fn run(kit: &Kit, load: Load<'_>) -> Result<Outcome, Failure> {
+    let files = kit.files()?;
     let (way, text) = files.split_at(4);
     let mut known: Vec<(String, Tensor)> = Vec::new();
     for file in text.iter().chain(way) {
@@ -33,14 +33,14 @@ pub(super) fn run(bench: &Bench, load: Load<'_>) -> Result<Outcome, Failure> {
             let given = known.iter().find(|(name, _)| *name == port.name).map(|(_, tensor)| tensor.clone());
             let tensor = match given {
                 Some(tensor) => trial::shaped(tensor, port),
-                None => trial::input(&bench.folder, &bench.manifest, port)?,
+                None => trial::input(&kit.folder, &kit.manifest, port)?,
             };
             inputs.push((port.name.clone(), tensor));
         }
         let outputs = trial::outputs(graph.as_mut(), &inputs)?;
         known.extend(outputs.into_iter().map(|(port, tensor)| (port.name, tensor)));
     }
-    let classes = detected(&bench.manifest, &known)?;
+    let classes = detected(&kit.manifest, &known)?;
     let outputs = known.into_iter().filter(|(name, _)| ["p", "p_v", "p_a", "H"].contains(&name.as_str()));
     Ok(Outcome { outputs: outputs.collect(), classes })
 }
@@ -90,13 +90,13 @@ fn listed(classes: &[String]) -> String {
 
 /// The whole way on the CPU but for one graph, which is `candidate`.
 pub(super) fn with(
-    bench: &Bench,
+    kit: &Kit,
     file: &Path,
     candidate: Box<dyn Graph>,
     cpu: &dyn Engine,
 ) -> Result<Outcome, Failure> {
     let mut candidate = Some(candidate);
-    run(bench, &mut |wanted| match candidate.take_if(|_| stem(wanted) == stem(file)) {
+    run(kit, &mut |wanted| match candidate.take_if(|_| stem(wanted) == stem(file)) {
         Some(graph) => Ok(graph),
         None => cpu.load(wanted).map_err(Failure::failed),
     })

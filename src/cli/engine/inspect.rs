@@ -4,12 +4,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use gstreamer::glib;
 use serde_json::Value;
 
 use super::super::{Failure, print};
-use crate::engine::tensorrt::plan::{self, Shelf, Sidecar};
-use crate::engine::tensorrt::{TensorRt, TensorRtError};
+use crate::engine::tensorrt::plan::{self, Sidecar};
+use crate::engine::tensorrt::{PlanFault, Shelf, TensorRt, TensorRtError};
 
 /// Prints the plans of `files`, which lie on `shelf`.
 pub(super) fn run(
@@ -19,18 +18,17 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let mut faults = Vec::new();
     for file in files {
-        let plan = shelf.plan(file);
-        match plan::describe(&plan) {
-            Ok(sidecar) => print(&facts(&plan, &sidecar))?,
-            Err(fault) => {
-                faults.push(fault.to_string());
-                continue;
+        let plans = shelf.plans(file);
+        let (texts, own): (Vec<_>, Vec<_>) = plans.iter().map(|plan| about(plan, file, tensorrt)).unzip();
+        print(&texts.concat())?;
+        let good = own.iter().any(Option::is_none);
+        let own = own.into_iter().flatten().map(|fault| fault.to_string());
+        match good {
+            true => own.for_each(|fault| tracing::warn!("{fault}; the other one serves")),
+            false if plans.is_empty() => {
+                faults.push(PlanFault::Missing { file: shelf.place(file) }.to_string());
             }
-        }
-        let Ok(tensorrt) = tensorrt else { continue };
-        match tensorrt.engine(file).and_then(|engine| engine.information()) {
-            Ok(json) => print(&layers(&json))?,
-            Err(fault) => faults.push(fault.to_string()),
+            false => faults.extend(own),
         }
     }
     if let Err(reason) = tensorrt {
@@ -39,6 +37,24 @@ pub(super) fn run(
         ))?;
     }
     if faults.is_empty() { Ok(()) } else { Err(Failure::Failed(faults.join("\n"))) }
+}
+
+/// What there is to say of a plan of `onnx`, and why it cannot be used if it cannot.
+fn about(
+    plan: &Path,
+    onnx: &Path,
+    tensorrt: Result<&TensorRt, &TensorRtError>,
+) -> (String, Option<TensorRtError>) {
+    let sidecar = match plan::describe(plan) {
+        Ok(sidecar) => sidecar,
+        Err(fault) => return (String::new(), Some(fault)),
+    };
+    let text = facts(plan, &sidecar);
+    let Ok(tensorrt) = tensorrt else { return (text, None) };
+    match tensorrt.engine(plan, onnx).and_then(|engine| engine.information()) {
+        Ok(json) => (text + &layers(&json), None),
+        Err(fault) => (text, Some(fault)),
+    }
 }
 
 /// What a sidecar says.
@@ -60,11 +76,18 @@ fn facts(plan: &Path, sidecar: &Sidecar) -> String {
     text
 }
 
-/// A moment in seconds since 1970, for people.
+/// A moment in seconds since 1970, for people. Years begin in March here, so that a leap day is the last of its year: the
+/// first was in the year 0, and 1970 began 719 468 days later.
 fn date(seconds: u64) -> String {
-    let moment = i64::try_from(seconds).ok().and_then(|seconds| glib::DateTime::from_unix_utc(seconds).ok());
-    let told = moment.and_then(|moment| moment.format("%Y-%m-%d %H:%M UTC").ok());
-    told.map_or_else(|| format!("{seconds} s after 1970"), Into::into)
+    const CYCLE: u64 = 146_097; // days of 400 years
+    let (days, minutes) = (seconds / 86_400 + 719_468, seconds % 86_400 / 60);
+    let (cycles, day) = (days / CYCLE, days % CYCLE);
+    let year = (day - day / 1_460 + day / 36_524 - day / (CYCLE - 1)) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153; // 0 is March; five months of 31 and 30 days have 153
+    let day = day - (153 * month + 2) / 5 + 1;
+    let year = 400 * cycles + year + month / 10;
+    format!("{year:04}-{:02}-{day:02} {:02}:{:02} UTC", (month + 2) % 12 + 1, minutes / 60, minutes % 60)
 }
 
 /// A line for every layer in what TensorRT's inspector wrote; all of it as it is, if it is written in another way.
@@ -117,6 +140,18 @@ mod tests {
 
     #[test]
     fn moments_are_dates() {
-        assert_eq!(date(1_790_000_000), "2026-09-21 14:13 UTC");
+        let known = [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (951_868_800, "2000-03-01 00:00 UTC"),
+            (1_709_164_800, "2024-02-29 00:00 UTC"),
+            (1_735_689_599, "2024-12-31 23:59 UTC"),
+            (1_790_000_000, "2026-09-21 14:13 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ];
+        for (seconds, told) in known {
+            assert_eq!(date(seconds), told);
+        }
     }
 }

@@ -14,8 +14,7 @@ use clap::{Args, Subcommand};
 
 use super::{Common, Failure};
 use crate::config::{self, EngineKind};
-use crate::engine::tensorrt::plan::Shelf;
-use crate::engine::tensorrt::{Precision, Settings, TensorRt};
+use crate::engine::tensorrt::{Precision, Settings, Shelf, TensorRt};
 use crate::engine::{self, Engine};
 use crate::model::Manifest;
 
@@ -52,7 +51,7 @@ enum Action {
 }
 
 /// A model folder, and the two engines that can run it.
-struct Bench {
+struct Kit {
     folder: PathBuf,
     manifest: Manifest,
     tensorrt: TensorRt,
@@ -79,10 +78,10 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         )),
         Action::Build { .. } | Action::Inspect => Failure::failed(error),
     })?;
-    let bench = Bench { folder, manifest, tensorrt, engine: config.engine };
+    let kit = Kit { folder, manifest, tensorrt, engine: config.engine };
     match arguments.action {
-        Action::Build { missing } => build::run(&bench, missing),
-        Action::Verify => verify::run(&bench),
+        Action::Build { missing } => build::run(&kit, missing),
+        Action::Verify => verify::run(&kit),
         Action::Inspect => Ok(()),
     }
 }
@@ -96,7 +95,7 @@ fn files(folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
     Ok(names.into_iter().chain(&graphs.text).map(|name| folder.join(name)).collect())
 }
 
-impl Bench {
+impl Kit {
     /// The model's ONNX files.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         files(&self.folder, &self.manifest)

@@ -8,8 +8,9 @@ use super::cuda::Device;
 use super::error::TensorRtError;
 use super::graph::TensorRtGraph;
 use super::library::Library;
-use super::plan::{self, Settings, Shelf, Target};
+use super::plan::{self, PlanFault, Settings, Target};
 use super::runtime::{CudaEngine, Plan};
+use super::shelf::Shelf;
 use super::warm::Warmth;
 use crate::engine::{Engine, EngineError, Graph};
 
@@ -82,25 +83,43 @@ impl TensorRt {
         &self.device
     }
 
-    /// Loads the plan of an ONNX file, if everything its sidecar records still holds.
+    /// Loads a plan of an ONNX file, if everything its sidecar records still holds.
     ///
     /// # Errors
-    /// A [`PlanFault`](super::PlanFault), or what TensorRT refused.
-    pub fn engine(&self, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
-        let file = self.shelf.plan(onnx);
-        let (plan, sidecar) = plan::load(&file, onnx, &self.target)?;
-        plan::as_asked(&file, &sidecar, self.settings)?;
-        let engine = self.deserialize(&plan)?;
-        plan::takes_its_shapes(&file, &sidecar, &engine)?;
+    /// A [`PlanFault`], or what TensorRT refused.
+    pub fn engine(&self, plan: &Path, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
+        let (bytes, sidecar) = plan::load(plan, onnx, &self.target)?;
+        plan::as_asked(plan, &sidecar, self.settings)?;
+        let engine = self.deserialize(&bytes)?;
+        plan::takes_its_shapes(plan, &sidecar, &engine)?;
         Ok(engine)
     }
 
-    /// A graph of the plan on disk, even if it was built with other settings: it serves until a better one is there.
+    /// A graph of a plan on disk, even if it was built with other settings: it serves until a better one is there.
     ///
     /// # Errors
-    /// As [`TensorRt::engine`], but for [`PlanFault::Settings`](super::PlanFault::Settings).
+    /// As [`TensorRt::engine`], but for [`PlanFault::Settings`].
     pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
-        self.graph(onnx, &plan::load(&self.shelf.plan(onnx), onnx, &self.target)?.0)
+        self.first_good(onnx, |plan| self.graph(onnx, &plan::load(plan, onnx, &self.target)?.0))
+    }
+
+    /// What `open` makes of the first plan on the shelf that it takes; else the fault of one that may serve meanwhile, or of
+    /// the first.
+    fn first_good<T>(
+        &self,
+        onnx: &Path,
+        open: impl Fn(&Path) -> Result<T, TensorRtError>,
+    ) -> Result<T, TensorRtError> {
+        let mut told = None;
+        for plan in self.shelf.plans(onnx) {
+            match open(&plan) {
+                Ok(good) => return Ok(good),
+                Err(fault) if told.is_none() => told = Some(fault),
+                Err(fault @ TensorRtError::Plan(PlanFault::Settings { .. })) => told = Some(fault),
+                Err(fault) => tracing::debug!("{fault}"),
+            }
+        }
+        Err(told.unwrap_or_else(|| PlanFault::Missing { file: self.shelf.place(onnx) }.into()))
     }
 
     /// A graph of a plan that was just built from `onnx`.
@@ -133,6 +152,6 @@ impl Engine for TensorRt {
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        Ok(self.serving(file, self.engine(file)?)?)
+        Ok(self.first_good(file, |plan| self.serving(file, self.engine(plan, file)?))?)
     }
 }

@@ -19,6 +19,10 @@
 //! # Ok(()) }
 //! ```
 //!
+//! That much, down to `runtime`, is the binding: of this crate it needs nothing but the word for a precision, and it calls no
+//! CUDA. On it stand memory and streams (`cuda` to `slot`), plans on disk ([`plan`]), and what this program makes of them all:
+//! a graph ([`crate::engine::Graph`]) and an engine ([`TensorRt`]).
+//!
 //! Everything `unsafe` of the crate stands in this folder, each block with its reason. An object is
 //! deleted once, before what it was made from. No call is made into a version whose interface was
 //! never compared with the slot table; what TensorRT refuses becomes an error that carries the
@@ -65,6 +69,8 @@ mod slot;
 
 pub mod plan;
 
+mod shelf;
+
 mod graph;
 
 mod warm;
@@ -82,3 +88,4 @@ pub use library::{Library, SUPPORTED, Version};
 pub use network::{Direction, Element, Network, TensorInfo};
 pub use plan::{PlanFault, Settings};
 pub use runtime::{Context, CudaEngine, Plan, Runtime};
+pub use shelf::Shelf;

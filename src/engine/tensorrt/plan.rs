@@ -3,7 +3,7 @@
 //! handed to TensorRT.
 //!
 //! For `DIR/image.onnx` these are `DIR/tensorrt/image.plan` and `DIR/tensorrt/image.plan.json`; where nothing can be
-//! written there, as in an installed package, they lie in a folder of the model's own elsewhere: see [`Shelf`].
+//! written there, as in an installed package, they lie in a folder of the model's own elsewhere: see [`Shelf`](super::Shelf).
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -65,6 +64,18 @@ impl From<&config::TensorRt> for Settings {
     }
 }
 
+impl Settings {
+    /// What differs from `other`, by the keys of the configuration.
+    fn unlike(self, other: Self) -> String {
+        let keys = |settings: Self| {
+            let Self { precision, workspace_mib, level } = settings;
+            [format!("precision {precision}"), format!("workspace {workspace_mib}"), format!("level {level}")]
+        };
+        let pairs = keys(self).into_iter().zip(keys(other));
+        pairs.filter(|(own, other)| own != other).map(|(own, _)| own).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl std::fmt::Display for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}, {} MiB of workspace, level {}", self.precision, self.workspace_mib, self.level)
@@ -95,6 +106,17 @@ pub struct Sidecar {
     pub seconds: f64,
 }
 
+impl Sidecar {
+    /// Whether the plan was built in the way that its settings lead to: with no more memory, and in single precision where
+    /// half does harm, for the GPU at hand.
+    fn follows_its_settings(&self) -> bool {
+        let (asked, built) = (self.settings, &self.options);
+        let precision = [asked.precision, Precision::Fp32].contains(&built.precision);
+        let searched = built.level == asked.level && built.workspace_mib <= asked.workspace_mib;
+        precision && searched && built.capability.is_none()
+    }
+}
+
 /// Why a plan may not be used. The cure is the same for all: build it again.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -109,9 +131,8 @@ pub enum PlanFault {
     )]
     Target { file: PathBuf, built_for: Box<Target>, device: Box<Target> },
     #[error(
-        "{}: the plan was built with {built_with}; [engine.tensorrt] asks for {asked}. Build it again with `tvsl \
-         engine build`",
-        file.display()
+        "{}: the plan was built with {}; [engine.tensorrt] asks for {}. Build it again with `tvsl engine build`",
+        file.display(), built_with.unlike(*asked), asked.unlike(*built_with)
     )]
     Settings { file: PathBuf, built_with: Settings, asked: Settings },
     #[error("{}: the plan was built from another {source_file}; build it again with `tvsl engine build`", file.display())]
@@ -122,52 +143,6 @@ pub enum PlanFault {
         file.display()
     )]
     Altered { file: PathBuf, expected: String, found: String },
-}
-
-/// Where plans lie.
-#[derive(Debug, Clone, Default)]
-pub struct Shelf {
-    /// A folder that can be written to, for the plans of model folders that cannot.
-    spare: Option<PathBuf>,
-}
-
-impl Shelf {
-    /// A shelf that has `spare` for what model folders cannot take.
-    pub fn new(spare: Option<PathBuf>) -> Self {
-        Self { spare }
-    }
-
-    /// Where the plan of `onnx` is looked for: where it is written to, unless it lies only in the other place, put there by
-    /// someone with more rights or with fewer.
-    pub fn plan(&self, onnx: &Path) -> PathBuf {
-        let place = self.place(onnx);
-        let elsewhere = [Some(path(onnx)), self.own(onnx)].into_iter().flatten().find(|plan| plan.exists());
-        if place.exists() { place } else { elsewhere.unwrap_or(place) }
-    }
-
-    /// Where a new plan of `onnx` is written to.
-    pub fn place(&self, onnx: &Path) -> PathBuf {
-        let shared = path(onnx);
-        if takes_files(&shared) { shared } else { self.own(onnx).unwrap_or(shared) }
-    }
-
-    /// The place of a plan outside its model folder.
-    fn own(&self, onnx: &Path) -> Option<PathBuf> {
-        let folder = onnx.parent().unwrap_or(Path::new("."));
-        let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-        let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let key = &sha256(whole.as_os_str().as_encoded_bytes())[..8];
-        let own = self.spare.as_ref()?.join("tensorrt").join(format!("{name}-{key}"));
-        Some(own.join(path(onnx).file_name().unwrap_or_default()))
-    }
-}
-
-/// Whether the folder of `plan` can be written to, or made.
-fn takes_files(plan: &Path) -> bool {
-    let folder = plan.parent().unwrap_or(Path::new("."));
-    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = if folder.exists() { folder } else { above };
-    written.is_dir() && access(written, Access::WRITE_OK).is_ok()
 }
 
 /// The plan of an ONNX file in its model folder.
@@ -235,6 +210,10 @@ pub fn describe(plan: &Path) -> Result<Sidecar, TensorRtError> {
         serde_json::from_slice(&text).map_err(|error| wrong(format!("is no sidecar of a plan: {error}")))?;
     if sidecar.schema != SCHEMA {
         return Err(wrong(format!("has schema {}, expected {SCHEMA}", sidecar.schema)).into());
+    }
+    if !sidecar.follows_its_settings() {
+        let reason = format!("has options that contradict its settings, which are {}", sidecar.settings);
+        return Err(wrong(reason).into());
     }
     Ok(sidecar)
 }
@@ -341,42 +320,6 @@ fn read_error(file: &Path, reason: io::Error) -> TensorRtError {
     TensorRtError::File { file: file.to_owned(), reason }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plans_lie_in_the_model_folder_or_in_one_place_of_their_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let (model, spare) = (folder.path().join("model"), folder.path().join("state"));
-        fs::create_dir(&model).unwrap();
-        let onnx = model.join("image.onnx");
-        let shelf = Shelf::new(Some(spare.clone()));
-        let shared = model.join("tensorrt/image.plan");
-        assert_eq!([shelf.place(&onnx), shelf.plan(&onnx)], [shared.clone(), shared.clone()]);
-
-        // A service wrote its own while the folder could not be written to; whoever can sees it all the same.
-        let write = |plan: &Path| {
-            fs::create_dir_all(plan.parent().unwrap()).unwrap();
-            fs::write(plan, "a plan").unwrap();
-        };
-        fs::write(model.join("tensorrt"), "in the way").unwrap();
-        let own = shelf.place(&onnx);
-        assert!(own.starts_with(spare.join("tensorrt")) && own.ends_with("image.plan"), "{}", own.display());
-        assert_eq!(Shelf::default().place(&onnx), shared, "there is nowhere else");
-        write(&own);
-        fs::remove_file(model.join("tensorrt")).unwrap();
-        assert_eq!([shelf.place(&onnx), shelf.plan(&onnx)], [shared.clone(), own]);
-        write(&shared);
-        assert_eq!(shelf.plan(&onnx), shared);
-
-        let other = folder.path().join("other/model");
-        fs::create_dir_all(&other).unwrap();
-        fs::write(other.join("tensorrt"), "in the way").unwrap();
-        assert_ne!(shelf.place(&other.join("image.onnx")).parent(), shelf.own(&onnx).unwrap().parent());
-    }
 }
