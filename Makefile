@@ -71,7 +71,7 @@ VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-
 test-memory: setup-test
 	@setup/packages.sh memory
 	$(CARGO) test --locked --no-fail-fast --config 'target."cfg(unix)".runner = "$(VALGRIND)"' \
-		--test tensorrt_binding --test tensorrt_engine
+		--test tensorrt_binding --test tensorrt_engine --test tensorrt_fast_path
 
 # AddressSanitizer in the program and in every test, or in those that SANITIZED names; the compiler stays the stable one.
 SANITIZED ?=
