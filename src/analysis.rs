@@ -167,6 +167,8 @@ impl Analysis {
 
     /// Judges a frame with the sound up to its capture time. What is masked is gone from it before anything looks.
     ///
+    /// One frame after the other: why none is encoded ahead stands in `engines/README.md`, under "The way of a frame".
+    ///
     /// # Errors
     /// When the model fails on it; the analysis stays usable.
     pub fn push_frame(&mut self, frame: &mut Frame) -> Result<Analysed, ModelError> {

@@ -11,7 +11,7 @@ use crate::cli::Failure;
 use crate::clock::{Instant, SystemClock};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::message::Message;
+use crate::message::{Composer, Message, Moment};
 use crate::model::{Manifest, Model};
 use crate::pipeline::{self, Observer, Stop};
 use crate::queue::{self, Empty, Limits, Sensed};
@@ -98,6 +98,8 @@ impl Observer for Counter {
 pub(super) struct Bare {
     /// All calls of all graphs.
     pub pass: Pass,
+    /// Processor time of the analysis and its messages beside them: so long a GPU waits for its next work.
+    pub between: Duration,
     /// Calls of the audio graph after loading.
     pub audio_runs: u64,
     /// Length of the sound.
@@ -118,19 +120,26 @@ pub(super) fn bare(
     let mut analysis = Analysis::new(model, config).map_err(|error| Failure::model(config, error))?;
     clear(&tally);
     let mut pairing = Pairing::new(Patience::Endless);
-    let (mut frames, mut sound, mut gpu) = (0, Duration::ZERO, Gpu::default());
+    let mut composer = Composer::new(config, manifest, 0);
+    let (mut frames, mut sound, mut whole, mut gpu) = (0, Duration::ZERO, Duration::ZERO, Gpu::default());
     for item in items {
         match item {
             Sensed::Frame(frame) => pairing.frame(frame.clone(), Instant::ZERO),
             Sensed::Sound(block) => {
                 sound += block.duration();
+                let began = Mark::now();
                 analysis.push_sound(block).map_err(Failure::failed)?;
+                whole += began.cost().cpu;
                 pairing.sound(block.end());
             }
             Sensed::End(_) | Sensed::Fault(..) => {}
         }
         while let Some(mut frame) = pairing.next(Instant::ZERO) {
+            let began = Mark::now();
             let analysed = analysis.push_frame(&mut frame).map_err(Failure::failed)?;
+            let message = composer.compose(&analysed, Moment::of_recording(frame.captured));
+            message.map(|message| serde_json::to_vec(&message)).transpose().map_err(Failure::failed)?;
+            whole += began.cost().cpu;
             gpu.add(&analysed.timing.gpu);
             frames += 1;
         }
@@ -143,7 +152,8 @@ pub(super) fn bare(
     let gpu = gpu::looped(manifest, &alone, counted.collect()).map(|looped| Gpu { looped, ..gpu });
     let audio_runs = tally.iter().filter(|(name, _)| audio.contains(&name.as_str()));
     let audio_runs = audio_runs.map(|(_, calls)| calls.count).sum();
-    Ok(Bare { pass: Pass { frames, cost: engine }, audio_runs, sound, gpu })
+    let between = whole.saturating_sub(engine.cpu);
+    Ok(Bare { pass: Pass { frames, cost: engine }, between, audio_runs, sound, gpu })
 }
 
 /// Forgets the calls that opening the model made.

@@ -99,6 +99,11 @@ impl Round {
     fn overhead(&self) -> f64 {
         (self.whole.cpu_ms() - self.decoded.cpu_ms()) / self.bare.pass.cpu_ms()
     }
+
+    /// Milliseconds of processor time per frame in which the engine has nothing to do.
+    fn between(&self) -> f64 {
+        self.bare.between.as_secs_f64() * 1e3 / self.bare.pass.frames.max(1) as f64
+    }
 }
 
 /// One engine and one configuration for every phase.
@@ -193,6 +198,7 @@ fn flat_rows(manifest: &Manifest, rounds: &[Round]) -> Vec<Row> {
         ),
         ms("pipeline_ms", &|r| r.whole.wall_ms(), "wall time per frame, flat out"),
         ms("engine_ms", &|r| r.bare.pass.wall_ms(), "wall time per frame, bare engine"),
+        ms("between_ms", &Round::between, "CPU per frame between the engine's calls"),
         ms("pipeline_cpu_ms", &|r| r.whole.cpu_ms(), "CPU per frame, flat out"),
         ms("decoding_cpu_ms", &|r| r.decoded.cpu_ms(), "CPU per frame, decoded and scaled into a fakesink"),
         ms("engine_cpu_ms", &|r| r.bare.pass.cpu_ms(), "CPU per frame, bare engine"),

@@ -28,7 +28,7 @@ pub(super) struct Handle {
 // threads at once.
 unsafe impl Send for Handle {}
 // SAFETY: a shared handle serves to keep its object alive, or sits in a type whose methods take
-// `&mut self` for every call that TensorRT does not document as thread safe.
+// `&mut self` for every call that changes the object; what `&self` allows is `const` in C++.
 unsafe impl Sync for Handle {}
 
 impl Handle {
