@@ -6,6 +6,7 @@
 mod value;
 
 mod picture;
+mod tensor;
 
 mod cpu;
 
@@ -23,7 +24,8 @@ use tensorrt::{Settings, Shelf, TensorRt, TensorRtError};
 
 pub use keeper::Build;
 pub use picture::{Easel, Layout, Picture};
-pub use value::{Input, Port, Tensor, Value};
+pub use tensor::Tensor;
+pub use value::{Input, Port, Value};
 
 /// One loaded graph.
 pub trait Graph: Send {

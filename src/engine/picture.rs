@@ -1,7 +1,7 @@
 //! A picture as an input of a graph: which pixels go where, and how they become numbers. The CPU's way of
 //! laying it out stands here; a GPU has a kernel that gives the same numbers.
 
-use super::Tensor;
+use super::tensor::Tensor;
 use crate::geometry::Fit;
 
 /// A scaled picture and where it goes.

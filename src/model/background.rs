@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::ModelError;
-use super::detect::{Score, log_odds, probability};
 use super::manifest::Manifest;
+use super::score::{Score, log_odds, probability};
 
 /// A learned background: a class counts as heard only above its floor.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

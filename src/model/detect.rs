@@ -3,21 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::manifest::Manifest;
+use super::score::{Score, shifted};
 use super::{Background, ClassId, ModelError};
 use crate::config;
-
-/// Calibrated probabilities of one class, 0–1.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Score {
-    /// Which class.
-    pub class: ClassId,
-    /// It is heard and seen.
-    pub p: f32,
-    /// It is heard, by the sound alone.
-    pub p_audio: f32,
-    /// It is seen, by the picture alone.
-    pub p_visual: f32,
-}
 
 /// The rule that turns scores into the set of classes that are both heard and seen.
 #[derive(Debug, Clone)]
@@ -123,36 +111,4 @@ pub(super) fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> Mod
         nearest: part_of.or(nearest).cloned().unwrap_or_default(),
         known: manifest.classes.iter().map(|class| class.name.clone()).collect(),
     }
-}
-
-/// Characters of a line of names.
-const LINE: usize = 98;
-
-/// Names in indented lines of their own, for a terminal.
-pub(super) fn listed(names: &[String]) -> String {
-    let (mut text, mut column) = (String::new(), LINE);
-    for (i, name) in names.iter().enumerate() {
-        let name = format!("{name}{}", if i + 1 < names.len() { "," } else { "" });
-        let wide = name.chars().count() + 1;
-        let fits = column + wide <= LINE;
-        column = if fits { column + wide } else { 1 + wide };
-        text += &format!("{}{name}", if fits { " " } else { "\n  " });
-    }
-    text
-}
-
-/// The logarithm of the odds of a probability.
-pub(super) fn log_odds(p: f32) -> f32 {
-    let p = p.clamp(1e-7, 1.0 - 1e-7);
-    (p / (1.0 - p)).ln()
-}
-
-/// The probability of these log-odds.
-pub(super) fn probability(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
-}
-
-/// A threshold moved by `shift` in log-odds; unmoved ones, 0 and 1 stay exactly what they are.
-fn shifted(p: f32, shift: f32) -> f32 {
-    if shift == 0.0 || p <= 0.0 || p >= 1.0 { p } else { probability(log_odds(p) + shift) }
 }

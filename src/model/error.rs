@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{ClassId, detect};
+use super::ClassId;
 use crate::engine::EngineError;
 use crate::geometry::Size;
 
@@ -60,7 +60,7 @@ pub enum ModelError {
     #[error(
         "{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\". It knows these {}:{}",
         known.len(),
-        detect::listed(known)
+        listed(known)
     )]
     Class {
         /// The configuration key.
@@ -148,4 +148,20 @@ impl ModelError {
     pub fn lasting(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Lost { .. }))
     }
+}
+
+/// Characters of a line of names.
+const LINE: usize = 98;
+
+/// Names in indented lines of their own, for a terminal.
+fn listed(names: &[String]) -> String {
+    let (mut text, mut column) = (String::new(), LINE);
+    for (i, name) in names.iter().enumerate() {
+        let name = format!("{name}{}", if i + 1 < names.len() { "," } else { "" });
+        let wide = name.chars().count() + 1;
+        let fits = column + wide <= LINE;
+        column = if fits { column + wide } else { 1 + wide };
+        text += &format!("{}{name}", if fits { " " } else { "\n  " });
+    }
+    text
 }

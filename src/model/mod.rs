@@ -14,6 +14,7 @@ pub mod manifest;
 mod parts;
 mod patches;
 mod resize;
+mod score;
 mod sound;
 mod vocabulary;
 
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use background::{Background, BackgroundLearner};
-pub use detect::{Decision, Score};
+pub use detect::Decision;
 pub use error::ModelError;
 pub use files::read_tensor;
 pub use level::SILENCE_DBFS;
@@ -29,6 +30,7 @@ pub use localize::HeatMap;
 pub use log_mel::Spectrogram;
 pub use manifest::Manifest;
 pub use parts::tokens;
+pub use score::Score;
 pub use sound::Hearing;
 pub use vocabulary::Vocabulary;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::detect::Score;
 use super::manifest::{Graphs, Manifest};
+use super::score::Score;
 use super::{ClassId, GpuTimes, ModelError, embeddings, files};
 use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value};
 use crate::geometry::Fit;

@@ -216,6 +216,34 @@ table! {
     description: M<signature![=> *const c_char]>                            = at(1), at(1), at(1);
 }
 
+/// What one number of a tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Element {
+    Float32,
+    Float16,
+    Int8,
+    Int32,
+    Bool,
+    UInt8,
+    /// A type that this crate never uses, with TensorRT's number for it.
+    Other(i32),
+}
+
+impl Element {
+    pub(super) fn from_raw(raw: i32) -> Self {
+        match raw {
+            0 => Self::Float32,
+            1 => Self::Float16,
+            2 => Self::Int8,
+            3 => Self::Int32,
+            4 => Self::Bool,
+            5 => Self::UInt8,
+            other => Self::Other(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,9 +8,10 @@ use super::cuda::Device;
 use super::error::TensorRtError;
 use super::graph::TensorRtGraph;
 use super::library::Library;
-use super::plan::{self, PlanFault, Settings, Target};
+use super::plan;
 use super::runtime::{CudaEngine, Plan};
 use super::shelf::Shelf;
+use super::target::{PlanFault, Settings, Target};
 use super::warm::Warmth;
 use crate::engine::{Engine, EngineError, Graph};
 

@@ -8,21 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::abi::{Dims, Family, Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation};
-use super::{Network, Plan, single};
+use super::library::Library;
+use super::network::{Network, Range};
+use super::runtime::Plan;
+use super::single;
 use crate::config::Precision;
-
-/// The shapes that one input may have, and the one to be fastest at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// Name of the input.
-    pub input: String,
-    /// Smallest extents.
-    pub min: Vec<i64>,
-    /// Usual extents.
-    pub opt: Vec<i64>,
-    /// Largest extents.
-    pub max: Vec<i64>,
-}
 
 /// What a plan is built for. Part of the sidecar: a plan with other options is another plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,11 +44,19 @@ pub struct Builder {
     handle: Arc<Handle>,
 }
 
-impl Builder {
-    pub(super) fn new(handle: Handle) -> Self {
-        Self { handle: Arc::new(handle) }
+impl Library {
+    /// A builder of plans.
+    ///
+    /// # Errors
+    /// Whatever TensorRT refuses: without a GPU every family but RTX does.
+    pub fn builder(&self) -> Result<Builder, TensorRtError> {
+        let call = "createInferBuilder";
+        let object = self.create(c"createInferBuilder_INTERNAL", call)?;
+        Handle::new(self, call, object, None).map(|handle| Builder { handle: Arc::new(handle) })
     }
+}
 
+impl Builder {
     /// An empty network.
     ///
     /// # Errors

@@ -42,11 +42,11 @@ pub enum TensorRtError {
     #[error(
         "{version} is not supported; this build knows {}. Cure: install one of these (on a Jetson with its JetPack), or name its \
          file in the environment variable TVSL_TENSORRT",
-        super::SUPPORTED
+        super::version::SUPPORTED
     )]
     Unsupported {
         /// The version found.
-        version: super::Version,
+        version: super::version::Version,
     },
     /// A call returned null, false or a negative number.
     #[error("{call} failed{said}")]
@@ -108,7 +108,7 @@ pub enum TensorRtError {
     },
     /// The plan may not be used.
     #[error(transparent)]
-    Plan(#[from] super::plan::PlanFault),
+    Plan(#[from] super::target::PlanFault),
     /// A tensor has another shape or element type than this crate can use.
     #[error("tensor \"{tensor}\": {reason}")]
     Tensor {

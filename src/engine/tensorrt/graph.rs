@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cuda::{Device, Recording, Stopwatch, Stream};
+use super::cuda::Device;
 use super::error::TensorRtError;
 use super::network::{Direction, TensorInfo};
 use super::runtime::{Context, CudaEngine};
 use super::slot::{Changes, InputSlot, OutputSlot};
+use super::stream::{Recording, Stopwatch, Stream};
 use super::warm::Warmth;
 use crate::engine::value::told;
 use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
@@ -89,7 +90,7 @@ impl TensorRtGraph {
             kind: Kind { uploads: vec![true; inputs.len()], download: true },
             context,
             stream: device.stream()?,
-            watch: Arc::new(Stopwatch::new(device)?),
+            watch: Arc::new(device.stopwatch()?),
             running: false,
             gpu_time: GpuTime::default(),
             inputs,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, result, sys};
 
-use super::cuda::{Stream, during};
 use super::error::TensorRtError;
+use super::stream::{Stream, during};
 use crate::engine::Layout;
 
 /// `picture.cu`, compiled for the oldest GPU that is served; the driver makes it into code for the one at hand.

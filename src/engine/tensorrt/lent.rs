@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cuda::{Stopwatch, Stream};
 use super::error::TensorRtError;
 use super::memory::Memory;
+use super::stream::{Stopwatch, Stream};
 use crate::engine::Tensor;
 
 /// An output on the GPU. Before its graph runs again it is saved to the host's memory if somebody still holds it,

@@ -2,6 +2,7 @@
 //! interface is not known.
 
 use std::error::Error;
+use std::ffi::CStr;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -9,61 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::abi::{Family, Slots, This};
 use super::error::{Said, TensorRtError};
-use super::handle::Handle;
 use super::logger::Logger;
-use super::{Builder, Runtime};
+use super::version::Version;
 
 /// Names given to the system loader, the most common first.
 const NAMES: [&str; 4] = ["libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so.11", "libtensorrt_rtx.so.1"];
-
-/// The versions whose interface was compared with [`Slots`].
-pub const SUPPORTED: &str = "TensorRT 8.5–8.6, 10.0–10.16, 11.0–11.4 and TensorRT for RTX 1.5–1.7";
-
-/// Which TensorRT a library is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Version {
-    /// 8, 10 or 11; 1 is TensorRT for RTX.
-    pub major: i32,
-    /// Minor.
-    pub minor: i32,
-    /// Patch.
-    pub patch: i32,
-    /// The fourth part; 8.x does not tell it.
-    pub build: Option<i32>,
-}
-
-impl Version {
-    /// The interface family, unless it is a version that was never compared.
-    pub fn family(self) -> Result<Family, TensorRtError> {
-        match (self.major, self.minor) {
-            (8, 5..=6) => Ok(Family::V8),
-            (10, 0..=16) => Ok(Family::V10),
-            (11, 0..=4) => Ok(Family::V11),
-            (1, 5..=7) => Ok(Family::Rtx),
-            _ => Err(TensorRtError::Unsupported { version: self }),
-        }
-    }
-
-    /// 8.6 brought builder levels and LayerNormalization.
-    pub(super) fn before_8_6(self) -> bool {
-        (self.major, self.minor) == (8, 5)
-    }
-
-    /// The number that the entry points take, as `NV_TENSORRT_VERSION` in the headers.
-    fn number(self) -> i32 {
-        let major = if self.major == 8 { 1_000 } else { 10_000 };
-        self.major * major + self.minor * 100 + self.patch
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { major, minor, patch, build } = self;
-        let name = if *major == 1 { "TensorRT for RTX" } else { "TensorRT" };
-        write!(f, "{name} {major}.{minor}.{patch}")?;
-        build.map_or(Ok(()), |build| write!(f, ".{build}"))
-    }
-}
 
 type Create = unsafe extern "C" fn(This, i32) -> This;
 type CreateParser = unsafe extern "C" fn(This, This, i32) -> This;
@@ -117,7 +68,7 @@ impl Library {
     pub fn open(path: &Path) -> Result<Self, TensorRtError> {
         let core = load(path)?;
         let version = version(&core, path)?;
-        let family = version.family()?;
+        let family = version.family().ok_or(TensorRtError::Unsupported { version })?;
         let logger = Logger::lasting(family);
         tracing::debug!("{version} from {}", path.display());
         let path = path.to_owned();
@@ -139,23 +90,8 @@ impl Library {
         &self.0.path
     }
 
-    /// A builder of plans.
-    ///
-    /// # Errors
-    /// Whatever TensorRT refuses: without a GPU every family but RTX does.
-    pub fn builder(&self) -> Result<Builder, TensorRtError> {
-        self.create(c"createInferBuilder_INTERNAL", "createInferBuilder").map(Builder::new)
-    }
-
-    /// A runtime, which loads plans. Ask for a CUDA device before: some versions misbehave without one.
-    ///
-    /// # Errors
-    /// Whatever TensorRT refuses.
-    pub fn runtime(&self) -> Result<Runtime, TensorRtError> {
-        self.create(c"createInferRuntime_INTERNAL", "createInferRuntime").map(Runtime::new)
-    }
-
-    fn create(&self, symbol: &'static std::ffi::CStr, call: &'static str) -> Result<Handle, TensorRtError> {
+    /// What the entry point `symbol` makes: still to be owned.
+    pub(super) fn create(&self, symbol: &'static CStr, call: &'static str) -> Result<This, TensorRtError> {
         let create = function::<Create>(&self.0.core, &self.0.path, symbol)?;
         self.said();
         // SAFETY: the version is a known one, whose entry points have this signature; the logger
@@ -164,11 +100,14 @@ impl Library {
         if self.0.logger.heard("CUDA initialization failure") {
             return Err(self.refused(call));
         }
-        Handle::new(self, call, object, None)
+        Ok(object)
     }
 
-    /// A parser that fills `network`.
-    pub(super) fn parser(&self, network: &Arc<Handle>) -> Result<Handle, TensorRtError> {
+    /// A parser that fills `network`: still to be owned.
+    ///
+    /// # Safety
+    /// `network` is a network of this library, which outlives the parser.
+    pub(super) unsafe fn create_parser(&self, network: This) -> Result<This, TensorRtError> {
         let path = parser_path(&self.0.path);
         let library = match self.0.parser.get() {
             Some(library) => library,
@@ -179,9 +118,8 @@ impl Library {
         };
         let create = function::<CreateParser>(library, &path, c"createNvOnnxParser_INTERNAL")?;
         self.said();
-        // SAFETY: as in `create`; the network is alive and is kept so by the parser's handle.
-        let object = unsafe { create(network.object(), self.0.logger.as_this(), self.0.version.number()) };
-        Handle::plain(self, "createNvOnnxParser", object, Arc::clone(network))
+        // SAFETY: as in `create`; the caller vouches for the network.
+        Ok(unsafe { create(network, self.0.logger.as_this(), self.0.version.number()) })
     }
 
     pub(super) fn slots(&self) -> &'static Slots {
@@ -220,7 +158,7 @@ fn load(path: &Path) -> Result<ManuallyDrop<libloading::Library>, TensorRtError>
 fn function<F: Copy>(
     library: &libloading::Library,
     path: &Path,
-    symbol: &'static std::ffi::CStr,
+    symbol: &'static CStr,
 ) -> Result<F, TensorRtError> {
     // SAFETY: the callers pass the signatures that NvInfer.h and NvOnnxParser.h declare, the same in
     // every version; the library is never unloaded.
@@ -271,17 +209,5 @@ mod tests {
         assert_eq!(parser_path(Path::new("libnvinfer.so.10")), Path::new("libnvonnxparser.so.10"));
         let rtx = parser_path(Path::new("/opt/rtx/libtensorrt_rtx.so.1"));
         assert_eq!(rtx, Path::new("/opt/rtx/libtensorrt_onnxparser_rtx.so.1"));
-    }
-
-    #[test]
-    fn versions_that_were_never_compared_are_refused_by_name() {
-        let refused = |major, minor| {
-            let version = Version { major, minor, patch: 1, build: Some(9) };
-            version.family().unwrap_err().to_string()
-        };
-        assert!(refused(8, 4).starts_with("TensorRT 8.4.1.9 is not supported"));
-        assert!(refused(7, 1).contains("8.5–8.6, 10.0–10.16"));
-        assert!(refused(12, 0).starts_with("TensorRT 12.0"));
-        assert!(refused(1, 4).starts_with("TensorRT for RTX 1.4.1.9"));
     }
 }

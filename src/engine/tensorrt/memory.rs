@@ -2,8 +2,9 @@
 
 use cudarc::driver::{result, sys};
 
-use super::cuda::{Device, Stream, during};
+use super::cuda::Device;
 use super::error::TensorRtError;
+use super::stream::{Stream, during};
 
 /// A plain number, which is valid whatever its bits are.
 pub(super) trait Number: Copy + Send + 'static {}

@@ -39,6 +39,10 @@
 
 mod abi;
 
+mod version;
+
+mod target;
+
 mod error;
 
 mod logger;
@@ -57,11 +61,13 @@ mod builder;
 
 mod runtime;
 
+mod stream;
+
+mod kernel;
+
 mod cuda;
 
 mod memory;
-
-mod kernel;
 
 mod lent;
 
@@ -78,14 +84,15 @@ mod warm;
 mod backend;
 
 pub use crate::config::Precision;
-pub use abi::Family;
+pub use abi::{Element, Family};
 pub use backend::TensorRt;
-pub use builder::{BuildOptions, Builder, Built, Range};
-pub use cuda::{Device, Gpu};
+pub use builder::{BuildOptions, Builder, Built};
+pub use cuda::Device;
 pub use error::{Said, TensorRtError};
 pub use lent::Lent;
-pub use library::{Library, SUPPORTED, Version};
-pub use network::{Direction, Element, Network, TensorInfo};
-pub use plan::{PlanFault, Settings};
+pub use library::Library;
+pub use network::{Direction, Network, Range, TensorInfo};
 pub use runtime::{Context, CudaEngine, Plan, Runtime};
 pub use shelf::Shelf;
+pub use target::{Gpu, PlanFault, Settings};
+pub use version::{SUPPORTED, Version};

@@ -5,37 +5,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::abi::{Slots, Split, This};
+use serde::{Deserialize, Serialize};
+
+use super::abi::{Element, Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation, text};
 use super::{onnx, single};
 
-/// What one number of a tensor is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Element {
-    Float32,
-    Float16,
-    Int8,
-    Int32,
-    Bool,
-    UInt8,
-    /// A type that this crate never uses, with TensorRT's number for it.
-    Other(i32),
-}
-
-impl Element {
-    pub(super) fn from_raw(raw: i32) -> Self {
-        match raw {
-            0 => Self::Float32,
-            1 => Self::Float16,
-            2 => Self::Int8,
-            3 => Self::Int32,
-            4 => Self::Bool,
-            5 => Self::UInt8,
-            other => Self::Other(other),
-        }
-    }
+/// The shapes that one input may have, and the one to be fastest at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// Name of the input.
+    pub input: String,
+    /// Smallest extents.
+    pub min: Vec<i64>,
+    /// Usual extents.
+    pub opt: Vec<i64>,
+    /// Largest extents.
+    pub max: Vec<i64>,
 }
 
 /// Which way a tensor goes.
@@ -90,7 +77,10 @@ impl Network {
         let bytes = onnx::plain(&stored, file, self.handle.library().version());
         let path = CString::new(file.as_os_str().as_bytes())
             .map_err(|nul| TensorRtError::File { file: file.to_owned(), reason: nul.into() })?;
-        let parser = self.handle.library().parser(&self.handle)?;
+        let library = self.handle.library();
+        // SAFETY: the network is this one, which the parser's handle keeps alive.
+        let parser = unsafe { library.create_parser(self.handle.object()) }?;
+        let parser = Handle::plain(library, "createNvOnnxParser", parser, Arc::clone(&self.handle))?;
         let (slots, target) = (self.slots(), parser.target());
         // SAFETY: the parser is alive, the buffer is `bytes.len()` long and the path ends in NUL;
         // both are only read during the call.

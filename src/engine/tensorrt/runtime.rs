@@ -3,11 +3,11 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
 
-use super::abi::{Dims, Slots, Split, This};
-use super::builder::Range;
+use super::abi::{Dims, Element, Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, text};
-use super::network::{Direction, Element, TensorInfo};
+use super::library::Library;
+use super::network::{Direction, Range, TensorInfo};
 
 /// A serialised engine. It is code that will run, so one comes only from a [`Builder`](super::Builder)
 /// of this process or from a file whose SHA-256 its sidecar vouches for.
@@ -29,11 +29,19 @@ pub struct Runtime {
     handle: Arc<Handle>,
 }
 
-impl Runtime {
-    pub(super) fn new(handle: Handle) -> Self {
-        Self { handle: Arc::new(handle) }
+impl Library {
+    /// A runtime, which loads plans. Ask for a CUDA device before: some versions misbehave without one.
+    ///
+    /// # Errors
+    /// Whatever TensorRT refuses.
+    pub fn runtime(&self) -> Result<Runtime, TensorRtError> {
+        let call = "createInferRuntime";
+        let object = self.create(c"createInferRuntime_INTERNAL", call)?;
+        Handle::new(self, call, object, None).map(|handle| Runtime { handle: Arc::new(handle) })
     }
+}
 
+impl Runtime {
     /// Loads a plan onto the current CUDA device.
     ///
     /// # Errors

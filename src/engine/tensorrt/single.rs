@@ -4,11 +4,10 @@
 
 use std::collections::HashSet;
 
-use super::abi::This;
+use super::abi::{Element, Family, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation};
 use super::library::Library;
-use super::{Element, Family};
 
 /// `nvinfer1::LayerType`, the same numbers in every version that has them.
 const SOFTMAX: i32 = 6;

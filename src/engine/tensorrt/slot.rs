@@ -3,12 +3,14 @@
 use std::ffi::CString;
 use std::sync::{Arc, Weak};
 
-use super::cuda::{Device, Stopwatch, Stream};
+use super::abi::Element;
+use super::cuda::Device;
 use super::error::TensorRtError;
 use super::lent::{Lent, Spot};
 use super::memory::Memory;
-use super::network::{Element, TensorInfo};
+use super::network::TensorInfo;
 use super::runtime::Context;
+use super::stream::{Stopwatch, Stream};
 use crate::engine::{Easel, Input, Layout, Picture, Tensor, Value};
 
 /// An input.

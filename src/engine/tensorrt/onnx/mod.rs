@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::library::Version;
+use super::version::Version;
 use tensor::Tensor;
 use wire::{Message, Value};
 
