@@ -5,8 +5,8 @@
     python fit.py --report --published                         the same with the encoders' published FP32 weights
 
 What is fitted, and to what:
-  person head     logistic regression on the 1280 features of each cell; boxes of the fit half of coco/, other fit photos as
-                  pictures without people; C and the calibration by 5-fold cross-validation over photos
+  person head     logistic regression on the 1280 features of each cell: the fit half of coco/ with its boxes, cut-outs of people, and
+                  the other fit photos, each alone and next to others; C and calibration by 5-fold cross-validation over photos
   p_v             visible or not ~ gain ln s + bias + slope b_n: three numbers for all classes but `person`
   p_a             audible or not ~ gain u + bias + slope b_n: three numbers for all classes
                   b_n: what the class scores by chance, a high quantile over the scenes without it (there are hundreds for each)
@@ -22,8 +22,10 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import ImageOps
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
@@ -39,7 +41,9 @@ CEILING = 3.0  # visual log-odds: however plain a thing is to see, it must still
 AUDIBLE = (-9.0, 3.0)  # CED's logits are clipped to this
 ELSEWHERE = {"slope": 3.0, "seen": 1.0, "least": -4.0, "most": 2.0}  # log-odds; what is heard and not seen takes from the rest
 PERSON_COUNTS = 0.3  # set F1 given up per share of the speaking people found
-PERSON_C = (0.0003, 0.001, 0.003, 0.01)
+PERSON_C = (0.001, 0.003, 0.01)
+PERSON_SEEN = 0.7  # p_v: voices are heard everywhere, so a person must plainly be seen
+BESIDE, SIDE = 4, 360  # pictures of each photo next to another, and their height
 COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of a picture: a person to be found
 
 
@@ -102,33 +106,75 @@ def truth(found: list[dict], names: list[str]) -> tuple[np.ndarray, np.ndarray, 
 
 # -- the person head -----------------------------------------------------------------------------------------------
 
-def person_cells(photos: list, extractor: Extractor):
-    """Of each photo: features [P,1280], a person's cover of each cell 0..1, and the largest person's share of the picture."""
-    for photo in photos:
-        image = material.opened(photo)
-        if photo.cut_out:
-            ground = scenes.Image.new("RGB", image.size, (128, 134, 140))
-            ground.paste(image, (0, 0), image)
-            image = ground
-        x, place = letterbox(image)
-        features, _ = extractor.image(x)
-        mask = np.zeros(x.shape[2:], bool)
-        boxes = photo.boxes.get("person", [])
-        for x0, y0, x1, y1 in boxes:
-            (left, top), (right, bottom) = place.to_input(x0, y0), place.to_input(x1, y1)
-            mask[round(top):round(bottom), round(left):round(right)] = True
-        cover = mask.reshape(place.rows, 32, place.columns, 32).mean(axis=(1, 3)).ravel()
-        yield features, cover, max(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes), default=0.0)
+def whole(photo) -> scenes.Image.Image:
+    """The photograph; a cut-out before grey."""
+    image = material.opened(photo)
+    if not photo.cut_out:
+        return image.convert("RGB")
+    ground = scenes.Image.new("RGB", image.size, (128, 134, 140))
+    ground.paste(image, (0, 0), image)
+    return ground
+
+
+def beside(image: scenes.Image.Image, boxes: list, other: scenes.Image.Image, random: np.random.Generator):
+    """(picture, boxes): the image, perhaps mirrored and smaller, next to another, as things stand in scenes."""
+    if random.random() < 0.5:
+        image, boxes = ImageOps.mirror(image), [(1 - x1, y0, 1 - x0, y1) for x0, y0, x1, y1 in boxes]
+    height = round(SIDE * random.uniform(0.6, 1.0))
+    image = image.resize((max(image.width * height // image.height, 8), height))
+    other = other.resize((max(other.width * SIDE // other.height, 8), SIDE))
+    picture = scenes.Image.new("RGB", (image.width + other.width, SIDE), (128, 134, 140))
+    left, top = int(random.integers(2)) * other.width, int(random.integers(SIDE - height + 1))
+    picture.paste(other, (0 if left else image.width, 0))
+    picture.paste(image, (left, top))
+    return picture, [((left + x0 * image.width) / picture.width, (top + y0 * height) / SIDE,
+                      (left + x1 * image.width) / picture.width, (top + y1 * height) / SIDE) for x0, y0, x1, y1 in boxes]
+
+
+class Look(NamedTuple):
+    """A picture as the person head sees it."""
+
+    photo: int
+    features: np.ndarray  # [P,1280]
+    cover: np.ndarray  # a person's, of each cell, 0..1
+    largest: float  # person's share of the picture
+    shape: tuple[int, int]
+
+
+def looks(photos: list, extractor: Extractor):
+    """Each photo by itself and BESIDE times next to one without people."""
+    random = np.random.default_rng(0)
+    without = [photo for photo in photos if "person" not in photo.classes]
+    for number, photo in enumerate(photos):
+        image, boxes = whole(photo), photo.boxes.get("person", [])
+        if "person" in photo.classes and not boxes:
+            boxes = [(0.0, 0.0, 1.0, 1.0)]  # a cut-out is a person from edge to edge
+        pictures = [(image, boxes)]
+        pictures += [beside(image, boxes, whole(without[random.integers(len(without))]), random) for _ in range(BESIDE)]
+        for picture, boxes in pictures:
+            x, place = letterbox(picture)
+            features, _ = extractor.image(x)
+            mask = np.zeros(x.shape[2:], bool)
+            for x0, y0, x1, y1 in boxes:
+                (left, top), (right, bottom) = place.to_input(x0, y0), place.to_input(x1, y1)
+                mask[round(top):round(bottom), round(left):round(right)] = True
+            cover = mask.reshape(place.rows, 32, place.columns, 32).mean(axis=(1, 3)).ravel()
+            largest = max(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes), default=0.0)
+            yield Look(number, features, cover, largest, (place.rows, place.columns))
+
+
+def strongest(linear: np.ndarray, rows: int, columns: int) -> float:
+    """The strongest cell of [P], smoothed as labels are."""
+    return neighbourhood(linear[:, None], rows, columns).max()
 
 
 def person_head(photos: list, extractor: Extractor) -> tuple[np.ndarray, float, float, float]:
-    """(weight [1280], bias, gain, offset): logit of "a person is in the picture" = gain max_cell(f.w + b) + offset."""
-    cells = list(person_cells(photos, extractor))
-    x = np.concatenate([f for f, _, _ in cells])
-    cover = np.concatenate([c for _, c, _ in cells])
-    group = np.concatenate([[i] * len(c) for i, (_, c, _) in enumerate(cells)])
+    """(weight [1280], bias, gain, offset): logit of "a person is in the picture" = gain strongest(f.w + b) + offset."""
+    seen = list(looks(photos, extractor))
+    x, cover = (np.concatenate(parts).astype(np.float32) for parts in zip(*((look.features, look.cover) for look in seen)))
+    photo = np.repeat([look.photo for look in seen], [len(look.cover) for look in seen])
     certain, y = (cover > COVERED) | (cover < CLEAR), cover > COVERED
-    largest = np.array([a for _, _, a in cells])
+    largest = np.array([look.largest for look in seen])
     asked, shown = (largest == 0) | (largest >= VISIBLE), largest >= VISIBLE
 
     def fitted(c, rows):
@@ -136,20 +182,23 @@ def person_head(photos: list, extractor: Extractor) -> tuple[np.ndarray, float, 
 
     best = None
     for c in PERSON_C:
-        peak = np.zeros(len(cells))
-        for _, test in GroupKFold(5).split(cells, groups=np.arange(len(cells))):
-            model = fitted(c, ~np.isin(group, test))
+        peak = np.zeros(len(seen))
+        for _, test in GroupKFold(5).split(seen, groups=[look.photo for look in seen]):
+            model = fitted(c, ~np.isin(photo, [seen[i].photo for i in test]))
             for i in test:
-                peak[i] = model.decision_function(cells[i][0]).max()
+                peak[i] = strongest(model.decision_function(seen[i].features), *seen[i].shape)
         outer = LogisticRegression(class_weight="balanced").fit(peak[asked, None], shown[asked])
         correct = outer.predict_proba(peak[asked, None])[np.arange(asked.sum()), shown[asked].astype(int)]
         auc = (peak[asked & shown][:, None] > peak[asked & ~shown]).mean()
-        print(f"person head C={c}: picture AUC {auc:.3f}, log-loss {-np.log(correct).mean():.3f} (5-fold, {asked.sum()} photos, "
+        print(f"person head C={c}: picture AUC {auc:.3f}, log-loss {-np.log(correct).mean():.3f} (5-fold, {asked.sum()} pictures, "
               f"{shown.sum()} with a person)")
         if best is None or np.log(correct).mean() > best[0]:
-            best = np.log(correct).mean(), c, outer.coef_[0, 0], outer.intercept_[0]
-    model = fitted(best[1], np.ones(len(x), bool))
-    return model.coef_[0], model.intercept_[0], best[2], best[3]
+            best = np.log(correct).mean(), c, outer, outer.predict_proba(peak[:, None])[:, 1]
+    _, c, outer, p = best
+    print(f"person head C={c}: {(p[shown] >= PERSON_SEEN).mean():.2f} of the pictures with a person and "
+          f"{(p[largest == 0] >= PERSON_SEEN).mean():.3f} of those without pass for one")
+    model = fitted(c, np.ones(len(x), bool))
+    return model.coef_[0], model.intercept_[0], outer.coef_[0, 0], outer.intercept_[0]
 
 
 # -- calibration ---------------------------------------------------------------------------------------------------
@@ -168,7 +217,7 @@ def logits(found: list[dict], heads: dict, weights: dict) -> tuple[np.ndarray, n
     all_seen, all_heard = [], []
     for scene in found:
         linear = scene["features"].astype(np.float32) @ weights["person.image.weight"] + weights["person.image.bias"]
-        all_seen.append(np.append(seen(scene, heads), linear.max()))
+        all_seen.append(np.append(seen(scene, heads), strongest(linear, scene["rows"], scene["columns"])))
         all_heard.append((heard(scene, heads) * audio[:, 0] + audio[:, 1]).max(axis=0))
     return np.minimum(np.array(all_seen) * visual[:, 0] + visual[:, 1], heads["ceiling"]), np.array(all_heard)
 
@@ -281,7 +330,7 @@ def main(arguments: list[str]) -> None:
     photos = scenes.split(material.photos(tree), scenes.photo_class)["fit"]
     weight, bias, gain, offset = person_head(photos, extractor)
     weights = {"person.image.weight": weight.astype(np.float32), "person.image.bias": np.array([bias], np.float32)}
-    heads["classes"][-1]["visual"] = [round(float(gain), 4), round(float(offset), 4)]
+    heads["classes"][-1] |= {"visual": [round(float(gain), 4), round(float(offset), 4)], "p_v": PERSON_SEEN}
     fit(found, heads, weights)
     report(found, heads, weights)
     write(heads)

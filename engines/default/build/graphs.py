@@ -33,7 +33,8 @@ def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     named, where_named = _labels(g, fitted, logits, heads)
     linear = g.op("Conv", features, g.exact(fitted, "image.linear.weight", heads.linear_weight[:, :, None, None]),
                   g.exact(fitted, "image.linear.bias", heads.linear_bias), kernel_shape=[1, 1])
-    odds = _scaled(g, fitted, "image.whether", g.op("Concat", named, linear, axis=1), heads.visual)
+    whether = g.op("Concat", named, _smoothed(g, linear, heads), axis=1)
+    odds = _scaled(g, fitted, "image.whether", whether, heads.visual)
     odds = g.op("Min", odds, g.constant(heads.settings["ceiling"]))
     v = _into_text_space(g, fitted, "image", _by_cell(g, g.op("Sigmoid", odds), heads), heads)
     gain, bias = heads.where[:, :, None, None].transpose(1, 0, 2, 3)
@@ -97,15 +98,20 @@ def _embeddings(g: Graph, heads: Heads, classes: str) -> tuple[str, str, str]:
     return g.input("V", ["B", "P", size]), g.input("A", ["B", "T", size]), g.input("t", [classes, size])
 
 
+def _smoothed(g: Graph, x: str, heads: Heads) -> str:
+    """Averaged over the 3 by 3 neighbourhood of each cell."""
+    if not heads.settings["smooth"]:
+        return x
+    return g.op("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
+
+
 def _labels(g: Graph, file: Weights, logits: str, heads: Heads) -> tuple[str, str]:
     """ImageNet logits -> per class and cell: ln of the softmax share (smoothed), ln Σ exp of the logits."""
     top = g.op("ReduceMax", logits, axes=[1], keepdims=1)
     exponent = g.op("Exp", g.op("Sub", logits, top))
     own = g.op("Conv", exponent, g.weight(file, "image.labels", heads.labels[:, :, None, None]), kernel_shape=[1, 1])
     share = g.op("Div", own, g.op("ReduceSum", exponent, g.constant([1], np.int64), keepdims=1))
-    if heads.settings["smooth"]:
-        share = g.op("AveragePool", share, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
-    share = g.op("Log", g.op("Add", share, g.constant(heads.settings["epsilon"])))
+    share = g.op("Log", g.op("Add", _smoothed(g, share, heads), g.constant(heads.settings["epsilon"])))
     return share, g.op("Add", g.op("Log", g.op("Add", own, g.constant(FAINT))), top)
 
 

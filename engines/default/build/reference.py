@@ -47,12 +47,11 @@ def embed(heads: Heads, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Features [B,1280,h,w] and ImageNet logits [B,1000,h,w] -> V [B,P,D]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     own = np.einsum("nl,blhw->bnhw", heads.labels.astype(np.float64), powers)
-    share = own / powers.sum(axis=1, keepdims=True)
-    if heads.settings["smooth"]:
-        share = _neighbourhood(share)
+    smoothed = _neighbourhood if heads.settings["smooth"] else np.asarray
+    share = smoothed(own / powers.sum(axis=1, keepdims=True))
     linear = np.einsum("nc,bchw->bnhw", heads.linear_weight.astype(np.float64), features)
     linear += heads.linear_bias[:, None, None]
-    whether = np.concatenate([np.log(share + heads.settings["epsilon"]), linear], axis=1)
+    whether = np.concatenate([np.log(share + heads.settings["epsilon"]), smoothed(linear)], axis=1)
     where = np.concatenate([np.log(own + FAINT) + logits.max(axis=1, keepdims=True), linear], axis=1)
     odds = whether * heads.visual[:, 0, None, None] + heads.visual[:, 1, None, None]
     evidence = _by_cell(_sigmoid(np.minimum(odds, heads.settings["ceiling"])))

@@ -1,13 +1,15 @@
 """Compose labelled audio-visual scenes from real photographs and recordings, for fitting and for measuring.
 
     python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and
-                                     DIR/coco/scenes.json (default DIR: .cache/scenes; about two minutes of one core)
+                                     DIR/coco/scenes.json and DIR/voices/scenes.json (default DIR: .cache/scenes; about two
+                                     minutes of one core)
 
 The two files share no photograph and no recording, whatever their names: what is in `fit` is left out of the other by its bytes. Kinds of the held-out scenes: single 25 %, duet 25 %, silent object 20 %,
 off-screen 15 %, silence and noise 15 %; `fit` has more off-screen ones, because they decide the thresholds. A duet is two photos
 side by side with both sounds; a silent object two photos with one sound; off-screen a photo with the sound of something that is
 not in it. Everything follows from SEED.
-coco/ is for localisation only: whole COCO photographs with their boxes and no sound; people only where held out.
+coco/ is for localisation only: whole COCO photographs with their boxes and no sound; people only where held out. voices/ asks for
+people alone: each held-out COCO photograph with a held-out recording of a person.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import hashlib
 import json
 import shutil
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,6 +260,24 @@ class Composer:
         (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
 
 
+    def write_voices(self, directory: Path, photos: list[Photo]) -> dict[str, int]:
+        """Whole COCO photos, each with a voice: of a person who covers VISIBLE of it, or of nobody to be seen. Returns the number
+        of scenes of each kind."""
+        directory.mkdir(parents=True, exist_ok=True)
+        scenes = []
+        for photo in (p for p in photos if p.group.startswith("coco/")):
+            people = photo.boxes.get("person", [])
+            if people and max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in people) < VISIBLE:
+                continue
+            shutil.copy(photo.path, directory)
+            wave = self.mixed([self.pick(self.sounds, "person")])
+            soundfile.write(directory / f"{photo.path.stem}.wav", wave.astype(np.float32), RATE, subtype="FLOAT")
+            scenes.append({"image": photo.path.name, "audio": f"{photo.path.stem}.wav", "kind": "single" if people else "off_screen",
+                           "sources": [{"class": "person", "boxes": people}], "silent": []})
+        (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
+        return Counter(scene["kind"] for scene in scenes)
+
+
 def write_coco(directory: Path, everything: list[Photo], heldout: list[Photo]) -> int:
     """Whole COCO photos; a class is asked for when its boxes cover VISIBLE of the picture. Returns the number of sources."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -289,6 +309,8 @@ def main() -> None:
         composer.write(out / name, counts)
         print(name, counts, f"{len(photos[name])} photos, {len(sounds[name])} recordings, {len(composer.both)} classes seen and heard:",
               *composer.both)
+        if name == "heldout":
+            print("voices", dict(composer.write_voices(out / "voices", photos[name])))
 
 
 if __name__ == "__main__":
