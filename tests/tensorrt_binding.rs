@@ -26,7 +26,7 @@ fn build(fake: &Fake, precision: Precision) -> Result<Built, TensorRtError> {
     let mut builder = fake.library.builder()?;
     let mut network = builder.network()?;
     network.parse_onnx(&onnx(fake, "an ONNX file"))?;
-    builder.build(&network, &options(precision), &[])
+    builder.build(&mut network, &options(precision), &[])
 }
 
 fn engine(fake: &Fake) -> Result<CudaEngine, TensorRtError> {
@@ -304,11 +304,11 @@ fn a_timing_cache_of_another_device_is_replaced() {
     for release in RELEASES {
         let fake = Fake::new(release);
         let mut builder = fake.library.builder().unwrap();
-        let network = builder.network().unwrap();
-        let kept = builder.build(&network, &options(Precision::Fp16), b"TIMES 0").unwrap();
+        let mut network = builder.network().unwrap();
+        let kept = builder.build(&mut network, &options(Precision::Fp16), b"TIMES 0").unwrap();
         assert_eq!(kept.timing_cache, b"TIMES 1");
         let calls = fake.calls();
-        builder.build(&network, &options(Precision::Fp16), b"someone else's").unwrap();
+        builder.build(&mut network, &options(Precision::Fp16), b"someone else's").unwrap();
         let fresh = &fake.calls()[calls.len()..];
         let asked: Vec<_> = fresh.iter().filter(|line| line.starts_with("timing cache")).collect();
         assert_eq!(asked, ["timing cache 14", "timing cache 0"], "{release:?}");

@@ -45,7 +45,7 @@ fn built(tensorrt: &TensorRt) -> PathBuf {
     let mut builder = tensorrt.library().builder().unwrap();
     let mut network = builder.network().unwrap();
     network.parse_onnx(&onnx).unwrap();
-    let built = builder.build(&network, &options(), &[]).unwrap();
+    let built = builder.build(&mut network, &options(), &[]).unwrap();
     let (plan, took) = (plan::path(&onnx), Duration::from_secs(2));
     plan::store(&plan, [&onnx, &onnx], &built, SETTINGS, &options(), tensorrt.target(), took).unwrap();
     onnx

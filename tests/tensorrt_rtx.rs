@@ -104,8 +104,8 @@ fn plans_of_every_graph_are_built_and_the_cache_serves_again() {
     let mut builder = library.builder().unwrap();
     let mut cache = Vec::new();
     for graph in ["image", "audio", "stage1", "stage2"] {
-        let network = parsed(&mut builder, graph);
-        let built = builder.build(&network, &options(graph), &cache).unwrap();
+        let mut network = parsed(&mut builder, graph);
+        let built = builder.build(&mut network, &options(graph), &cache).unwrap();
         println!(
             "{graph}: plan of {} bytes, cache of {}",
             built.plan.bytes().len(),
@@ -165,8 +165,8 @@ fn a_machine_without_a_gpu_gets_a_clear_error() {
         return;
     }
     let mut builder = library.builder().unwrap();
-    let network = parsed(&mut builder, "stage2");
-    let plan = builder.build(&network, &options("stage2"), &[]).unwrap().plan;
+    let mut network = parsed(&mut builder, "stage2");
+    let plan = builder.build(&mut network, &options("stage2"), &[]).unwrap().plan;
     let message = library
         .runtime()
         .and_then(|mut runtime| runtime.deserialize(&plan))

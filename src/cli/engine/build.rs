@@ -133,14 +133,14 @@ fn compile(kit: &Kit, file: &Path, compiled: &Path) -> Result<(Built, BuildOptio
     let form = Form::of(library.family(), file, compiled);
     let mut options = recipe::options(&kit.manifest, &network.tensors()?, settings, form);
     let place = kit.tensorrt.shelf().place(file);
-    let built = within_memory(&mut builder, &network, &mut options, &place)?;
+    let built = within_memory(&mut builder, &mut network, &mut options, &place)?;
     Ok((built, options))
 }
 
 /// A build that runs out of memory is tried again with half the workspace.
 fn within_memory(
     builder: &mut Builder,
-    network: &Network,
+    network: &mut Network,
     options: &mut BuildOptions,
     place: &Path,
 ) -> Result<Built, TensorRtError> {

@@ -80,7 +80,7 @@ impl Builder {
     /// what it logged.
     pub fn build(
         &mut self,
-        network: &Network,
+        network: &mut Network,
         options: &BuildOptions,
         timing_cache: &[u8],
     ) -> Result<Built, TensorRtError> {

@@ -13,7 +13,7 @@
 //! network.parse_onnx("image.onnx".as_ref())?;
 //! let precision = Precision::Fp16;
 //! let options = BuildOptions { precision, workspace_mib: 1024, level: 3, capability: None, ranges: vec![] };
-//! let built = builder.build(&network, &options, &[])?;
+//! let built = builder.build(&mut network, &options, &[])?;
 //! let mut engine = library.runtime()?.deserialize(&built.plan)?;
 //! let context = engine.context()?;
 //! # Ok(()) }
