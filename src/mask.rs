@@ -121,6 +121,14 @@ impl Masks {
         rows.flat_map(row).filter(|run| !run.is_empty()).collect()
     }
 
+    /// How much of a picture is hidden, 0–1, to a thousandth of its width and its height.
+    pub fn share(&self) -> f64 {
+        let size = Size::new(1000, 1000);
+        let mut hidden = vec![false; (size.width * size.height) as usize];
+        self.runs(size).into_iter().for_each(|run| hidden[run].fill(true));
+        hidden.iter().filter(|hidden| **hidden).count() as f64 / hidden.len() as f64
+    }
+
     /// Paints over what is hidden in a picture, in this red, green and blue.
     pub fn hide(&self, frame: &mut Frame, colour: [u8; 3]) {
         for run in self.runs(frame.size) {
@@ -161,6 +169,14 @@ mod tests {
         for (point, hidden) in [([0.2, 0.9], true), ([0.9, 0.2], true), ([0.7, 0.7], false)] {
             assert_eq!(masks.cover(point), hidden, "{point:?}");
         }
+    }
+
+    #[test]
+    fn what_two_masks_hide_is_counted_once() {
+        let rectangle = |corners| Mask::rectangle(corners).expect("a mask");
+        assert_eq!(Masks::default().share(), 0.0);
+        let (left, top) = (rectangle([0.0, 0.0, 0.5, 1.0]), rectangle([0.0, 0.0, 1.0, 0.5]));
+        assert_eq!(Masks::new(vec![left, top]).share(), 0.75);
     }
 
     #[test]

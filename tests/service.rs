@@ -356,3 +356,19 @@ fn a_running_daemon_writes_no_file() {
     }
     assert_eq!(written(), []);
 }
+
+#[test]
+fn the_status_says_what_else_does_not_do_as_it_should() {
+    let place = Place::new();
+    let manager = Manager::new(&place);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let devices = "[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n";
+    let _daemon = manager.daemon(&place.config(&format!("{devices}{QUIET}[monitor]\nport = {port}\n")));
+    let status = |wanted: fn(&str) -> bool| {
+        manager.find(move |word| word.starts_with("STATUS=") && word.contains("pictures/s") && wanted(word))
+    };
+    status(|word| word.contains("; web: cannot listen at 127.0.0.1:"));
+    drop(taken);
+    status(|word| !word.contains("web"));
+}

@@ -55,6 +55,8 @@ pub enum Part {
     Store,
     /// The machine itself: degraded while it slows itself down, too hot or short of power.
     Machine,
+    /// What serves figures and status over HTTP (`[monitor]`): failed while its port is taken.
+    Web,
 }
 
 /// How well a part works.
@@ -73,7 +75,7 @@ pub enum HealthState {
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Camera,
         Self::Microphone,
         Self::Engine,
@@ -81,6 +83,7 @@ impl Part {
         Self::Broker,
         Self::Store,
         Self::Machine,
+        Self::Web,
     ];
 
     /// The word of topics and messages.
@@ -93,6 +96,7 @@ impl Part {
             Self::Broker => "broker",
             Self::Store => "store",
             Self::Machine => "machine",
+            Self::Web => "web",
         }
     }
 }

@@ -116,6 +116,9 @@ pub struct Info {
     pub classes: Vec<ClassInfo>,
     /// What is known of the lens, as configured; empty if nothing is.
     pub lens: config::Lens,
+    /// How much of the picture `detection.masks` hide, 0 (nothing) to 1: nothing is found there.
+    #[schemars(range(min = 0, max = 1))]
+    pub masked: f64,
     /// The camera's pictures; absent until the first was analysed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture: Option<Picture>,
@@ -171,6 +174,7 @@ impl Info {
                 })
                 .collect(),
             lens: config.camera.lens.clone(),
+            masked: config.detection.masks.share(),
             picture: None,
         }
     }

@@ -79,7 +79,7 @@ pub struct Figures {
     pub published: Histogram,
     /// Level of the last sound, dBFS.
     pub level: Option<f32>,
-    /// Camera, microphone and engine.
+    /// Every part but the broker.
     pub parts: BTreeMap<Part, PartFigures>,
     /// Events that started, by class.
     pub events: BTreeMap<String, u64>,
@@ -155,6 +155,20 @@ impl Figures {
         self.parts.insert(health.part, PartFigures { health, losses });
     }
 
+    /// The parts that work less well than they should, and why; not those that are told apart from this: a sense that is
+    /// waited for, a machine that slows itself down, a file that is refused.
+    pub fn ailing(&self) -> String {
+        let apart = |health: &Health| match health.part {
+            Part::Camera | Part::Microphone => health.state == HealthState::Failed,
+            Part::Machine | Part::Configuration => true,
+            _ => false,
+        };
+        let ill = [HealthState::Degraded, HealthState::Failed];
+        let parts = self.parts.values().map(|part| &part.health);
+        let parts = parts.filter(|health| ill.contains(&health.state) && !apart(health));
+        parts.map(|health| format!("; {}: {}", health.part.name(), health.reason)).collect()
+    }
+
     /// Time since the start.
     pub fn uptime(&self, now: Instant) -> Duration {
         now.since(self.began)
@@ -180,7 +194,9 @@ impl Figures {
     pub fn ready(&self, now: Instant) -> Vec<String> {
         let mut missing = self.alive(now);
         let away = [HealthState::Starting, HealthState::Failed];
-        let away = self.parts.values().filter(|part| away.contains(&part.health.state));
+        // Sources are found whether somebody reads of it here or not.
+        let parts = self.parts.values().filter(|part| part.health.part != Part::Web);
+        let away = parts.filter(|part| away.contains(&part.health.state));
         missing.extend(away.map(|part| format!("{}: {}", part.health.part.name(), part.health.reason)));
         if self.analysed == 0 && missing.is_empty() {
             missing.push("no picture was analysed yet".into());
@@ -213,6 +229,23 @@ mod tests {
         seen.into_iter().for_each(|health| figures.health(health));
         assert_eq!(figures.parts[&Part::Camera].losses, 2);
         assert_eq!(figures.ready(at(1.0)), ["camera: unplugged"]);
+    }
+
+    #[test]
+    fn what_is_ill_is_told_beside_what_is_told_anyway() {
+        let mut figures = Figures::new(at(0.0));
+        assert_eq!(figures.ailing(), "");
+        let ill = |part, state, reason: &str| Health { part, state, reason: reason.into(), since: 0.0 };
+        for health in [
+            ill(Part::Camera, HealthState::Failed, "unplugged"),
+            ill(Part::Microphone, HealthState::Degraded, "it clips"),
+            ill(Part::Engine, HealthState::Ok, ""),
+            ill(Part::Machine, HealthState::Degraded, "hot"),
+            ill(Part::Web, HealthState::Failed, "taken"),
+        ] {
+            figures.health(health);
+        }
+        assert_eq!(figures.ailing(), "; microphone: it clips; web: taken");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! told what is wrong with it; there are never more than a few at once, and the oldest makes way for one more.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, yield_now};
-use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, info};
 
 use super::Monitor;
-use crate::publish::Backoff;
 
 /// Longest head of a request, bytes.
 const LONGEST: usize = 4096;
@@ -24,61 +22,64 @@ const LONGEST: usize = 4096;
 const AT_ONCE: usize = 32;
 /// From the first byte that is waited for to the last that is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Waits between tries to listen: from this, doubling,
-const FIRST: Duration = Duration::from_millis(500);
-/// to this.
-const MOST: Duration = Duration::from_secs(10);
 
-/// [`serve`]s at the newest `address`; with `None` nothing listens.
-pub async fn follow(monitor: Arc<Monitor>, mut address: watch::Receiver<Option<SocketAddr>>) {
-    loop {
-        let now = *address.borrow_and_update();
-        let listening = async {
-            match now {
-                Some(address) => serve(Arc::clone(&monitor), address).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            () = listening => {}
-            changed = address.changed() => if changed.is_err() { return },
+/// That nobody can be listened for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen at {address}: {error}; {}", cure(.error))]
+pub struct Closed {
+    /// Where.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop what listens there (`ss -ltnp` names it), or set another [monitor] port"
         }
+        io::ErrorKind::AddrNotAvailable => {
+            "set [monitor] address to one of this machine's (`ip address` lists them), or to 127.0.0.1"
+        }
+        io::ErrorKind::PermissionDenied => "set a [monitor] port from 1024 on",
+        _ => "set another [monitor] address or port",
     }
 }
 
-/// Answers whoever asks at `address`, for ever. An address that is taken is tried again.
-pub async fn serve(monitor: Arc<Monitor>, address: SocketAddr) {
-    let (mut told, mut backoff) = (false, Backoff::new(FIRST, MOST));
-    let listener = loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => break listener,
-            Err(error) if told => debug!(%address, "still cannot listen: {error}"),
-            Err(error) => warn!(%address, "[monitor] cannot listen: {error}; trying again for ever"),
+/// Where readers come in, and who is inside.
+#[derive(Debug)]
+pub struct Door {
+    monitor: Arc<Monitor>,
+    listener: TcpListener,
+    talks: VecDeque<AbortHandle>,
+}
+
+impl Door {
+    /// Opens the door to `monitor` at `address`.
+    ///
+    /// # Errors
+    /// The address is taken, or not this machine's.
+    pub async fn open(monitor: Arc<Monitor>, address: SocketAddr) -> Result<Self, Closed> {
+        let listener = TcpListener::bind(address).await.map_err(|error| Closed { address, error })?;
+        info!("http://{address}/metrics, /status, /health and /ready can be read");
+        Ok(Self { monitor, listener, talks: VecDeque::new() })
+    }
+
+    /// Lets the next reader in, and answers beside.
+    ///
+    /// # Errors
+    /// The system has no room for a connection, or it was gone at once.
+    pub async fn admit(&mut self) -> io::Result<()> {
+        let (stream, _) = self.listener.accept().await?;
+        self.talks.retain(|talk| !talk.is_finished());
+        if self.talks.len() == AT_ONCE
+            && let Some(oldest) = self.talks.pop_front()
+        {
+            oldest.abort();
         }
-        told = true;
-        sleep(backoff.next(fastrand::f64())).await;
-    };
-    let address = listener.local_addr().map_or(address.to_string(), |address| address.to_string());
-    info!("http://{address}/metrics, /status, /health and /ready can be read");
-    let mut talks: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                talks.retain(|talk| !talk.is_finished());
-                if talks.len() == AT_ONCE
-                    && let Some(oldest) = talks.pop_front()
-                {
-                    oldest.abort();
-                }
-                talks.push_back(tokio::spawn(attend(stream, Arc::clone(&monitor))).abort_handle());
-                yield_now().await; // who has asked already is answered before the next is let in
-            }
-            // Out of files, or a connection that was gone at once.
-            Err(error) => {
-                debug!("a connection was not taken: {error}");
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
+        self.talks.push_back(tokio::spawn(attend(stream, Arc::clone(&self.monitor))).abort_handle());
+        yield_now().await; // who has asked already is answered before the next is let in
+        Ok(())
     }
 }
 
@@ -90,7 +91,7 @@ async fn attend(stream: TcpStream, monitor: Arc<Monitor>) {
 }
 
 /// One question and its answer.
-async fn converse(mut stream: TcpStream, monitor: &Monitor) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, monitor: &Monitor) -> io::Result<()> {
     let mut head = Vec::with_capacity(512);
     let mut bytes = [0; 512];
     while !ended(&head) && head.len() < LONGEST {

@@ -1,7 +1,7 @@
 //! What the daemon tells about itself over HTTP: figures for Prometheus, a status in JSON, and whether it is
 //! alive and ready.
 //!
-//! The analysis notes into [`Figures`], which are plain values; [`serve`] answers from them, on one small
+//! The analysis notes into [`Figures`], which are plain values; a [`Door`] answers from them, on one small
 //! thread's event loop, with a bound on everything that a stranger may send.
 
 mod figures;
@@ -18,7 +18,7 @@ use crate::message::Info;
 
 pub use figures::{Figures, Outgoing, Progress};
 pub use histogram::Histogram;
-pub use http::{follow, serve};
+pub use http::{Closed, Door};
 
 use http::Answer;
 
@@ -49,6 +49,11 @@ impl Monitor {
     pub fn note(&self, take: impl FnOnce(&mut Figures, Instant)) {
         let now = self.now();
         take(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner), now);
+    }
+
+    /// What does not do as it should, in one line of a few words each; empty if nothing does.
+    pub fn ailing(&self) -> String {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).ailing()
     }
 
     /// What there is to read under `path`.

@@ -222,6 +222,7 @@ mod tests {
             engine: "cpu".into(),
             classes: Vec::new(),
             lens: Config::default().camera.lens,
+            masked: 0.0,
             picture: None,
         };
         let mut figures = Figures::new(Instant::ZERO);

@@ -25,6 +25,15 @@ impl Mark {
     }
 }
 
+/// What became of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// It is another, or came back.
+    Changed,
+    /// It is away.
+    Gone,
+}
+
 /// What is known of the file.
 #[derive(Debug, Default)]
 pub(super) struct Edited {
@@ -40,14 +49,14 @@ impl Edited {
         (self.read, self.seen) = (mark, mark);
     }
 
-    /// Takes a look; true once for every change. A file that is away is waited for.
-    pub fn look(&mut self, mark: Option<Mark>) -> bool {
+    /// Takes a look; tells every change once, and once that the file is away.
+    pub fn look(&mut self, mark: Option<Mark>) -> Option<Edit> {
         let rests = std::mem::replace(&mut self.seen, mark) == mark;
-        let changed = rests && mark.is_some() && mark != self.read;
+        let changed = rests && mark != self.read;
         if changed {
             self.read = mark;
         }
-        changed
+        changed.then_some(if mark.is_some() { Edit::Changed } else { Edit::Gone })
     }
 }
 
@@ -59,7 +68,7 @@ mod tests {
         Some(Mark { file: (1, inode), size, changed: (0, 0) })
     }
 
-    fn looks(marks: &[Option<Mark>]) -> Vec<bool> {
+    fn looks(marks: &[Option<Mark>]) -> Vec<Option<Edit>> {
         let mut edited = Edited::default();
         edited.read(mark(1, 10));
         marks.iter().map(|mark| edited.look(*mark)).collect()
@@ -67,16 +76,16 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once_when_it_rests() {
+        const CHANGED: Option<Edit> = Some(Edit::Changed);
         let steps = [mark(1, 10), mark(1, 4), mark(1, 7), mark(1, 20), mark(1, 20), mark(1, 20)];
-        assert_eq!(looks(&steps), [false, false, false, false, true, false], "written piece by piece");
+        assert_eq!(looks(&steps), [None, None, None, None, CHANGED, None], "written piece by piece");
         let steps = [mark(2, 12), mark(2, 12), mark(2, 12)];
-        assert_eq!(looks(&steps), [false, true, false], "a new file in its place");
-        assert_eq!(
-            looks(&[None, None, mark(3, 10), mark(3, 10)]),
-            [false, false, false, true],
-            "away between"
-        );
-        assert_eq!(looks(&[mark(1, 9), mark(1, 10), mark(1, 10)]), [false; 3], "changed back in time");
+        assert_eq!(looks(&steps), [None, CHANGED, None], "a new file in its place");
+        assert_eq!(looks(&[None, mark(3, 10), mark(3, 10)]), [None, None, CHANGED], "away for a moment");
+        assert_eq!(looks(&[mark(1, 9), mark(1, 10), mark(1, 10)]), [None; 3], "changed back in time");
+        let steps = [None, None, None, mark(1, 10), mark(1, 10), mark(1, 10)];
+        let told = [None, Some(Edit::Gone), None, None, CHANGED, None];
+        assert_eq!(looks(&steps), told, "away, and the same again");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::message::{Health, HealthState, Moment, Part};
 use crate::publish::Backoff;
 
 /// How a part does.
@@ -78,9 +79,18 @@ impl Lifecycle {
         matches!(self.state, State::Running | State::Degraded)
     }
 
-    /// Whether state or reason changed since this was last asked.
-    pub fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.news)
+    /// How `part`, whose life this is, does: what is to be told, if that changed since this was last asked.
+    pub fn news(&mut self, part: Part, moment: Moment) -> Option<Health> {
+        if !std::mem::take(&mut self.news) {
+            return None;
+        }
+        let (state, reason) = match self.state {
+            State::Starting => (HealthState::Starting, "nothing was delivered yet"),
+            State::Running => (HealthState::Ok, self.reason()),
+            State::Degraded => (HealthState::Degraded, self.reason()),
+            State::Failed => (HealthState::Failed, self.reason()),
+        };
+        Some(Health { part, state, reason: reason.to_owned(), since: moment.unix(self.since) })
     }
 
     /// Whether to try now. The try is then under way until [`Self::opened`] or [`Self::lost`] is told;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::device::Device;
 use super::hardware::Hardware;
-use super::lifecycle::{Lifecycle, State};
+use super::lifecycle::Lifecycle;
 use super::reload::Changes;
 use super::vigil::{PictureVigil, SoundVigil};
 use crate::capture::{CaptureError, Wanted};
 use crate::clock::Instant;
 use crate::config::{self, CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
-use crate::message::{Health, HealthState, Moment, Part};
+use crate::message::{Health, Moment, Part};
 use crate::queue::{Receiver, Sender, Sense};
 
 /// Where sound comes from.
@@ -200,11 +200,7 @@ impl Live {
             Sound::None => None,
         };
         let parts = [(Part::Camera, Some(&mut self.camera.life)), (Part::Microphone, ear)];
-        let changed = parts.into_iter().filter_map(|(part, life)| {
-            let life = life?;
-            life.take_news().then(|| health(part, life, moment))
-        });
-        changed.collect()
+        parts.into_iter().filter_map(|(part, life)| life?.news(part, moment)).collect()
     }
 
     fn ear(&self) -> Option<&Lifecycle> {
@@ -214,14 +210,4 @@ impl Live {
             Sound::None => None,
         }
     }
-}
-
-fn health(part: Part, life: &Lifecycle, moment: Moment) -> Health {
-    let (state, reason) = match life.state() {
-        State::Starting => (HealthState::Starting, "nothing was delivered yet"),
-        State::Running => (HealthState::Ok, life.reason()),
-        State::Degraded => (HealthState::Degraded, life.reason()),
-        State::Failed => (HealthState::Failed, life.reason()),
-    };
-    Health { part, state, reason: reason.to_owned(), since: moment.unix(life.since()) }
 }

@@ -20,6 +20,7 @@ mod stop;
 mod supervise;
 mod throttle;
 mod vigil;
+mod web;
 mod workshop;
 
 pub use reload::{Change, Reloaded};

@@ -129,6 +129,11 @@ impl Observer for Outlet<'_> {
         self.pulse.stuck(now)
     }
 
+    fn ailing(&self) -> String {
+        let alone = self.teller.is_some_and(|teller| !teller.outbox().store().is_connected());
+        format!("{}{}", if alone { "; no broker is connected" } else { "" }, self.monitor.ailing())
+    }
+
     fn analysed(&mut self, analysed: &Analysed) {
         self.captured = analysed.captured;
         if let Some(teller) = self.teller {

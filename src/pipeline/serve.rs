@@ -1,7 +1,7 @@
 //! The daemon: signals and the broker on this thread, analysis on one of its own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -17,11 +17,11 @@ use crate::analysis::Analysis;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::message::{Info, Settings};
-use crate::monitor::{self, Monitor};
+use crate::monitor::Monitor;
 use crate::publish::mqtt::Course;
 use crate::publish::{Teller, mqtt};
 
-use super::edited::{Edited, LOOK, Mark};
+use super::edited::{Edit, Edited, LOOK, Mark};
 use super::outlet::Outlet;
 use super::pictures::{Photographer, develop};
 use super::preserve::Preserver;
@@ -29,6 +29,7 @@ use super::pulse::Pulse;
 use super::reload::Inbox;
 use super::remember::{remember, restore};
 use super::supervise::run_as;
+use super::web::Web;
 use super::{PipelineError, Reloaded, Stop, Workshop};
 
 /// Why the daemon ended with a failure.
@@ -135,7 +136,6 @@ pub fn serve(
         });
         let preserve = preserve.transpose()?;
         runtime.block_on(async {
-            tokio::spawn(monitor::follow(monitor, listened));
             let work = async {
                 match teller {
                     Some(teller) => mqtt::follow(set, teller, |wish| inbox.wish(wish), finished).await,
@@ -145,6 +145,7 @@ pub fn serve(
             tokio::select! {
                 () = work => {}
                 () = beat(&pulse, clock) => {}
+                never = Web::new(monitor, teller, clock).follow(listened) => match never {},
             }
         });
         drop(going);
@@ -190,6 +191,11 @@ impl Drop for Done {
     }
 }
 
+/// What is told of a configuration file that is away.
+fn gone(file: &Path) -> String {
+    format!("{}: there is no such file any more; put it back before the next start", file.display())
+}
+
 /// A second signal to stop so soon after the first is the same wish: a terminal and a supervisor may both tell it.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
@@ -202,7 +208,13 @@ fn watch_signals(
 ) -> io::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mark = move || file.as_deref().and_then(Mark::of);
+    let there = file.clone();
+    let mark = move || there.as_deref().and_then(Mark::of);
+    // Without it the next place would be looked at, and the defaults at last: nobody asked for those.
+    let read_again = move || match &file {
+        Some(file) if Mark::of(file).is_none() => Err(gone(file)),
+        _ => read_again(),
+    };
     let mut edited = Edited::default();
     edited.read(mark());
     tokio::spawn(async move {
@@ -218,8 +230,8 @@ fn watch_signals(
                     continue;
                 }
                 _ = looks.tick() => {
-                    if edited.look(mark()) {
-                        info!("the configuration file has changed");
+                    if let Some(edit) = edited.look(mark()) {
+                        info!("the configuration file {}", if edit == Edit::Changed { "has changed" } else { "is gone" });
                         inbox.put(read_again());
                     }
                     continue;

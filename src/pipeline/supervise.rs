@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::analysis::{Analysed, Analysis};
 use crate::capture::{CaptureError, Pace, Rate, Wanted};
@@ -72,6 +72,11 @@ pub trait Observer {
     /// That something beside the analysis is stuck, and the service manager had better start everything anew.
     fn stuck(&self, _now: Instant) -> Option<String> {
         None
+    }
+
+    /// What else does not do as it should, for the end of the line in `systemctl status`.
+    fn ailing(&self) -> String {
+        String::new()
     }
 
     /// A frame was analysed.
@@ -284,7 +289,8 @@ impl<'a> Supervisor<'a> {
         if !self.config.detection.enable {
             self.progress.disabled += 1;
             self.notifier.ready();
-            self.notifier.status(self.clock.now(), || format!("disabled{}", self.refused));
+            self.notifier
+                .status(self.clock.now(), || format!("disabled{}{}", self.observer.ailing(), self.refused));
             return Ok(());
         }
         let analysed = self.analysis.push_frame(&mut frame);
@@ -308,7 +314,8 @@ impl<'a> Supervisor<'a> {
             "" => String::new(),
             why => format!("; slowed down: {why}"),
         };
-        self.notifier.status(now, || self.status.line(now) + &slowed + &self.refused);
+        self.notifier
+            .status(now, || self.status.line(now) + &slowed + &self.observer.ailing() + &self.refused);
         message.into_iter().for_each(|message| self.observer.message(message));
         Ok(())
     }
@@ -318,23 +325,27 @@ impl<'a> Supervisor<'a> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
-                self.check_engine(Some(&error));
+                let new = self.check_engine(Some(&error));
                 if error.lasting() || self.failures + 1 >= MOST_FAILURES {
                     return Err(error.into());
                 }
                 self.failures += 1;
                 self.progress.failed += 1;
-                warn!("the model failed: {error}");
+                if new {
+                    warn!("the model failed: {error}");
+                } else {
+                    debug!("the model failed again: {error}");
+                }
                 Ok(None)
             }
         }
     }
 
-    /// Tells how the engine does, if that changed.
-    fn check_engine(&mut self, failure: Option<&ModelError>) {
+    /// Tells how the engine does, if that changed; whether it did.
+    fn check_engine(&mut self, failure: Option<&ModelError>) -> bool {
         let (trouble, moment) = (self.analysis.model().trouble(), self.moment());
         let news = self.engine.news(failure, trouble, moment);
-        news.into_iter().for_each(|health| self.observer.health(health));
+        news.map(|health| self.observer.health(health)).is_some()
     }
 
     /// Ends what is still reported: nothing is known of it any more.

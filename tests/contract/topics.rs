@@ -58,7 +58,7 @@ const fn words(report: &Report) -> Option<[&'static str; 3]> {
         ],
         Report::Info(_) => [
             "info",
-            "version, model, engine, classes, lens, size of pictures, schema",
+            "version, model, engine, classes, lens, what masks hide, size of pictures, schema",
             "at start, on every change, on every connection",
         ],
         Report::Settings(_) => [

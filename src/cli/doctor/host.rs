@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,7 @@ use super::Check;
 use crate::config::{Config, EngineKind, Origin};
 use crate::engine::tensorrt::{Device, Settings, TensorRt};
 use crate::heat::Heat;
+use crate::monitor::Closed;
 use crate::publish::Disk;
 
 /// Less free space than this, in MiB, is too little for logs and updates.
@@ -72,6 +74,18 @@ pub(super) fn store(config: &Config) -> Check {
             Some(fault) => Check::failed(STAGE, fault, cure),
             None => Check::ok(STAGE, file.display().to_string()),
         },
+    }
+}
+
+/// Whether the figures can be served, if they shall be.
+pub(super) fn web(config: &Config) -> Check {
+    const STAGE: &str = "web";
+    let Some(address) = config.monitor.listens() else {
+        return Check::skipped(STAGE, "[monitor] port = 0: no figures are served");
+    };
+    match TcpListener::bind(address) {
+        Ok(_) => Check::ok(STAGE, format!("http://{address} is free")),
+        Err(error) => Check::error(STAGE, Closed { address, error }),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, Origin};
 
 /// Try every part for some seconds, and say what does not work and the cure
 ///
-/// Looks at the configuration, model, engine, camera, microphone, broker and this machine, in the order
+/// Looks at the configuration, model, engine, camera, microphone, broker, monitor and this machine, in the order
 /// in which they build on each other. It opens the devices itself: stop the service first. Passwords are
 /// never shown. Exits with 0 if nothing failed, with 78 for a wrong configuration, with 1 otherwise.
 #[derive(Args, Debug)]
@@ -139,7 +139,8 @@ fn examine(config: &Config, origin: &Origin, report: &mut Report) -> Result<(), 
         Err(error) => report.add(Check::error("camera", error))?,
     }
     broker::checks(config).into_iter().try_for_each(|check| report.add(check))?;
-    report.add(host::store(config))
+    report.add(host::store(config))?;
+    report.add(host::web(config))
 }
 
 /// Collects the checks; tells each as it comes, unless the whole shall be JSON.

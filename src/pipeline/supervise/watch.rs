@@ -123,7 +123,9 @@ impl Supervisor<'_> {
         if live.whole() {
             self.standing = Standing::Proven;
         } else {
-            self.notifier.status(now, || format!("waiting: {}{}", live.missing(), self.refused));
+            self.notifier.status(now, || {
+                format!("waiting: {}{}{}", live.missing(), self.observer.ailing(), self.refused)
+            });
             if now.since(began) > self.config.service.start_within {
                 self.notifier.ready();
             }

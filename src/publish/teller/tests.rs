@@ -47,6 +47,7 @@ fn info(config: &Config) -> Info {
         engine,
         classes: vec![class()],
         lens,
+        masked: 0.0,
         picture: None,
     }
 }

@@ -1,0 +1,318 @@
+//! A world under simulated time: devices with weather, the supervision in it, and a witness of what subscribers hear.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::super::super::hardware::{Handle, Hardware, Open};
+use super::super::*;
+use crate::config::MicrophoneSource;
+use crate::engine;
+use crate::queue::{Sender, Sensed};
+
+/// Time between two turns.
+pub(super) const TURN: Duration = Duration::from_millis(50);
+/// Every so many turns a picture comes, and a block of sound as long as the time between.
+pub(super) const EVERY: u64 = 4;
+/// A camera that is silent for so long is lost.
+pub(super) const STALL: Duration = Duration::from_secs(2);
+/// A card that is silent for so long reports it, as `capture` does.
+pub(super) const CARD_STALL: Duration = Duration::from_secs(5);
+/// Longest time that opening takes.
+pub(super) const OPENING: Duration = Duration::from_secs(4);
+/// Samples of sound in a second, for the tiny model.
+pub(super) const RATE: u32 = 8_000;
+/// A year.
+pub(super) const YEAR: i64 = 365 * 86_400;
+
+/// What a device does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weather {
+    /// It opens and delivers.
+    Fine,
+    /// It is not there: what is open reports a fault, a try fails.
+    Gone,
+    /// It opens and delivers nothing, and says nothing.
+    Mute,
+    /// It opens and ends at once.
+    Ended,
+    /// Opening it takes as long as this lasts; what is open delivers nothing.
+    Hung,
+}
+
+/// One device.
+#[derive(Debug)]
+struct Site {
+    weather: Weather,
+    /// Tries under way.
+    tries: u32,
+    /// How often it is open.
+    open: u32,
+    /// Whether it said its last word since it was opened.
+    over: bool,
+    /// When it was opened, or delivered.
+    last: Instant,
+}
+
+/// The machine and its world.
+pub(super) struct Machine {
+    now: AtomicU64,
+    /// Seconds since 1970 at the start, by the wall clock.
+    pub wall: AtomicI64,
+    sites: [Mutex<Site>; 2],
+    random: Mutex<fastrand::Rng>,
+    pub hot: Mutex<bool>,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Arc<Self> {
+        let site = || {
+            let (weather, last) = (Weather::Fine, Instant::ZERO);
+            Mutex::new(Site { weather, tries: 0, open: 0, over: false, last })
+        };
+        Arc::new(Self {
+            now: AtomicU64::new(Instant::from_secs_f64(1000.0).as_nanos()),
+            wall: AtomicI64::new(56 * YEAR),
+            sites: [site(), site()],
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            hot: Mutex::default(),
+        })
+    }
+
+    fn site(&self, sense: Sense) -> MutexGuard<'_, Site> {
+        self.sites[sense as usize].lock().expect("no panic")
+    }
+
+    /// A try to open the device is under way until `due` at least; there is no other, and nothing is open.
+    fn begin(&self, sense: Sense) -> Instant {
+        let mut site = self.site(sense);
+        site.tries += 1;
+        assert!(site.tries == 1 && site.open == 0, "a try beside another, or beside an open {sense}");
+        self.now() + OPENING.mul_f64(self.random.lock().expect("no panic").f64())
+    }
+
+    fn outcome(self: &Arc<Self>, sense: Sense, due: Instant) -> Option<Result<Handle, CaptureError>> {
+        let mut site = self.site(sense);
+        if self.now() < due || site.weather == Weather::Hung {
+            return None;
+        }
+        site.tries -= 1;
+        if site.weather == Weather::Gone {
+            let (origin, cure) = (sense.to_string(), "plug it in".into());
+            return Some(Err(CaptureError::Stalled { origin, seconds: 10, cure }));
+        }
+        (site.open, site.over, site.last) = (site.open + 1, false, self.now());
+        Some(Ok(Box::new(Hold(Arc::clone(self), sense))))
+    }
+}
+
+impl Clock for Machine {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.now.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> Duration {
+        let origin = Duration::from_secs(self.wall.load(Ordering::Relaxed).max(0).unsigned_abs());
+        origin + self.now().since(Instant::ZERO)
+    }
+}
+
+/// An open device.
+struct Hold(Arc<Machine>, Sense);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.site(self.1).open -= 1;
+    }
+}
+
+struct Simulated(Arc<Machine>);
+
+impl Simulated {
+    fn open(&self, sense: Sense) -> Open {
+        let machine = Arc::clone(&self.0);
+        Box::new(move || -> io::Result<_> {
+            let (due, machine) = (machine.begin(sense), Arc::clone(&machine));
+            Ok(Box::new(move || machine.outcome(sense, due)))
+        })
+    }
+}
+
+impl Hardware for Simulated {
+    fn camera(&self, _: &Config, _: &Wanted, _: &Sender) -> Open {
+        self.open(Sense::Camera)
+    }
+
+    fn microphone(&self, _: &Config, _: &Wanted, _: &Sender) -> Open {
+        self.open(Sense::Microphone)
+    }
+
+    fn throttled(&self) -> Vec<String> {
+        let hot = *self.0.hot.lock().expect("no panic");
+        hot.then(|| "cpu is at 99 °C".into()).into_iter().collect()
+    }
+}
+
+/// What subscribers heard.
+#[derive(Default)]
+pub(super) struct Heard {
+    health: BTreeMap<Part, Health>,
+    pub told: Vec<(Part, HealthState)>,
+    open: BTreeSet<String>,
+    /// When something was last reported.
+    last: Option<Instant>,
+}
+
+/// Listens, and holds the supervision to its promises.
+struct Witness {
+    machine: Arc<Machine>,
+    heard: Rc<RefCell<Heard>>,
+}
+
+impl Observer for Witness {
+    fn message(&mut self, message: Message) {
+        let mut heard = self.heard.borrow_mut();
+        message.ended.iter().for_each(|ended| assert!(heard.open.remove(&ended.id), "ended without a start"));
+        heard.open.extend(message.detections.iter().map(|detection| detection.id.clone()));
+        if message.detections.is_empty() {
+            return;
+        }
+        let now = self.machine.now();
+        for (sense, part, patience) in
+            [(Sense::Camera, Part::Camera, STALL), (Sense::Microphone, Part::Microphone, CARD_STALL)]
+        {
+            let state = heard.health.get(&part).map(|health| health.state);
+            assert_ne!(state, Some(HealthState::Failed), "reported although the {sense} is lost");
+            let quiet = now.since(self.machine.site(sense).last);
+            assert!(quiet <= patience + TURN * 4, "reported {quiet:?} after the {sense} fell silent");
+        }
+        heard.last = Some(now);
+    }
+
+    fn health(&mut self, health: Health) {
+        let mut heard = self.heard.borrow_mut();
+        if health.state == HealthState::Failed {
+            assert!(heard.open.is_empty(), "{} is lost, and {:?} goes on", health.part.name(), heard.open);
+        }
+        heard.told.push((health.part, health.state));
+        heard.health.insert(health.part, health);
+    }
+}
+
+/// The supervision in that world.
+pub(super) struct World<'a> {
+    pub machine: Arc<Machine>,
+    pub supervisor: Supervisor<'a>,
+    pub devices: adapt::Devices,
+    pub heard: Rc<RefCell<Heard>>,
+    turns: u64,
+}
+
+impl World<'_> {
+    /// Plays `act` in a world whose sound comes from a card, or from the camera's stream.
+    pub fn play(seed: u64, source: MicrophoneSource, act: impl FnOnce(&mut World)) {
+        fastrand::seed(seed);
+        let machine = Machine::new(seed);
+        let mut config = Config::default();
+        (config.camera.stall, config.camera.frozen) = (STALL, Duration::ZERO);
+        (config.microphone.source, config.camera.throttled_rate) = (source, 2.0);
+        config.engine.threads = 1;
+        let engine = engine::choose(&config.engine).expect("an engine");
+        let model = Model::open(Path::new("tests/data/tiny"), engine.as_ref()).expect("the tiny model opens");
+        let analysis = Analysis::new(model, &config).expect("the defaults fit");
+        let (hardware, stop) = (Simulated(Arc::clone(&machine)), Stop::default());
+        let heard = Rc::<RefCell<Heard>>::default();
+        let mut witness = Witness { machine: Arc::clone(&machine), heard: Rc::clone(&heard) };
+        let layers = Layers { file: config, overrides: Overrides::default() };
+        let below = (&hardware as &dyn Hardware, &*machine as &dyn Clock, &stop);
+        let supervisor = Supervisor::new(7, layers, analysis, below, &mut witness, Pace::Live);
+        let devices = supervisor.devices();
+        let machine = Arc::clone(&machine);
+        act(&mut World { machine, supervisor, devices, heard, turns: 0 });
+    }
+
+    pub fn weather(&self, camera: Weather, microphone: Weather) {
+        self.machine.site(Sense::Camera).weather = camera;
+        self.machine.site(Sense::Microphone).weather = microphone;
+    }
+
+    pub fn turn(&mut self) {
+        self.turns += 1;
+        self.machine.now.fetch_add(TURN.as_nanos() as u64, Ordering::Relaxed);
+        self.deliver(Sense::Camera);
+        self.deliver(Sense::Microphone);
+        self.supervisor.watch_on(&mut self.devices, Duration::ZERO).expect("no fault ends it");
+    }
+
+    pub fn turns(&mut self, time: Duration) {
+        (0..time.as_millis() / TURN.as_millis()).for_each(|_| self.turn());
+    }
+
+    /// What the device of a sense sends in this turn.
+    fn deliver(&mut self, sense: Sense) {
+        let track = self.supervisor.config.microphone.source == MicrophoneSource::Media;
+        if track && sense == Sense::Microphone {
+            // The sound of a stream is there while its camera is.
+            let camera = self.machine.site(Sense::Camera);
+            let (open, over, last) = (camera.open, camera.over, camera.last);
+            drop(camera);
+            let mut site = self.machine.site(sense);
+            if site.open == 0 && open > 0 {
+                (site.over, site.last) = (false, last);
+            }
+            (site.open, site.over) = (open, site.over || over);
+        }
+        let (now, turns) = (self.machine.now(), self.turns);
+        let mut site = self.machine.site(sense);
+        if site.open == 0 || site.over {
+            return;
+        }
+        let word = match site.weather {
+            Weather::Fine if turns % EVERY == sense as u64 => {
+                site.last = now;
+                Some(self::item(sense, now))
+            }
+            Weather::Ended => Some(Sensed::End(sense)),
+            Weather::Gone if !track || sense == Sense::Camera => {
+                Some(Sensed::Fault(sense, "unplugged".into()))
+            }
+            _ if !track && sense == Sense::Microphone && now.since(site.last) > CARD_STALL => {
+                Some(Sensed::Fault(sense, "no sound".into()))
+            }
+            _ => None,
+        };
+        site.over = matches!(word, Some(Sensed::End(_) | Sensed::Fault(..)));
+        drop(site);
+        word.into_iter().for_each(|word| self.devices.sender.send(word).expect("somebody listens"));
+    }
+
+    pub fn state(&self, part: Part) -> (HealthState, String) {
+        let heard = self.heard.borrow();
+        let health = &heard.health[&part];
+        (health.state, health.reason.clone())
+    }
+
+    /// How long ago something was last reported.
+    pub fn quiet(&self) -> Duration {
+        self.heard.borrow().last.map_or(Duration::MAX, |last| self.machine.now().since(last))
+    }
+}
+
+/// A red picture, or the hum that goes with it.
+fn item(sense: Sense, now: Instant) -> Sensed {
+    let (size, time) = (Size::new(128, 72), TURN * EVERY as u32);
+    match sense {
+        Sense::Camera => {
+            let rgb = [255, 0, 0].repeat(size.width as usize * size.height as usize);
+            Sensed::Frame(Frame { captured: now, size, source: size, rgb })
+        }
+        Sense::Microphone => {
+            let samples = vec![0.45; (time.as_secs_f64() * f64::from(RATE)) as usize];
+            Sensed::Sound(Samples::new(now - time, RATE, samples))
+        }
+    }
+}
