@@ -140,3 +140,33 @@ fn no_message_of_another_silences_the_device() {
     assert!(late["reason"].as_str().is_some_and(|reason| reason.contains("too large")), "{late}");
     subscriber.event("update");
 }
+
+#[test]
+fn what_was_said_of_classes_that_another_model_lacks_is_set_aside_and_nothing_else() {
+    let port = free_port();
+    let (_place, config, _broker) = stage(port, "");
+    let subscriber = Subscriber::start(port);
+    let mut daemon = Daemon::start(&config);
+    subscriber.status("online");
+    accepted(&wish(&subscriber, port, "sensitivity", "-0.5"));
+    accepted(&wish(&subscriber, port, "classes", "[\"green\"]"));
+    let text = std::fs::read_to_string(&config).expect("a file");
+    let default = std::path::absolute("engines/default").expect("a working directory");
+    let tiny = std::path::absolute("tests/data/tiny").expect("a working directory");
+    let other = text.replace(&tiny.display().to_string(), &default.display().to_string());
+    assert_ne!(other, text);
+    // A recording is played with the kind of sound that it was opened for: another model comes with a start.
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    subscriber.status("stopped");
+    std::fs::write(&config, other).expect("room for a file");
+    let again = Daemon::start(&config);
+    let aside = again.log.find(|line| line.contains("set aside"));
+    assert!(aside.contains("green"), "{aside}");
+    subscriber.status("online");
+    let kept = Subscriber::start(port).next("settings", |_| true);
+    assert_eq!(
+        (&kept["changed"], &kept["classes"]),
+        (&serde_json::json!(["sensitivity"]), &serde_json::json!([]))
+    );
+}

@@ -190,7 +190,9 @@ fn a_configuration_that_cannot_work_never_ends_the_daemon() {
     let good = format!("{}[microphone]\nsource = \"media\"\n{QUIET}", made_up(HUM));
     let config = place.config(&good);
     let cards = test_cards(&folder);
-    let mut daemon = Daemon::start_with(&config, &[("ALSA_CONFIG_PATH", cards.to_str().expect("text"))]);
+    let environment =
+        [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TENSORRT", "/no/libnvinfer.so.10")];
+    let mut daemon = Daemon::start_with(&config, &environment);
     daemon.messages.find(|line| line.contains("\"event\":\"start\""));
     let microphone =
         |alsa: &str| good.replace("\"media\"", &format!("\"alsa\"\nalsa = {{ device = \"s16\", {alsa} }}"));
@@ -204,6 +206,7 @@ fn a_configuration_that_cannot_work_never_ends_the_daemon() {
         ("a rate", microphone("rate = 44100"), "44100 samples in a second"),
         ("channels", microphone("channels = 7"), "no 7 channels"),
         ("no Jetson", camera("source = \"csi\""), "nvarguscamerasrc"),
+        ("no GPU", format!("{good}[engine]\nkind = \"tensorrt\"\n"), "engine.kind: "),
     ] {
         place.config(&text);
         daemon.signal("HUP");

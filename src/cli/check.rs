@@ -66,7 +66,7 @@ fn files(config: &Config) -> Result<(), Failure> {
 
 /// Opens engine and model as `run` does; says what the engine is.
 fn opened(config: &Config, folder: &Path) -> Result<String, Failure> {
-    let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
+    let engine = engine::choose(&config.engine).map_err(|error| Failure::engine(config, error))?;
     let wrong = |error| Failure::model(config, error);
     let model = Model::configured(folder, engine.as_ref(), config).map_err(wrong)?;
     Analysis::new(model, config).map_err(wrong)?;

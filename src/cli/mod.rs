@@ -25,6 +25,7 @@ mod signals;
 
 use crate::capture::{self, CaptureError};
 use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, Origin};
+use crate::engine::EngineError;
 use crate::model::ModelError;
 use crate::publish::mqtt::AccessError;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -168,6 +169,14 @@ impl Failure {
     fn access(config: &Config, error: AccessError) -> Self {
         match error.key() {
             Some(key) => config.fault(key, &error.to_string()).into(),
+            None => Self::configuration(error),
+        }
+    }
+
+    /// An engine that cannot be opened, told with the place of the setting at fault if one is.
+    pub fn engine(config: &Config, error: EngineError) -> Self {
+        match error.key() {
+            Some(key) => config.fault(key, &with_causes(&error)).into(),
             None => Self::configuration(error),
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     config.camera.rate = f64::INFINITY;
     config.microphone.source = MicrophoneSource::Media;
     capture::init().map_err(Failure::failed)?;
-    let engine = engine::choose(&config.engine).map_err(Failure::configuration)?;
+    let engine = engine::choose(&config.engine).map_err(|error| Failure::engine(&config, error))?;
     let model = Model::configured(&config.model_dir()?, engine.as_ref(), &config);
     let wrong = |error| Failure::model(&config, error);
     let analysis = Analysis::new(model.map_err(wrong)?, &config).map_err(wrong)?;

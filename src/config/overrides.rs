@@ -5,7 +5,7 @@ use super::{search, value, words};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,21 @@ impl Overrides {
             None => {}
         }
         Self::deserialize(all).map_err(|error| words::explain(&error.to_string(), &[key.into()], None).0)
+    }
+
+    /// Forgets what is said of classes that are not `known`, and gives their names. A list of which nothing is left is the
+    /// file's again: an empty one would mean every class.
+    pub fn forget(&mut self, known: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut forgotten = BTreeSet::new();
+        if let Some(classes) = &mut self.classes {
+            forgotten.extend(classes.extract_if(.., |class| !known(class)));
+            self.classes.take_if(|classes| classes.is_empty() && !forgotten.is_empty());
+        }
+        if let Some(thresholds) = &mut self.thresholds {
+            forgotten.extend(thresholds.extract_if(.., |class, _| !known(class)).map(|(class, _)| class));
+            self.thresholds.take_if(|thresholds| thresholds.is_empty() && !forgotten.is_empty());
+        }
+        forgotten.into_iter().collect()
     }
 
     /// `config` with these settings.
@@ -138,6 +153,22 @@ mod tests {
             let why = Overrides::default().with(key, payload.as_bytes()).expect_err(payload);
             assert!(why.contains(told), "{key} {payload}: {why}");
         }
+    }
+
+    #[test]
+    fn classes_that_no_model_knows_any_more_are_forgotten_and_nothing_else() {
+        let changed = |key, value: &[u8]| Overrides::default().with(key, value).expect("a value");
+        let mut both = changed("classes", br#"["dog", "cat"]"#);
+        both.enable = Some(false);
+        both.thresholds = changed("thresholds", br#"{"cat": {"p": 0.7}, "owl": {}}"#).thresholds;
+        assert_eq!(both.forget(|class| class == "dog"), ["cat", "owl"]);
+        let left = Overrides { enable: Some(false), ..changed("classes", br#"["dog"]"#) };
+        assert_eq!(both, left);
+        assert_eq!(both.forget(|_| false), ["dog"]);
+        assert_eq!(both.classes, None, "an empty list would report every class");
+        let mut all = changed("classes", b"[]");
+        assert_eq!(all.forget(|_| false), Vec::<String>::new());
+        assert_eq!(all, changed("classes", b"[]"));
     }
 
     #[test]

@@ -168,6 +168,17 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// The dotted key of the setting at fault, if one is.
+    pub const fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::NoLibrary { .. } => Some("engine.library"),
+            Self::TensorRt(_) => Some("engine.kind"),
+            _ => None,
+        }
+    }
+}
+
 /// Opens the back end that the configuration names. `auto` takes TensorRT where library, GPU and plans are
 /// good and the CPU engine for the rest; `tensorrt` takes nothing else.
 ///

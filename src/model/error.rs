@@ -140,6 +140,7 @@ impl ModelError {
                 Some(format!("detection.prompts.{class}"))
             }
             Self::Background { .. } => Some("detection.background".to_owned()),
+            Self::Engine(error) => error.key().map(str::to_owned),
             _ => None,
         }
     }

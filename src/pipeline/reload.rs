@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tracing::warn;
 
-use crate::config::{Camera, Config, Device, Lens, Mqtt, Overrides, Service};
+use crate::config::{Config, Overrides};
 use crate::geometry::Fit;
 use crate::message::{Wish, one_line};
+use crate::model::Manifest;
 
 /// Wishes that wait for the analysis, at most: it takes them several times a second.
 const MOST_WISHES: usize = 64;
@@ -73,6 +73,19 @@ impl Layers {
         self.overrides.over(&self.file)
     }
 
+    /// The same without what subscribers said of classes that a model does not know: another model may have come since.
+    pub fn fitting(mut self, manifest: &Manifest) -> Self {
+        let reads = manifest.reads_text();
+        let aside = self.overrides.forget(|class| reads || manifest.class(class).is_some());
+        if !aside.is_empty() {
+            let (model, classes) = (&manifest.name, aside.join(", "));
+            warn!(
+                "changed over MQTT, and set aside because the model `{model}` has no such class: {classes}"
+            );
+        }
+        self
+    }
+
     /// The same changes over another file.
     pub fn of(&self, file: Config) -> Self {
         Self { file, overrides: self.overrides.clone() }
@@ -117,26 +130,22 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// What differs between two configurations.
-    pub fn between(old: &Config, new: &Config) -> Self {
-        let later = [
-            ("mqtt.enabled", old.mqtt.enabled != new.mqtt.enabled),
-            ("mqtt.store", old.mqtt.store != new.mqtt.store),
-            ("mqtt.settings_file", old.mqtt.settings_file != new.mqtt.settings_file),
-            ("log.format", old.log.format != new.log.format),
-        ];
+    /// What differs between the configuration that is in force and a new one.
+    pub fn between(running: &Config, new: &Config) -> Self {
+        let (new, later) = lasting(running, new);
+        let paced = paced(running, &new);
         Self {
-            judgement: old.detection != new.detection
-                || old.tracking != new.tracking
-                || old.window.memory != new.window.memory,
-            rates: Rates::of(old) != Rates::of(new),
-            camera: opened(&old.camera, new) != new.camera || old.microphone.source != new.microphone.source,
-            microphone: old.microphone != new.microphone,
-            model: old.model != new.model || old.engine != new.engine,
-            publisher: old.mqtt.enabled && connected(old, new) != (&new.device, new.mqtt.clone()),
-            monitor: old.monitor != new.monitor,
-            log: old.log.level != new.log.level,
-            later: later.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect(),
+            judgement: running.detection != new.detection
+                || running.tracking != new.tracking
+                || running.window.memory != new.window.memory,
+            rates: paced != *running,
+            camera: paced.camera != new.camera || running.microphone.source != new.microphone.source,
+            microphone: running.microphone != new.microphone,
+            model: running.model != new.model || running.engine != new.engine,
+            publisher: running.mqtt.enabled && (&paced.device, &paced.mqtt) != (&new.device, &new.mqtt),
+            monitor: running.monitor != new.monitor,
+            log: running.log.level != new.log.level,
+            later,
         }
     }
 
@@ -162,60 +171,51 @@ impl Changes {
     }
 }
 
-/// What takes effect at once wherever it is used.
-#[derive(PartialEq)]
-struct Rates<'a>([f64; 3], [Duration; 7], &'a Lens, (bool, usize, usize, usize), &'a Service);
-
-impl<'a> Rates<'a> {
-    fn of(Config { camera, window, mqtt, service, .. }: &'a Config) -> Self {
-        Self(
-            [camera.rate, camera.throttled_rate, mqtt.detections_rate],
-            [
-                camera.stall,
-                camera.frozen,
-                window.wait,
-                mqtt.update_every,
-                mqtt.level_every,
-                mqtt.snapshot_every,
-                mqtt.heatmap_every,
-            ],
-            &camera.lens,
-            (mqtt.send_empty, mqtt.picture_bytes, mqtt.keep_detections, mqtt.keep_events),
-            service,
-        )
-    }
+/// `running` with the rates, waits and limits of `new`: they take effect at once wherever they are used.
+fn paced(running: &Config, new: &Config) -> Config {
+    let mut paced = running.clone();
+    let (camera, mqtt) = (&mut paced.camera, &mut paced.mqtt);
+    camera.rate = new.camera.rate;
+    camera.throttled_rate = new.camera.throttled_rate;
+    camera.stall = new.camera.stall;
+    camera.frozen = new.camera.frozen;
+    camera.lens.clone_from(&new.camera.lens);
+    mqtt.detections_rate = new.mqtt.detections_rate;
+    mqtt.send_empty = new.mqtt.send_empty;
+    mqtt.update_every = new.mqtt.update_every;
+    mqtt.level_every = new.mqtt.level_every;
+    mqtt.snapshot_every = new.mqtt.snapshot_every;
+    mqtt.heatmap_every = new.mqtt.heatmap_every;
+    mqtt.picture_bytes = new.mqtt.picture_bytes;
+    mqtt.keep_detections = new.mqtt.keep_detections;
+    mqtt.keep_events = new.mqtt.keep_events;
+    paced.window.wait = new.window.wait;
+    paced.service.clone_from(&new.service);
+    paced
 }
 
-/// The camera of `old` with what needs no opening as `new` has it.
-fn opened(old: &Camera, Config { camera: new, .. }: &Config) -> Camera {
-    Camera {
-        rate: new.rate,
-        throttled_rate: new.throttled_rate,
-        stall: new.stall,
-        frozen: new.frozen,
-        lens: new.lens.clone(),
-        ..old.clone()
-    }
+/// What of `new` can be in force beside what runs: keys that take effect at the next start only stay as they are, and are
+/// named.
+pub(super) fn lasting(running: &Config, new: &Config) -> (Config, Vec<&'static str>) {
+    let (mut lasting, mut later) = (new.clone(), Vec::new());
+    stay("mqtt.enabled", &mut lasting.mqtt.enabled, &running.mqtt.enabled, &mut later);
+    stay("mqtt.store", &mut lasting.mqtt.store, &running.mqtt.store, &mut later);
+    stay("mqtt.settings_file", &mut lasting.mqtt.settings_file, &running.mqtt.settings_file, &mut later);
+    stay("log.format", &mut lasting.log.format, &running.log.format, &mut later);
+    (lasting, later)
 }
 
-/// Name and broker of `old` with what needs no connection, or waits for a start, as `new` has it.
-fn connected<'a>(old: &'a Config, Config { mqtt: new, .. }: &Config) -> (&'a Device, Mqtt) {
-    let mqtt = Mqtt {
-        enabled: new.enabled,
-        detections_rate: new.detections_rate,
-        send_empty: new.send_empty,
-        update_every: new.update_every,
-        level_every: new.level_every,
-        snapshot_every: new.snapshot_every,
-        heatmap_every: new.heatmap_every,
-        picture_bytes: new.picture_bytes,
-        keep_detections: new.keep_detections,
-        keep_events: new.keep_events,
-        settings_file: new.settings_file.clone(),
-        store: new.store.clone(),
-        ..old.mqtt.clone()
-    };
-    (&old.device, mqtt)
+/// What of `new` can be in force while a recording is played: it goes on as it was opened.
+pub(super) fn played(running: &Config, mut new: Config) -> Config {
+    (new.camera, new.microphone) = (paced(running, &new).camera, running.microphone.clone());
+    new
+}
+
+fn stay<T: Clone + PartialEq>(key: &'static str, value: &mut T, running: &T, later: &mut Vec<&'static str>) {
+    if value != running {
+        value.clone_from(running);
+        later.push(key);
+    }
 }
 
 impl fmt::Display for Changes {
@@ -286,6 +286,31 @@ mod tests {
         }
         let renamed = between("device.name = \"another\"");
         assert!(renamed.publisher && !renamed.devices() && renamed.later.is_empty(), "{renamed:?}");
+    }
+
+    #[test]
+    fn what_waits_for_a_start_is_told_against_what_runs() {
+        let new = |text: &str| Config::parse(text, Path::new("test")).expect("a configuration");
+        let started = Config::default();
+        let off = new("mqtt.enabled = false\nmqtt.store.enabled = true\nmqtt.port = 1");
+        let (running, later) = lasting(&started, &off);
+        assert_eq!(later, ["mqtt.enabled", "mqtt.store"]);
+        assert_eq!(
+            Changes::between(&started, &off),
+            Changes { publisher: true, later, ..Changes::default() }
+        );
+        // It is told again as long as it waits, and what runs follows the broker meanwhile.
+        let other = new("mqtt.enabled = false\nmqtt.port = 2");
+        let changes = Changes::between(&running, &other);
+        assert_eq!((changes.publisher, changes.later), (true, vec!["mqtt.enabled"]));
+        let back = Changes::between(&running, &new("mqtt.port = 1"));
+        assert_eq!(back, Changes::default(), "nothing waits any more");
+        let other = new("camera.rate = 5.0\ncamera.v4l2.device = \"x\"");
+        let changes = |running: &Config| Changes::between(running, &other).of_a_recording();
+        let first = changes(&started);
+        assert_eq!((first.rates, first.later), (true, vec!["camera"]));
+        let again = changes(&played(&started, other.clone()));
+        assert_eq!((again.rates, again.later), (false, vec!["camera"]), "it waits still");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn W
         return layers;
     };
     let restored = Overrides::load(&file).map_err(|error| error.to_string()).and_then(|overrides| {
+        let saved = Layers { file: config.clone(), overrides };
+        let overrides = saved.fitting(analysis.model().manifest()).overrides;
         let merged = overrides.over(config);
         if rewords(analysis.model(), config, &merged) {
             let words = workshop.words(&merged)?;

@@ -3,10 +3,10 @@
 use tracing::{error, info, warn};
 
 use super::super::live::Live;
-use super::super::reload::{Change, Changes, Layers};
+use super::super::reload::{Change, Changes, Layers, lasting, played};
 use super::super::workshop::{Made, Making};
 use super::{PipelineError, Supervisor};
-use crate::capture::CaptureError;
+use crate::capture::{CaptureError, Pace};
 use crate::clock::Instant;
 use crate::config::{Config, MicrophoneSource};
 use crate::geometry::{Fit, Size};
@@ -108,9 +108,13 @@ impl Supervisor<'_> {
     /// Tells why a new configuration is not in force.
     fn refuse(&mut self, why: &str) {
         error!("the changed configuration is refused, the one before is in force:\n{why}");
-        let first = why.lines().next().unwrap_or_default();
-        self.refused = format!("; refused: {first}");
-        self.tell_part(Part::Configuration, HealthState::Degraded, first);
+        let faults = faults(why);
+        let more = match faults.len() {
+            0 | 1 => String::new(),
+            all => format!(" (and {} more: `tvsl check` lists them)", all - 1),
+        };
+        self.refused = format!("; refused: {}{more}", faults.first().unwrap_or(&""));
+        self.tell_part(Part::Configuration, HealthState::Degraded, &faults.join("; "));
     }
 
     /// Takes it that a device cannot be opened, and that no waiting mends it. That ends a start. If a new
@@ -173,7 +177,11 @@ impl Supervisor<'_> {
         if changes.devices() {
             let (wanted, now) = (self.wanted(), self.clock.now());
             let new = Live::new(self.hardware, &self.config, &wanted, &devices.sender, now);
+            let deaf = devices.live.deaf();
             devices.live.replace(new, changes, &devices.receiver);
+            if devices.live.deaf() && !deaf {
+                self.tell_part(Part::Microphone, HealthState::Ok, ""); // it is missed no more
+            }
             devices.pairing.expect(!devices.live.deaf());
             self.finish_tracks();
         }
@@ -186,7 +194,10 @@ impl Supervisor<'_> {
 
     /// Takes what is in force from the layers, and tells everybody who goes by it.
     fn follow(&mut self) {
-        let new = self.layers.merged();
+        let (mut new, _) = lasting(&self.config, &self.layers.merged());
+        if self.pace != Pace::Live {
+            new = played(&self.config, new);
+        }
         if new.topic("") != self.config.topic("") {
             self.finish_tracks(); // under the name that they began with
         }
@@ -228,6 +239,10 @@ impl Supervisor<'_> {
 
     /// Judges the next frame by other settings, with what was made for them; refused ones change nothing.
     fn judge_by(&mut self, layers: Layers, made: Made) -> Result<(), String> {
+        let layers = match &made {
+            Made::Model(model) => layers.fitting(model.manifest()),
+            _ => layers,
+        };
         let new: Config = layers.merged();
         let ended = match made {
             Made::Nothing => self.analysis.configure(&new).map(|()| vec![]),
@@ -247,4 +262,29 @@ impl Supervisor<'_> {
 /// What is to be delivered for a model: samples in a second, and how a picture of a usual size is laid out.
 fn senses(model: &Model) -> (u32, Fit) {
     (model.sample_rate(), model.fit(Size::new(1920, 1080)))
+}
+
+/// Most faults of a file that are told in one line.
+const MOST_FAULTS: usize = 20;
+
+/// The first lines of the faults in what is told of a file: not the lines that show the places, nor lists below them.
+fn faults(told: &str) -> Vec<&str> {
+    let shown = |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(' ');
+    told.lines().filter(|line| !line.is_empty() && !shown(line)).take(MOST_FAULTS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_fault_of_a_file_is_told_in_a_line() {
+        let text = format!("{}mqtt.port = 0\nmqtt.hots = \"a\"\n", "\n".repeat(998));
+        let told = Config::parse(&text, Path::new("a.toml")).expect_err("two faults").to_string();
+        let faults = faults(&told);
+        assert_eq!(faults.len(), 2, "{told}");
+        assert!(faults[0].starts_with("a.toml:999:") && faults[1].starts_with("a.toml:1000:"), "{faults:?}");
+        assert_eq!(super::faults("one\n  two, three"), ["one"]);
+    }
 }
