@@ -3,9 +3,15 @@
 //! Every frame and every block of samples carries an [`Instant`]; wall-clock time is attached only
 //! when a message is made ([`Clock::wall`]), so that a stepped wall clock disturbs nothing.
 
+mod told;
+
 use std::ops::{Add, Sub};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::warn;
+
+use told::Told;
 
 /// A moment on the monotonic clock of one source, in nanoseconds.
 ///
@@ -82,14 +88,23 @@ pub trait Clock: Send + Sync {
 
 /// The clocks of this machine: `CLOCK_MONOTONIC` and the system's wall clock.
 #[derive(Debug, Clone)]
-pub struct SystemClock(gstreamer::Clock);
+pub struct SystemClock {
+    monotonic: gstreamer::Clock,
+    told: Option<Told>,
+}
 
 impl SystemClock {
     /// The machine's clocks. GStreamer's system clock reads `CLOCK_MONOTONIC`, so instants taken
     /// here and stamps of live frames agree; call after `gstreamer::init`.
     pub fn new() -> Self {
         use gstreamer::prelude::*;
-        Self(gstreamer::SystemClock::obtain().upcast())
+        Self { monotonic: gstreamer::SystemClock::obtain().upcast(), told: None }
+    }
+
+    /// The same, for those who tell whether the wall clock is synchronised: the system is asked again and again.
+    pub fn asking() -> Self {
+        let told = Told::ask().inspect_err(|error| warn!("the system refuses a thread: {error}")).ok();
+        Self { told, ..Self::new() }
     }
 }
 
@@ -102,7 +117,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         use gstreamer::prelude::*;
-        Instant(self.0.time().nseconds())
+        Instant(self.monotonic.time().nseconds())
     }
 
     fn wall(&self) -> Duration {
@@ -110,7 +125,7 @@ impl Clock for SystemClock {
     }
 
     fn synced(&self) -> Option<bool> {
-        synced(self.wall(), Path::new(TIMESYNC))
+        synced(self.wall(), self.told.as_ref().and_then(Told::answer), Path::new(TIMESYNC))
     }
 }
 
@@ -120,12 +135,12 @@ const SYNCHRONISED: &str = "synchronized";
 /// 2025-01-01: a clock that shows an earlier time was never set.
 const NEVER_SET: Duration = Duration::from_secs(1_735_689_600);
 
-/// Whether a clock that shows `wall` was set from the network, as `timesync` tells.
-fn synced(wall: Duration, timesync: &Path) -> Option<bool> {
+/// Whether a clock that shows `wall` is set: as the kernel is `told` to say, or where nobody asks it, as `timesync` has it.
+fn synced(wall: Duration, told: Option<bool>, timesync: &Path) -> Option<bool> {
     if wall < NEVER_SET {
         return Some(false);
     }
-    timesync.is_dir().then(|| timesync.join(SYNCHRONISED).exists())
+    told.or_else(|| timesync.is_dir().then(|| timesync.join(SYNCHRONISED).exists()))
 }
 
 #[cfg(test)]
@@ -136,11 +151,14 @@ mod tests {
     fn a_clock_is_synchronised_when_the_system_says_so() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let today = NEVER_SET * 2;
-        assert_eq!(synced(today, &folder.path().join("none")), None);
-        assert_eq!(synced(today, folder.path()), Some(false));
+        assert_eq!(synced(today, None, &folder.path().join("none")), None);
+        assert_eq!(synced(today, None, folder.path()), Some(false));
+        assert_eq!(synced(today, Some(true), folder.path()), Some(true), "by chrony, for example");
         std::fs::write(folder.path().join(SYNCHRONISED), "").expect("room for a file");
-        assert_eq!(synced(today, folder.path()), Some(true));
-        assert_eq!(synced(Duration::from_secs(60), folder.path()), Some(false), "1970 after a boot");
+        assert_eq!(synced(today, None, folder.path()), Some(true));
+        assert_eq!(synced(today, Some(false), folder.path()), Some(false), "once, and no more");
+        let boot = Duration::from_secs(60);
+        assert_eq!(synced(boot, Some(true), folder.path()), Some(false), "1970 after a boot");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let workshop = Opener { common: common.clone(), engine: Mutex::default() };
     let model = workshop.open(&config)?;
     let analysis = Analysis::new(model, &config).map_err(|error| Failure::model(&config, error))?;
-    let clock = SystemClock::new();
+    let clock = SystemClock::asking();
     match arguments.learn_background {
         Some(seconds) => {
             learn(&config, analysis, &clock, Duration::from_secs(seconds.into()), &arguments.out)
@@ -92,7 +92,7 @@ impl Opener {
     fn open(&self, config: &Config) -> Result<Model, Failure> {
         let folder = config.model_dir()?;
         let build = super::engine::in_the_background(self.common.config.clone());
-        let engine = engine::serve(&config.engine, build).map_err(Failure::configuration)?;
+        let engine = engine::serve(&config.engine, build).map_err(|error| Failure::engine(config, error))?;
         let model = Model::configured(&folder, engine.as_ref(), config)
             .map_err(|error| Failure::model(config, error))?;
         let manifest = model.manifest();
@@ -112,7 +112,8 @@ impl Workshop for Opener {
     fn words(&self, config: &Config) -> Result<Vocabulary, String> {
         let folder = config.model_dir().map_err(|error| error.to_string())?;
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let engine = engine.map_or_else(|| engine::choose(&config.engine), Ok).map_err(|e| e.to_string())?;
+        let engine = engine.map_or_else(|| engine::choose(&config.engine), Ok);
+        let engine = engine.map_err(|error| Failure::engine(config, error).text().to_owned())?;
         Vocabulary::read(&folder, engine.as_ref(), config)
             .map_err(|error| Failure::model(config, error).text().to_owned())
     }
