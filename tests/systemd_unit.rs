@@ -79,6 +79,7 @@ fn the_template_is_the_unit_with_the_name_of_the_instance() {
         ("over MQTT", "over MQTT (%i)"),
         ("/etc/tvsl/tvsl.toml", "/etc/tvsl/%i.toml\nEnvironment=TVSL_INSTANCE=%i"),
         ("StateDirectory=tvsl", "StateDirectory=tvsl-%i"),
+        ("%S/tvsl/", "%S/tvsl-%i/"),
     ] {
         assert_eq!(expected.matches(plain).count(), 1, "{plain}");
         expected = expected.replace(plain, instance);
@@ -101,6 +102,7 @@ fn it_keeps_its_promises() {
     for line in [
         "Type=notify",
         "Restart=on-failure",
+        "Environment=GST_REGISTRY=%S/tvsl/gstreamer.registry",
         "RestartPreventExitStatus=78",
         "ExecStart=/usr/bin/tvsl run",
         "ExecReload=/bin/kill -HUP $MAINPID",

@@ -11,8 +11,10 @@ use super::Failure;
 const NO_REPORTS: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
 
 /// What months of running want, where the environment says nothing else (docs/reliability.md has the figures): few heaps, for
-/// threads of cameras come and go; and GStreamer letting go of a V4L2 camera that was pulled out.
-const LASTING: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("GST_V4L2_FORCE_DRAIN", "1")];
+/// threads of cameras come and go; large blocks outside of them, so that a model that was changed for another leaves no
+/// holes; and GStreamer letting go of a V4L2 camera that was pulled out.
+const LASTING: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("GST_V4L2_FORCE_DRAIN", "1")];
 
 /// Begins the program again, as the same process, unless its environment forbids reports already.
 pub(super) fn settle() -> Result<(), Failure> {
