@@ -143,7 +143,7 @@ fn a_silent_microphone_and_a_frozen_black_picture_are_noticed() {
     };
     // The second channel of this card holds nothing.
     let found = look("black", "20", &microphone("s32", "channel = 1\n"));
-    assert!(found.stage("microphone", "failed").contains("digital silence"));
+    assert!(found.stage("microphone", "failed").contains("digital silence: every sample of 15 s is 0"));
     assert!(found.stage("camera", "warning").contains("black"));
     found.stage("broker", "skipped");
     let found = look("smpte100", "20", &microphone("s16", ""));
@@ -289,4 +289,30 @@ fn devices_lists_microphones_and_engines() {
     assert!(found["cameras"].is_array() && found["gpus"].is_array());
     let table = list(&[]);
     assert!(table.contains("Cameras (for [camera.v4l2] device)\n") && table.contains("\n  s16 "), "{table}");
+}
+
+#[test]
+fn a_clip_that_begins_silent_is_listened_to_until_it_sounds() {
+    let place = Place::new();
+    let sound = "audiotestsrc is-live=true wave=silence num-buffers=50 samplesperbuffer=4800 ! audio/x-raw,rate=48000,channels=1 ! c. \
+        audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=1 ! c. concat name=c ! identity";
+    let camera = format!(
+        "[camera]\nsource = \"pipeline\"\n[camera.pipeline]\nlaunch = \"videotestsrc is-live=true ! \
+         video/x-raw,framerate=20/1 ! identity {sound}\"\n[microphone]\nsource = \"media\"\n"
+    );
+    let found = doctor(&place.config(&format!("{camera}{NO_BROKER}")), &[]);
+    found.stage("microphone", "ok");
+}
+
+#[test]
+fn a_port_of_the_monitor_that_is_taken_is_named() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let text = format!("{TEST_CAMERA}[microphone]\nsource = \"none\"\n{NO_BROKER}[monitor]\nport = {port}\n");
+    let place = Place::new();
+    let config = place.config(&text);
+    let told = doctor(&config, &[]).stage("web", "failed");
+    assert!(told.contains(&format!("127.0.0.1:{port}")) && told.contains("ss -ltnp"), "{told}");
+    drop(taken);
+    doctor(&config, &[]).stage("web", "ok");
 }

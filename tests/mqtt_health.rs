@@ -1,15 +1,19 @@
-//! Subscribers see a part of the device fail, with the reason, and work again.
+//! Subscribers see a part of the device fail, with the reason, and work again. How long each takes is printed, for
+//! docs/reliability.md: `cargo test --test mqtt_health -- --nocapture`.
 
 mod broker;
 mod daemon;
+mod rtsp;
 mod subscriber;
 mod support;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, Place};
+use rtsp::Server;
 use serde_json::Value;
 use subscriber::Subscriber;
 use support::{Folder, test_cards};
@@ -46,9 +50,78 @@ fn a_sound_card_that_is_pulled_out_and_put_back() {
     assert_eq!(well["reason"], "");
     assert!(well["since"].as_f64() > failed["since"].as_f64(), "{failed} {well}");
     std::fs::write(&unplugged, "").expect("room for a file");
-    becomes(&subscriber, "microphone", "failed");
+    let stalled = Instant::now();
+    let failed = becomes(&subscriber, "microphone", "failed");
+    tell("sound card stalls", stalled, &failed);
     std::fs::remove_file(&unplugged).expect("the file");
+    let there = Instant::now();
+    tell("sound card goes on", there, &becomes(&subscriber, "microphone", "ok"));
+}
+
+#[test]
+fn sound_that_tells_nothing_is_told_and_so_is_its_end() {
+    let folder = Folder::new("health-sound");
+    let sound = folder.join("sound");
+    let microphone = "[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"s16\"\n";
+    let (_place, config, _broker, subscriber) = stage(&format!("[camera]\nsource = \"test\"\n{microphone}"));
+    let (cards, file) = (test_cards(&folder), sound.to_string_lossy().into_owned());
+    let environment = [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TEST_SOUND", &file)];
+    let _daemon = Daemon::start_with(&config, &environment);
     becomes(&subscriber, "microphone", "ok");
+    for (fault, state, why) in [
+        ("silent", "degraded", "digital silence"),
+        ("loud", "degraded", "it clips"),
+        ("late", "degraded", "were lost"),
+        ("busy", "failed", "delivered nothing"),
+    ] {
+        std::fs::write(&sound, fault).expect("room for a file");
+        let began = Instant::now();
+        let wanted = |health: &Value| health["reason"].as_str().is_some_and(|reason| reason.contains(why));
+        let told = subscriber.next("health/microphone", wanted);
+        assert_eq!(told["state"], state, "{told}");
+        tell(fault, began, &told);
+        std::fs::remove_file(&sound).expect("the file");
+        let over = Instant::now();
+        tell(fault, over, &becomes(&subscriber, "microphone", "ok"));
+    }
+}
+
+#[test]
+fn a_monitor_whose_port_is_taken_is_told_and_listens_when_it_is_free() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let devices = "[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n";
+    let (_place, config, _broker, subscriber) = stage(&format!("{devices}[monitor]\nport = {port}\n"));
+    let daemon = Daemon::start(&config);
+    let failed = becomes(&subscriber, "web", "failed");
+    let reason = failed["reason"].as_str().expect("a reason");
+    assert!(reason.contains(&format!("127.0.0.1:{port}")) && reason.contains("[monitor] port"), "{reason}");
+    drop(taken);
+    let free = Instant::now();
+    let well = becomes(&subscriber, "web", "ok");
+    tell("port of the monitor is free", free, &well);
+    assert_eq!(well["reason"], "");
+    daemon.log.find(|line| line.contains("the monitor listens after"));
+    // Another that is taken; and none is asked for any more.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let other = taken.local_addr().expect("an address").port();
+    let text = std::fs::read_to_string(&config).expect("a file");
+    let (old, new) = (format!("[monitor]\nport = {port}"), format!("[monitor]\nport = {other}"));
+    for (text, state) in [(text.replace(&old, &new), "failed"), (text.replace(&old, ""), "ok")] {
+        std::fs::write(&config, text).expect("room for a file");
+        daemon.signal("HUP");
+        becomes(&subscriber, "web", state);
+    }
+}
+
+/// Says for the page how long a state took to be told.
+fn tell(what: &str, since: Instant, health: &Value) {
+    println!(
+        "{what}: {} after {:.1} s: {}",
+        health["state"],
+        since.elapsed().as_secs_f64(),
+        health["reason"]
+    );
 }
 
 #[test]
@@ -60,13 +133,26 @@ fn a_wrong_file_and_a_right_one() {
     becomes(&subscriber, "camera", "starting");
     becomes(&subscriber, "camera", "ok");
     let text = std::fs::read_to_string(&config).expect("a file");
-    std::fs::write(&config, format!("{text}hots = \"broker\"\n")).expect("room for a file");
+    std::fs::write(&config, format!("{text}hots = \"broker\"\nkeep_alive = \"long\"\n"))
+        .expect("room for a file");
     daemon.signal("HUP");
     let refused = becomes(&subscriber, "configuration", "degraded");
-    let told = format!("tvsl.toml:{}:1: mqtt.hots", text.lines().count() + 1);
-    assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains(&told)), "{refused}");
-    std::fs::write(&config, text).expect("room for a file");
+    let line = text.lines().count() + 1;
+    for told in
+        [format!("tvsl.toml:{line}:1: mqtt.hots"), format!("tvsl.toml:{}:14: mqtt.keep_alive", line + 1)]
+    {
+        assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains(&told)), "{told}: {refused}");
+    }
+    std::fs::write(&config, &text).expect("room for a file");
     daemon.signal("HUP");
+    becomes(&subscriber, "configuration", "ok");
+    // A file that is gone is no file of defaults, whether one looks or is told to read it.
+    std::fs::remove_file(&config).expect("the file");
+    let gone = becomes(&subscriber, "configuration", "degraded");
+    assert!(gone["reason"].as_str().is_some_and(|reason| reason.contains("no such file any more")), "{gone}");
+    daemon.signal("HUP");
+    daemon.log.find(|line| line.contains("no such file any more"));
+    std::fs::write(&config, text).expect("room for a file");
     becomes(&subscriber, "configuration", "ok");
 }
 
@@ -83,4 +169,21 @@ fn a_camera_that_freezes_and_is_opened_again() {
     let seen = Instant::now();
     becomes(&subscriber, "camera", "ok");
     println!("frozen picture: the camera is opened again in {:.1} s", seen.elapsed().as_secs_f64());
+}
+
+#[test]
+fn a_camera_whose_stream_cannot_be_decoded() {
+    let stream = "( videotestsrc is-live=true pattern=red ! video/x-raw,width=320,height=180,framerate=10/1 ! \
+        x264enc tune=zerolatency key-int-max=5 ! identity name=coded ! rtph264pay name=pay0 pt=96 )";
+    let server = Server::of(stream);
+    let camera = format!("[camera]\nsource = \"rtsp\"\nstall = 2.0\nrtsp.url = \"{}\"\n", server.url());
+    let (_place, config, _broker, subscriber) = stage(&format!("{camera}[microphone]\nsource = \"none\"\n"));
+    let _daemon = Daemon::start(&config);
+    becomes(&subscriber, "camera", "ok");
+    server.spoil("coded");
+    let spoiled = Instant::now();
+    tell("stream that cannot be decoded", spoiled, &becomes(&subscriber, "camera", "failed"));
+    server.serve(stream);
+    let good = Instant::now();
+    tell("stream that can be decoded again", good, &becomes(&subscriber, "camera", "ok"));
 }

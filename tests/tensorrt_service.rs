@@ -291,7 +291,10 @@ fn when_the_gpu_fails_the_cpu_goes_on_or_the_service_ends() {
     let daemon = machine.daemon("", &lost);
     let told = logs(&daemon, "the cpu engine goes on");
     assert!(told.contains("the GPU failed while waiting for the GPU: "), "{told}");
+    while daemon.messages.waiting().is_some() {}
+    let since = Instant::now();
     detects(&daemon);
+    println!("GPU lost: the CPU judges {:.2} s after it was told", since.elapsed().as_secs_f64());
     drop(daemon);
     let mut daemon = machine.daemon("tensorrt.lost = \"exit\"", &lost);
     logs(&daemon, "the GPU failed while waiting for the GPU");

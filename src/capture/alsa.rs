@@ -122,19 +122,21 @@ impl Listening {
         self.card.pcm.start().map_err(broken)?;
         while !self.shared.stop.load(Ordering::Relaxed) {
             match read(&self.card.pcm, &mut buffer) {
-                Ok(0) if heard.elapsed() > STALL => return Err(Over::Broken(stalled(device))),
                 Ok(0) => {}
                 Ok(frames) => {
-                    heard = Moment::now();
                     let measured = measured_end(&self.card).map_err(broken)?;
                     let Some(end) = measured.or_else(|| self.ear.expects(frames)) else { continue };
                     let mono =
                         down_mix(&buffer[..frames * self.card.channels], self.card.channels, self.channel);
                     if let Some(block) = self.ear.hear(&mono, end) {
+                        heard = Moment::now(); // not with what an overrun makes worthless
                         self.out.send(Sensed::Sound(block))?;
                     }
                 }
                 Err(error) => self.recover(error, device).map_err(broken)?,
+            }
+            if heard.elapsed() > STALL {
+                return Err(Over::Broken(stalled(device)));
             }
         }
         Ok(())

@@ -77,6 +77,20 @@ impl Server {
         filter.expect("a filter").set_property("caps", caps.parse::<gst::Caps>().expect("caps"));
     }
 
+    /// From now on damages all that passes the element `name`, but the bytes that say that a picture begins.
+    pub fn spoil(&self, name: &str) {
+        let media = self.media.lock().expect("no panic").clone().expect("a stream that is played");
+        let element = media.element().downcast::<gst::Bin>().expect("a launch line").by_name(name);
+        let pad = element.and_then(|element| element.static_pad("src")).expect("an element");
+        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+                let mut bytes = buffer.make_mut().map_writable().expect("memory");
+                bytes.iter_mut().skip(5).for_each(|byte| *byte = 0xaa);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
     /// Hangs up on everyone.
     pub fn close(&self) {
         self.server.client_filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));

@@ -2,7 +2,9 @@
 //
 // Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second; the other
 // channels are silent, and no numbers at all in the float format. While the file of TVSL_TEST_UNPLUGGED is there, the
-// card takes no more sound and does not open. The file of TVSL_TEST_RATE, if it is there, holds another rate for it.
+// card takes no more sound and does not open. The file of TVSL_TEST_RATE, if it is there, holds another rate for it. That of
+// TVSL_TEST_SOUND holds what is wrong with the sound: "silent", "loud", "late" (every two seconds whoever takes it is held up for
+// longer than the card waits) or "busy" (the same each time).
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
 #include <math.h>
@@ -15,6 +17,7 @@
 typedef struct {
 	snd_pcm_ioplug_t io;
 	int64_t start; // nanoseconds at which frame 0 is taken
+	int64_t held;  // and at which somebody was held up
 } card_t;
 
 static int64_t now(void) {
@@ -37,6 +40,18 @@ static long rate_now(long rate) {
 		fclose(file);
 	}
 	return rate;
+}
+
+static int sounds(const char *fault) {
+	const char *name = getenv("TVSL_TEST_SOUND");
+	FILE *file = name ? fopen(name, "r") : NULL;
+	char word[16] = "";
+	if (file) {
+		if (fscanf(file, "%15s", word) != 1)
+			word[0] = 0;
+		fclose(file);
+	}
+	return !strcmp(word, fault);
 }
 
 static int card_start(snd_pcm_ioplug_t *io) {
@@ -66,11 +81,17 @@ static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io) {
 static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
 				       snd_pcm_uframes_t offset, snd_pcm_uframes_t size) {
 	card_t *card = io->private_data;
+	int silent = sounds("silent"), loud = sounds("loud");
+	if (sounds("busy") || (sounds("late") && now() - card->held > 2000000000LL)) {
+		usleep(io->buffer_size * 1200000LL / io->rate);
+		card->held = now();
+	}
 	for (snd_pcm_uframes_t i = 0; i < size; i++) {
 		int64_t at = card->start + (int64_t)(io->appl_ptr + i) * 1000000000LL / io->rate;
 		for (unsigned int c = 0; c < io->channels; c++) {
 			char *to = (char *)areas[c].addr + (areas[c].first + areas[c].step * (offset + i)) / 8;
 			float level = c == 0 && at / 1000000 % 250 < 2 ? 0.5f : 0.0f;
+			level = silent ? 0.0f : loud ? 1.0f : level;
 			if (io->format == SND_PCM_FORMAT_S16_LE)
 				*(int16_t *)to = (int16_t)(level * 32767);
 			else if (io->format == SND_PCM_FORMAT_S32_LE)

@@ -14,6 +14,8 @@ use crate::queue::{self, Limits, Receiver, Sensed};
 
 /// How long is looked and listened.
 const SPAN: Duration = Duration::from_secs(3);
+/// How long is listened to what was silent so far: a clip may begin with silence.
+const HEARING: Duration = Duration::from_secs(15);
 /// How long, while somebody claps.
 pub(super) const CLAPPING: Duration = Duration::from_secs(10);
 /// A picture in which hardly a pixel exceeds this (of 255) shows a covered lens or a dark room.
@@ -78,16 +80,23 @@ struct Found {
     frames: Vec<(Instant, Frame)>,
     sound: Vec<(Instant, Samples)>,
     fault: Option<String>,
+    /// Whether any sample was not 0.
+    loud: bool,
 }
 
 fn gather(receiver: &Receiver, span: Duration) -> Found {
     let (clock, mut found) = (SystemClock::new(), Found { span, ..Found::default() });
-    let until = clock.now() + span;
+    let began = clock.now();
     loop {
-        let left = until.since(clock.now());
+        let left = (began + found.patience()).since(clock.now());
+        let enough = clock.now().since(began) >= span;
         match receiver.recv(left) {
-            Ok(Sensed::Frame(frame)) => found.frames.push((clock.now(), frame)),
-            Ok(Sensed::Sound(sound)) => found.sound.push((clock.now(), sound)),
+            Ok(Sensed::Frame(frame)) if !enough => found.frames.push((clock.now(), frame)),
+            Ok(Sensed::Frame(_)) => {}
+            Ok(Sensed::Sound(sound)) => {
+                found.loud |= sound.mono.iter().any(|sample| *sample != 0.0);
+                found.sound.push((clock.now(), sound));
+            }
             Ok(Sensed::Fault(_, error)) => found.fault = Some(error.to_string()),
             Ok(Sensed::End(_)) => {}
             Err(_) => return found,
@@ -99,6 +108,16 @@ fn gather(receiver: &Receiver, span: Duration) -> Found {
 }
 
 impl Found {
+    /// How long is looked and listened: longer if nothing but zeros was heard.
+    fn patience(&self) -> Duration {
+        if self.sound.is_empty() || self.loud { self.span } else { self.span.max(HEARING) }
+    }
+
+    /// How much was heard.
+    fn heard(&self) -> f64 {
+        self.sound.iter().map(|(_, block)| block.duration().as_secs_f64()).sum()
+    }
+
     fn picture(&self, config: &Config) -> Check {
         const STAGE: &str = "camera";
         let (Some((_, first)), Some((_, last))) = (self.frames.first(), self.frames.last()) else {
@@ -156,7 +175,8 @@ impl Found {
                 }
                 _ => "switch the camera's own microphone on, or set [microphone] source = \"alsa\"",
             };
-            return Check::failed(STAGE, "digital silence: every sample is 0", cure);
+            let found = format!("digital silence: every sample of {:.0} s is 0", self.heard());
+            return Check::failed(STAGE, found, cure);
         }
         if dbfs(peak) < FAINT {
             return Check::warning(
