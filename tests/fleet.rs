@@ -18,7 +18,7 @@ use broker::{Broker, OPEN, free_port, more};
 use certificates::{certificates, closed, shows, users};
 use daemon::{Daemon, Lines, PATIENCE, Place};
 use serde_json::Value;
-use subscriber::{Subscriber, place, publish, works_on};
+use subscriber::{Subscriber, clustered, place, publish, works_on};
 
 /// The shipped site, its devices and its persistence here, its centre on port `centre`.
 fn site(place: &Place, port: u16, centre: u16) -> Broker {
@@ -300,8 +300,7 @@ fn shared(workers: &[&Subscriber], numbers: &mut BTreeSet<u64>, wanted: RangeInc
 #[test]
 fn workers_share_the_events_of_all_devices() {
     let port = free_port();
-    let (folder, config) = place(port);
-    more(&config, "update_every = 0");
+    let (folder, config) = clustered(port, free_port()); // nobody is there
     let _broker = Broker::start(&folder, port, OPEN);
     let [first, second] = ["one", "two"].map(|id| Subscriber::worker(port, id).subscribed());
     let _daemon = Daemon::start(&config);

@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use broker::{free_port, more};
+use broker::free_port;
 use daemon::{Daemon, Lines, PATIENCE};
 use serde_json::Value;
-use subscriber::{Subscriber, place};
+use subscriber::{Subscriber, clustered};
 
 /// A node of the cluster; killed when dropped.
 struct Node {
@@ -52,8 +52,7 @@ fn number(line: &str) -> Option<u64> {
 fn workers_on_two_nodes_share_the_events_of_a_device() {
     let peers = [free_port(), free_port()];
     let nodes = [1, 2].map(|number| Node::start(number, &peers));
-    let (_folder, config) = place(nodes[0].port);
-    more(&config, "update_every = 0");
+    let (_folder, config) = clustered(nodes[0].port, nodes[1].port);
     let workers = [("one", &nodes[0]), ("two", &nodes[1])]
         .map(|(id, node)| Subscriber::worker(node.port, id).subscribed());
     let _daemon = Daemon::start(&config);

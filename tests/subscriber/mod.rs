@@ -82,25 +82,22 @@ impl Subscriber {
         Self::of(command)
     }
 
-    /// One of several clients that share the events of every device (MQTT 5), with a session that outlasts it.
+    /// One of several clients that share the events of every device, as docs/fleet.md has it.
     pub fn worker(port: u16, id: &str) -> Self {
         let mut command = Command::new("stdbuf");
+        command.env("XDG_CONFIG_HOME", "docs/fleet/cluster"); // where the shipped `mosquitto_sub` lies
         command.args([
             "-oL",
             "mosquitto_sub",
-            "-V",
-            "5",
-            "-c",
-            "-x",
-            "600",
             "-i",
             id,
             "-h",
             "127.0.0.1",
             "-p",
             &port.to_string(),
+            "-v",
+            "-d",
         ]);
-        command.args(["-q", "1", "-v", "-d", "-t", "$share/workers/tvsl/+/events"]);
         Self::of(command)
     }
 
@@ -259,6 +256,27 @@ pub fn works_on(daemon: &Daemon) {
 pub fn finds(daemon: &Daemon, pictures: u32) {
     works_on(daemon);
     (0..pictures).for_each(|_| drop(daemon.messages.find(|_| true)));
+}
+
+/// The same as docs/fleet.md has a device of a cluster, whose nodes are on these two ports; it tells an event for each picture.
+pub fn clustered(node: u16, other: u16) -> (Place, PathBuf) {
+    let (place, config) = place(node);
+    let shipped = std::fs::read_to_string("docs/fleet/cluster/device.toml").expect("the shipped file");
+    let changed = [
+        ("name = \"site1-hall\"", "name = \"test\"".to_owned()),
+        ("host = \"node-1.example\"", "host = \"127.0.0.1\"\nupdate_every = 0".into()),
+        ("port = 1883", format!("port = {node}")),
+        ("node-2.example:1883", format!("127.0.0.1:{other}")),
+    ];
+    let shipped = changed.iter().fold(shipped, |text, (old, new)| {
+        assert!(text.contains(old), "{old}");
+        text.replace(old, new)
+    });
+    let plays = std::fs::read_to_string(&config).expect("a file");
+    let plays =
+        plays.replace("[device]\nname = \"test\"\n", "").replace(&format!("[mqtt]\nport = {node}\n"), "");
+    std::fs::write(&config, plays + &shipped).expect("room for a file");
+    (place, config)
 }
 
 /// A place whose configuration plays red that hums, for ever, to the broker on `port`.

@@ -14,22 +14,24 @@ use rmqtt::net::Builder;
 use rmqtt::node::Node;
 use rmqtt::server::MqttServer;
 
+/// The configuration that docs/fleet.md shows, and its addresses, in whose place those of the test stand.
+const SHIPPED: &str = include_str!("../../../docs/fleet/cluster/rmqtt-cluster-broadcast.toml");
+const ADDRESSES: &str = r#"["1@node-1.example:5363", "2@node-2.example:5363"]"#;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let numbers: Vec<u16> = std::env::args().skip(1).map(|word| word.parse()).collect::<Result<_, _>>()?;
     let [number, port, ref peers @ ..] = numbers[..] else {
         return Err("cluster-node NUMBER MQTT-PORT PEER-PORT...".into());
     };
+    assert!(SHIPPED.contains(ADDRESSES), "the shipped addresses");
     let here = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let names: Vec<String> =
         (1..).zip(peers).map(|(number, &port)| format!("{number}@{}", here(port))).collect();
     let always = 1e9; // never too busy to answer
     let context = ServerContext::new()
         .node(Node::new(number.into(), always, always, Duration::from_secs(10)))
-        .plugins_config_map_add(
-            "rmqtt-cluster-broadcast",
-            format!("node_grpc_addrs = {names:?}\nnode_grpc_client_timeout = \"2s\""),
-        )
+        .plugins_config_map_add("rmqtt-cluster-broadcast", SHIPPED.replace(ADDRESSES, &format!("{names:?}")))
         .build()
         .await;
     let own = peers.get(usize::from(number) - 1).ok_or("no peer port of its own")?;
