@@ -31,6 +31,7 @@ fn accepted(answer: &Value) {
 fn refused(answer: &Value, why: &str) {
     let reason = answer["reason"].as_str().expect("a reason");
     assert!(answer["accepted"] == false && reason.contains(why), "{answer}");
+    assert!(!reason.contains(['\n', '\\']), "one readable line: {answer}");
 }
 
 #[test]
@@ -69,12 +70,22 @@ fn a_wrong_wish_is_refused_with_the_reason() {
     let subscriber = Subscriber::start(port);
     let daemon = Daemon::start(&config);
     refused(&subscriber.next("set/enable/result", |_| true), "retain");
-    refused(&wish(&subscriber, port, "classes", r#"["gr\n2026-01-01 ERROR forged"]"#), "gr");
+    refused(&wish(&subscriber, port, "thresholds", r#"{"gr 2026-01-01 ERROR forged": {}}"#), "forged");
     let line = daemon.log.find(|line| line.contains("forged"));
     assert!(line.contains("a change over MQTT is refused"), "one line of the log: {line}");
-    refused(&wish(&subscriber, port, "classes", &format!("[\"{}\"]", "x".repeat(60_000))), "…");
+    let forged = wish(&subscriber, port, "classes", r#"["gr\n2026-01-01 ERROR forged"]"#);
+    assert!(forged["reason"].as_str().is_some_and(|why| why.contains("control character")), "{forged}");
+    let long = |letters| format!("[\"{}\"]", "x".repeat(letters));
+    refused(&wish(&subscriber, port, "classes", &long(101)), "expected at most 100");
+    refused(&wish(&subscriber, port, "classes", &long(60_000)), "60004 bytes long, expected at most 16384");
+    refused(&wish(&subscriber, port, "classes", r#"["red", "red"]"#), "\"red\" twice");
+    let twice = r#"{"red": {"p": 0.5, "p": 0.6}}"#;
+    refused(&wish(&subscriber, port, "thresholds", twice), "\"p\" twice, expected each key once");
     refused(&wish(&subscriber, port, "enable", "1"), "is the number 1, expected true or false");
-    refused(&wish(&subscriber, port, "classes", "[\"gren\"]"), "the nearest is \"green\"");
+    refused(
+        &wish(&subscriber, port, "classes", "[\"gren\"]"),
+        "the nearest is \"green\". It knows these 3: red, green, blue",
+    );
     refused(&wish(&subscriber, port, "thresholds", "{\"red\": {\"p\": 7}}"), "from 0 to 1");
     refused(&wish(&subscriber, port, "port", "1"), "there is no setting `port`");
     subscriber.event("start"); // and nothing has changed

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 
 use daemon::Place;
 use serde_json::Value;
+use tvsl::config::Config;
 
 fn report(config: &Path, out: &Path, state: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
@@ -39,9 +40,6 @@ fn a_bundle_tells_what_helps_and_no_planted_secret() {
     let password = place.path("schluessel.txt");
     std::fs::write(&password, "blau&gelb\n").expect("room for a file");
     std::fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).expect("its owner");
-    // The state repeats a secret, as a careless log line would.
-    std::fs::write(place.path("settings-test.json"), "{\"said\": \"hinter-der-tuer\"}")
-        .expect("room for a file");
     let config = place.config(&format!(
         "[camera]\nsource = \"rtsp\"\nrate = 7.5\nrtsp.url = \"rtsp://wachtmeister:geheim-7@127.0.0.1:1/s\"\n\
          pipeline.launch = \"souphttpsrc user-id=wachtmeister user-pw=hinter-der-tuer ! identity\"\n\
@@ -49,6 +47,13 @@ fn a_bundle_tells_what_helps_and_no_planted_secret() {
          [mqtt]\nhost = \"127.0.0.1\"\nport = 1\nusername = \"wachtmeister\"\npassword_file = \"{}\" # geheim-7\n",
         password.display()
     ));
+    // The state repeats a secret, as a careless log line would.
+    let settings = Config::load(&config).expect("a configuration").settings_file().expect("a folder for it");
+    std::fs::write(
+        place.path("").join(settings.file_name().expect("a file")),
+        "{\"said\": \"hinter-der-tuer\"}",
+    )
+    .expect("room for a file");
     let (out, folder) = (place.path("bundle.tar.gz"), place.path(""));
     let output = report(&config, &out, &folder);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,6 +1,6 @@
 //! The sections `[model]`, `[engine]`, `[window]`, `[detection]` and `[tracking]`: how it judges.
 
-use super::value;
+use super::{classes, value};
 use crate::mask::Masks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,7 @@ pub struct Detection {
     #[serde(deserialize_with = "value::log_odds")]
     pub sensitivity: f32,
     /// The only classes reported; empty: all.
+    #[serde(deserialize_with = "classes::list")]
     pub classes: Vec<String>,
     /// What of the picture is neither seen, reported nor sent.
     #[serde(deserialize_with = "value::masks")]

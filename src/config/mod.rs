@@ -4,8 +4,10 @@
 //! wrong with it is told all at once, each fault with its line, its key, what was expected and the
 //! nearest thing that would be right ([`ConfigError`]).
 
+mod classes;
 mod devices;
 mod error;
+mod json;
 mod judgement;
 mod layer;
 mod lens;
@@ -13,10 +15,12 @@ mod overrides;
 mod rules;
 mod search;
 mod service;
+mod state;
 mod value;
 mod veil;
 mod words;
 
+pub use classes::class_level;
 pub use devices::{
     Alsa, Camera, CameraSource, Channel, Csi, Device, MediaFile, Microphone, MicrophoneSource, Pipeline,
     Rtsp, TestPicture, Transport, V4l2,
@@ -31,6 +35,7 @@ pub use search::{Origin, places};
 pub use service::{
     Address, DiskStore, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls,
 };
+pub use state::{keep, kept};
 pub use veil::veiled;
 
 use serde::Deserialize;
@@ -150,13 +155,6 @@ impl Config {
     pub fn cache_dir(&self) -> Option<PathBuf> {
         let named = Some(self.model.cache.clone()).filter(|path| !path.as_os_str().is_empty());
         named.or_else(search::cache_dir)
-    }
-
-    /// The file that keeps events which the broker has not taken: `mqtt.store.file`, or one named after the device
-    /// beside [`Config::settings_file`]'s default; `None` without any, or if none are to be kept.
-    pub fn store_file(&self) -> Option<PathBuf> {
-        let store = Some(&self.mqtt.store).filter(|store| store.enabled && self.mqtt.enabled)?;
-        search::state_file(&store.file, format!("events-{}.log", self.device.name))
     }
 
     /// Turns relative paths of files that lie beside the configuration file into ones that lead there;

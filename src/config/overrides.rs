@@ -1,14 +1,14 @@
 //! What subscribers change while the daemon runs: laid over the file's settings, kept in a file apart.
 
 use super::{Config, Thresholds};
-use super::{search, value, words};
+use super::{classes, json, value, words};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+
+/// Most bytes of a wish: what is told of all settings then is within what any broker takes.
+const LONGEST: usize = 16 << 10;
 
 /// Settings of `[detection]` that stand in place of the file's; `None`: the file's holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,8 +21,8 @@ pub struct Overrides {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::some_log_odds")]
     #[schemars(range(min = -10, max = 10))]
     pub sensitivity: Option<f32>,
-    /// The only classes reported; empty: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The only classes reported, each once, 500 of 100 bytes at most; empty: all.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "classes::some_list")]
     pub classes: Option<Vec<String>>,
     /// Thresholds in place of the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,10 +41,10 @@ impl Overrides {
         if !Self::KEYS.contains(&key) {
             return Err(format!("there is no setting `{key}`, expected {}", Self::KEYS.join(", ")));
         }
-        let value = match payload {
-            [] => Value::Null,
-            text => serde_json::from_slice(text).map_err(|error| format!("is no JSON: {error}"))?,
-        };
+        if payload.len() > LONGEST {
+            return Err(format!("is {} bytes long, expected at most {LONGEST}", payload.len()));
+        }
+        let value = if payload.is_empty() { Value::Null } else { json::read(payload)? };
         let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
         match all.as_object_mut() {
             Some(all) if value.is_null() => drop(all.remove(key)),
@@ -79,50 +79,14 @@ impl Overrides {
         detection.thresholds = own.thresholds.unwrap_or(std::mem::take(&mut detection.thresholds));
         config
     }
-
-    /// Reads what [`Overrides::save`] wrote; nothing is changed where there is no file.
-    ///
-    /// # Errors
-    /// The file cannot be read, or holds something else.
-    pub fn load(file: &Path) -> io::Result<Self> {
-        if fs::metadata(file).is_ok_and(|about| !about.is_file()) {
-            return Err(io::Error::other("it is no file"));
-        }
-        match fs::read(file) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes them to `file` as a whole or not at all, whatever happens meanwhile.
-    ///
-    /// # Errors
-    /// The system refuses it.
-    pub fn save(&self, file: &Path) -> io::Result<()> {
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let part = file.with_extension("part");
-        let mut writer = File::create(&part)?;
-        serde_json::to_writer_pretty(&mut writer, self)?;
-        writer.write_all(b"\n")?;
-        writer.sync_all()?;
-        fs::rename(part, file)
-    }
-}
-
-impl Config {
-    /// The file that keeps what subscribers changed: `mqtt.settings_file`, or one named after the device in
-    /// `$STATE_DIRECTORY`, `$XDG_STATE_HOME/tvsl` or `~/.local/state/tvsl`; `None` without any.
-    pub fn settings_file(&self) -> Option<PathBuf> {
-        search::state_file(&self.mqtt.settings_file, format!("settings-{}.json", self.device.name))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{keep, kept};
+    use std::fs;
+    use std::io::ErrorKind;
 
     #[test]
     fn a_setting_is_changed_and_given_back() {
@@ -144,6 +108,12 @@ mod tests {
             ("enabel", "true", "expected enable"),
             ("enable", "\"no\"", "is the text \"no\", expected true or false"),
             ("enable", "yes", "no JSON"),
+            ("classes", r#"["dog", "dog"]"#, "\"dog\" twice"),
+            ("classes", r#"["a/b", "a_b"]"#, "would share the topic state/a_b"),
+            ("classes", r#"["dog", " "]"#, "an empty name"),
+            ("classes", r#"["a\nb"]"#, "control character"),
+            ("thresholds", r#"{"dog": {"p": 0.5, "p": 0.6}}"#, "\"p\" twice"),
+            ("thresholds", r#"{"dog": {}, "dog": {"p": 0.6}}"#, "\"dog\" twice"),
             ("sensitivity", "11", "from -10 to 10"),
             ("classes", "\"dog\"", "expected a list in brackets"),
             ("thresholds", r#"{"dog": {"p": 1.5}}"#, "from 0 to 1"),
@@ -172,16 +142,28 @@ mod tests {
     }
 
     #[test]
+    fn no_wish_is_larger_than_a_broker_takes() {
+        let none = Overrides::default();
+        let list = |names: Vec<String>| serde_json::to_vec(&names).expect("JSON");
+        let many = |count| list((0..count).map(|number| format!("class {number}")).collect());
+        assert!(none.with("classes", &many(500)).is_ok());
+        let refused = |payload: &[u8]| none.with("classes", payload).expect_err("too much");
+        assert!(refused(&many(501)).contains("501 names, expected at most 500"));
+        assert!(refused(&list(vec!["x".repeat(101)])).contains("of 101 bytes, expected at most 100"));
+        assert!(refused(&[&[b' '; LONGEST][..], b"[]"].concat()).contains("16386 bytes long"));
+    }
+
+    #[test]
     fn what_is_saved_is_loaded_and_a_damaged_file_is_an_error() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("deeper/settings.json");
-        assert_eq!(Overrides::load(&file).expect("no file"), Overrides::default());
+        assert_eq!(kept::<Overrides>(&file).expect("no file"), Overrides::default());
         let changed =
             Overrides::default().with("thresholds", br#"{"dog": {"p": 0.7}}"#).expect("a threshold");
-        changed.save(&file).expect("room");
-        assert_eq!(Overrides::load(&file).expect("a file"), changed);
+        keep(&file, &changed).expect("room");
+        assert_eq!(kept::<Overrides>(&file).expect("a file"), changed);
         assert!(fs::read_to_string(&file).expect("a file").ends_with("}\n"), "a text file");
         fs::write(&file, "{\"enable\": tr").expect("room");
-        assert_eq!(Overrides::load(&file).expect_err("damaged").kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(kept::<Overrides>(&file).expect_err("damaged").kind(), ErrorKind::UnexpectedEof);
     }
 }

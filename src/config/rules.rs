@@ -11,7 +11,6 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
         file(config),
         sound_track(config),
         rtsp(config),
-        classes(config),
         lens::fault(&config.camera.lens),
         keys(config),
     ];
@@ -67,14 +66,6 @@ fn rtsp(config: &Config) -> Option<Fault> {
     let fine = ["rtsp://", "rtsps://", "rtspt://"].iter().any(|scheme| url.starts_with(scheme));
     (!url.is_empty() && !fine).then(|| {
         Fault::rule("camera.rtsp.url", "is no RTSP address".into()).help("expected rtsp://HOST:PORT/PATH")
-    })
-}
-
-fn classes(config: &Config) -> Option<Fault> {
-    let empty = config.detection.classes.iter().any(|class| class.trim().is_empty());
-    empty.then(|| {
-        Fault::rule("detection.classes", "holds an empty name".into())
-            .help("expected names of classes, such as [\"dog\"], or [] for every class")
     })
 }
 

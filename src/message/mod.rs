@@ -26,7 +26,7 @@ pub use event::{Chronicle, EventMessage, Phase as EventPhase, Source};
 pub use health::{Health, HealthMessage, HealthState, Part};
 pub use report::{Delivery, Report};
 pub use ros2::Detection2DArray;
-pub use setting::{Answer, Settings, Wish, one_line};
+pub use setting::{Answer, Settings, Wish, one_line, one_sentence};
 pub use state::{ClassInfo, ClassState, Info, Level, ModelInfo, OnOff, Picture, Presence};
 
 /// Version of every message: it changes only if a field were to change its name or its meaning.

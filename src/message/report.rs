@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::config::{Config, Format, Mqtt};
+use crate::config::{Config, Format, Mqtt, class_level};
 
 use super::{
     Answer, ClassState, Detection2DArray, EventMessage, HealthMessage, Info, Level, Message, Presence,
@@ -82,6 +82,11 @@ impl Delivery {
 }
 
 impl Report {
+    /// Takes back the retained message of a whole topic outside of the device's own.
+    pub fn taken_back(topic: String) -> Self {
+        Self::Foreign { topic, payload: String::new() }
+    }
+
     /// Its topic below the prefix, where it has one.
     pub fn topic(&self) -> String {
         match self {
@@ -109,7 +114,7 @@ impl Report {
 
     /// The topic of the state of `class`, below the prefix.
     pub fn state_topic(class: &str) -> String {
-        format!("state/{}", class.replace(['/', '+', '#', '$'], "_"))
+        format!("state/{}", class_level(class))
     }
 
     /// How it is delivered.

@@ -29,6 +29,24 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
+/// A reason that was written for a terminal, in lines, as one sentence: without what points at a place in a file.
+pub fn one_sentence(text: &str) -> String {
+    let told = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_excerpt(line));
+    let whole =
+        told.fold(String::new(), |whole, line| match (whole.chars().last(), line.strip_prefix("= ")) {
+            (None, _) => line.into(),
+            (_, Some(cure)) => format!("{whole}; {cure}"),
+            (Some(':' | ',' | ';' | '.'), _) => format!("{whole} {line}"),
+            _ => format!("{whole}; {line}"),
+        });
+    one_line(&whole)
+}
+
+/// Whether a line of a reason shows a place in a file: `   4 | port = 0`, or the marks below.
+fn is_excerpt(line: &str) -> bool {
+    line.split_once('|').is_some_and(|(number, _)| number.trim().chars().all(|c| c.is_ascii_digit()))
+}
+
 fn shown(c: char) -> impl Iterator<Item = char> {
     let escaped = c.is_control().then(|| c.escape_default());
     let plain = (!c.is_control()).then_some(c);
@@ -92,4 +110,20 @@ pub struct Answer {
     pub reason: String,
     /// When the message was made, Unix seconds.
     pub published: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_readable_sentence() {
+        let told = "no class \"gren\". It knows these 3:\n  red, green,\n  blue";
+        assert_eq!(one_sentence(told), "no class \"gren\". It knows these 3: red, green, blue");
+        let told = "a.toml:4:8: mqtt.port: 0 is out of range\n   4 | port = 0\n     |        ^\n   = did you mean 1883?\n";
+        assert_eq!(one_sentence(told), "a.toml:4:8: mqtt.port: 0 is out of range; did you mean 1883?");
+        assert_eq!(one_sentence("first\n\nsecond\n"), "first; second");
+        assert_eq!(one_sentence("\u{1b}[31m"), r"\u{1b}[31m", "no terminal obeys it");
+        assert_eq!(one_sentence(&"x".repeat(1000)).chars().count(), 301);
+    }
 }

@@ -125,7 +125,12 @@ fn broker(page: &mut Page, figures: &Figures) {
         outgoing.in_flight as f64,
     );
     let dropped = outgoing.dropped as f64;
-    page.one("tvsl_messages_dropped_total", "counter", "Messages that gave way to newer ones.", dropped);
+    page.one(
+        "tvsl_messages_dropped_total",
+        "counter",
+        "Messages that gave way to newer ones, or that the broker would not take.",
+        dropped,
+    );
 }
 
 fn machine(page: &mut Page, host: &Host) {

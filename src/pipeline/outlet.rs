@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::pictures::Photographer;
 use super::pulse::Pulse;
 use super::reload::{Change, Changes, Inbox};
-use super::remember::Outcome;
+use super::remember::Note;
 use super::{Observer, Stop, Workshop};
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
@@ -40,7 +40,8 @@ pub(super) struct Outlet<'a> {
     pub inbox: Arc<Inbox>,
     /// Makes what changes need.
     pub workshop: Arc<dyn Workshop>,
-    pub outcomes: Sender<Outcome>,
+    /// What is to be written down.
+    pub notes: Sender<Note>,
     pub photographer: Option<Photographer>,
     /// Of the event loop.
     pub pulse: &'a Pulse,
@@ -85,9 +86,9 @@ impl Observer for Outlet<'_> {
     }
 
     fn judged(&mut self, key: &str, result: Result<&Overrides, String>) {
-        let outcome = Outcome { key: key.into(), result: result.cloned() };
+        let note = Note::Judged { key: key.into(), result: result.cloned() };
         // The thread that answers ends after this one.
-        self.outcomes.send(outcome).ok();
+        self.notes.send(note).ok();
     }
 
     fn message(&mut self, message: Message) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant as Moment};
 
@@ -16,10 +16,10 @@ use tracing::{info, warn};
 use crate::analysis::Analysis;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
-use crate::message::{Info, Settings};
+use crate::message::{Info, Settings, Wish};
 use crate::monitor::Monitor;
-use crate::publish::mqtt::Course;
-use crate::publish::{Teller, mqtt};
+use crate::publish::mqtt::{Course, Listener};
+use crate::publish::{Former, Name, Teller, mqtt};
 
 use super::edited::{Edit, Edited, LOOK, Mark};
 use super::outlet::Outlet;
@@ -27,7 +27,7 @@ use super::pictures::{Photographer, develop};
 use super::preserve::Preserver;
 use super::pulse::Pulse;
 use super::reload::Inbox;
-use super::remember::{remember, restore};
+use super::remember::{Note, Notebook, restore};
 use super::supervise::run_as;
 use super::web::Web;
 use super::{PipelineError, Reloaded, Stop, Workshop};
@@ -84,9 +84,11 @@ pub fn serve(
     let (info, settings) = about.clone();
     let (course, set) = watch::channel(Course { config: merged.clone(), info, settings });
     let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
-    let (teller, settings_file) = (teller.as_ref(), config.settings_file());
+    let (teller, notebook) = (teller.as_ref(), Notebook::open(config));
+    let former = Former::new(config, notebook.names());
     let preserver = teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
-    let (outcomes, judged) = channel();
+    let (notes, noted) = channel();
+    let mailbox = Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone() };
     let (going, over) = channel();
     let (photographer, shots) = teller.map(|_| Photographer::new(&config.mqtt)).unzip();
     let finished = Arc::new(Notify::new());
@@ -105,7 +107,7 @@ pub fn serve(
             stop: Arc::clone(&stop),
             inbox: inbox_there,
             workshop: Arc::clone(&workshop),
-            outcomes,
+            notes,
             photographer,
             pulse: &pulse,
             captured,
@@ -121,7 +123,7 @@ pub fn serve(
             .spawn_scoped(scope, body)
             .map_err(system("a thread"))?;
         if let Some(teller) = teller {
-            let body = move || remember(&judged, settings_file.as_deref(), teller);
+            let body = move || notebook.write(&noted, teller);
             let named = thread::Builder::new().name("settings".into());
             named.spawn_scoped(scope, body).map_err(system("a thread"))?;
         }
@@ -138,7 +140,7 @@ pub fn serve(
         runtime.block_on(async {
             let work = async {
                 match teller {
-                    Some(teller) => mqtt::follow(set, teller, |wish| inbox.wish(wish), finished).await,
+                    Some(teller) => mqtt::follow(set, teller, former, mailbox, finished).await,
                     None => finished.notified().await,
                 }
             };
@@ -159,6 +161,23 @@ pub fn serve(
         }
         analysis.join().map_err(|_| ServeError::Died)?
     })
+}
+
+/// What the broker brings, on its way to those who take it.
+struct Mailbox {
+    inbox: Arc<Inbox>,
+    notes: Sender<Note>,
+}
+
+impl Listener for Mailbox {
+    fn wish(&self, wish: Wish) {
+        self.inbox.wish(wish);
+    }
+
+    fn names(&self, names: Vec<Name>) {
+        // The thread that writes it down ends after the publisher.
+        self.notes.send(Note::Names(names)).ok();
+    }
 }
 
 /// A turn of the event loop takes milliseconds; one that takes so long never ends.

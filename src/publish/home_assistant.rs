@@ -1,13 +1,14 @@
 //! Home Assistant's MQTT discovery: a device with entities for its classes, level, health and switch.
 //!
 //! What was told is remembered by the broker (retained), so what no entity stands for any more is found
-//! there and taken back: after a restart with other classes, under a former name, or with discovery off.
+//! there and taken back: after a restart with other classes, or with discovery off.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::former::matches;
 use crate::config::{Config, Mqtt};
 use crate::message::{Info, Report};
 
@@ -46,7 +47,8 @@ impl Discovery {
         let enabled = self.config.mqtt.home_assistant.enabled;
         let now = if enabled { entities(&self.config, info) } else { BTreeMap::new() };
         let gone = std::mem::replace(&mut self.told, now).into_keys();
-        let gone = gone.filter(|topic| !self.told.contains_key(topic)).map(taken_back).collect::<Vec<_>>();
+        let gone =
+            gone.filter(|topic| !self.told.contains_key(topic)).map(Report::taken_back).collect::<Vec<_>>();
         [gone, self.again()].concat()
     }
 
@@ -61,10 +63,8 @@ impl Discovery {
 
     /// What to listen to: Home Assistant's birth, and what the broker remembers of this device.
     pub(super) fn filters(&self) -> Vec<String> {
-        let (prefix, home) = (self.prefix(), &self.config.mqtt.home_assistant);
-        let names = std::iter::once(&self.config.device.name).chain(&home.former);
-        let own = names.map(|name| format!("{prefix}/+/{}/+/config", node(name)));
-        own.chain(home.enabled.then(|| self.birth())).collect()
+        let enabled = self.config.mqtt.home_assistant.enabled;
+        std::iter::once(self.announcements()).chain(enabled.then(|| self.birth())).collect()
     }
 
     /// What a message on `topic` asks for; `None` if it is none of Home Assistant's.
@@ -72,22 +72,24 @@ impl Discovery {
         if topic == self.birth() {
             return Some(if payload == b"online" { self.again() } else { vec![] });
         }
-        let ours = topic.starts_with(&format!("{}/", self.prefix())) && topic.ends_with("/config");
         let stale = retained && !payload.is_empty() && !self.told.contains_key(topic);
-        ours.then(|| if stale { vec![taken_back(topic.into())] } else { vec![] })
+        let ours = matches(&self.announcements(), topic);
+        ours.then(|| if stale { vec![Report::taken_back(topic.into())] } else { vec![] })
     }
 
-    fn prefix(&self) -> String {
-        self.config.mqtt.home_assistant.prefix.replace("{device}", &self.config.device.name)
+    /// Where this device is announced.
+    fn announcements(&self) -> String {
+        format!("{}/+/{}/+/config", discovered_at(&self.config), node(&self.config.device.name))
     }
 
     fn birth(&self) -> String {
-        format!("{}/status", self.prefix())
+        format!("{}/status", discovered_at(&self.config))
     }
 }
 
-fn taken_back(topic: String) -> Report {
-    Report::Foreign { topic, payload: String::new() }
+/// Start of the topics that Home Assistant discovers this device from.
+pub(super) fn discovered_at(config: &Config) -> String {
+    config.mqtt.home_assistant.prefix.replace("{device}", &config.device.name)
 }
 
 /// The topic and the configuration of every entity.
@@ -195,8 +197,7 @@ impl Entities {
             ("availability_template".into(), json!(AVAILABLE)),
             ("qos".into(), json!(1)),
         ]);
-        let prefix = config.mqtt.home_assistant.prefix.replace("{device}", name);
-        Self { prefix, node, common, told: BTreeMap::new() }
+        Self { prefix: discovered_at(config), node, common, told: BTreeMap::new() }
     }
 
     fn add(&mut self, component: &str, id: &str, name: &str, own: Value) {
@@ -210,7 +211,7 @@ impl Entities {
 }
 
 /// The level of the topics that all entities of a device share.
-fn node(device: &str) -> String {
+pub(super) fn node(device: &str) -> String {
     format!("tvsl_{}", slug(device))
 }
 

@@ -5,6 +5,7 @@
 //! the events among them on disk meanwhile.
 
 mod backoff;
+mod former;
 mod home_assistant;
 mod ledger;
 pub mod mqtt;
@@ -13,6 +14,7 @@ mod store;
 mod teller;
 
 pub use backoff::Backoff;
+pub use former::{Former, Name};
 pub use ledger::{Disk, Found, Ledger, Medium};
 pub use outbox::Outbox;
 pub use store::{Store, Ticket};

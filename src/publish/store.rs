@@ -45,6 +45,8 @@ pub struct Store {
     board: Board,
     connected: bool,
     connections: u64,
+    /// Values that no broker would take.
+    refused: u64,
     /// What was put in since [`Store::hold_back`].
     held: Option<Vec<Report>>,
 }
@@ -59,6 +61,7 @@ impl Store {
             board: Board::default(),
             connected: false,
             connections: 0,
+            refused: 0,
             held: None,
         }
     }
@@ -130,9 +133,9 @@ impl Store {
         });
     }
 
-    /// The device's own topics of which the broker keeps the latest value.
-    pub fn retained(&self) -> Vec<String> {
-        self.board.retained()
+    /// Whether something is to be taken back that the broker still has.
+    pub fn takes_back(&self) -> bool {
+        self.board.takes_back()
     }
 
     /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or
@@ -163,6 +166,18 @@ impl Store {
             Ticket::Detections(number) => self.detections.acknowledge(*number),
             Ticket::Answer(number) => self.answers.acknowledge(*number),
             Ticket::Value(topic, version) => self.board.acknowledge(topic, *version),
+        }
+    }
+
+    /// What `ticket` stands for is not sent: nobody would take it. The next of its topic tells.
+    pub fn refuse(&mut self, ticket: &Ticket) {
+        match ticket {
+            Ticket::Event(number) => self.events.refuse(*number),
+            Ticket::Detections(number) => self.detections.refuse(*number),
+            Ticket::Answer(number) => self.answers.refuse(*number),
+            Ticket::Value(topic, version) => {
+                self.refused += u64::from(self.board.refuse(topic, *version));
+            }
         }
     }
 
@@ -206,9 +221,9 @@ impl Store {
         self.waiting() == 0 && self.board.is_told()
     }
 
-    /// Numbered reports that gave way unacknowledged.
+    /// Reports that gave way unacknowledged, or that no broker would take.
     pub fn dropped(&self) -> u64 {
-        self.lanes().map(Lane::dropped).into_iter().sum()
+        self.lanes().map(Lane::dropped).into_iter().sum::<u64>() + self.refused
     }
 
     fn lanes(&self) -> [&Lane; 3] {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Outbox;
+use super::former::Left;
 use super::home_assistant::Discovery;
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
@@ -182,6 +183,23 @@ impl<'a> Teller<'a> {
         self.outbox.put(report);
     }
 
+    /// Takes back what an earlier run said of a part of which this one has nothing to say.
+    pub fn earlier_part(&self, part: &str) {
+        if !self.told().health.contains_key(part) {
+            self.outbox.put(Report::Gone(format!("health/{part}")));
+        }
+    }
+
+    /// Takes back what this device left under a former name, and ends what that says is still sounding.
+    pub(super) fn left_behind(&self, left: Vec<Left>) {
+        for (topic, payload) in left {
+            if let Ok(state) = serde_json::from_slice::<ClassState>(&payload) {
+                self.earlier(state);
+            }
+            self.outbox.put(Report::taken_back(topic));
+        }
+    }
+
     /// Tells which settings are in force, and what this device is with them.
     pub fn configured(&self, info: Info, settings: Settings) {
         self.outbox.put(Report::Settings(Box::new(settings)));
@@ -194,16 +212,13 @@ impl<'a> Teller<'a> {
         self.outbox.store().hold_back();
     }
 
-    /// Goes on under the topics of `new`, with what the device is then. What was retained under those of `old` is taken
-    /// back, but `status`: it says that nobody is there.
-    pub fn moved(&self, old: &Config, new: &Config, info: Info, settings: Settings) {
+    /// Goes on under the topics of `new`, with what the device is then. What was retained under those of before is
+    /// found and taken back by [`Former`](super::Former).
+    pub fn moved(&self, new: &Config, info: Info, settings: Settings) {
         let mut store = self.outbox.store();
-        let left = if old.topic("") == new.topic("") { vec![] } else { store.retained() };
         store.go_on();
         store.reclaim(&new.topic(""));
         drop(store);
-        let left = left.into_iter().filter(|topic| topic != "status").map(|topic| old.topic(&topic));
-        self.put_all(left.map(|topic| Report::Foreign { topic, payload: String::new() }).collect());
         let mut told = self.told();
         told.device.clone_from(&new.device.name);
         told.home.configure(new);

@@ -144,6 +144,8 @@ impl Daemon {
         {
             command.env_remove(variable);
         }
+        // What outlasts it lies beside its configuration, not among what the developer's own keeps.
+        command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", config.with_file_name("state"));
         command.args(["run", "--stdout", "--config"]).arg(config).envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the program starts");

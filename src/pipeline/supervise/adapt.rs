@@ -10,7 +10,7 @@ use crate::capture::{CaptureError, Pace};
 use crate::clock::Instant;
 use crate::config::{Config, MicrophoneSource};
 use crate::geometry::{Fit, Size};
-use crate::message::{Health, HealthState, Part, Wish, one_line};
+use crate::message::{Health, HealthState, Part, Wish, one_line, one_sentence};
 use crate::model::Model;
 use crate::queue::{Receiver, Sender};
 use crate::window::Pairing;
@@ -226,7 +226,7 @@ impl Supervisor<'_> {
         let layers = |overrides| Layers { file: self.layers.file.clone(), overrides };
         let next = next.map(|(wished, made)| (layers(wished.overrides), made));
         let granted = next.and_then(|(layers, made)| self.judge_by(layers, made));
-        let (key, granted) = (one_line(&wish.key), granted.map_err(|why| one_line(&why)));
+        let (key, granted) = (one_line(&wish.key), granted.map_err(|why| one_sentence(&why)));
         match &granted {
             Ok(()) => {
                 info!(key, "changed over MQTT");

@@ -147,7 +147,8 @@ pub fn reason(error: &ConnectionError) -> String {
             "somebody's message on set/, state/ or Home Assistant's topics is larger than {LARGEST_PACKET} bytes; none of \
              them is read for some minutes. If it is retained, take it back: mosquitto_pub --retain --null-message --topic ..."
         ),
-        other => other.to_string(),
+        other => of_system(other)
+            .map_or_else(|| other.to_string(), |error| format!("the connection broke: {error}")),
     }
 }
 
@@ -158,15 +159,21 @@ pub fn in_handshake(error: &ConnectionError) -> bool {
 
 /// What TLS says in an error. A broker that misses a certificate says so only when MQTT begins.
 fn of_tls(error: &ConnectionError) -> Option<&std::io::Error> {
-    let said = match error {
-        ConnectionError::Tls(TlsError::Io(error)) => return Some(error),
+    if let ConnectionError::Tls(TlsError::Io(error)) = error {
+        return Some(error);
+    }
+    of_system(error).filter(|said| said.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))
+}
+
+/// What the system says in an error, wherever the client met it.
+fn of_system(error: &ConnectionError) -> Option<&std::io::Error> {
+    match error {
         ConnectionError::Io(error)
         | ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(Error::Io(error))) => {
-            error
+            Some(error)
         }
-        _ => return None,
-    };
-    Some(said).filter(|said| said.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))
+        _ => None,
+    }
 }
 
 /// Whether a message came that is larger than any of ours.
@@ -179,16 +186,9 @@ pub(super) fn too_large(error: &ConnectionError) -> bool {
 
 /// Whether the other end closed the connection.
 pub(super) fn closed(error: &ConnectionError) -> bool {
-    match error {
-        ConnectionError::MqttState(StateError::ConnectionAborted) => true,
-        ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => {
-            matches!(
-                error.kind(),
-                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
-            )
-        }
-        _ => false,
-    }
+    let ends = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted))
+        || of_system(error).is_some_and(|error| ends.contains(&error.kind()))
 }
 
 /// Why the two ends do not trust each other.

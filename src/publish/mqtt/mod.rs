@@ -4,57 +4,88 @@
 //! memory, so nothing can be lost or told twice between the two.
 
 mod access;
+mod course;
+mod limit;
+mod link;
 mod secret;
 mod wire;
 
-use std::collections::BTreeMap;
-use std::pin::pin;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, NetworkOptions, Outgoing, Packet, Publish,
-    PublishOptions, QoS, SubscribeReasonCode,
-};
-use tokio::sync::{Notify, watch};
+use rumqttc::{ConnectionError, Event, Outgoing, Packet, Publish, QoS, SubscribeFilter, SubscribeReasonCode};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 pub use access::{AccessError, access, in_handshake, judge, reason};
+pub use course::{Course, follow};
 pub use secret::SecretError;
 
-use super::store::{Ticket, WINDOW};
-use super::{Backoff, Teller};
+use super::store::Ticket;
+use super::{Backoff, Former, Name, Teller};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, Info, Presence, Report, Settings, Wish};
-use wire::Wire;
+use crate::message::{ClassState, Presence, Report, Wish};
+use limit::Limit;
+use link::{GOOD, Link, RAISE};
 
-/// Longest time for a connection to be made.
-const CONNECT_SECONDS: u64 = 5;
-/// A connection that lasted this long was a good one: the next try comes soon. (Two devices with one
-/// client id throw each other out at once, again and again.)
-const GOOD: Duration = Duration::from_secs(10);
 /// How long nothing is listened to after a message that was too large: it may be retained, and come with each subscription.
 const DEAF: Duration = Duration::from_secs(600);
 /// No setting has a longer name than this, in bytes.
 const LONGEST_KEY: usize = 64;
-/// Most bytes of a packet beside topic and payload.
-const OVERHEAD: usize = 16;
+/// Topics of which it is told that a message was left out, at most.
+const MOST_TOLD: usize = 100;
 /// Longest time for the last messages and the goodbye at a clean stop.
 const GOODBYE: Duration = Duration::from_millis(800);
 
+/// Waits between tries to connect: from this, doubling,
+const FIRST: Duration = Duration::from_millis(500);
+/// to this. A fleet whose broker was restarted comes back over as long.
+const MOST: Duration = Duration::from_secs(10);
+/// Time between two looks at what became of former names.
+const LOOK: Duration = Duration::from_secs(1);
+/// So long after a broker did not take a message it is tried again, once it is connected to anew: it may have been
+/// told to.
+const FORGIVEN: Duration = Duration::from_secs(3600);
+
+/// Who takes what the broker brings, and what is to be remembered.
+pub trait Listener {
+    /// What a subscriber wrote to `set/…`.
+    fn wish(&self, wish: Wish);
+
+    /// Names under which something may be left at the broker, the present one last.
+    fn names(&self, _names: Vec<Name>) {}
+}
+
+impl<F: Fn(Wish)> Listener for F {
+    fn wish(&self, wish: Wish) {
+        self(wish);
+    }
+}
+
 /// Sends what `teller` has to tell to the configured broker until `stop` is notified, then says goodbye.
-/// Connects again for ever; every change of the connection is logged with its reason. What subscribers
-/// write to `set/…` goes to `wish`.
-pub async fn run(config: &Config, teller: &Teller<'_>, wish: impl Fn(Wish), stop: Arc<Notify>) {
+/// Connects again for ever; every change of the connection is logged with its reason.
+pub async fn run(config: &Config, teller: &Teller<'_>, listener: impl Listener, stop: Arc<Notify>) {
+    let mut former = Former::new(config, vec![]);
+    keep_connected(config, teller, &mut former, &listener, &stop).await;
+}
+
+/// [`run`]s, and takes back what was left under `former` names.
+async fn keep_connected(
+    config: &Config,
+    teller: &Teller<'_>,
+    former: &mut Former,
+    listener: &dyn Listener,
+    stop: &Notify,
+) {
     let brokers = config.mqtt.brokers();
-    let (earlier, evictions, said) = (false, 0, BTreeMap::new());
-    let mut publisher = Publisher { config, teller, wish: &wish, earlier, evictions, deaf: None, said };
+    let mut publisher = Publisher::new(config, teller, former, listener);
     let mut turn = 0;
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+    let mut backoff = Backoff::new(FIRST, MOST);
     loop {
         let began = Instant::now();
-        let lost = publisher.connection(&brokers[turn], &stop).await;
+        let lost = publisher.connection(&brokers[turn], stop).await;
         teller.outbox().store().disconnected();
         let Some(why) = lost else { return };
         let good = began.elapsed() >= GOOD;
@@ -72,60 +103,11 @@ pub async fn run(config: &Config, teller: &Teller<'_>, wish: impl Fn(Wish), stop
     }
 }
 
-/// What a device is told by: its settings, and what it says of itself with them.
-#[derive(Debug, Clone)]
-pub struct Course {
-    /// Broker and topics.
-    pub config: Config,
-    /// What the device is.
-    pub info: Info,
-    /// What subscribers can change.
-    pub settings: Settings,
-}
-
-/// [`run`]s by the newest `course` until `stop` is notified. With another one it says goodbye, and connects anew as that
-/// says; what the broker has not acknowledged until then is sent there.
-pub async fn follow(
-    mut course: watch::Receiver<Course>,
-    teller: &Teller<'_>,
-    wish: impl Fn(Wish),
-    stop: Arc<Notify>,
-) {
-    let mut now = course.borrow_and_update().clone();
-    while until_another(&mut course, &now.config, teller, &wish, &stop).await {
-        let next = course.borrow_and_update().clone();
-        info!("another broker, other topics or another access: connecting anew");
-        teller.moved(&now.config, &next.config, next.info.clone(), next.settings.clone());
-        now = next;
-    }
-}
-
-/// [`run`]s until another course is set, and says goodbye; `false`: until the end.
-async fn until_another(
-    course: &mut watch::Receiver<Course>,
-    config: &Config,
-    teller: &Teller<'_>,
-    wish: &impl Fn(Wish),
-    stop: &Notify,
-) -> bool {
-    let over = Arc::new(Notify::new());
-    let mut running = pin!(run(config, teller, wish, Arc::clone(&over)));
-    let another = tokio::select! {
-        () = &mut running => return false,
-        () = stop.notified() => false,
-        // Nobody who could tell of another one is there any more: the end.
-        changed = course.changed() => changed.is_ok(),
-    };
-    over.notify_one();
-    running.await;
-    another
-}
-
 struct Publisher<'a> {
     config: &'a Config,
     teller: &'a Teller<'a>,
-    /// Takes what subscribers wish.
-    wish: &'a dyn Fn(Wish),
+    former: &'a mut Former,
+    listener: &'a dyn Listener,
     /// Whether what an earlier run left at the broker was read.
     earlier: bool,
     /// Connections in a row that the broker took and that were soon closed without a word.
@@ -134,36 +116,62 @@ struct Publisher<'a> {
     deaf: Option<Instant>,
     /// The last reason that was logged for a connection to a broker that failed.
     said: BTreeMap<String, String>,
+    /// The largest message that each broker takes, and since when that is known.
+    limits: BTreeMap<String, (Limit, Instant)>,
+    /// Topics with a message that was left out, and that was said.
+    left_out: BTreeSet<String>,
 }
 
-/// One connection.
-struct Link {
-    client: AsyncClient,
-    network: EventLoop,
-    wire: Wire,
-}
+impl<'a> Publisher<'a> {
+    fn new(
+        config: &'a Config,
+        teller: &'a Teller<'a>,
+        former: &'a mut Former,
+        listener: &'a dyn Listener,
+    ) -> Self {
+        let (said, limits, left_out) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (earlier, evictions, deaf) = (false, 0, None);
+        Self { config, teller, former, listener, earlier, evictions, deaf, said, limits, left_out }
+    }
 
-impl Publisher<'_> {
     /// Makes a connection and keeps it until it breaks (the reason), or until `stop` is notified and
     /// everything is said (`None`).
     async fn connection(&mut self, broker: &Address, stop: &Notify) -> Option<String> {
-        let mut link = match Link::new(self.config, broker) {
+        let (mut limit, since) =
+            self.limits.remove(&broker.to_string()).unwrap_or_else(|| (Limit::default(), Instant::now()));
+        if since.elapsed() > FORGIVEN {
+            limit.forget();
+        }
+        limit.begin();
+        let known = limit.refused();
+        let mut link = match Link::new(self.config, broker, limit) {
             Ok(link) => link,
             Err(error) => return Some(error.to_string()),
         };
+        let lost = self.through(&mut link, broker, stop).await;
+        let since = if link.limit.refused() == known { since } else { Instant::now() };
+        self.limits.insert(broker.to_string(), (link.limit, since));
+        lost
+    }
+
+    /// What [`Publisher::connection`] does, over `link`.
+    async fn through(&mut self, link: &mut Link, broker: &Address, stop: &Notify) -> Option<String> {
         tokio::select! {
-            made = self.connect(broker, &mut link) => if let Err(error) = made { return Some(reason(&error)) },
+            made = self.connect(broker, link) => if let Err(error) = made { return Some(reason(&error)) },
             () = stop.notified() => return None,
         }
-        let good = Instant::now() + GOOD;
         loop {
-            self.send(&mut link);
+            self.send(link);
             let event = tokio::select! {
                 event = link.network.poll() => event,
                 () = self.teller.outbox().arrival() => continue,
-                () = sleep_until(good), if self.evictions > 0 => {
+                () = sleep_until(link.good), if link.awaits_good(self.evictions) => {
                     self.evictions = 0;
-                    self.teller.broker(String::new());
+                    self.teller.broker(self.flaw(link));
+                    continue;
+                }
+                () = sleep_until(link.look), if self.former.any() && link.asked.is_some() => {
+                    self.settle(link);
                     continue;
                 }
                 () = stop.notified() => {
@@ -171,14 +179,59 @@ impl Publisher<'_> {
                     return None;
                 }
             };
-            if let Err(error) = event.map(|event| self.take(&mut link, event)) {
-                let evicted = Instant::now() < good && access::closed(&error);
-                self.evictions = if evicted { self.evictions + 1 } else { 0 };
-                if access::too_large(&error) {
-                    self.deaf = Some(Instant::now() + DEAF);
-                }
-                return Some(self.rival().unwrap_or_else(|| reason(&error)));
+            if let Err(error) = event.map(|event| self.take(link, event)) {
+                return Some(self.broken(link, &error));
             }
+        }
+    }
+
+    /// Why a connection broke, as far as can be told.
+    fn broken(&mut self, link: &mut Link, error: &ConnectionError) -> String {
+        let closed = access::closed(error);
+        let largest = link.wire.largest();
+        if access::too_large(error) {
+            self.deaf = Some(Instant::now() + DEAF);
+        }
+        let evicted = Instant::now() < link.good && closed;
+        self.evictions = if evicted { self.evictions + 1 } else { 0 };
+        let explained = closed && link.limit.close(largest);
+        let large = explained.then(|| {
+            let bytes = largest.unwrap_or_default();
+            format!("it closed the connection when it was sent a message of {bytes} bytes; if it does again, {RAISE}")
+        });
+        large.or_else(|| self.rival()).unwrap_or_else(|| reason(error))
+    }
+
+    /// What is wrong with a connection that holds; empty: nothing.
+    fn flaw(&self, link: &Link) -> String {
+        let small = || {
+            let bytes = link.limit.refused()?;
+            Some(format!("it takes no message of {bytes} bytes, which are left out and counted; {RAISE}"))
+        };
+        self.rival().or_else(small).unwrap_or_default()
+    }
+
+    /// Whether anything is listened to.
+    fn hears(&self) -> bool {
+        self.deaf.is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Looks what became of former names.
+    fn settle(&mut self, link: &mut Link) {
+        link.look = Instant::now() + LOOK;
+        let pending = self.teller.outbox().store().takes_back();
+        let asked = link.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+        let settled = self.former.settle(asked, pending);
+        for name in &settled.taken {
+            let (device, topics) = (&name.device, &name.topics);
+            warn!(
+                "another client is online as {device:?}, a former name of this device ({topics}status): what is there is left \
+                 alone"
+            );
+        }
+        self.teller.left_behind(settled.left);
+        if settled.over {
+            self.listener.names(self.former.names());
         }
     }
 
@@ -203,13 +256,14 @@ impl Publisher<'_> {
             info!(%broker, "connected to the broker");
             self.said.clear();
         }
-        if self.deaf.is_some_and(|until| Instant::now() < until) {
+        if !self.hears() {
             self.teller.connected(
                 "a message that is too large was sent to it: no setting is taken for some minutes".into(),
             );
             return Ok(());
         }
-        if !self.earlier && link.client.try_subscribe(self.config.topic("state/+"), QoS::AtMostOnce).is_ok() {
+        let asked = |filter: String| SubscribeFilter::new(filter, QoS::AtMostOnce);
+        if !self.earlier && link.client.try_subscribe_many(self.told_before().map(asked)).is_ok() {
             // Until the broker has heard the question, nothing is told that would change the answer.
             loop {
                 match link.network.poll().await? {
@@ -224,23 +278,49 @@ impl Publisher<'_> {
         for filter in self.teller.filters() {
             self.attempt(link.client.try_subscribe(filter, QoS::AtMostOnce));
         }
-        self.teller.connected(self.rival().unwrap_or_default());
+        for filters in self.former.ask() {
+            self.attempt(link.client.try_subscribe_many(filters.into_iter().map(asked)));
+        }
+        (link.asked, link.look) = (Some(Instant::now()), Instant::now() + LOOK);
+        self.listener.names(self.former.names());
+        self.teller.connected(self.flaw(link));
         Ok(())
     }
 
     /// Hands the client what waits.
-    fn send(&self, link: &mut Link) {
-        while let Some((ticket, report)) = self.teller.outbox().take() {
-            if let Some(unsent) = link.publish(self.config, ticket, &report) {
-                self.teller.outbox().store().acknowledge(&unsent);
+    fn send(&mut self, link: &mut Link) {
+        let mut held = std::mem::take(&mut link.held).into_iter();
+        while let Some((ticket, report)) = held.next().or_else(|| self.teller.outbox().take()) {
+            if let Err((unsent, why)) = link.publish(self.config, ticket, report) {
+                self.leave_out(&unsent, &why);
             }
+        }
+    }
+
+    /// Does not send a report that nobody would take: told once for each topic, and counted.
+    fn leave_out(&mut self, ticket: &Ticket, (topic, why): &(String, String)) {
+        self.teller.outbox().store().refuse(ticket);
+        let start: String = topic.chars().take(100).collect();
+        if self.left_out.len() < MOST_TOLD && self.left_out.insert(start.clone()) {
+            error!(topic = start, "a message is not sent: {why}");
+        } else {
+            debug!(topic = start, "a message is not sent: {why}");
         }
     }
 
     fn take(&mut self, link: &mut Link, event: Event) {
         let done = match event {
-            Event::Outgoing(Outgoing::Publish(packet)) => link.wire.sent(packet),
-            Event::Incoming(Packet::PubAck(answer)) => link.wire.acknowledged(answer.pkid),
+            Event::Outgoing(Outgoing::Publish(packet)) => self.sent(link, packet),
+            Event::Incoming(Packet::PubAck(answer)) => {
+                link.wire.acknowledged(answer.pkid).map(|(ticket, read)| {
+                    link.limit.pass(read);
+                    ticket
+                })
+            }
+            Event::Incoming(Packet::UnsubAck(_)) => {
+                link.limit.pass(link.wire.all_read());
+                None
+            }
             Event::Incoming(Packet::Publish(message)) => {
                 self.hear(link, &message);
                 None
@@ -263,6 +343,21 @@ impl Publisher<'_> {
         }
     }
 
+    /// The client sent a report. The broker says nothing of one with QoS 0: if it is larger than all before, an answer
+    /// to something else tells that it was read.
+    fn sent(&self, link: &mut Link, packet: u16) -> Option<Ticket> {
+        let done = link.wire.sent(packet, |bytes| link.limit.is_bold(bytes))?;
+        if link.wire.largest().is_some_and(|bytes| link.limit.is_bold(bytes)) {
+            self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
+        }
+        Some(done)
+    }
+
+    /// What an earlier run may have told that this one does not tell anew.
+    fn told_before(&self) -> [String; 2] {
+        ["state/+", "health/+"].map(|topic| self.config.topic(topic))
+    }
+
     /// Takes wishes, and reads the states that an earlier run left; our own, coming back, says that those
     /// were all.
     fn hear(&mut self, link: &Link, message: &Publish) {
@@ -275,9 +370,15 @@ impl Publisher<'_> {
                 );
             }
             let (payload, retained) = (message.payload.to_vec(), message.retain);
-            (self.wish)(Wish { key: key.into(), payload, retained });
+            self.listener.wish(Wish { key: key.into(), payload, retained });
+        } else if let Some(left) = self.former.hear(&topic, &message.payload, message.retain) {
+            self.teller.left_behind(left);
         } else if self.teller.overhear(&topic, &message.payload, message.retain) {
             debug!(%topic, "heard of Home Assistant");
+        } else if let Some(part) =
+            topic.strip_prefix(&self.config.topic("health/")).filter(|_| message.retain)
+        {
+            self.teller.earlier_part(part);
         } else if message.retain {
             match serde_json::from_slice::<ClassState>(&message.payload) {
                 Ok(state) if self.config.topic(&Report::state_topic(&state.class)) == topic => {
@@ -288,16 +389,16 @@ impl Publisher<'_> {
             }
         } else if !self.earlier {
             self.earlier = true;
-            self.attempt(link.client.try_unsubscribe(self.config.topic("state/+")));
+            self.attempt(link.client.try_unsubscribe_many(self.told_before()));
         }
     }
 
     /// Sends what still waits and the word `stopped`, and closes the connection.
-    async fn goodbye(&mut self, mut link: Link) {
+    async fn goodbye(&mut self, link: &mut Link) {
         let said = timeout(GOODBYE, async {
-            self.drain(&mut link).await?;
+            self.drain(link).await?;
             self.teller.outbox().put(Report::Status(Presence::Stopped));
-            self.drain(&mut link).await?;
+            self.drain(link).await?;
             self.attempt(link.client.try_disconnect());
             while !matches!(link.network.poll().await?, Event::Outgoing(Outgoing::Disconnect)) {}
             Ok::<(), ConnectionError>(())
@@ -317,7 +418,9 @@ impl Publisher<'_> {
     async fn drain(&mut self, link: &mut Link) -> Result<(), ConnectionError> {
         loop {
             self.send(link);
-            if self.teller.outbox().store().is_empty() {
+            // What is held would wait for longer than anybody who stops.
+            let held = !link.held.is_empty() && link.wire.largest().is_none();
+            if held || self.teller.outbox().store().is_empty() {
                 return Ok(());
             }
             let event = link.network.poll().await?;
@@ -341,50 +444,4 @@ impl Publisher<'_> {
             self.said.insert(name, why);
         }
     }
-}
-
-impl Link {
-    fn new(config: &Config, broker: &Address) -> Result<Self, AccessError> {
-        // Room for all that may be in flight, and for what is said beside it.
-        let (client, mut network) =
-            AsyncClient::builder(access::options(config, broker)?).capacity(2 * WINDOW).build();
-        let mut options = NetworkOptions::new();
-        options.set_connection_timeout(CONNECT_SECONDS);
-        options.set_tcp_nodelay(true);
-        network.set_network_options(options);
-        Ok(Self { client, network, wire: Wire::default() })
-    }
-
-    /// Hands one report to the client. One that cannot be sent now stays in flight, and is sent again on the next
-    /// connection; one that never can is given back, lest nothing is sent any more.
-    #[must_use = "what comes back is not sent"]
-    fn publish(&mut self, config: &Config, ticket: Ticket, report: &Report) -> Option<Ticket> {
-        let address = report.address(config);
-        let delivery = report.delivery();
-        let options = match delivery.qos() {
-            0 => PublishOptions::at_most_once(),
-            _ => PublishOptions::at_least_once(),
-        };
-        let options = if delivery.retained() { options.retained() } else { options };
-        let sent = match report.payload(&config.mqtt) {
-            Ok(payload) if !fits(&address, &payload) => {
-                let start: String = address.chars().take(100).collect();
-                error!(topic = start, bytes = payload.len(), "a message that MQTT cannot carry is not sent");
-                return Some(ticket);
-            }
-            Ok(payload) => self.client.try_publish(address, payload, options).map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match sent {
-            Ok(()) => self.wire.requested(ticket),
-            Err(error) => warn!("a message could not be sent: {error}"),
-        }
-        None
-    }
-}
-
-/// Whether MQTT can carry a message (MQTT 3.1.1, sections 1.5.3 and 4.7.3), and this client too.
-fn fits(topic: &str, payload: &[u8]) -> bool {
-    let name = topic.len() <= usize::from(u16::MAX) && !topic.contains(['\0', '+', '#']);
-    name && topic.len() + payload.len() + OVERHEAD <= access::LARGEST_PACKET
 }

@@ -18,6 +18,8 @@ struct Value {
     version: u64,
     /// The version in flight.
     flying: Option<u64>,
+    /// The version that no broker would take.
+    refused: Option<u64>,
     /// The sources that the broker may hold it to name: of the value that it acknowledged last, and of those sent since.
     named: Vec<String>,
 }
@@ -53,8 +55,8 @@ impl Board {
         match self.values.get_mut(&topic) {
             Some(value) => (value.report, value.version) = (report, value.version + 1),
             None => {
-                let (version, flying, named) = (0, None, vec![]);
-                self.values.insert(topic, Value { report, version, flying, named });
+                let (version, flying, refused, named) = (0, None, None, vec![]);
+                self.values.insert(topic, Value { report, version, flying, refused, named });
             }
         }
     }
@@ -72,13 +74,9 @@ impl Board {
         Some((topic, value.version, value.report.clone()))
     }
 
-    /// The device's own topics whose values are retained, in order.
-    pub(super) fn retained(&self) -> Vec<String> {
-        let own = |report: &Report| {
-            report.delivery() == Delivery::Retained
-                && !matches!(report, Report::Foreign { .. } | Report::Gone(_))
-        };
-        self.values.iter().filter(|(_, value)| own(&value.report)).map(|(topic, _)| topic.clone()).collect()
+    /// Whether something is to be taken back that the broker still has.
+    pub(super) fn takes_back(&self) -> bool {
+        self.values.values().any(|value| takes_back(&value.report))
     }
 
     pub(super) fn acknowledge(&mut self, topic: &str, version: u64) {
@@ -90,6 +88,14 @@ impl Board {
                 value.named = sources(&value.report);
             }
         }
+    }
+
+    /// No broker would take this version; tells whether that is new: it comes up again on every connection.
+    pub(super) fn refuse(&mut self, topic: &str, version: u64) -> bool {
+        let value = self.values.get_mut(topic);
+        let new = value.is_some_and(|value| value.refused.replace(version) != Some(version));
+        self.acknowledge(topic, version);
+        new
     }
 
     /// Takes nothing back below `prefix` any more: these topics are in use again.

@@ -14,6 +14,8 @@ pub(super) struct Lane {
     /// Number of the next report.
     next: u64,
     dropped: u64,
+    /// Those of them that the next report put in has to tell of.
+    untold: u64,
 }
 
 #[derive(Debug)]
@@ -28,13 +30,14 @@ struct Item {
 
 impl Lane {
     pub(super) fn new(most: usize) -> Self {
-        Self { most: most.max(1), items: VecDeque::new(), flying: 0, next: 0, dropped: 0 }
+        Self { most: most.max(1), items: VecDeque::new(), flying: 0, next: 0, dropped: 0, untold: 0 }
     }
 
     pub(super) fn put(&mut self, report: Report, late: bool) {
         let number = self.next;
         self.next += 1;
-        self.items.push_back(Item { number, missed: 0, late, acknowledged: false, report });
+        let missed = std::mem::take(&mut self.untold);
+        self.items.push_back(Item { number, missed, late, acknowledged: false, report });
         if self.items.len() > self.most {
             self.give_way();
         }
@@ -95,6 +98,22 @@ impl Lane {
         while self.flying > 0 && self.items.front().is_some_and(|item| item.acknowledged) {
             self.items.pop_front();
             self.flying -= 1;
+        }
+    }
+
+    /// Drops one in flight that nobody would take; the one after it tells.
+    pub(super) fn refuse(&mut self, number: u64) {
+        let flying = self.items.iter().take(self.flying);
+        let Some(at) = flying.take_while(|item| item.number <= number).position(|item| item.number == number)
+        else {
+            return;
+        };
+        let gone = self.items.remove(at).map_or(0, |item| 1 + item.missed);
+        self.flying -= 1;
+        self.dropped += 1;
+        match self.items.range_mut(at..).find(|item| !item.acknowledged) {
+            Some(after) => after.missed += gone,
+            None => self.untold += gone,
         }
     }
 

@@ -1,0 +1,77 @@
+//! Small files that outlast the program: JSON, read and written as a whole.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Config, search};
+
+/// None of these files is nearly this large.
+const LARGEST: u64 = 1 << 20;
+
+/// Reads what [`keep`] wrote; the default where there is no file.
+///
+/// # Errors
+/// The file cannot be read, or holds something else.
+pub fn kept<T: DeserializeOwned + Default>(file: &Path) -> io::Result<T> {
+    if fs::metadata(file).is_ok_and(|about| !about.is_file()) {
+        return Err(io::Error::other("it is no file"));
+    }
+    let opened = match File::open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(T::default()),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    opened.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Writes `value` to `file` as a whole or not at all, whatever happens meanwhile, and for good.
+///
+/// # Errors
+/// The system refuses it.
+pub fn keep(file: &Path, value: &impl Serialize) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let part = file.with_extension("part");
+    let mut writer = File::create(&part)?;
+    serde_json::to_writer_pretty(&mut writer, value)?;
+    writer.write_all(b"\n")?;
+    writer.sync_all()?;
+    fs::rename(part, file)?;
+    File::open(folder)?.sync_all()
+}
+
+impl Config {
+    /// The file that keeps what subscribers changed: `mqtt.settings_file`, or one in the folder of this device's state,
+    /// see [`Config::store_file`]; `None` without any.
+    pub fn settings_file(&self) -> Option<PathBuf> {
+        search::state_file(&self.mqtt.settings_file, self.state_name("settings", "json"))
+    }
+
+    /// The file beside it that keeps under which names this device told.
+    pub fn names_file(&self) -> Option<PathBuf> {
+        Some(self.settings_file()?.with_file_name(self.state_name("names", "json")))
+    }
+
+    /// The file that keeps events which the broker has not taken: `mqtt.store.file`, or one in `$STATE_DIRECTORY`,
+    /// `$XDG_STATE_HOME/tvsl` or `~/.local/state/tvsl`; `None` without any, or if none are to be kept.
+    pub fn store_file(&self) -> Option<PathBuf> {
+        let store = Some(&self.mqtt.store).filter(|store| store.enabled && self.mqtt.enabled)?;
+        search::state_file(&store.file, self.state_name("events", "log"))
+    }
+
+    /// Called after the configuration file, which stays what it is when the device is renamed, and after its folder: a
+    /// user may have several of one name.
+    fn state_name(&self, what: &str, ending: &str) -> String {
+        let Some(written) = self.written.as_deref() else { return format!("{what}.{ending}") };
+        let file = std::path::absolute(&written.file).unwrap_or_else(|_| written.file.clone());
+        let stem = file.file_stem().unwrap_or_default().display().to_string();
+        let sum = crc32fast::hash(file.as_os_str().as_encoded_bytes());
+        format!("{what}-{stem}-{sum:08x}.{ending}")
+    }
+}

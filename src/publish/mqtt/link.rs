@@ -1,0 +1,118 @@
+//! One connection: what is handed to the client, and when.
+
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, EventLoop, NetworkOptions, PublishOptions};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::access::{AccessError, LARGEST_PACKET, options};
+use super::limit::{Limit, Turn};
+use super::wire::Wire;
+use crate::config::{Address, Config};
+use crate::message::Report;
+use crate::publish::store::{Ticket, WINDOW};
+
+/// Longest time for a connection to be made.
+const CONNECT_SECONDS: u64 = 5;
+/// A connection that lasted this long was a good one: the next try comes soon. (Two devices with one
+/// client id throw each other out at once, again and again.)
+pub(super) const GOOD: Duration = Duration::from_secs(10);
+/// Most bytes of a packet beside topic and payload.
+const OVERHEAD: usize = 16;
+/// What to do about a broker that takes only small messages.
+pub(super) const RAISE: &str = "raise its limit (mosquitto: max_packet_size)";
+
+/// One connection.
+pub(super) struct Link {
+    pub client: AsyncClient,
+    pub network: EventLoop,
+    pub wire: Wire,
+    pub limit: Limit,
+    /// What waits for its [`Turn`].
+    pub held: Vec<(Ticket, Report)>,
+    /// When it has lasted long enough to be a good one.
+    pub good: Instant,
+    /// When the broker was asked for what is left of former names, if it was, and when to look next.
+    pub asked: Option<Instant>,
+    pub look: Instant,
+}
+
+impl Link {
+    /// A connection that is yet to be made.
+    pub fn new(config: &Config, broker: &Address, limit: Limit) -> Result<Self, AccessError> {
+        // Room for all that may be in flight, and for what is said beside it.
+        let (client, mut network) =
+            AsyncClient::builder(options(config, broker)?).capacity(2 * WINDOW).build();
+        let mut options = NetworkOptions::new();
+        options.set_connection_timeout(CONNECT_SECONDS);
+        options.set_tcp_nodelay(true);
+        network.set_network_options(options);
+        let (wire, held, now) = (Wire::default(), vec![], Instant::now());
+        Ok(Self { client, network, wire, limit, held, good: now + GOOD, asked: None, look: now })
+    }
+
+    /// Whether something begins when it has lasted a while.
+    pub fn awaits_good(&self, evictions: u32) -> bool {
+        Instant::now() < self.good && (evictions > 0 || !self.held.is_empty())
+    }
+
+    /// Hands one report to the client, or holds it until its turn comes. One that cannot be sent now stays in flight, and
+    /// is sent again on the next connection; one that never can comes back with its topic and the reason.
+    pub fn publish(
+        &mut self,
+        config: &Config,
+        ticket: Ticket,
+        report: Report,
+    ) -> Result<(), (Ticket, (String, String))> {
+        let address = report.address(config);
+        let payload = match report.payload(&config.mqtt) {
+            Ok(payload) if fits(&address, &payload) => payload,
+            Ok(payload) => {
+                return Err((ticket, (address, format!("MQTT cannot carry its {} bytes", payload.len()))));
+            }
+            Err(error) => return Err((ticket, (address, error.to_string()))),
+        };
+        let bytes = address.len() + payload.len();
+        match self.turn(&ticket, bytes) {
+            Turn::Now => self.hand(address, payload, ticket, &report),
+            Turn::Later => self.held.push((ticket, report)),
+            Turn::Never => {
+                let why = format!("the broker closes the connection on its {bytes} bytes; {RAISE}");
+                return Err((ticket, (address, why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// When a report of so many bytes is sent. None overtakes one of its topic.
+    fn turn(&self, ticket: &Ticket, bytes: usize) -> Turn {
+        let same = |held: &Ticket| std::mem::discriminant(held) == std::mem::discriminant(ticket);
+        let numbered = !matches!(ticket, Ticket::Value(..));
+        let behind = numbered && self.held.iter().any(|(held, _)| same(held));
+        let alone = self.wire.largest().is_none_or(|bytes| !self.limit.is_bold(bytes));
+        match self.limit.turn(bytes, alone, Instant::now() >= self.good) {
+            Turn::Now if behind => Turn::Later,
+            turn => turn,
+        }
+    }
+
+    fn hand(&mut self, address: String, payload: Vec<u8>, ticket: Ticket, report: &Report) {
+        let (delivery, bytes) = (report.delivery(), address.len() + payload.len());
+        let options = match delivery.qos() {
+            0 => PublishOptions::at_most_once(),
+            _ => PublishOptions::at_least_once(),
+        };
+        let options = if delivery.retained() { options.retained() } else { options };
+        match self.client.try_publish(address, payload, options) {
+            Ok(()) => self.wire.requested(ticket, bytes),
+            Err(error) => warn!("a message could not be sent: {error}"),
+        }
+    }
+}
+
+/// Whether MQTT can carry a message (MQTT 3.1.1, sections 1.5.3 and 4.7.3), and this client too.
+fn fits(topic: &str, payload: &[u8]) -> bool {
+    let name = topic.len() <= usize::from(u16::MAX) && !topic.contains(['\0', '+', '#']);
+    name && topic.len() + payload.len() + OVERHEAD <= LARGEST_PACKET
+}
