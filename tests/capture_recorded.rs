@@ -45,6 +45,18 @@ fn a_recording_can_be_decoded_for_nobody() {
     assert!(missing.to_string().contains("none.mkv"), "{missing}");
 }
 
+/// GStreamer's reader of WAV makes empty buffers of such a file, for ever.
+#[test]
+fn a_sound_that_is_cut_off_behind_its_samples_comes_to_its_end() {
+    let folder = Folder::new("hollow");
+    let sound = folder.join("sound.wav");
+    make("audiotestsrc num-buffers=4 ! audio/x-raw,rate=16000,channels=1 ! wavenc ! filesink", &sound);
+    let bytes = std::fs::read(&sound).expect("a sound");
+    let bytes = bytes.strip_suffix(b"INFO").expect("a list behind the samples");
+    let error = read_sound(&folder.file("cut.wav", bytes), 16_000).expect_err("it gives no samples");
+    assert!(error.to_string().contains("cut.wav: is cut off before what is wanted of it"), "{error}");
+}
+
 #[test]
 fn two_fast_runs_are_the_same_run() {
     let folder = Folder::new("twice");

@@ -34,6 +34,7 @@ fn device<'a>(config: &Config, clock: &'a SystemClock) -> Teller<'a> {
         classes: (0..100).map(class).collect(),
         lens: config.camera.lens.clone(),
         picture: None,
+        masked: 0.0,
     };
     Teller::new(config, (info, Settings::new(config, &Overrides::default())), 1, clock)
 }
@@ -103,6 +104,9 @@ fn what_a_broker_will_not_take_is_left_out_and_never_sent_for_ever() {
             let message = subscriber.next(topic, |_| true);
             let [number, counted] =
                 ["sequence", "missed"].map(|key| message[key].as_u64().expect("a number"));
+            if number <= last {
+                continue; // it came again after a closed connection
+            }
             assert_eq!(number, last + 1 + counted, "{topic}: {message}");
             missed.extend((counted > 0).then_some((number, counted)));
             last = number;

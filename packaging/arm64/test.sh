@@ -14,4 +14,8 @@ tvsl check --model
 printf 'camera.rate = 0.5\n' >"$out/tvsl.toml"
 tvsl annotate --config "$out/tvsl.toml" demo/clip.webm --out "$out"
 grep --quiet '"class":"cat"' "$out/detections.jsonl" || { say "FAILED: the cat of the clip is not reported" >&2; exit 1; }
+# The library's own tests, and those of tests/ that stay in their own process: qemu-user starts no other program for arm64.
+tests=(analysis capture_leaks capture_recorded capture_rtsp capture_sync config decision model_any model_faults model_golden model_threads
+    tracking)
+packaging/arm64/cargo.sh test --release --locked --no-fail-fast --lib "${tests[@]/#/--test=}"
 say "ok"

@@ -72,11 +72,16 @@ impl Delivery {
         if self.dropped {
             return drain(sense);
         }
-        let first = AtomicBool::new(true);
+        let (first, mut empty) = (AtomicBool::new(true), 0);
         let delivery = Arc::clone(self);
         let callbacks = gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                let nothing = sample.buffer().is_none_or(|buffer| buffer.size() == 0);
+                empty = if nothing { empty + 1 } else { 0 };
+                if nothing {
+                    return if empty < HOLLOW { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Eos) };
+                }
                 delivery.arrived(sink, first.swap(false, Ordering::Relaxed));
                 let Some(stamp) = delivery.stamp(sink, &sample) else { return Ok(gst::FlowSuccess::Ok) };
                 match item(&sample, stamp).map(|item| delivery.out.send(item)) {
@@ -118,6 +123,10 @@ impl Delivery {
         Some(now.map_or(taken, |now| taken.min(now)))
     }
 }
+
+/// After so many buffers without anything in them no other will come: GStreamer's reader of WAV makes them for ever of a file
+/// that is cut off in a chunk behind its samples.
+const HOLLOW: u32 = 1000;
 
 /// A sink that drops everything and tells only that it is over.
 fn drain(sense: Sense) -> Result<gst::Element, CaptureError> {

@@ -87,23 +87,34 @@ fn boxes(file: &File, there: u64) -> Option<u64> {
 /// From this size on, a WAV was written to a pipe by a program that did not know how long it would be.
 const ENDLESS: u32 = 0x7fff_0000;
 
-/// Where the samples of a WAV end, or the chunk before them that goes beyond the end.
+/// What may stand behind the samples of a WAV.
+const BEHIND: [&[u8]; 6] = [b"LIST", b"bext", b"cue ", b"fact", b"id3 ", b"smpl"];
+
+/// Where a WAV ends: its samples, or what stands behind them.
 fn chunks(file: &File) -> Option<u64> {
     let mut head = [0; 12];
     file.read_exact_at(&mut head, 0).ok()?;
     let mut at = (head.starts_with(b"RIFF") && head.ends_with(b"WAVE")).then_some(12)?;
+    let mut whole = None;
     for _ in 0..MOST_BOXES {
         let mut head = [0; 8];
-        file.read_exact_at(&mut head, at).ok()?;
+        if file.read_exact_at(&mut head, at).is_err() {
+            break;
+        }
         let [name, size] = [&head[..4], &head[4..]];
         let size = u32::from_le_bytes(size.try_into().ok()?);
         let end = at + 8 + u64::from(size);
         if name == b"data" {
-            return (size < ENDLESS).then_some(end);
+            whole = Some((size < ENDLESS).then_some(end)?);
+        } else if whole.is_some() {
+            if !BEHIND.contains(&name) {
+                break;
+            }
+            whole = Some(end);
         }
         at = end + u64::from(size % 2);
     }
-    None
+    whole
 }
 
 #[cfg(test)]
@@ -153,6 +164,10 @@ mod tests {
         let mut endless = *WAV;
         endless[26..30].fill(0xff); // what is written to a pipe
         assert_eq!(told(&endless), None);
+        let more = [WAV, &b"LIST\x04\0\0\0INFO"[..]].concat();
+        assert_eq!(told(&more), None);
+        assert!(told(&more[..42]).expect("it is cut off").contains("only 42 of its 46 bytes"));
+        assert_eq!(told(&[WAV, &b"TAG........."[..]].concat()), None, "no chunk");
         assert_eq!(told(b"RIFF"), None);
     }
 }

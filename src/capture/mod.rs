@@ -251,7 +251,10 @@ pub fn read_sound(path: &Path, rate: u32) -> Result<Samples, CaptureError> {
             whole.mono.extend(block.mono);
         }
     }
-    if whole.mono.is_empty() { Err(CaptureError::file(path, "holds no sound")) } else { Ok(whole) }
+    if whole.mono.is_empty() {
+        return Err(cut_off(path).unwrap_or_else(|| CaptureError::file(path, "holds no sound")));
+    }
+    Ok(whole)
 }
 
 /// Decodes a recording with its sound, and scales it as it is `wanted`, at most `rate` pictures of a second, into sinks

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::home_assistant::{discovered_at, node};
+use super::home_assistant::{discovered_at, matches, node};
 use crate::config::Config;
 use crate::message::Presence;
 
@@ -215,13 +215,6 @@ impl Former {
         });
         settled
     }
-}
-
-/// Whether MQTT's `filter` takes `topic`; only `+` is known.
-pub(super) fn matches(filter: &str, topic: &str) -> bool {
-    let levels = |text: &str| text.split('/').count();
-    let same = |(wanted, level): (&str, &str)| wanted == "+" || wanted == level;
-    levels(filter) == levels(topic) && filter.split('/').zip(topic.split('/')).all(same)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::former::matches;
 use crate::config::{Config, Mqtt};
 use crate::message::{Info, Report};
 
@@ -224,6 +223,13 @@ fn slug(name: &str) -> String {
     let sum = Sha256::digest(name);
     let bare: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
     format!("{bare}_{:02x}{:02x}{:02x}", sum[0], sum[1], sum[2])
+}
+
+/// Whether MQTT's `filter` takes `topic`; only `+` is known.
+pub(super) fn matches(filter: &str, topic: &str) -> bool {
+    let levels = |text: &str| text.split('/').count();
+    let same = |(wanted, level): (&str, &str)| wanted == "+" || wanted == level;
+    levels(filter) == levels(topic) && filter.split('/').zip(topic.split('/')).all(same)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whether sound and picture tell the same time: the onsets of claps against what moves in the picture.
 
-use super::{Check, senses::median};
+use super::Check;
 use crate::frame::{Frame, Samples};
 
 /// Sound and picture are looked for this far apart at most, in seconds.
@@ -108,6 +108,13 @@ impl Check {
             }
         }
     }
+}
+
+/// The value in the middle; `None` of nothing.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Check;
+use super::offset::median;
 use crate::analysis::Analysis;
 use crate::capture::{self, CaptureError, Pace, Wanted};
 use crate::clock::{Clock, Instant, SystemClock};
@@ -234,13 +235,6 @@ fn dark(frame: &Frame) -> bool {
 
 fn dbfs(level: f32) -> f32 {
     20.0 * level.max(1e-6).log10()
-}
-
-/// The value in the middle; `None` of nothing.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 impl Check {
