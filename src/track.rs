@@ -52,7 +52,8 @@ pub struct Track {
 ///
 /// A region continues the track of its class that it overlaps most or, failing that, lies nearest to.
 /// A track starts once it has lasted `start_after` (until then a short absence forgets it), or at once
-/// where it is the best place of a class that is `sure` and unrivalled, and ends once it has been gone for `hold`, so that short gaps neither start nor end anything.
+/// where it is the best place of a class that is `sure`, rather heard than not and unrivalled, and ends once it has been gone for
+/// `hold`, so that short gaps neither start nor end anything.
 #[derive(Debug)]
 pub struct Tracker {
     config: config::Tracking,
@@ -160,6 +161,10 @@ const FORGET: Duration = Duration::from_millis(250);
 /// the picture's sides.
 const NEAR: f32 = 0.2;
 
+/// Least probability that it is heard, by the sound alone, for an event that starts at once: a crack in the sound resembles
+/// nothing and a little of everything.
+const HEARD: f32 = 0.5;
+
 impl Live {
     fn new(id: u64, now: Instant, detection: &Detection, place: usize) -> Self {
         let (score, region) = (detection.score, detection.regions[place]);
@@ -177,7 +182,8 @@ impl Live {
     /// Start or update, if it is present and has lasted long enough, or is plain enough, to be believed.
     fn report(&mut self, now: Instant, config: &config::Tracking) -> Option<Track> {
         let lasted = now.since(self.track.started) >= config.start_after;
-        let sure = self.plain && self.track.score.p >= config.sure;
+        let score = &self.track.score;
+        let sure = self.plain && score.p >= config.sure && score.p_audio >= HEARD;
         if !self.fresh || !(self.started || lasted || sure) {
             return None;
         }

@@ -7,6 +7,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 
 use daemon::{Daemon, Place, hum, red};
 use gio::prelude::*;
@@ -19,7 +20,7 @@ const TIMEDATED: &str = "<node><interface name='org.freedesktop.timedate1'>\
 struct Bus {
     process: Child,
     address: String,
-    timedated: Option<glib::MainLoop>,
+    timedated: Option<(glib::MainLoop, JoinHandle<()>)>,
 }
 
 impl Bus {
@@ -39,16 +40,20 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        self.timedated.iter().for_each(glib::MainLoop::quit);
+        // It is gone before its bus is, whose end it could not bear.
+        if let Some((running, thread)) = self.timedated.take() {
+            running.quit();
+            thread.join().ok();
+        }
         self.process.kill().ok();
         self.process.wait().ok();
     }
 }
 
 /// Answers on the bus, on a thread of its own, from when this returns on.
-fn timedated(address: &str, synchronised: bool) -> glib::MainLoop {
+fn timedated(address: &str, synchronised: bool) -> (glib::MainLoop, JoinHandle<()>) {
     let (address, (there, ready)) = (address.to_owned(), channel());
-    std::thread::spawn(move || {
+    let thread = std::thread::spawn(move || {
         let context = glib::MainContext::new();
         let answer = || {
             let running = glib::MainLoop::new(Some(&context), false);
@@ -73,7 +78,7 @@ fn timedated(address: &str, synchronised: bool) -> glib::MainLoop {
         };
         context.with_thread_default(answer).expect("a context of its own");
     });
-    ready.recv().expect("it answers")
+    (ready.recv().expect("it answers"), thread)
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn play(frames: usize, present: impl Fn(usize) -> Vec<Detection>) -> (Vec<Moment
 fn only_the_best_place_of_a_class_starts_at_once() {
     let (starts, _) = play(5, |_| {
         let mut sure = detection(0, &[0.1, 0.7]);
-        sure.score.p = 0.99;
+        (sure.score.p, sure.score.p_audio) = (0.99, 0.6);
         vec![sure]
     });
     assert_eq!(starts, [(0, 1, 0), (2, 2, 0)], "a part that fell off for a frame or two would be an event");
@@ -84,17 +84,19 @@ fn a_flash_in_one_frame_starts_nothing() {
 #[test]
 fn what_is_sure_starts_at_once_and_a_single_doubtful_moment_never() {
     let mut tracker = Tracker::new(&settings());
-    let one = |class: usize, p: f32, unrivalled: bool| {
+    let heard = |class: usize, p: f32, p_audio: f32, unrivalled: bool| {
         let found = detection(class, &[0.1]);
-        vec![Detection { score: Score { p, ..found.score }, unrivalled, ..found }]
+        vec![Detection { score: Score { p, p_audio, ..found.score }, unrivalled, ..found }]
     };
+    let one = |class, p, unrivalled| heard(class, p, 0.6, unrivalled);
     assert_eq!(tracker.update(at(0.0), &one(0, 0.95, true)).len(), 1, "sure");
     assert!(tracker.update(at(0.1), &one(1, 0.94, true)).is_empty(), "not sure, and one moment only");
     assert!(
         tracker.update(at(0.2), &one(2, 0.99, false)).is_empty(),
         "something unseen is heard more plainly"
     );
-    assert!((2..20).all(|n| tracker.update(at(0.1 * f64::from(n)), &[]).iter().all(|t| t.class == 0)));
+    assert!(tracker.update(at(0.3), &heard(3, 0.99, 0.4, true)).is_empty(), "it is rather not heard");
+    assert!((4..20).all(|n| tracker.update(at(0.1 * f64::from(n)), &[]).iter().all(|t| t.class == 0)));
 }
 
 #[test]
