@@ -8,7 +8,8 @@ use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
 use crate::mask::Masks;
 use crate::model::{
-    Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Manifest, Model, ModelError, Score, Vocabulary,
+    self, Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Manifest, Model, ModelError, Score,
+    Vocabulary,
 };
 use crate::regions::regions;
 use crate::track::{Detection, Track, Tracker};
@@ -225,10 +226,30 @@ impl Analysis {
 /// # Errors
 /// As [`Analysis::new`].
 pub fn decision(manifest: &Manifest, config: &Config) -> Result<Decision, ModelError> {
-    let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
-    let background = profile.map(|path| Background::read(path)).transpose()?;
-    let decision = Decision::new(manifest, &config.detection, background.as_ref())?;
+    memory(manifest, config)?;
+    let decision = Decision::new(manifest, &config.detection, background(config)?.as_ref())?;
     Ok(decision.keeping(config.tracking.keep))
+}
+
+/// Everything that makes [`decision`] fail.
+pub fn faults(manifest: &Manifest, config: &Config) -> Vec<ModelError> {
+    let others = [memory(manifest, config).err(), background(config).err()];
+    model::strangers(manifest, &config.detection).into_iter().chain(others.into_iter().flatten()).collect()
+}
+
+/// The learned background, if one is named.
+fn background(config: &Config) -> Result<Option<Background>, ModelError> {
+    let profile = Some(&config.detection.background).filter(|path| !path.as_os_str().is_empty());
+    profile.map(|path| Background::read(path)).transpose()
+}
+
+/// Nothing counts on for longer than the model hears.
+fn memory(manifest: &Manifest, config: &Config) -> Result<(), ModelError> {
+    let (asked, window) = (config.window.memory.as_secs_f64(), manifest.audio.window);
+    if asked <= window + 1e-9 {
+        return Ok(());
+    }
+    Err(ModelError::Memory { asked, window, model: manifest.name.clone() })
 }
 
 impl SoundWindow {

@@ -176,6 +176,92 @@ fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line(
 }
 
 #[test]
+fn run_and_check_refuse_the_same_with_the_same_words() {
+    let folder = folder();
+    for (text, told) in [
+        (
+            "[window]\nmemory = 100\n",
+            "x.toml:2:10: window.memory: 100 is out of range, expected seconds from 0 to 3",
+        ),
+        ("[engine]\nlibrary = \"nope.so\"\n", "x.toml:2:11: engine.library: "),
+        (
+            "camera.source = \"file\"\ncamera.file.path = \"nope.mp4\"\n",
+            "x.toml:2:20: camera.file.path: nope.mp4: No such file",
+        ),
+        (
+            "camera.source = \"rtsp\"\ncamera.rtsp.url = \"rtsp://:554/x\"\n",
+            "x.toml:2:19: camera.rtsp.url: names no host",
+        ),
+    ] {
+        let file = write(&folder, "x.toml", text);
+        for command in ["check", "run"] {
+            let (code, out, err) = output(&mut tvsl(&folder, &[command, "--config", &file]));
+            assert_eq!((code, out.as_str()), (78, ""), "{command} {text}: {err}");
+            assert!(err.contains(told), "{command} {text}: {err}");
+        }
+    }
+}
+
+#[test]
+fn all_faults_are_told_in_the_order_of_the_file_whoever_finds_them() {
+    let folder = folder();
+    let text = "[camera]\nsource = \"test\"\ntest.pattern = \"nix\"\n\
+                [detection]\nclasses = [\"dgo\", \"ctt\"]\nbackground = \"nope\"\n\
+                [window]\nmemory = 100\n[mqtt]\nport = 0\n";
+    let file = write(&folder, "x.toml", text);
+    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert_eq!(code, 78);
+    let faults = [
+        "camera.test.pattern: ",
+        "no class \"dgo\"",
+        "no class \"ctt\"",
+        "detection.background: ",
+        "window.memory: ",
+        "mqtt.port: ",
+    ];
+    let places = faults.map(|told| err.find(told).unwrap_or_else(|| panic!("{told} is missing:\n{err}")));
+    assert!(places.is_sorted(), "{err}");
+    assert_eq!(err.matches("It knows these").count(), 1, "the classes are listed once: {err}");
+    let file = write(&folder, "x.toml", "[model]\npath = \"nowhere\"\n[detection]\nclasses = [\"dgo\"]\n");
+    let (_, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert!(err.contains("model.path: ") && !err.contains("dgo\" "), "no model judges its classes: {err}");
+}
+
+#[test]
+fn a_fatal_error_is_one_line_of_json_in_that_format() {
+    let folder = folder();
+    for text in ["[mqtt]\nport = 0\n", "[mqtt\n", "[detection]\nclasses = [\"dgo\"]\n"] {
+        let file = write(&folder, "x.toml", text);
+        for command in ["check", "run"] {
+            let json = ["--log-format", "json", "--log-level"];
+            for level in ["info", "off"] {
+                let mut command = tvsl(&folder, &[command, "--config", &file]);
+                let (code, _, err) = output(command.args(json).arg(level));
+                let [line] = err.lines().collect::<Vec<_>>()[..] else { panic!("{text}: {err}") };
+                let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                assert_eq!((code, &event["level"]), (78, &"ERROR".into()), "{line}");
+                assert!(event["message"].as_str().is_some_and(|told| told.starts_with("x.toml:")), "{line}");
+            }
+        }
+    }
+    let file = write(&folder, "x.toml", "log.format = \"json\"\nmqtt.port = 0\n");
+    let (_, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert!(serde_json::from_str::<serde_json::Value>(&err).is_ok(), "the file may ask for it too: {err}");
+    let (_, _, err) =
+        output(&mut tvsl(&folder, &["check", "--config", "absent.toml", "--log-format", "json"]));
+    assert!(serde_json::from_str::<serde_json::Value>(&err).is_ok(), "{err}");
+}
+
+#[test]
+fn a_microphone_that_is_none_is_warned_of_in_a_line() {
+    let folder = folder();
+    let file = write(&folder, "x.toml", "microphone.source = \"none\"\n");
+    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert_eq!((code, err.lines().count()), (0, 1), "{err}");
+    assert!(err.contains("WARN") && err.contains("no source is ever reported"), "{err}");
+}
+
+#[test]
 fn a_password_in_the_wrong_place_is_not_shown() {
     let folder = folder();
     for text in [

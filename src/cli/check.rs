@@ -1,21 +1,23 @@
 //! `tvsl check`: is the configuration right, and what would run?
 
-use super::{Common, Failure};
+use super::{Common, Failure, with_causes};
 use crate::analysis::{self, Analysis};
 use crate::capture;
-use crate::config::{CameraSource, Channel, Config, MicrophoneSource, Origin, veiled};
+use crate::config::{CameraSource, Channel, Config, Draft, EngineKind, MicrophoneSource, Origin, veiled};
 use crate::engine;
 use crate::model::manifest::Class;
 use crate::model::{Manifest, Model};
 use crate::publish::{Disk, mqtt};
 use clap::Args;
 use std::path::Path;
+use tracing::warn;
 
 /// Say whether the configuration is right, and what would run
 ///
 /// Reads the configuration, the files it names and the model's manifest, and parses the camera's launch line; opens no
 /// camera, no microphone and no connection.
-/// Exits with 0, or with 78 and every fault with its line, its key and what was expected.
+/// Exits with 0, or with 78 and every fault with its line, its key and what was expected. What hangs on a faulty value
+/// is not judged.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Also open the model as `run` would: engine, checksums, graphs, learned background
@@ -27,41 +29,114 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
-    let (config, origin) = common.settings()?;
+    let (config, origin) = common.judged_settings()?;
     let folder = config.model_dir()?;
     let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
-    let manifest = judged(&config)?;
+    let manifest = Manifest::read(&folder).and_then(|manifest| manifest.with_classes(&config.detection));
+    let manifest = manifest.map_err(|error| Failure::model(&config, error))?;
     if arguments.classes {
         return super::print(&manifest.classes.iter().map(listed).collect::<String>());
     }
     super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
 }
 
-/// Judges a configuration as far as that goes without opening anything; gives the manifest of its model.
-pub(super) fn judged(config: &Config) -> Result<Manifest, Failure> {
-    let wrong = |error| Failure::model(config, error);
-    let manifest = Manifest::read(&config.model_dir()?);
-    let manifest = manifest.and_then(|manifest| manifest.with_classes(&config.detection)).map_err(wrong)?;
-    // Fails for a class that the model lacks, and for a background that is none.
-    analysis::decision(&manifest, config).map_err(wrong)?;
-    let judged = capture::judge(&config.camera, &config.microphone);
-    judged.map_err(|error| Failure::capture(config, error))?;
-    files(config)?;
-    Ok(manifest)
+/// Judges a configuration as far as that goes without opening a device; what hangs on something that is wrong is left out.
+pub(super) fn judged(mut draft: Draft) -> Result<Config, Failure> {
+    words(&mut draft);
+    let opened = sources(&mut draft);
+    clip(&mut draft);
+    library(&mut draft);
+    broker(&mut draft);
+    let config = draft.judged()?;
+    opened?;
+    if config.microphone.source == MicrophoneSource::None {
+        warn!("microphone.source is \"none\": nothing can be heard, so no source is ever reported");
+    }
+    Ok(config)
 }
 
-/// Files that only the engine or the broker's client would open.
-fn files(config: &Config) -> Result<(), Failure> {
-    let library = &config.engine.library;
-    if library.components().count() > 1 && !library.is_file() {
-        let why =
-            format!("{}: there is no such file; leave it empty to have it looked for", library.display());
-        return Err(config.fault("engine.library", &why).into());
+/// Classes, thresholds, prompts, background and memory, as the model's manifest has it.
+fn words(draft: &mut Draft) {
+    if !draft.is_sound(&["model.path"]) {
+        return;
     }
-    if config.mqtt.enabled {
-        mqtt::judge(config).map_err(|error| Failure::access(config, error))?;
+    let config = draft.config().clone();
+    let manifest = config.model_found();
+    let manifest = manifest.and_then(|folder| Manifest::read(&folder).map_err(|error| with_causes(&error)));
+    let manifest = match manifest {
+        Ok(manifest) => manifest,
+        Err(why) => return draft.fault("model.path", &why),
+    };
+    let free = manifest.reads_text();
+    let (manifest, misworded) = match manifest.clone().with_classes(&config.detection) {
+        Ok(worded) => (Some(worded), None),
+        // Without its words a model that reads them has no classes that could be judged.
+        Err(error) => (Some(manifest).filter(|_| !free), Some(error)),
+    };
+    let faults = manifest.map_or(Vec::new(), |manifest| analysis::faults(&manifest, &config));
+    for error in misworded.into_iter().chain(faults) {
+        draft.fault(&error.key().unwrap_or_else(|| "model.path".into()), &with_causes(&error));
+    }
+}
+
+/// What of camera and microphone can be judged without opening them; fails where GStreamer does not work.
+fn sources(draft: &mut Draft) -> Result<(), Failure> {
+    if !draft.is_sound(&["camera.source", "camera.pipeline", "camera.test", "microphone.source"]) {
+        return Ok(());
+    }
+    let judged = capture::judge(&draft.config().camera, &draft.config().microphone);
+    let Err(error) = judged else { return Ok(()) };
+    match error.key() {
+        Some(key) => draft.fault(key, &with_causes(&error)),
+        None => return Err(Failure::failed(error)),
     }
     Ok(())
+}
+
+/// A clip is there, or never will be: it is no device that may be plugged in.
+fn clip(draft: &mut Draft) {
+    const KEY: &str = "camera.file.path";
+    let camera = &draft.config().camera;
+    if camera.source != CameraSource::File || !draft.is_sound(&["camera.source", KEY]) {
+        return;
+    }
+    let path = &camera.file.path;
+    let empty = || path.metadata().is_ok_and(|about| about.len() == 0).then(|| "is empty".to_owned());
+    if let Some(why) = capture::unreadable(path).or_else(empty) {
+        draft.fault(KEY, &format!("{}: {why}; expected a readable media file", path.display()));
+    }
+}
+
+/// The library of the CPU engine, if one is named: a file, or a name that the system's loader knows.
+fn library(draft: &mut Draft) {
+    const KEY: &str = "engine.library";
+    let engine = &draft.config().engine;
+    let file = &engine.library;
+    if file.as_os_str().is_empty() || !draft.is_sound(&["engine.kind", KEY]) {
+        return;
+    }
+    let why = if file.components().count() > 1 {
+        (!file.is_file()).then(|| {
+            format!("{}: there is no such file; leave it empty to have it looked for", file.display())
+        })
+    } else if engine.kind == EngineKind::TensorRt {
+        None
+    } else {
+        engine::library(engine).err().map(|error| with_causes(&error))
+    };
+    if let Some(why) = why {
+        draft.fault(KEY, &why);
+    }
+}
+
+/// Files that only the broker's client would open.
+fn broker(draft: &mut Draft) {
+    if !draft.config().mqtt.enabled || !draft.is_sound(&["mqtt"]) {
+        return;
+    }
+    if let Err(error) = mqtt::judge(draft.config()) {
+        draft.fault(error.key().unwrap_or("mqtt.tls.ca_file"), &error.to_string());
+    }
 }
 
 /// Opens engine and model as `run` does; says what the engine is.

@@ -39,10 +39,14 @@ fn filter(text: &str) -> Result<String, String> {
 /// Holds the log to another level once it has started.
 static RELOAD: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
+/// Whether the log is JSON, as far as that is known.
+static JSON: OnceLock<bool> = OnceLock::new();
+
 /// Starts the log. Later calls change nothing.
 pub(super) fn start(arguments: &Arguments, config: &config::Log) -> Result<(), Failure> {
-    let chosen = chosen(arguments, config)?;
     let format = arguments.log_format.unwrap_or(config.format);
+    JSON.set(format == LogFormat::Json).ok();
+    let chosen = chosen(arguments, config)?;
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .log_internal_errors(false) // it would tell them where nothing can be written, and panic
@@ -108,10 +112,14 @@ pub(super) fn note(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Says why the program ends: in the log if it has started and goes to a file, else plainly.
+/// Says why the program ends: in the log if it has started and is no terminal's, else plainly; in a line of JSON if the log
+/// is JSON.
 pub(super) fn last_words(text: &str) {
-    if tracing::enabled!(Level::ERROR) && !std::io::stderr().is_terminal() {
+    let json = JSON.get().copied().unwrap_or(false);
+    if tracing::enabled!(Level::ERROR) && (json || !std::io::stderr().is_terminal()) {
         tracing::error!("{text}");
+    } else if json {
+        note(&format!("{}\n", serde_json::json!({ "level": "ERROR", "message": text })));
     } else if under_systemd() {
         note(&with_priority(Level::ERROR, text));
     } else {

@@ -24,7 +24,7 @@ mod run;
 mod signals;
 
 use crate::capture::{self, CaptureError};
-use crate::config::{self, Config, ConfigError, LogFormat, LogLevel, Origin};
+use crate::config::{self, Config, ConfigError, Draft, LogFormat, LogLevel, Origin};
 use crate::engine::EngineError;
 use crate::model::ModelError;
 use crate::publish::mqtt::AccessError;
@@ -109,10 +109,30 @@ pub struct Common {
 impl Common {
     /// Reads the configuration and starts the log as it says.
     fn settings(&self) -> Result<(Config, Origin), Failure> {
-        let (config, origin) = self.find()?;
-        logging::start(&self.logging, &config.log)?;
+        let (draft, origin) = self.begin()?;
+        Ok((draft.judged()?, origin))
+    }
+
+    /// The same of a configuration of which everything is told that is wrong with it, and refused what `check` refuses.
+    fn judged_settings(&self) -> Result<(Config, Origin), Failure> {
+        let (draft, origin) = self.begin()?;
+        Ok((check::judged(draft)?, origin))
+    }
+
+    /// Reads the configuration as far as it is right, and starts the log as it says.
+    fn begin(&self) -> Result<(Draft, Origin), Failure> {
+        let found = self.draft();
+        let log =
+            found.as_ref().map_or_else(|_| Config::default().log, |(draft, _)| draft.config().log.clone());
+        logging::start(&self.logging, &log)?;
+        let (draft, origin) = found?;
         tracing::debug!(%origin, "configuration");
-        Ok((config, origin))
+        Ok((draft, origin))
+    }
+
+    /// Reads the configuration as far as it is right, without a word to the log.
+    fn draft(&self) -> Result<(Draft, Origin), ConfigError> {
+        Draft::find(self.config.as_deref(), environment().as_deref())
     }
 
     /// Reads the configuration, without a word to the log.

@@ -21,7 +21,8 @@ use crate::publish::mqtt;
 /// Watch and listen, and publish what is both heard and seen
 ///
 /// Runs until it is told to stop (SIGTERM, Ctrl-C) or until a recorded clip is over. A camera, a
-/// microphone or a broker that is missing is tried again for ever.
+/// microphone or a broker that is missing is tried again for ever; a configuration that `tvsl check` refuses is
+/// refused, with exit code 78.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Write every message to standard output too, one JSON object a line; stop when nobody reads them any more
@@ -40,7 +41,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     signals::outlast_hangup()?;
-    let (config, origin) = common.settings()?;
+    let (config, origin) = common.judged_settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
     let workshop = Opener { common: common.clone(), engine: Mutex::default() };
@@ -64,8 +65,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 
 /// Reads the configuration again; what `check` refuses is refused, and so are credentials that this service has not.
 fn read_again(common: &Common) -> Result<Box<Config>, Failure> {
-    let (config, _) = common.find()?;
-    super::check::judged(&config)?;
+    let (draft, _) = common.draft()?;
+    let config = super::check::judged(draft)?;
     if let Some(broker) = config.mqtt.brokers().first().filter(|_| config.mqtt.enabled) {
         let shown = mqtt::access(&config, broker, &config.mqtt.client_id);
         shown.map_err(|error| Failure::access(&config, error))?;

@@ -1,7 +1,7 @@
 //! The sections `[device]`, `[camera]` and `[microphone]`: who this is and what it opens.
 
 use super::lens::Lens;
-use super::value;
+use super::{rtsp, value};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Error};
 use std::fmt;
@@ -139,23 +139,8 @@ impl Rtsp {
     /// The address without the user name and password it may hold, and without the values of its query, where many
     /// cameras want them.
     pub fn public_url(&self) -> String {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
-        let authority = rest.find('/').unwrap_or(rest.len());
-        let shown =
-            rest[..authority].rfind('@').map_or_else(|| rest.to_owned(), |at| format!("***{}", &rest[at..]));
-        let shown = match shown.split_once('?') {
-            Some((place, query)) => {
-                format!("{place}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
-            }
-            None => shown,
-        };
-        if scheme.is_empty() { shown } else { format!("{scheme}://{shown}") }
+        rtsp::public(&self.url)
     }
-}
-
-/// `key=value` with its value covered.
-fn hidden(pair: &str) -> String {
-    pair.split_once('=').map_or_else(|| "***".into(), |(key, _)| format!("{key}=***"))
 }
 
 /// How the packets of an RTSP stream travel.

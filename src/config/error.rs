@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, said so that it can be put right on a ladder with a phone.
 
 use super::veil::{sensitive, veiled};
+use super::{Written, layer};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,17 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The error for `faults` found in a file, or in the built-in defaults.
+    pub(super) fn of(written: Option<&Written>, faults: Vec<Fault>) -> Self {
+        match written {
+            Some(Written { file, text }) => Self::invalid(file, text, faults),
+            None => {
+                let told = faults.iter().map(|fault| veiled(&format!("{}: {}", fault.key, fault.message)));
+                Self::Invalid { told: told.collect() }
+            }
+        }
+    }
+
     /// The error for `faults` found in the `text` of `file`.
     pub(super) fn invalid(file: &Path, text: &str, mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.span.as_ref().map(|span| span.start));
@@ -69,6 +81,16 @@ impl Fault {
         Self { key: key.into(), span: None, message, help: None }
     }
 
+    /// What something else than reading found wrong with `key`, said in words that may begin with that.
+    pub(super) fn found(key: &str, why: &str, written: Option<&Written>) -> Self {
+        let message = match why.split_once(": ") {
+            Some((named, message)) if key.starts_with(named) => message,
+            _ => why,
+        };
+        let span = written.and_then(|written| layer::place(&written.text, key));
+        Self { span, ..Self::rule(key, message.into()) }
+    }
+
     /// A list at `path`, where a section belongs.
     pub(super) fn list_for_section(path: &[String], span: Range<usize>) -> Self {
         let key = path.join(".");
@@ -86,7 +108,7 @@ impl Fault {
     fn tell(&self, file: &Path, text: &str) -> String {
         let message = veiled(&self.message);
         let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
-        let help = self.help.as_ref().map_or(String::new(), |help| format!("   = {help}\n"));
+        let help = self.help.as_ref().map_or(String::new(), |help| format!("   = {}\n", discreet(help)));
         let Some(span) = &self.span else {
             return format!("{}: {key}{message}\n{help}", file.display());
         };
@@ -133,6 +155,18 @@ fn secret(key: &str) -> bool {
     sensitive(key) && !key.to_lowercase().contains("_file")
 }
 
+/// A line, or a part of one, as it may be shown: nothing behind a key for secrets, and nobody in an address. A password may
+/// hold anything, so whatever stands before the last `@` is taken for one.
+fn discreet(line: &str) -> String {
+    if let Some((key, _)) = line.split_once('=').filter(|(key, _)| secret(key)) {
+        return format!("{key}= ***");
+    }
+    match (line.find("//"), line.rfind('@')) {
+        (Some(from), Some(to)) if from < to => veiled(&format!("{}***{}", &line[..from + 2], &line[to..])),
+        _ => veiled(line),
+    }
+}
+
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         /// Longer lines would bury the message.
@@ -140,11 +174,8 @@ impl fmt::Display for Place<'_> {
         if self.column + self.marked > WIDEST {
             return Ok(());
         }
-        if let Some((key, _)) = self.content.split_once('=').filter(|(key, _)| secret(key)) {
-            return writeln!(f, "{:>4} | {key}= ***", self.line);
-        }
         let content = self.content.chars().take(WIDEST).collect::<String>();
-        let shown = veiled(&content);
+        let shown = discreet(&content);
         writeln!(f, "{:>4} | {shown}", self.line)?;
         if shown != content {
             return Ok(()); // what would be marked is elsewhere now

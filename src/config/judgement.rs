@@ -114,7 +114,7 @@ pub enum EngineKind {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// How long a sound counts after it is over; more than the model's window is the model's window.
+    /// How long a sound counts after it is over, at most the model's window.
     #[serde(deserialize_with = "value::seconds")]
     pub memory: Duration,
     /// Longest time that a live picture waits for the sound of its moment.

@@ -1,7 +1,7 @@
 //! A user's file over the built-in one, key by key, and where in the file a fault lies.
 
 use super::error::Fault;
-use super::{Config, rules, words};
+use super::{Config, rules, syntax, words};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::ops::Range;
@@ -11,28 +11,72 @@ use toml::de::{DeTable, DeValue};
 /// So many faults are enough to see that it is the wrong file.
 const MOST_FAULTS: usize = 20;
 
-/// The built-in configuration with `text` laid over it, or everything that is wrong with `text`.
-pub(super) fn read(text: &str) -> Result<Config, Vec<Fault>> {
+/// The built-in configuration with what is right in `text` laid over it, and everything that is wrong with the rest; faults
+/// alone if `text` is no TOML, or has too many of them.
+pub(super) fn read(text: &str) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
     let (mut user, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mut faults: Vec<_> = errors.iter().map(|error| words::syntax(text, error)).collect();
-        faults.dedup(); // every bracket that is left open is a fault at the end of the text
+        let mut faults = syntax::faults(text, &errors);
         faults.truncate(MOST_FAULTS);
         return Err(faults);
     }
     let mut faults = lists_for_sections(user.get_mut(), Config::built_in().get_ref(), &[]);
     loop {
         let error = match typed(user.clone()) {
-            Ok(config) if faults.is_empty() => return hold_to_rules(config, &user),
-            Ok(_) => return Err(faults),
+            Ok(config) => {
+                faults.extend(broken_rules(&config, &user, &faults));
+                return Ok((config, faults));
+            }
             Err(error) => error,
         };
         let path = error.span().and_then(|span| locate(user.get_ref(), &span)).unwrap_or_default();
+        let path = key_of(path, Config::built_in().get_ref());
+        let words = words_for(&user, &path);
         let offender = take(user.get_mut(), &path);
-        faults.push(words::typed(&error, &path, offender.as_ref()));
+        faults.push(words::typed(&error, &path, offender.as_ref(), words.as_ref()));
         if offender.is_none() || faults.len() == MOST_FAULTS {
             return Err(faults);
         }
+    }
+}
+
+/// As much of `path` as leads to a key, and not into a value that should be none of a section.
+fn key_of(mut path: Vec<String>, shipped: &DeTable) -> Vec<String> {
+    let mut table = Some(shipped);
+    for (depth, name) in path.iter().enumerate() {
+        match table.and_then(|table| table.get(name.as_str())).map(Spanned::get_ref) {
+            Some(DeValue::Table(inner)) => table = Some(inner),
+            Some(_) => {
+                path.truncate(depth + 1);
+                break;
+            }
+            None => break,
+        }
+    }
+    path
+}
+
+/// What is said of the key at `path` if a text stands there that it does not know: where only some words may stand, which.
+fn words_for(user: &Spanned<DeTable>, path: &[String]) -> Option<toml::de::Error> {
+    let mut user = user.clone();
+    match at(user.get_mut(), path)? {
+        DeValue::String(_) => None,
+        value => {
+            *value = DeValue::String("".into());
+            let error = typed(user.clone()).err()?;
+            let here = locate(user.get_ref(), &error.span()?)? == path;
+            here.then_some(error)
+        }
+    }
+}
+
+/// The value at `path`.
+fn at<'t, 'a>(table: &'t mut DeTable<'a>, path: &[String]) -> Option<&'t mut DeValue<'a>> {
+    let (first, rest) = path.split_first()?;
+    match table.get_mut(first.as_str())?.get_mut() {
+        value if rest.is_empty() => Some(value),
+        DeValue::Table(inner) => at(inner, rest),
+        _ => None,
     }
 }
 
@@ -57,12 +101,13 @@ fn overlay<'a>(under: &mut DeTable<'a>, over: DeTable<'a>) {
     }
 }
 
-fn hold_to_rules(config: Config, user: &Spanned<DeTable>) -> Result<Config, Vec<Fault>> {
-    let mut faults = rules::faults(&config);
+/// The rules that `config` breaks, beyond what is known of it.
+fn broken_rules(config: &Config, user: &Spanned<DeTable>, known: &[Fault]) -> Vec<Fault> {
+    let mut faults = rules::faults(config, known);
     for fault in &mut faults {
         fault.span = value_span(user.get_ref(), &fault.key);
     }
-    if faults.is_empty() { Ok(config) } else { Err(faults) }
+    faults
 }
 
 /// The keys that lead to what lies at `span`.

@@ -6,16 +6,19 @@
 
 mod classes;
 mod devices;
+mod draft;
 mod error;
 mod json;
 mod judgement;
 mod layer;
 mod lens;
 mod overrides;
+mod rtsp;
 mod rules;
 mod search;
 mod service;
 mod state;
+mod syntax;
 mod value;
 mod veil;
 mod words;
@@ -25,6 +28,7 @@ pub use devices::{
     Alsa, Camera, CameraSource, Channel, Csi, Device, MediaFile, Microphone, MicrophoneSource, Pipeline,
     Rtsp, TestPicture, Transport, V4l2,
 };
+pub use draft::Draft;
 pub use error::{ConfigError, Fault};
 pub use judgement::{
     Detection, Engine, EngineKind, Lost, Model, Precision, Rebuild, TensorRt, Thresholds, Tracking, Window,
@@ -98,27 +102,14 @@ impl Config {
     /// # Errors
     /// The file cannot be read or is wrong; every fault found is in the error.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
-        let text = search::read(file)?;
-        let mut config = Config::parse(&text, file)?;
-        config.written = Some(Arc::new(Written { file: file.into(), text }));
-        config.anchor();
-        Ok(config)
+        Draft::load(file)?.judged()
     }
 
     /// That the value of the dotted `key` cannot be, as only the model, the engine or a device could tell: the same
     /// words as for a fault that reading found, with its place in the file.
     pub fn fault(&self, key: &str, why: &str) -> ConfigError {
-        let message = match why.split_once(": ") {
-            Some((named, message)) if key.starts_with(named) => message,
-            _ => why,
-        };
-        let fault = Fault::rule(key, message.into());
-        match self.written.as_deref() {
-            Some(Written { file, text }) => {
-                ConfigError::invalid(file, text, vec![Fault { span: layer::place(text, key), ..fault }])
-            }
-            None => ConfigError::Invalid { told: vec![veiled(&format!("{key}: {message}"))] },
-        }
+        let written = self.written.as_deref();
+        ConfigError::of(written, vec![Fault::found(key, why, written)])
     }
 
     /// Folder of the file this came from, where relative paths are looked for first.
@@ -132,7 +123,7 @@ impl Config {
     /// # Errors
     /// The text is no TOML, or has unknown keys, wrong types or impossible values.
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
-        layer::read(text).map(Config::named).map_err(|faults| ConfigError::invalid(file, text, faults))
+        Draft::parse(text, file)?.judged()
     }
 
     /// The topic `name` of this device, such as `tvsl/hall/detections`.
@@ -147,7 +138,15 @@ impl Config {
     /// # Errors
     /// None of them does; the error lists them.
     pub fn model_dir(&self) -> Result<PathBuf, ConfigError> {
-        search::model_dir(&self.model.path, self.base()).map_err(|why| self.fault("model.path", &why))
+        self.model_found().map_err(|why| self.fault("model.path", &why))
+    }
+
+    /// The same, with an error that leaves it to others to tell the place.
+    ///
+    /// # Errors
+    /// As [`Config::model_dir`].
+    pub fn model_found(&self) -> Result<PathBuf, String> {
+        search::model_dir(&self.model.path, self.base())
     }
 
     /// The folder for what is computed once: `model.cache`, `$CACHE_DIRECTORY`, `$STATE_DIRECTORY`,

@@ -1,20 +1,35 @@
 //! What must hold between settings, beyond each value by itself.
 
+use super::draft::sound;
 use super::error::Fault;
-use super::lens;
 use super::{CameraSource, Config, MicrophoneSource};
+use super::{Channel, lens, rtsp};
 
-/// Every rule that `config` breaks.
-pub(super) fn faults(config: &Config) -> Vec<Fault> {
-    let faults = [
-        camera(config),
-        file(config),
-        sound_track(config),
-        rtsp(config),
-        lens::fault(&config.camera.lens),
-        keys(config),
-    ];
-    faults.into_iter().flatten().collect()
+/// A rule, and the keys that it is about.
+type Rule = (&'static [&'static str], fn(&Config) -> Option<Fault>);
+
+const RULES: [Rule; 7] = [
+    (
+        &[
+            "camera.source",
+            "camera.v4l2.device",
+            "camera.rtsp.url",
+            "camera.file.path",
+            "camera.pipeline.launch",
+        ],
+        camera,
+    ),
+    (&["camera.source", "camera.file.path"], file),
+    (&["camera.source", "microphone.source"], sound_track),
+    (&["camera.rtsp.url"], address),
+    (&["microphone.alsa.channels", "microphone.alsa.channel"], channel),
+    (&["camera.lens"], |config| lens::fault(&config.camera.lens)),
+    (&["mqtt.username", "mqtt.username_file", "mqtt.password_file", "mqtt.tls"], keys),
+];
+
+/// Every rule that `config` breaks, but for those about something that is `known` to be wrong.
+pub(super) fn faults(config: &Config, known: &[Fault]) -> Vec<Fault> {
+    RULES.iter().filter(|(about, _)| sound(known, about)).filter_map(|(_, rule)| rule(config)).collect()
 }
 
 /// The chosen camera must say what to open.
@@ -61,12 +76,26 @@ fn sound_track(config: &Config) -> Option<Fault> {
     })
 }
 
-fn rtsp(config: &Config) -> Option<Fault> {
-    let url = &config.camera.rtsp.url;
-    let fine = ["rtsp://", "rtsps://", "rtspt://"].iter().any(|scheme| url.starts_with(scheme));
-    (!url.is_empty() && !fine).then(|| {
-        Fault::rule("camera.rtsp.url", "is no RTSP address".into()).help("expected rtsp://HOST:PORT/PATH")
-    })
+fn address(config: &Config) -> Option<Fault> {
+    let url = Some(&config.camera.rtsp.url).filter(|url| !url.is_empty())?;
+    let why = rtsp::fault(url)?;
+    Some(
+        Fault::rule("camera.rtsp.url", why.into()).help(
+            "expected rtsp://HOST:PORT/PATH; who needs a user and a password writes them before the host",
+        ),
+    )
+}
+
+/// A channel is one of those that the device is opened with.
+fn channel(config: &Config) -> Option<Fault> {
+    let alsa = &config.microphone.alsa;
+    match (alsa.channels, alsa.channel) {
+        (channels @ 1.., Channel::Index(index)) if index >= channels => Some(
+            Fault::rule("microphone.alsa.channel", format!("is {index}, but channels is {channels}"))
+                .help(format!("channels are counted from 0: expected 0 to {}, or \"mix\"", channels - 1)),
+        ),
+        _ => None,
+    }
 }
 
 /// A certificate is nothing without its key, a password nothing without its user.

@@ -1,6 +1,6 @@
 //! Where files are looked for: the configuration, the model, and what the configuration names.
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Draft};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
@@ -70,8 +70,8 @@ impl Config {
         argument: Option<&Path>,
         environment: Option<&Path>,
     ) -> Result<(Config, Origin), ConfigError> {
-        let origin = Self::origin(argument, environment);
-        Ok((origin.file().map_or_else(|| Ok(Config::default()), Config::load)?, origin))
+        let (draft, origin) = Draft::find(argument, environment)?;
+        Ok((draft.judged()?, origin))
     }
 }
 

@@ -284,6 +284,9 @@ pub(super) fn topic_level<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::
         if s.contains('/') {
             return Some("holds `/`, expected one level of a topic, such as \"hall-camera\"".into());
         }
+        if s.trim() != s {
+            return Some("is blank, or has a space at its start or its end: expected a name such as \"hall-camera\", or \"\" for the host's".into());
+        }
         too_long(s, 200).or_else(|| topic_fault(s))
     })
 }

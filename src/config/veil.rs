@@ -1,5 +1,7 @@
 //! Takes passwords out of words that are shown: whoever mistypes an address must not find it in a log.
 
+use super::rtsp::host;
+
 /// What stands in place of a secret.
 const GONE: &str = "***";
 /// Words in the name of a property whose value is nobody's business.
@@ -31,10 +33,9 @@ fn word(word: &str) -> String {
     }
 }
 
-/// What follows a scheme, without whoever stands before its last `@`.
+/// What follows a scheme, without whoever stands before the host.
 fn nobody(rest: &str) -> String {
-    let end = rest.find('/').unwrap_or(rest.len());
-    rest[..end].rfind('@').map_or_else(|| rest.to_owned(), |at| format!("{GONE}{}", &rest[at..]))
+    host(rest).map_or_else(|| rest.to_owned(), |at| format!("{GONE}@{}", &rest[at..]))
 }
 
 /// Whether a key or a property of this name holds a secret.
@@ -51,6 +52,7 @@ mod tests {
     fn addresses_and_properties_lose_their_secrets() {
         for (text, shown) in [
             ("url = \"rtsp://u:pa:ss@x/s?a=b@c\"", "url = \"rtsp://***@x/s?a=b@c\""),
+            ("url = \"rtsp://u:a/b@x:1/s@t\"", "url = \"rtsp://***@t\""),
             ("url=\"rtsp//u:hunter2@x/\"", "url=\"rtsp//***@x/\""),
             ("url = \"rtsp://u:a,b[c]@x/s\"", "url = \"rtsp://***@x/s\""),
             ("a://u:p@x/s,b://v:q@y//z", "a://***@x/s,b://***@y//z"),

@@ -1,20 +1,46 @@
 //! What the parsers say, in the user's words, and the cure that was probably meant.
 
 use super::Config;
-use super::error::{Fault, floor};
+use super::error::Fault;
 use toml::de::{DeTable, DeValue};
 
-/// Text that is no TOML.
-pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Fault {
-    let span = error.span().unwrap_or(0..0);
-    let help = syntax_help(text, span.start);
-    Fault { key: String::new(), span: Some(span), message: error.message().replace('\n', ", "), help }
+/// What the typed reading of the value `offender` at `path` found; `words` is what it says of a text that it does not know,
+/// where only some may stand.
+pub(super) fn typed(
+    error: &toml::de::Error,
+    path: &[String],
+    offender: Option<&DeValue>,
+    words: Option<&toml::de::Error>,
+) -> Fault {
+    let (message, help) = words
+        .and_then(|words| no_word(words.message(), offender?))
+        .unwrap_or_else(|| explain(error.message(), path, offender));
+    Fault { key: path.join("."), span: error.span(), message, help }
 }
 
-/// What the typed reading of the value `offender` at `path` found.
-pub(super) fn typed(error: &toml::de::Error, path: &[String], offender: Option<&DeValue>) -> Fault {
-    let (message, help) = explain(error.message(), path, offender);
-    Fault { key: path.join("."), span: error.span(), message, help }
+/// What is no word at all where one of some is expected.
+fn no_word(message: &str, offender: &DeValue) -> Option<(String, Option<String>)> {
+    let choices = message.starts_with("unknown variant").then(|| quoted(message))?;
+    let choices = choices.get(1..).unwrap_or_default();
+    Some((format!("is {}, expected {}", described(offender)?, listed(choices, "\"")), None))
+}
+
+/// The names in backticks.
+fn quoted(message: &str) -> Vec<&str> {
+    message.split('`').skip(1).step_by(2).collect()
+}
+
+/// A value in the user's words; `None` for a text.
+fn described(value: &DeValue) -> Option<String> {
+    Some(match value {
+        DeValue::String(_) => return None,
+        DeValue::Integer(number) => format!("the number {number}"),
+        DeValue::Float(number) => format!("the number {number}"),
+        DeValue::Boolean(answer) => answer.to_string(),
+        DeValue::Datetime(date) => format!("the date {date}"),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a section".into(),
+    })
 }
 
 /// Serde's message in the user's words, and a cure.
@@ -23,7 +49,7 @@ pub(super) fn explain(
     path: &[String],
     offender: Option<&DeValue>,
 ) -> (String, Option<String>) {
-    let quoted = message.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+    let quoted = quoted(message);
     let (name, choices) = quoted.split_first().map_or(("", &[][..]), |(name, rest)| (*name, rest));
     if message.starts_with("unknown field") {
         let what = if offender.is_some_and(DeValue::is_table) { "section" } else { "key" };
@@ -37,7 +63,9 @@ pub(super) fn explain(
         .and_then(|rest| rest.split_once(", expected "))
     {
         let expected = plain(expected);
-        (format!("is {}, expected {expected}", plain_found(found)), type_help(&expected, offender))
+        let whole = offender.filter(|value| matches!(value, DeValue::Integer(_) | DeValue::Datetime(_)));
+        let found = whole.and_then(described).unwrap_or_else(|| plain_found(found));
+        (format!("is {found}, expected {expected}"), type_help(&expected, path, offender))
     } else {
         (message.replace('`', ""), None)
     }
@@ -73,13 +101,28 @@ fn plain_found(found: &str) -> String {
 }
 
 /// How to write the value that was probably meant.
-fn type_help(expected: &str, offender: Option<&DeValue>) -> Option<String> {
+fn type_help(expected: &str, path: &[String], offender: Option<&DeValue>) -> Option<String> {
+    let name = path.last().map_or("", String::as_str);
     match (expected, offender?) {
+        ("a number" | "a whole number", DeValue::String(text)) if bare_number(text).is_some() => {
+            bare_number(text)
+                .map(|number| format!("numbers stand without quotes and unit: {name} = {number}"))
+        }
         ("a number" | "a whole number", DeValue::String(text)) if text.trim().parse::<f64>().is_ok() => {
             Some(format!("write it without quotes: {}", text.trim()))
         }
-        ("true or false", DeValue::String(text)) if matches!(text.trim(), "true" | "false") => {
-            Some(format!("write it without quotes: {}", text.trim()))
+        ("true or false", DeValue::String(text)) if answer(text).is_some() => {
+            answer(text).map(|answer| format!("write it without quotes: {answer}"))
+        }
+        ("a section of keys", DeValue::Integer(_) | DeValue::Float(_))
+            if path.starts_with(&["detection".into(), "thresholds".into()]) =>
+        {
+            offender.and_then(described).map(|p| {
+                format!(
+                    "write {name} = {{ p = {} }}, or p_v for what is seen, p_a for what is heard",
+                    p.replace("the number ", "")
+                )
+            })
         }
         ("a list in brackets", DeValue::String(text)) => Some(format!("write it in brackets: [\"{text}\"]")),
         ("text in quotes", DeValue::Integer(number)) => Some(format!("write it in quotes: \"{number}\"")),
@@ -141,24 +184,22 @@ fn listed(choices: &[&str], quote: &str) -> String {
     choices.iter().map(|c| format!("{quote}{c}{quote}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Mistakes that TOML's own message does not name.
-fn syntax_help(text: &str, at: usize) -> Option<String> {
-    let start = floor(text, at);
-    let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
-    let line = text[from..].lines().next().unwrap_or("");
-    let (key, value) = line.split_once('=').map(|(k, v)| (k.trim(), v.trim()))?;
-    let first = value.chars().next()?;
-    let number = value.replacen(',', ".", 1);
-    if value.contains(',') && number.parse::<f64>().is_ok() {
-        Some(format!("decimals take a point: {key} = {number}"))
-    } else if value.starts_with('“') || value.starts_with('„') || value.starts_with('‘') {
-        Some("use the plain quotes \" of a programmer's keyboard".into())
-    } else if matches!(value.to_lowercase().as_str(), "yes" | "on" | "no" | "off" | "true" | "false") {
-        let word = matches!(value.to_lowercase().as_str(), "yes" | "on" | "true");
-        Some(format!("expected {key} = {word}"))
-    } else if (first.is_alphabetic() || first == '/') && !value.contains('"') {
-        Some(format!("text takes quotes: {key} = \"{value}\""))
-    } else {
-        None
+/// The number in front of a unit.
+pub(super) fn bare_number(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let end = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+' | '_'))?;
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim_start();
+    let short = unit.chars().count() <= 12
+        && unit.chars().all(|c| c.is_alphabetic() || matches!(c, '%' | '/' | '°' | '²'));
+    (short && number.parse::<f64>().is_ok()).then_some(number)
+}
+
+/// What somebody who says so means.
+pub(super) fn answer(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "yes" | "on" | "true" => Some(true),
+        "no" | "off" | "false" => Some(false),
+        _ => None,
     }
 }

@@ -179,6 +179,14 @@ impl EngineError {
     }
 }
 
+/// Whether there is a library for the CPU engine where the configuration says.
+///
+/// # Errors
+/// There is none, or it does not start.
+pub fn library(config: &config::Engine) -> Result<(), EngineError> {
+    cpu::open(config).map(drop)
+}
+
 /// Opens the back end that the configuration names. `auto` takes TensorRT where library, GPU and plans are
 /// good and the CPU engine for the rest; `tensorrt` takes nothing else.
 ///

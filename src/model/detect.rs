@@ -49,11 +49,8 @@ impl Decision {
         config: &config::Detection,
         background: Option<&Background>,
     ) -> Result<Self, ModelError> {
-        let named = config.classes.iter().map(|name| (name, "detection.classes"));
-        let floors = config.audio_floor.keys().map(|name| (name, "detection.audio_floor"));
-        let own = config.thresholds.keys().map(|name| (name, "detection.thresholds"));
-        for (name, key) in named.chain(floors).chain(own) {
-            manifest.class(name).ok_or_else(|| unknown(manifest, key, name))?;
+        if let Some(stranger) = strangers(manifest, config).into_iter().next() {
+            return Err(stranger);
         }
         let nothing = BTreeMap::new();
         let learned = background.map_or(&nothing, |b| &b.audio_floor);
@@ -98,6 +95,21 @@ impl Decision {
         selected.sort_by(|a, b| b.p.total_cmp(&a.p));
         selected
     }
+}
+
+/// Every class that a configuration names and the model lacks; the first tells which there are.
+pub fn strangers(manifest: &Manifest, config: &config::Detection) -> Vec<ModelError> {
+    let named = config.classes.iter().map(|name| (name, "detection.classes"));
+    let floors = config.audio_floor.keys().map(|name| (name, "detection.audio_floor"));
+    let own = config.thresholds.keys().map(|name| (name, "detection.thresholds"));
+    let lacking = named.chain(floors).chain(own).filter(|(name, _)| manifest.class(name).is_none());
+    let mut strangers: Vec<_> = lacking.map(|(name, key)| unknown(manifest, key, name)).collect();
+    for stranger in strangers.iter_mut().skip(1) {
+        if let ModelError::Class { known, .. } = stranger {
+            known.clear();
+        }
+    }
+    strangers
 }
 
 pub(super) fn unknown(manifest: &Manifest, key: &'static str, name: &str) -> ModelError {

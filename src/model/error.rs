@@ -58,8 +58,7 @@ pub enum ModelError {
     },
     /// The configuration names a class that the model lacks.
     #[error(
-        "{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\". It knows these {}:{}",
-        known.len(),
+        "{key}: the model `{model}` has no class \"{name}\"; the nearest is \"{nearest}\"{}",
         listed(known)
     )]
     Class {
@@ -71,7 +70,7 @@ pub enum ModelError {
         model: String,
         /// The class most like it.
         nearest: String,
-        /// Every class that it has.
+        /// Every class that it has; empty where they were told already.
         known: Vec<String>,
     },
     /// A text for a model whose texts are fixed.
@@ -105,6 +104,18 @@ pub enum ModelError {
         file: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// Sound that is to count on for longer than the model hears it.
+    #[error(
+        "window.memory: {asked} is out of range, expected seconds from 0 to {window}, the window of the model `{model}`"
+    )]
+    Memory {
+        /// Seconds that are asked for.
+        asked: f64,
+        /// Seconds that the model hears.
+        window: f64,
+        /// The model's name.
+        model: String,
     },
     /// A class index outside the model.
     #[error("class {0} is not one of the model's")]
@@ -141,6 +152,7 @@ impl ModelError {
             }
             Self::Background { .. } => Some("detection.background".to_owned()),
             Self::Engine(error) => error.key().map(str::to_owned),
+            Self::Memory { .. } => Some("window.memory".to_owned()),
             _ => None,
         }
     }
@@ -154,9 +166,13 @@ impl ModelError {
 /// Characters of a line of names.
 const LINE: usize = 98;
 
-/// Names in indented lines of their own, for a terminal.
+/// The names, if there are any, in indented lines of their own, for a terminal.
 fn listed(names: &[String]) -> String {
-    let (mut text, mut column) = (String::new(), LINE);
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(". It knows these {}:", names.len());
+    let mut column = LINE;
     for (i, name) in names.iter().enumerate() {
         let name = format!("{name}{}", if i + 1 < names.len() { "," } else { "" });
         let wide = name.chars().count() + 1;

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use background::{Background, BackgroundLearner};
-pub use detect::Decision;
+pub use detect::{Decision, strangers};
 pub use error::ModelError;
 pub use files::read_tensor;
 pub use level::SILENCE_DBFS;
