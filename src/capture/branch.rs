@@ -32,6 +32,8 @@ pub(super) struct Delivery {
     pub media_time: bool,
     /// Nobody wants it: the branches end in sinks that drop everything.
     pub dropped: bool,
+    /// What is odd about a recording is told in the log.
+    pub told: bool,
     /// Monotonic nanoseconds at which something last arrived; 0: nothing yet.
     pub last: AtomicU64,
     /// Where the furthest item ends, nanoseconds of running time.
@@ -148,12 +150,14 @@ fn drain(sense: Sense) -> Result<gst::Element, CaptureError> {
 /// The picture branch, ready to be linked to a pad that delivers raw video.
 ///
 /// The scaled size follows the caps of the source, and so survives a change of resolution in
-/// mid-stream; pixels come out square whatever they were.
+/// mid-stream; pixels come out square whatever they were. `turn` is how pictures are turned upright, `auto` as the
+/// stream says.
 pub(super) fn picture(
     bin: &gst::Bin,
     pad: &gst::Pad,
     scale: Scale,
     rate: Rate,
+    turn: &str,
     delivery: &Arc<Delivery>,
 ) -> Result<(), CaptureError> {
     let source = Arc::new(Mutex::new(Size::new(0, 0)));
@@ -162,7 +166,7 @@ pub(super) fn picture(
         let source = *of_source.lock().unwrap_or_else(PoisonError::into_inner);
         pack(sample, captured, source).map(Sensed::Frame)
     })?;
-    let (mut stages, sized) = if in_image_memory(pad) { on_jetson()? } else { in_software()? };
+    let (mut stages, sized) = if in_image_memory(pad) { on_jetson()? } else { in_software(turn)? };
     stages.push(sink);
     chain(bin, &stages)?;
     if let Some(entrance) = sized.first().and_then(|(element, _)| element.static_pad("sink")) {
@@ -229,9 +233,9 @@ const GAP: std::time::Duration = std::time::Duration::from_millis(10);
 /// The filter that fixes the size, with the scaler before it.
 type Sized = Vec<(gst::Element, gst::Element)>;
 
-fn in_software() -> Result<(Vec<gst::Element>, Sized), CaptureError> {
+fn in_software(direction: &str) -> Result<(Vec<gst::Element>, Sized), CaptureError> {
     let (turn, scaler, filter) = (make("videoflip")?, make("videoscale")?, only(small("RGB", None))?);
-    turn.set_property_from_str("video-direction", "auto");
+    turn.set_property_from_str("video-direction", direction);
     scaler.set_property("add-borders", false);
     scaler.set_property_from_str("method", "bilinear2");
     let stages = vec![make("videoconvert")?, turn, scaler.clone(), make("videoconvert")?, filter.clone()];
@@ -328,12 +332,13 @@ mod tests {
             live: false,
             media_time: true,
             dropped: false,
+            told: true,
             last: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             over: Mutex::default(),
         });
         let pad = source.static_pad("src").expect("a pad");
-        picture(pipeline.upcast_ref(), &pad, Arc::new(|size| size), Rate::new(10.0), &delivery)
+        picture(pipeline.upcast_ref(), &pad, Arc::new(|size| size), Rate::new(10.0), "auto", &delivery)
             .expect("a branch");
         let elements = pipeline.iterate_elements().into_iter().flatten();
         let elements: Vec<_> = elements.map(|element| (element.name(), element.downgrade())).collect();

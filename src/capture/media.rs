@@ -34,6 +34,7 @@ const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 /// Processor time between two looks below which nothing is being decoded.
 const IDLE: Duration = Duration::from_millis(100);
 const STOP: &str = "tvsl-stop";
+const CUT_PICTURE: &str = "is cut off: the end of the picture is missing";
 
 impl Media {
     /// A pipeline on the machine's monotonic clock, still empty.
@@ -63,6 +64,7 @@ impl Media {
         if repeat {
             watch.rewind(gst::SeekFlags::FLUSH)?;
         }
+        watch.tell_of_cut_picture();
         watch.set_state(gst::State::Playing)?;
         watch.declared = media.pipeline.query_duration::<gst::ClockTime>().filter(|_| !live && !repeat);
         let thread = std::thread::Builder::new().name("camera-watch".into()).spawn(move || watch.run());
@@ -109,7 +111,8 @@ impl Watch {
                 }
                 // A large picture takes seconds to decode, and nothing is told meanwhile.
                 let busy = std::mem::replace(&mut spent, spent_by_this_process());
-                if std::mem::replace(&mut at_rest, self.gave_up()) && at_rest && spent < busy + IDLE {
+                let idle = spent < busy + IDLE && !self.is_whole_picture();
+                if std::mem::replace(&mut at_rest, self.gave_up()) && at_rest && idle {
                     return Err(self.media("is damaged or incomplete at its start".into()));
                 }
                 continue;
@@ -207,7 +210,7 @@ impl Watch {
 
     /// A demuxer ends a recording that was cut off as if it were whole.
     fn tell_if_cut_off(&self) {
-        if self.delivery.dropped {
+        if !self.delivery.told {
             return;
         }
         let name = &self.origin.name;
@@ -223,6 +226,25 @@ impl Watch {
             // Where the length of the file is what tells how long it lasts, as with WAV.
             tracing::warn!("{name}: is cut off: only {there} of its {whole} bytes are there");
         }
+    }
+
+    /// A decoder makes up what is missing of a picture.
+    fn tell_of_cut_picture(&self) {
+        if self.delivery.told && self.is_cut_picture() {
+            tracing::warn!(
+                "{}: {CUT_PICTURE}, and what it would have shown there is not seen",
+                self.origin.name
+            );
+        }
+    }
+
+    /// It only has to be decoded, for which a busy machine may leave no time between two looks.
+    fn is_whole_picture(&self) -> bool {
+        self.origin.still.is_some_and(|still| !still.cut)
+    }
+
+    fn is_cut_picture(&self) -> bool {
+        self.origin.still.is_some_and(|still| still.cut)
     }
 
     fn fault(&self, error: &CaptureError) {
@@ -251,7 +273,8 @@ impl Watch {
     fn error(&self, message: &gst::message::Error) -> CaptureError {
         let (words, details) = (message.error(), message.debug().unwrap_or_default());
         tracing::debug!(origin = self.origin.name, %details, "GStreamer reports an error");
-        self.media(words.message().trim_end_matches('.').to_owned())
+        let words = words.message().trim_end_matches('.');
+        self.media(if self.is_cut_picture() { CUT_PICTURE } else { words }.to_owned())
     }
 
     fn stalled(&self, silence: Duration) -> CaptureError {

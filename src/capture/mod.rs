@@ -17,6 +17,7 @@ mod rate;
 mod recorder;
 mod resample;
 mod sources;
+mod still;
 mod wiring;
 
 use std::path::Path;
@@ -211,24 +212,34 @@ pub fn open_microphone(alsa: &config::Alsa, rate: u32, out: &Sender) -> Result<M
     alsa::Alsa::start(alsa, rate, out.group()).map(Microphone)
 }
 
-/// The first picture of a file: JPEG, PNG or whatever GStreamer decodes, turned upright.
+/// The first picture of a file: JPEG, PNG or whatever GStreamer decodes, turned upright as its EXIF or its tags say.
 ///
 /// It is scaled down to lie within `max`, its aspect kept.
 ///
 /// # Errors
 /// A file that is missing, unreadable or holds no picture.
 pub fn read_picture(path: &Path, max: Option<Size>) -> Result<Frame, CaptureError> {
-    let first = read_pictures(path, max)?.next().transpose()?;
+    let first = pictures(path, max, true)?.next().transpose()?;
     first.ok_or_else(|| CaptureError::file(path, "holds no picture"))
 }
 
 /// All pictures of a file, in order, as [`read_picture`] gives the first; stamps count from the start.
+///
+/// They are read for a second look: what is odd about the file, such as that it is cut off, was told at the first.
 ///
 /// # Errors
 /// A file that is missing, unreadable or holds no picture; later, one that breaks off.
 pub fn read_pictures(
     path: &Path,
     max: Option<Size>,
+) -> Result<impl Iterator<Item = Result<Frame, CaptureError>>, CaptureError> {
+    pictures(path, max, false)
+}
+
+fn pictures(
+    path: &Path,
+    max: Option<Size>,
+    told: bool,
 ) -> Result<impl Iterator<Item = Result<Frame, CaptureError>>, CaptureError> {
     let scale: Scale = Arc::new(move |source| max.map_or(source, |max| within(source, max)));
     let wants = Wants { pictures: Some((scale, Rate::new(f64::INFINITY))), sound: None };
@@ -237,7 +248,7 @@ pub fn read_pictures(
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     };
-    Ok(read(path, wants)?.filter_map(picture))
+    Ok(read(path, wants, told)?.filter_map(picture))
 }
 
 /// The whole sound of a file as mono samples at `rate`.
@@ -246,7 +257,7 @@ pub fn read_pictures(
 /// A file that is missing, unreadable, broken in the middle or without sound.
 pub fn read_sound(path: &Path, rate: u32) -> Result<Samples, CaptureError> {
     let mut whole = Samples::new(Instant::ZERO, rate, Vec::new());
-    for item in read(path, Wants { pictures: None, sound: Some(rate) })? {
+    for item in read(path, Wants { pictures: None, sound: Some(rate) }, true)? {
         if let Sensed::Sound(block) = item? {
             whole.mono.extend(block.mono);
         }
@@ -269,7 +280,7 @@ pub fn decode(path: &Path, rate: f64, wanted: &Wanted) -> Result<(), CaptureErro
     let scale: Scale = Arc::new(move |source| fitting(source).picture);
     let pipeline = Media::pipeline();
     let origin = sources::file(path, pipeline.as_ref())?;
-    let delivery = Delivery { dropped: true, ..delivery(&origin, Pace::Fast, sender) };
+    let delivery = Delivery { dropped: true, told: false, ..delivery(&origin, Pace::Fast, sender) };
     let wants = Wants { pictures: Some((scale, Rate::new(rate))), sound: Some(wanted.rate) };
     let _media = Media::start(pipeline, origin, wants, Arc::new(delivery), false)?;
     for _sense in [Sense::Camera, Sense::Microphone] {
@@ -292,12 +303,13 @@ const WHOLE: Duration = Duration::from_secs(600);
 fn read(
     path: &Path,
     wants: Wants,
+    told: bool,
 ) -> Result<impl Iterator<Item = Result<Sensed, CaptureError>>, CaptureError> {
     init()?;
     let (sender, receiver) = queue::bounded(Limits::default(), Policy::Wait);
     let pipeline = Media::pipeline();
     let origin = sources::file(path, pipeline.as_ref())?;
-    let delivery = Arc::new(delivery(&origin, Pace::Fast, sender));
+    let delivery = Arc::new(Delivery { told, ..delivery(&origin, Pace::Fast, sender) });
     let media = Media::start(pipeline, origin, wants, delivery, false)?;
     let stalled = CaptureError::file(path, "cannot be read on");
     let mut over = false;
@@ -328,6 +340,7 @@ fn delivery(origin: &Origin, pace: Pace, out: Sender) -> Delivery {
         live: origin.live,
         media_time: !origin.live && pace == Pace::Fast,
         dropped: false,
+        told: true,
         last: AtomicU64::default(),
         reached: AtomicU64::new(0),
         over: Mutex::default(),

@@ -7,8 +7,10 @@ use gstreamer::prelude::*;
 
 use super::error::CaptureError;
 use super::link::{chain, make, only};
+use super::still::Still;
 use super::{extent, flash};
 use crate::config::{self, CameraSource, Transport};
+use crate::geometry::Size;
 
 /// An opened source inside a pipeline.
 pub(super) struct Origin {
@@ -20,6 +22,8 @@ pub(super) struct Origin {
     pub live: bool,
     /// The file, if it is one.
     pub file: Option<PathBuf>,
+    /// What the file says of itself, if it is a picture.
+    pub still: Option<Still>,
     /// The elements whose source pads, present or still to come, carry pictures and sound.
     pub outlets: Vec<gst::Element>,
 }
@@ -69,6 +73,7 @@ fn v4l2(camera: &config::V4l2, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
                 .into(),
         live: true,
         file: None,
+        still: None,
         outlets: vec![decoder],
     })
 }
@@ -93,6 +98,7 @@ fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError
             .into(),
         live: true,
         file: None,
+        still: None,
         outlets: vec![filter],
     })
 }
@@ -126,9 +132,13 @@ fn rtsp(camera: &config::Rtsp, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
                 .into(),
         live: true,
         file: None,
+        still: None,
         outlets: vec![decoder],
     })
 }
+
+/// Pictures of more pixels are refused: the decoder alone would take up to a gigabyte for one.
+const MOST_PIXELS: u64 = 64 << 20;
 
 /// A recording, or a picture.
 pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
@@ -140,6 +150,17 @@ pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureEr
     if about.len() == 0 {
         return Err(CaptureError::file(path, "is empty"));
     }
+    let still = Still::of(&absolute);
+    if let Some(Size { width, height }) = still.and_then(|still| still.size)
+        && u64::from(width) * u64::from(height) > MOST_PIXELS
+    {
+        let origin = path.display().to_string();
+        let reason = format!("has {width} x {height} pixels, expected at most {MOST_PIXELS} (64 Mi)");
+        let cure = format!(
+            "`convert '{origin}[0]' -auto-orient -resize 4096x4096 picture.jpg` (package imagemagick) makes a smaller one"
+        );
+        return Err(CaptureError::Media { origin, reason, cure });
+    }
     let address = gst::glib::filename_to_uri(&absolute, None);
     let decoder = uri(&address.map_err(|error| CaptureError::file(path, error))?, pipeline)?;
     Ok(Origin {
@@ -147,6 +168,7 @@ pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureEr
         cure: "expected a whole media file in a format that GStreamer decodes".into(),
         live: false,
         file: Some(absolute),
+        still,
         outlets: vec![decoder],
     })
 }
@@ -163,7 +185,7 @@ fn test(
         outlets.push(flash::sound(pipeline, live)?);
     }
     let (name, cure) = (format!("test picture \"{}\"", camera.pattern), "this is an error of tvsl".into());
-    Ok(Origin { name, cure, live, file: None, outlets })
+    Ok(Origin { name, cure, live, file: None, still: None, outlets })
 }
 
 /// The user's own launch line: every pad it leaves open is decoded if need be.
@@ -187,7 +209,7 @@ pub(super) fn launch(line: &str, pipeline: &gst::Bin, live: bool) -> Result<Orig
     }
     let cure = "expected [camera.pipeline] launch to deliver pictures: try it with `gst-launch-1.0 -v ... ! \
                 fakesink`";
-    Ok(Origin { name: "[camera.pipeline]".into(), cure: cure.into(), live, file: None, outlets })
+    Ok(Origin { name: "[camera.pipeline]".into(), cure: cure.into(), live, file: None, still: None, outlets })
 }
 
 /// Anything with an address, decoded.

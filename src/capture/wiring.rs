@@ -38,7 +38,12 @@ pub(super) struct Wiring {
     bin: gst::glib::WeakRef<gst::Pipeline>,
     pub wants: Wants,
     delivery: Arc<Delivery>,
-    joined: Mutex<Vec<Sense>>,
+    /// The sense of each track, in the order in which they appeared; the first of each is joined.
+    tracks: Mutex<Vec<Sense>>,
+    /// The source in words for messages.
+    name: String,
+    /// How pictures are turned upright.
+    turn: &'static str,
     /// Outlets that may still show pads.
     open: AtomicUsize,
     /// Whether what comes first is a picture and no film.
@@ -53,9 +58,9 @@ impl Wiring {
         delivery: Arc<Delivery>,
     ) -> Result<Arc<Self>, CaptureError> {
         let (open, still) = (AtomicUsize::new(origin.outlets.len()), OnceLock::new());
-        let wiring =
-            Self { bin: pipeline.downgrade(), wants, delivery, joined: Mutex::default(), open, still };
-        let wiring = Arc::new(wiring);
+        let turn = origin.still.and_then(|still| still.turn).unwrap_or("auto");
+        let (bin, name, tracks) = (pipeline.downgrade(), origin.name.clone(), Mutex::default());
+        let wiring = Arc::new(Self { bin, wants, delivery, tracks, name, turn, open, still });
         for outlet in &origin.outlets {
             let pads = outlet.src_pads();
             if pads.is_empty() {
@@ -99,18 +104,19 @@ impl Wiring {
         let Some(pipeline) = self.bin.upgrade() else { return Ok(()) };
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let raw = caps.structure(0).is_some_and(|s| s.name().ends_with("/x-raw"));
-        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        let sense = sense_of(&caps).filter(|sense| raw && !joined.contains(sense));
-        match (sense, &self.wants.pictures, self.wants.sound) {
+        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        let sense = sense_of(&caps).filter(|_| raw);
+        match (sense.filter(|sense| !tracks.contains(sense)), &self.wants.pictures, self.wants.sound) {
             (Some(Sense::Camera), Some((scale, rate)), _) => {
-                branch::picture(pipeline.upcast_ref(), pad, Arc::clone(scale), rate.clone(), &self.delivery)?;
+                let (bin, scale) = (pipeline.upcast_ref(), Arc::clone(scale));
+                branch::picture(bin, pad, scale, rate.clone(), self.turn, &self.delivery)?;
             }
             (Some(Sense::Microphone), _, Some(rate)) => {
                 branch::sound(pipeline.upcast_ref(), pad, rate, &self.delivery)?;
             }
-            _ => return discard(&pipeline, pad),
+            _ => discard(&pipeline, pad)?,
         }
-        joined.extend(sense);
+        tracks.extend(sense);
         Ok(())
     }
 
@@ -120,12 +126,28 @@ impl Wiring {
             for sense in self.lacking() {
                 self.delivery.finish(Sensed::End(sense));
             }
+            self.tell_of_more();
+        }
+    }
+
+    /// Of several tracks of a kind all but the first are lost.
+    fn tell_of_more(&self) {
+        let tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        for sense in self.wants.senses() {
+            let count = tracks.iter().filter(|track| **track == sense).count();
+            if count > 1 && self.delivery.told {
+                let (kind, taken) = match sense {
+                    Sense::Camera => ("video", "seen"),
+                    Sense::Microphone => ("sound", "heard"),
+                };
+                tracing::warn!("{}: has {count} {kind} tracks; only the first is {taken}", self.name);
+            }
         }
     }
 
     pub fn lacking(&self) -> Vec<Sense> {
-        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        self.wants.senses().into_iter().filter(|sense| !joined.contains(sense)).collect()
+        let tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wants.senses().into_iter().filter(|sense| !tracks.contains(sense)).collect()
     }
 }
 
