@@ -1,5 +1,6 @@
 //! `tvsl eval`: exact figures on scenes made here for the tiny model, and what it says of bad input.
 
+mod support;
 mod tiny;
 
 use std::fs;
@@ -159,6 +160,44 @@ fn a_model_that_listens_and_reads_loses_its_score_to_the_controls() {
 }
 
 #[test]
+fn a_scene_that_keeps_its_own_sound_is_not_counted_as_exchanged() {
+    let scene = |name: &str| {
+        format!(
+            r#"{{"image": "blue.png", "audio": "{name}", "kind": "single", "sources": [{{"class": "blue"}}]}}"#
+        )
+    };
+    let (studio, one) = (Studio::new(), scene("blue.wav"));
+    studio.sound("other.wav", &[BLUE], 2.0);
+    for scenes in [one.clone(), format!("{one}, {}", scene("other.wav"))] {
+        let report = studio.report(&format!("{{\"scenes\": [{scenes}]}}"));
+        let exchanged = &report["swapped_audio_f1"];
+        assert!(exchanged["n"] == 0 && exchanged["value"].is_null(), "{exchanged}");
+    }
+}
+
+#[test]
+fn labels_that_are_one_to_the_model_are_told() {
+    let scenes = SCENES.replace(r#""silent": ["green"]"#, r#""silent": ["light red"]"#);
+    let log = String::from_utf8(Studio::new().eval(&scenes, &[]).stderr).expect("text");
+    let told = "scenes[2].silent: `light red`, which is `red` to the model, is a source of the scene as well";
+    assert!(log.contains(told), "{log}");
+}
+
+#[test]
+fn a_picture_that_is_cut_off_is_told() {
+    let studio = Studio::new();
+    let line =
+        "videotestsrc num-buffers=1 pattern=snow ! video/x-raw,width=320,height=180 ! jpegenc ! filesink";
+    let picture = studio.path("cut.jpg");
+    support::make(line, &picture);
+    let whole = fs::read(&picture).expect("a picture");
+    fs::write(&picture, &whole[..whole.len() / 2]).expect("a file");
+    let log = studio.eval(&SCENES.replace("blue.png", "cut.jpg"), &[]).stderr;
+    let log = String::from_utf8(log).expect("text");
+    assert_eq!(log.matches("cut.jpg: is cut off: the end of the picture is missing").count(), 1, "{log}");
+}
+
+#[test]
 fn a_wrong_label_costs_what_it_should() {
     let scenes = SCENES.replace("\"silent\": [\"blue\"]", "\"silent\": []").replacen(
         "\"class\": \"blue\"",
@@ -204,7 +243,8 @@ fn bad_input_is_named_with_its_scene_and_key() {
     assert!(Command::new("mkfifo").arg(studio.path("pipe.png")).status().expect("mkfifo").success());
     let one = |scene: &str| format!("{{\"scenes\": [{scene}]}}");
     let cases = [
-        ("{\"scenes\": 7}".into(), "scenes: invalid type"),
+        ("{\"scenes\": 7}".into(), "scenes.json:1:12: scenes: invalid type"),
+        ("[]".into(), "invalid type: sequence, expected an object with the key `scenes`"),
         (one(r#"{"image": "blue.png", "kind": "trio"}"#), "scenes[0].kind: unknown variant `trio`"),
         (
             one(

@@ -28,9 +28,9 @@ A scenes file is JSON, its paths relative to its folder:
 kind     single, duet, silent_object, off_screen or silence; in the last two
          nothing is to be reported
 audio    leave it out for digital silence
-sources  what sounds; boxes [x0, y0, x1, y1] are shares of the picture, and may
-         be left out when unknown; \"half\": \"left\" or \"right\" says where a
-         source of a duet is when its boxes are unknown
+sources  what sounds; boxes [x0, y0, x1, y1] are shares of the picture, upright
+         as its EXIF says, and may be left out when unknown; \"half\": \"left\" or
+         \"right\" says where a source of a duet is when its boxes are unknown
 silent   classes that are seen and do not sound
 class    a name or alias of the model's manifest (tvsl check --classes); others
          are reported and left out";
@@ -65,6 +65,10 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let model = Model::configured(&folder, engine.as_ref(), &config).map_err(Failure::failed)?;
     let decision = analysis::decision(model.manifest(), &config);
     let mut judge = Judge::new(model, decision.map_err(|error| Failure::model(&config, error))?);
+    for (index, scene) in read.scenes.iter().enumerate() {
+        let contradictions = judge.contradictions(scene);
+        contradictions.iter().for_each(|what| tracing::warn!("scenes[{index}].{what}"));
+    }
     let judged = judge.judge(&read.scenes, progress).map_err(Failure::failed)?;
     for (class, times) in &judged.classes_left_out {
         tracing::warn!("class \"{class}\" is not in the model: left out, {times} times");

@@ -6,9 +6,9 @@ use crate::model::ClassId;
 /// Seed of both, so that a report can be repeated.
 const SEED: u64 = 0x5357_4150;
 
-/// Whose sound each scene gets. `sounding` holds what sounds in each scene; scenes without sound keep
-/// their own. Every sound is used once, and wherever possible scene and donor share no class.
-pub fn partners(sounding: &[Option<Vec<ClassId>>]) -> Vec<usize> {
+/// Whose sound each scene gets. `sounding` holds what sounds in each scene; one without sound has none to exchange, and
+/// one that is left with its own sound, or with one of a class of its own, gets none. No sound is used twice.
+pub fn partners(sounding: &[Option<Vec<ClassId>>]) -> Vec<Option<usize>> {
     let scenes: Vec<usize> = (0..sounding.len()).filter(|&i| sounding[i].is_some()).collect();
     let mut donors = scenes.clone();
     fastrand::Rng::with_seed(SEED).shuffle(&mut donors);
@@ -25,8 +25,9 @@ pub fn partners(sounding: &[Option<Vec<ClassId>>]) -> Vec<usize> {
             }
         }
     }
-    let mut partners: Vec<usize> = (0..sounding.len()).collect();
-    scenes.into_iter().zip(donors).for_each(|(scene, donor)| partners[scene] = donor);
+    let mut partners = vec![None; sounding.len()];
+    let pairs = scenes.into_iter().zip(donors);
+    pairs.for_each(|(scene, donor)| partners[scene] = (!clash(scene, donor)).then_some(donor));
     partners
 }
 
@@ -53,20 +54,25 @@ mod tests {
     fn every_scene_gets_the_sound_of_other_classes() {
         let sounding: Vec<_> = (0..60).map(|i| (i % 7 != 0).then(|| vec![i % 5, 5 + i % 3])).collect();
         let partners = partners(&sounding);
-        assert!(is_permutation(&partners));
-        for (scene, &donor) in partners.iter().enumerate() {
-            match (&sounding[scene], &sounding[donor]) {
-                (Some(own), Some(other)) => assert!(!own.iter().any(|class| other.contains(class))),
-                (None, None) => assert_eq!(scene, donor),
-                pair => panic!("{pair:?}"),
-            }
+        let mut used = Vec::new();
+        for (own, donor) in sounding.iter().zip(partners) {
+            let other = donor.and_then(|donor| sounding[donor].as_ref());
+            assert_eq!(own.is_some(), other.is_some(), "every sound, and no silence, is exchanged");
+            let shared = |other: &Vec<usize>| own.iter().flatten().any(|class| other.contains(class));
+            assert!(!other.is_some_and(shared), "{own:?} {other:?}");
+            used.extend(donor);
         }
+        used.sort_unstable();
+        assert!(used.is_sorted_by(|a, b| a < b), "a sound is used twice: {used:?}");
     }
 
     #[test]
-    fn where_no_exchange_helps_there_is_still_an_answer() {
-        assert_eq!(partners(&[Some(vec![1])]), [0]);
-        assert!(is_permutation(&partners(&[Some(vec![1]), Some(vec![1])])));
+    fn a_scene_that_no_other_sound_fits_gets_none() {
+        assert_eq!(partners(&[Some(vec![1])]), [None], "not its own");
+        assert_eq!(partners(&[Some(vec![1]), None, Some(vec![1, 2])]), [None; 3], "not one of its own class");
+        let cats_and_a_dog = partners(&[Some(vec![1]), Some(vec![1]), Some(vec![1]), Some(vec![2])]);
+        assert_eq!(cats_and_a_dog[3].map(|donor| donor < 3), Some(true), "{cats_and_a_dog:?}");
+        assert_eq!(cats_and_a_dog.iter().flatten().count(), 2, "one cat has the dog's");
         assert!(partners(&[]).is_empty());
     }
 

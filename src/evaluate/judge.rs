@@ -93,6 +93,13 @@ impl Judge {
         &self.model
     }
 
+    /// Where the labels of a scene contradict each other or its kind, the names taken as the model takes them.
+    pub fn contradictions(&self, scene: &Scene) -> Vec<String> {
+        let manifest = self.model.manifest();
+        let class = |name| manifest.class_or_alias(name).map(|class| manifest.classes[class].name.as_str());
+        scene.contradictions(|name| class(name).unwrap_or(name))
+    }
+
     /// Judges the scenes; `progress` is told how many of how many steps are done.
     ///
     /// # Errors
@@ -111,7 +118,8 @@ impl Judge {
             progress(done + 1, total);
         }
         for (i, donor) in exchange::partners(&labels(&tasks)).into_iter().enumerate() {
-            judged.outcomes[i].swapped = self.reported(&tasks[i], &tasks[donor])?;
+            let exchanged = donor.map(|donor| self.reported(&tasks[i], &tasks[donor]));
+            judged.outcomes[i].swapped = exchanged.transpose()?;
             progress(tasks.len() + i + 1, total);
         }
         self.model.permute_text(&exchange::derangement(self.model.manifest().classes.len()))?;
@@ -166,7 +174,7 @@ impl Judge {
             silent: task.silent.clone(),
             p: verdict.p,
             reported: verdict.reported,
-            swapped: Vec::new(),
+            swapped: None,
             shuffled: Vec::new(),
             places,
         })

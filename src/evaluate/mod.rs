@@ -59,7 +59,7 @@ fn protocol(manifest: &Manifest) -> String {
          threshold; \
          duet_half: peak of the map in the source's half. class_map: mean over classes with a positive of the \
          average precision of the highest p over scenes. swapped_audio_f1: sounds exchanged between scenes that \
-         share no sounding class; text_shuffled_f1: every class given another one's text. Intervals: 95 %, 1000 \
+         share no sounding class, scenes without such a partner left out; text_shuffled_f1: every class given another one's text. Intervals: 95 %, 1000 \
          bootstrap draws of scenes, seed fixed. A class is known by the \
          manifest's name or aliases.",
         t.p,

@@ -22,8 +22,8 @@ pub struct Outcome {
     pub p: Vec<f32>,
     /// Classes reported in any window.
     pub reported: Vec<ClassId>,
-    /// Classes reported with another scene's sound.
-    pub swapped: Vec<ClassId>,
+    /// Classes reported with another scene's sound; `None` where there is none to exchange.
+    pub swapped: Option<Vec<ClassId>>,
     /// Classes reported when every class bears another one's text.
     pub shuffled: Vec<ClassId>,
     /// Where the sources were found.

@@ -72,8 +72,8 @@ pub fn figures(outcomes: &[Outcome]) -> Figures {
     let mut figures = set_figures(outcomes, &draws);
     figures.extend(false_rates(outcomes, &draws));
     figures.extend(place_figures(outcomes, &draws, |_| true));
-    figures.push(("swapped_audio_f1", f1(outcomes, &draws, |o| &o.swapped)));
-    figures.push(("text_shuffled_f1", f1(outcomes, &draws, |o| &o.shuffled)));
+    figures.push(("swapped_audio_f1", f1(outcomes, &draws, |o| o.swapped.as_ref())));
+    figures.push(("text_shuffled_f1", f1(outcomes, &draws, |o| Some(&o.shuffled))));
     Figures(figures)
 }
 
@@ -82,7 +82,7 @@ fn set_figures(outcomes: &[Outcome], draws: &Bootstrap) -> Vec<(&'static str, Fi
     vec![
         ("set_precision", ratio(outcomes, draws, |o| Some((hits(o), o.reported.len())))),
         ("set_recall", ratio(outcomes, draws, |o| Some((hits(o), o.truth.len())))),
-        ("set_f1", f1(outcomes, draws, |o| &o.reported)),
+        ("set_f1", f1(outcomes, draws, |o| Some(&o.reported))),
         ("class_map", class_map(outcomes, draws)),
         ("exact_set", ratio(outcomes, draws, |o| Some((usize::from(is_exact(o)), 1)))),
     ]
@@ -195,13 +195,18 @@ fn ratio(outcomes: &[Outcome], draws: &Bootstrap, of: impl Fn(&Outcome) -> Optio
     draws.share(counted.iter().map(|(_, (_, whole))| whole).sum(), &parts)
 }
 
-/// 2 hits ÷ (2 hits + extra + missed), summed over scenes; the scenes are the samples.
-fn f1(outcomes: &[Outcome], draws: &Bootstrap, reported: impl Fn(&Outcome) -> &Vec<ClassId>) -> Figure {
+/// 2 hits ÷ (2 hits + extra + missed), summed over the scenes that were so judged; they are the samples.
+fn f1(
+    outcomes: &[Outcome],
+    draws: &Bootstrap,
+    reported: impl Fn(&Outcome) -> Option<&Vec<ClassId>>,
+) -> Figure {
     let twice = |o: &Outcome| {
-        let counts = compare(reported(o), &o.truth);
+        let counts = compare(reported(o)?, &o.truth);
         Some((2 * counts.hits, 2 * counts.hits + counts.extra + counts.missed))
     };
-    Figure { n: outcomes.len(), ..ratio(outcomes, draws, twice) }
+    let n = outcomes.iter().filter(|o| reported(o).is_some()).count();
+    Figure { n, ..ratio(outcomes, draws, twice) }
 }
 
 /// Mean over the classes with a positive of the average precision of p over the scenes; the classes
@@ -272,7 +277,7 @@ mod tests {
             silent: silent.into(),
             p: p.into(),
             reported: reported.into(),
-            swapped: vec![],
+            swapped: (kind != Kind::Silence).then(Vec::new),
             shuffled: reported.into(),
             places: vec![],
         }
@@ -317,7 +322,7 @@ mod tests {
         assert_figure(&figures, "silent_false_rate", 1.0 / 2.0, 2);
         assert_figure(&figures, "off_screen_false_rate", 1.0, 1);
         assert_figure(&figures, "silence_false_rate", 0.0, 1);
-        assert_figure(&figures, "swapped_audio_f1", 0.0, 5);
+        assert_figure(&figures, "swapped_audio_f1", 0.0, 4);
         assert_figure(&figures, "text_shuffled_f1", 0.6, 5);
     }
 

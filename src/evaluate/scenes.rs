@@ -9,6 +9,10 @@ use serde_json::Value;
 use crate::capture;
 use crate::geometry::Rect;
 
+mod error;
+
+pub use error::ScenesError;
+
 /// What a scene is made to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,12 +94,17 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Where its labels contradict each other or its kind. It is scored all the same, by the rules of its kind.
-    fn contradictions(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut classes: Vec<_> = self.sources.iter().map(|source| source.class.as_str()).collect();
-        let both = self.silent.iter().filter(|silent| classes.contains(&silent.as_str()));
-        found.extend(both.map(|class| format!("silent: `{class}` is a source of the scene as well")));
+    /// Where its labels contradict each other or its kind, once `class` has told which of the model's classes a name means.
+    /// It is scored all the same, by the rules of its kind.
+    pub fn contradictions<'a>(&'a self, class: impl Fn(&'a str) -> &'a str) -> Vec<String> {
+        let told = |name: &'a str| match class(name) {
+            own if own == name => format!("`{name}`"),
+            own => format!("`{name}`, which is `{own}` to the model,"),
+        };
+        let mut classes: Vec<_> = self.sources.iter().map(|source| class(&source.class)).collect();
+        let both = self.silent.iter().filter(|silent| classes.contains(&class(silent)));
+        let mut found: Vec<_> =
+            both.map(|silent| format!("silent: {} is a source of the scene as well", told(silent))).collect();
         classes.sort_unstable();
         classes.dedup();
         let (right, expected) = match self.kind {
@@ -113,49 +122,12 @@ impl Scene {
     }
 }
 
-/// A scene file that cannot be used; each says where and what would cure it.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenesError {
-    /// The file cannot be read.
-    #[error("cannot read scenes file {path}: {error}; give the path of a JSON file with the key `scenes`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// Not JSON, or not the JSON of scenes.
-    #[error("{path}: {place}: {error}; `tvsl eval --help` shows the form")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Key path such as `scenes[3].sources[0].boxes[1]`.
-        place: String,
-        /// What was found and expected, with line and column.
-        error: String,
-    },
-    /// The JSON is well formed, but a value in it is impossible.
-    #[error("{path}: scenes[{scene}].{key}: {problem}; {cure}")]
-    Value {
-        /// The scenes file.
-        path: PathBuf,
-        /// Index of the scene, from 0.
-        scene: usize,
-        /// Key inside the scene.
-        key: String,
-        /// What is wrong.
-        problem: String,
-        /// What to do.
-        cure: &'static str,
-    },
-}
-
 /// Scenes as read, with what was odd but harmless in the file.
 #[derive(Debug)]
 pub struct Scenes {
     /// The scenes, in the order of the file.
     pub scenes: Vec<Scene>,
-    /// Keys that were ignored and scenes that contradict themselves, one line each.
+    /// Keys that were ignored, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -173,6 +145,8 @@ pub fn read(path: &Path) -> Result<Scenes, ScenesError> {
 #[serde(expecting = "an object with the key `scenes`")]
 struct RawFile {
     scenes: Vec<RawScene>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -213,32 +187,20 @@ fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<V
 /// As [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Scenes, ScenesError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let raw: RawFile =
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| ScenesError::Format {
-            path: path.into(),
-            place: error.path().to_string(),
-            error: error.inner().to_string(),
-        })?;
+    let raw: RawFile = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| ScenesError::format(path, text, &error))?;
     if raw.scenes.is_empty() {
-        return Err(ScenesError::Format {
-            path: path.into(),
-            place: "scenes".into(),
-            error: "the list is empty; list at least one scene".into(),
-        });
+        return Err(ScenesError::empty(path));
     }
-    let mut warnings = ignored(&raw);
+    let warnings = ignored(&raw);
     let checked = raw.scenes.into_iter().enumerate().map(|(index, scene)| check(index, scene, path));
     let scenes = checked.collect::<Result<Vec<_>, _>>()?;
-    let odd = scenes.iter().enumerate().flat_map(|(index, scene)| {
-        scene.contradictions().into_iter().map(move |what| format!("scenes[{index}].{what}"))
-    });
-    warnings.extend(odd);
     Ok(Scenes { scenes, warnings })
 }
 
 /// Keys that mean nothing here.
 fn ignored(raw: &RawFile) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<_> = raw.unknown.keys().map(|key| format!("{key}: unknown key, ignored")).collect();
     for (index, scene) in raw.scenes.iter().enumerate() {
         let keys = scene.unknown.keys().map(|key| format!("scenes[{index}].{key}"));
         let inner = scene.sources.iter().enumerate().flat_map(|(number, source)| {

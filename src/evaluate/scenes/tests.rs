@@ -53,6 +53,11 @@ fn unknown_keys_are_named_and_ignored() {
     );
 }
 
+/// A model to which these are one.
+fn chicken(name: &str) -> &str {
+    if ["rooster", "hen"].contains(&name) { "chicken" } else { name }
+}
+
 #[test]
 fn labels_that_contradict_each_other_or_their_kind_are_told() {
     let cases = [
@@ -69,13 +74,26 @@ fn labels_that_contradict_each_other_or_their_kind_are_told() {
             r#""kind":"silent_object","sources":[{"class":"dog"}],"silent":["dog"]"#,
             "silent: `dog` is a source of the scene as well",
         ),
+        (
+            r#""kind":"duet","sources":[{"class":"rooster"},{"class":"hen"}]"#,
+            "sources: [chicken], expected two classes or more as its kind is duet",
+        ),
+        (
+            r#""kind":"silent_object","sources":[{"class":"rooster"}],"silent":["chicken"]"#,
+            "silent: `chicken` is a source of the scene as well",
+        ),
+        (
+            r#""kind":"silent_object","sources":[{"class":"chicken"}],"silent":["hen"]"#,
+            "silent: `hen`, which is `chicken` to the model, is a source of the scene as well",
+        ),
     ];
     for (scene, expected) in cases {
         let read = second(&format!(r#"{{"image":"Cargo.toml",{scene}}}"#)).expect(scene);
-        assert_eq!(read.warnings, [format!("scenes[1].{expected}")]);
+        assert_eq!(read.scenes[1].contradictions(chicken), [expected]);
     }
     let many = r#"{"image":"Cargo.toml","kind":"off_screen","sources":[{"class":"a"},{"class":"b"}]}"#;
-    assert!(second(many).unwrap().warnings.is_empty(), "any number may sound out of the picture");
+    let many = &second(many).unwrap().scenes[1];
+    assert!(many.contradictions(chicken).is_empty(), "any number may sound out of the picture");
 }
 
 #[test]
@@ -119,7 +137,36 @@ fn a_file_that_is_missing_or_no_json_says_so() {
     let missing = read(Path::new("no/such.json")).unwrap_err().to_string();
     assert!(missing.contains("no/such.json") && missing.contains("give the path"), "{missing}");
     let broken = parse("{\"scenes\":[", Path::new("s.json")).unwrap_err().to_string();
-    assert!(broken.contains("s.json") && broken.contains("line 1"), "{broken}");
+    assert!(broken.starts_with("s.json:1:11: ") && broken.contains("   1 | {\"scenes\":["), "{broken}");
     let empty = parse("{\"scenes\":[]}", Path::new("s.json")).unwrap_err().to_string();
-    assert!(empty.contains("list at least one scene"), "{empty}");
+    assert!(empty.contains("expected at least one scene"), "{empty}");
+}
+
+#[test]
+fn an_error_of_form_reads_like_one_of_the_configuration() {
+    let told = |text: &str| parse(text, Path::new("s.json")).expect_err(text).to_string();
+    let trio = told("{\n  \"scenes\": [{\"image\": \"a.jpg\", \"kind\": \"trio\"}]\n}");
+    let lines: Vec<_> = trio.lines().collect();
+    let expected = "expected one of `single`, `duet`, `silent_object`, `off_screen`, `silence`";
+    assert_eq!(lines[0], format!("s.json:2:46: scenes[0].kind: unknown variant `trio`, {expected}"));
+    assert_eq!(lines[1], "   2 |   \"scenes\": [{\"image\": \"a.jpg\", \"kind\": \"trio\"}]");
+    assert_eq!(lines[2].find('^'), lines[1].find("\"}]"), "{trio}");
+    assert_eq!(lines[3..], ["   = `tvsl eval --help` shows the form"]);
+    let list = told("[]");
+    assert!(
+        list.starts_with("s.json:1:0: invalid type: sequence, expected an object with the key"),
+        "{list}"
+    );
+    assert!(told("{}").contains("missing field `scenes`"));
+    let wide = told(&format!("{{{}\"scenes\": 7}}", " ".repeat(200)));
+    assert!(wide.contains("scenes: invalid type: integer `7`") && !wide.contains(" | "), "{wide}");
+    let umlaut = told("{\"scenes\": \"äöü\"}");
+    assert!(umlaut.contains("\n     | ") && umlaut.contains('^'), "{umlaut}");
+}
+
+#[test]
+fn an_unknown_key_beside_the_scenes_is_named() {
+    let text = r#"{"note":1,"scenes":[{"image":"Cargo.toml","kind":"silence"}]}"#;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert_eq!(parse(text, Path::new(file)).unwrap().warnings, ["note: unknown key, ignored"]);
 }
