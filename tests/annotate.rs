@@ -3,9 +3,11 @@
 mod support;
 mod tiny;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{Folder, flash_and_click, flashes, make};
@@ -13,10 +15,15 @@ use tiny::{BLUE, RED};
 use tvsl::geometry::Size;
 use tvsl::picture::{Canvas, write_png};
 
-fn annotate(folder: &Folder, arguments: &[&Path]) -> Output {
+fn command(folder: &Folder, arguments: &[&Path]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
     command.arg("annotate").args(arguments).args(["--model", "tests/data/tiny", "--out"]);
-    command.arg(folder.join("out")).output().expect("the program runs")
+    command.arg(folder.join("out"));
+    command
+}
+
+fn annotate(folder: &Folder, arguments: &[&Path]) -> Output {
+    command(folder, arguments).output().expect("the program runs")
 }
 
 fn failure(output: &Output) -> String {
@@ -33,10 +40,15 @@ fn picture(folder: &Folder) -> std::path::PathBuf {
     path
 }
 
-/// A second of silence, then two of the red band, as a raw 16-bit WAV made by GStreamer.
+/// A second of silence, then two of the red band.
 fn sound(folder: &Folder) -> std::path::PathBuf {
+    sound_of(folder, 2.0)
+}
+
+/// A second of silence, then so many of the red band, as 16-bit WAV.
+fn sound_of(folder: &Folder, seconds: f64) -> std::path::PathBuf {
     let mut mono = vec![0.0; tiny::RATE as usize];
-    mono.extend(tiny::hum(&[RED], 0.0, 2.0).mono);
+    mono.extend(tiny::hum(&[RED], 0.0, seconds).mono);
     let data: Vec<u8> = mono.iter().flat_map(|s| ((s * 32767.0) as i16).to_le_bytes()).collect();
     let mut wav = b"RIFF".to_vec();
     wav.extend((36 + data.len() as u32).to_le_bytes());
@@ -124,6 +136,108 @@ fn a_sound_that_is_cut_off_is_told_and_heard_as_far_as_it_goes() {
     let told =
         format!("cut.wav: is cut off: only {} of its {} bytes are there", whole.len() / 2, whole.len());
     assert!(output.status.success() && log.contains(&told), "{log}");
+}
+
+#[test]
+fn a_picture_that_is_cut_off_is_told_once_and_seen_as_far_as_it_goes() {
+    let folder = Folder::new("annotate-cut-picture");
+    let picture = folder.join("whole.jpg");
+    make(
+        "videotestsrc num-buffers=1 pattern=snow ! video/x-raw,width=320,height=180 ! jpegenc ! filesink",
+        &picture,
+    );
+    let whole = fs::read(&picture).expect("a picture");
+    let told = |path: &Path| {
+        let output = annotate(&folder, &[path, &sound(&folder)]);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log.matches("is cut off: the end of the picture is missing").count()
+    };
+    assert_eq!(told(&picture), 0);
+    assert_eq!(told(&folder.file("cut.jpg", &whole[..whole.len() * 2 / 3])), 1);
+}
+
+#[test]
+fn a_clip_that_is_cut_off_is_told_once() {
+    let folder = Folder::new("annotate-cut-clip");
+    let clip = folder.join("whole.mkv");
+    flash_and_click(&clip, 4);
+    let whole = fs::read(&clip).expect("a clip");
+    let output = annotate(&folder, &[&folder.file("cut.mkv", &whole[..whole.len() / 2])]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.matches("cut.mkv: ends after").count() == 1, "{log}");
+}
+
+#[test]
+fn of_several_tracks_it_is_told_once_that_the_first_is_taken() {
+    let folder = Folder::new("annotate-tracks");
+    let clip = folder.join("two.mkv");
+    let tone = "audiotestsrc num-buffers=40 ! audioconvert ! queue ! m.";
+    let second = "videotestsrc num-buffers=25 ! video/x-raw,framerate=25/1 ! jpegenc ! queue ! m.";
+    let first = flashes(1);
+    make(
+        &format!(
+            "{first} ! jpegenc ! queue ! m. {second} {tone} {tone} {tone} matroskamux name=m ! filesink"
+        ),
+        &clip,
+    );
+    let output = annotate(&folder, &[&clip]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    for told in
+        ["two.mkv: has 2 video tracks; only the first is seen", "has 3 sound tracks; only the first is heard"]
+    {
+        assert_eq!(log.matches(told).count(), 1, "{told}: {log}");
+    }
+}
+
+#[test]
+fn what_an_earlier_annotate_left_is_replaced_and_nothing_else() {
+    let folder = Folder::new("annotate-again");
+    assert!(annotate(&folder, &[&picture(&folder), &sound(&folder)]).status.success());
+    let earlier = pictures(&folder);
+    fs::write(folder.join("out/mine.png"), "a user's own").expect("a file");
+    let silence = folder.join("silence.wav");
+    make("audiotestsrc wave=silence num-buffers=20 ! wavenc ! filesink", &silence);
+    assert!(annotate(&folder, &[&picture(&folder), &silence]).status.success());
+    assert!(earlier.iter().any(|name| name.contains("red")), "{earlier:?}");
+    let now = pictures(&folder);
+    assert!(!now.iter().any(|name| name.contains("red")) && now.contains(&"mine.png".into()), "{now:?}");
+}
+
+/// The messages go into a pipe, which holds more than their first hundred up until they are read.
+#[test]
+fn ctrl_c_leaves_whole_messages_and_says_so() {
+    let folder = Folder::new("annotate-stop");
+    let pipe = folder.join("out/detections.jsonl");
+    fs::create_dir(folder.join("out")).expect("a folder");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let (picture, sound) = (picture(&folder), sound_of(&folder, 300.0));
+    let mut command = command(&folder, &[&picture, &sound]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(File::open(&pipe).expect("the pipe")).split(b'\n');
+    assert!(lines.next().is_some(), "it listens to signals before it writes");
+    let pid = child.id();
+    let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let began = Instant::now();
+    while listens(pid) {
+        assert!(began.elapsed() < Duration::from_secs(60), "the signal is not taken");
+        std::thread::yield_now();
+    }
+    let rest: Vec<_> = lines.map(|line| line.expect("a line")).collect();
+    let whole = rest.iter().all(|line| serde_json::from_slice::<Value>(line).is_ok());
+    assert!(whole && rest.len() < 1000, "{} of 1200 messages", rest.len());
+    let error = failure(&child.wait_with_output().expect("the program ends"));
+    assert!(error.contains("stopped as asked") && error.contains("0 pictures"), "{error}");
+}
+
+/// Whether the thread is there that waits for a signal.
+fn listens(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let name =
+        |thread: std::io::Result<fs::DirEntry>| fs::read_to_string(thread.ok()?.path().join("comm")).ok();
+    threads.filter_map(name).any(|name| name.trim() == "signals")
 }
 
 #[test]

@@ -21,11 +21,11 @@ pub(super) fn ask(stop: Arc<Stop>) -> Result<(), Failure> {
     let listen = async { Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) };
     let (mut interrupt, mut terminate) =
         runtime.block_on(listen).map_err(|error: std::io::Error| Failure::failed(error))?;
-    std::thread::spawn(move || {
+    let listener = std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         });
         stop.ask();
     });
-    Ok(())
+    listener.map(drop).map_err(Failure::failed)
 }

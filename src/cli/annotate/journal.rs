@@ -86,9 +86,11 @@ impl Journal {
         self.failed.map_or(Ok(self.found), Err)
     }
 
+    /// A line is written in one piece: whatever ends the program, the file holds whole ones.
     fn write(&mut self, message: &Message) -> io::Result<()> {
-        serde_json::to_writer(&mut self.file, message)?;
-        self.file.write_all(b"\n")
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.file.write_all(&line)
     }
 
     /// A frame is drawn when something starts or ends, when it is time while something sounds, and at

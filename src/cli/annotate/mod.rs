@@ -5,11 +5,12 @@ mod shots;
 mod timeline;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
 use clap::Args;
 
-use super::{Common, Failure};
+use super::{Common, Failure, signals};
 use crate::analysis::Analysis;
 use crate::capture;
 use crate::clock::{Instant, SystemClock};
@@ -26,10 +27,11 @@ use journal::Journal;
 /// Analyses a clip, or a picture together with a sound, as fast as it can with the settings of `run`.
 /// Writes the messages that `run` would publish to DIR/detections.jsonl (times are seconds of the
 /// recording), and pictures with heat, boxes and labels: one a second while something sounds, and one
-/// for every change.
+/// for every change. Ctrl-C stops it: the messages up to there are kept.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// A clip with sound; or, with a sound beside it, a picture (JPEG, PNG, WebP, BMP or TIFF)
+    /// A clip with sound; or, with a sound beside it, a picture (JPEG, PNG, WebP, BMP or TIFF; at most
+    /// 64 Mi pixels, turned upright as its EXIF says)
     #[arg(value_name = "INPUT")]
     input: PathBuf,
     /// A sound for the picture INPUT, or a clip that has one
@@ -38,7 +40,8 @@ pub(super) struct Arguments {
     /// The same as SOUND
     #[arg(long = "sound", value_name = "FILE")]
     sound_file: Option<PathBuf>,
-    /// Folder for the messages and the pictures; made if it is not there
+    /// Folder for the messages and the pictures; made if it is not there. What an earlier annotate left in it is replaced,
+    /// other files stay
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Seconds between pictures while something sounds; 0 draws every analysed frame
@@ -69,13 +72,16 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     sound.iter().try_for_each(|sound| super::readable(sound, "name a sound"))?;
     capture::init().map_err(Failure::failed)?;
     let analysis = open(&config, model)?;
+    let stop = Arc::new(Stop::default());
+    signals::ask(Arc::clone(&stop))?; // before anything is written
     std::fs::create_dir_all(&out).map_err(|error| unwritable(&out, &error))?;
+    shots::clear(&out).map_err(|error| unwritable(&out, &error))?;
     let mut journal = Journal::new(&out, every, &analysis).map_err(|error| unwritable(&out, &error))?;
     let began = Stopwatch::now();
     let analysed = match sound {
-        Some(sound) => still(&config, analysis, &input, &sound, &mut journal),
+        Some(sound) => still(&config, analysis, (&input, &sound), &stop, &mut journal),
         None => {
-            let (clock, stop) = (SystemClock::new(), Stop::default());
+            let clock = SystemClock::new();
             pipeline::replay(&config, analysis, &clock, &stop, &mut journal).map_err(Failure::failed)
         }
     };
@@ -85,9 +91,27 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         std::fs::remove_file(out.join(journal::MESSAGES)).ok();
     }
     analysed?;
-    complain(&input, &found)?;
-    let pictures = shots::draw(&input, &found.shots, &out)?;
+    if !stop.asked() {
+        complain(&input, &found)?;
+    }
+    let pictures = shots::draw(&input, &found.shots, &out, &stop)?;
+    if stop.asked() {
+        return Err(stopped(&input, &found, pictures, &out));
+    }
     super::print(&timeline::summary(&found, took, pictures, &out))
+}
+
+/// It was asked to stop before it was through.
+fn stopped(input: &Path, found: &journal::Found, pictures: usize, out: &Path) -> Failure {
+    let (input, file) = (input.display(), out.join(journal::MESSAGES));
+    let kept = match found.frames {
+        0 => "nothing was analysed".into(),
+        _ => format!("{} messages up to there are in {}", found.messages, file.display()),
+    };
+    let seconds = found.seconds;
+    Failure::Failed(format!(
+        "{input}: stopped as asked, {seconds:.1} s into it; {kept}, {pictures} pictures are drawn"
+    ))
 }
 
 /// The folder cannot be written.
@@ -106,8 +130,8 @@ fn open(config: &Config, model: Option<PathBuf>) -> Result<Analysis, Failure> {
 fn still(
     config: &Config,
     mut analysis: Analysis,
-    picture: &Path,
-    sound: &Path,
+    (picture, sound): (&Path, &Path),
+    stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), Failure> {
     let mut frame = capture::read_picture(picture, None).map_err(Failure::failed)?;
@@ -116,7 +140,7 @@ fn still(
     let mut composer = Composer::new(config, analysis.model().manifest(), fastrand::u32(..));
     let step = ((STILL * f64::from(rate)) as usize).max(1);
     let mut heard = Instant::ZERO;
-    for block in sound.mono.chunks(step) {
+    for block in sound.mono.chunks(step).take_while(|_| !stop.asked()) {
         let block = Samples::new(heard, rate, block.to_vec());
         heard = block.end();
         frame.captured = heard;
