@@ -27,7 +27,8 @@ own=$(dpkg --print-architecture)
 architecture=$(dpkg-deb --field "$work"/first/*.deb Architecture)
 emulator=()
 if [ "$architecture" != "$own" ]; then
-    emulator=(/qemu -E ORT_DISABLE_TELEMETRY=1) # or the program would begin anew, outside of it
+    # Or the program would begin anew, outside of it.
+    emulator=(/qemu -E ORT_DISABLE_TELEMETRY=1,MALLOC_ARENA_MAX=2,MALLOC_MMAP_THRESHOLD_=131072,GST_V4L2_FORCE_DRAIN=1)
     # Certificates are of no architecture.
     depends=$(sed "s/,/:$architecture,/g; s/\$/:$architecture/; s/ca-certificates:$architecture/ca-certificates/" <<<"$depends")
 fi

@@ -57,7 +57,7 @@ impl<'a> Device<'a> {
         let info: Info = serde_json::from_value(json!({
             "schema": 1, "revision": 1, "device": "test", "version": "0", "model": {"name": "tiny", "version": "1"},
             "engine": "none", "classes": [], "lens": {"field_of_view": 0.0, "fx": 0.0, "fy": 0.0, "cx": 0.0, "cy": 0.0,
-            "distortion": [], "width": 0, "height": 0},
+            "distortion": [], "width": 0, "height": 0}, "masked": 0.0,
         }))
         .expect("what a device is");
         let settings = Settings::new(config, &Overrides::default());

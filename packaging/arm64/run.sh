@@ -9,5 +9,6 @@ export QEMU_SET_ENV="LD_LIBRARY_PATH=$libraries/blas:$libraries/lapack:$librarie
 export GST_PLUGIN_SYSTEM_PATH_1_0="$libraries/gstreamer-1.0" GST_PLUGIN_SCANNER_1_0=/nonexistent
 export GST_REGISTRY_1_0="$here/.cache/arm64/registry.bin"
 export TVSL_ONNXRUNTIME="${TVSL_ONNXRUNTIME:-$here/.cache/onnxruntime-aarch64/libonnxruntime.so}"
-export ORT_DISABLE_TELEMETRY=1 # or the program would begin anew, outside of qemu
+# Or the program would begin anew, outside of qemu.
+export ORT_DISABLE_TELEMETRY=1 MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 GST_V4L2_FORCE_DRAIN=1
 exec qemu-aarch64-static "$@"

@@ -16,10 +16,11 @@ const NO_REPORTS: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
 const LASTING: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("GST_V4L2_FORCE_DRAIN", "1")];
 
-/// Begins the program again, as the same process, unless its environment forbids reports already.
+/// Begins the program again, as the same process, unless its environment says all of this already.
 pub(super) fn settle() -> Result<(), Failure> {
     let (name, value) = NO_REPORTS;
-    if env::var_os(name).is_some_and(|set| set == value) {
+    let missing: Vec<_> = LASTING.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect();
+    if missing.is_empty() && env::var_os(name).is_some_and(|set| set == value) {
         return Ok(());
     }
     let failed = |error: std::io::Error| {
@@ -32,7 +33,6 @@ pub(super) fn settle() -> Result<(), Failure> {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).env(name, value);
-    command.envs(LASTING.into_iter().filter(|(name, _)| env::var_os(name).is_none()));
+    command.args(arguments).env(name, value).envs(missing);
     Err(failed(command.exec()))
 }

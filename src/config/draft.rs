@@ -1,6 +1,6 @@
 //! A configuration while it is judged: what is wrong with it is collected, to be told all at once.
 
-use super::error::Fault;
+use super::error::{Fault, sound};
 use super::search::{self, Origin};
 use super::{Config, ConfigError, Written, layer};
 use std::path::Path;
@@ -68,12 +68,18 @@ impl Draft {
     }
 }
 
-/// Whether none of `faults` is in, or around, one of these keys.
-pub(super) fn sound(faults: &[Fault], keys: &[&str]) -> bool {
-    let within = |inner: &str, outer: &str| {
-        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    !faults.iter().any(|fault| keys.iter().any(|key| within(&fault.key, key) || within(key, &fault.key)))
+impl Config {
+    /// Reads the configuration from where [`Config::origin`] finds it.
+    ///
+    /// # Errors
+    /// That file cannot be read or is wrong; a later place never hides a fault in an earlier one.
+    pub fn find(
+        argument: Option<&Path>,
+        environment: Option<&Path>,
+    ) -> Result<(Config, Origin), ConfigError> {
+        let (draft, origin) = Draft::find(argument, environment)?;
+        Ok((draft.judged()?, origin))
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, said so that it can be put right on a ladder with a phone.
 
 use super::veil::{sensitive, veiled};
-use super::{Written, layer};
+use super::{Written, place};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ impl Fault {
             Some((named, message)) if key.starts_with(named) => message,
             _ => why,
         };
-        let span = written.and_then(|written| layer::place(&written.text, key));
+        let span = written.and_then(|written| place::of(&written.text, key));
         Self { span, ..Self::rule(key, message.into()) }
     }
 
@@ -116,6 +116,14 @@ impl Fault {
         let at = format!("{}:{}:{}", file.display(), place.line, place.column);
         format!("{at}: {key}{message}\n{place}{help}")
     }
+}
+
+/// Whether none of `faults` is in, or around, one of these keys.
+pub(super) fn sound(faults: &[Fault], keys: &[&str]) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    !faults.iter().any(|fault| keys.iter().any(|key| within(&fault.key, key) || within(key, &fault.key)))
 }
 
 /// A line of the text with a part of it marked.

@@ -1,7 +1,7 @@
 //! A user's file over the built-in one, key by key, and where in the file a fault lies.
 
 use super::error::Fault;
-use super::{Config, rules, syntax, words};
+use super::{Config, place, rules, syntax, words};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::ops::Range;
@@ -105,7 +105,7 @@ fn overlay<'a>(under: &mut DeTable<'a>, over: DeTable<'a>) {
 fn broken_rules(config: &Config, user: &Spanned<DeTable>, known: &[Fault]) -> Vec<Fault> {
     let mut faults = rules::faults(config, known);
     for fault in &mut faults {
-        fault.span = value_span(user.get_ref(), &fault.key);
+        fault.span = place::within(user.get_ref(), &fault.key);
     }
     faults
 }
@@ -150,17 +150,4 @@ fn take<'a>(table: &mut DeTable<'a>, path: &[String]) -> Option<DeValue<'a>> {
             _ => None,
         },
     }
-}
-
-/// Where `text` sets the dotted `key`, or the nearest section around it.
-pub(super) fn place(text: &str, key: &str) -> Option<Range<usize>> {
-    value_span(DeTable::parse_recoverable(text).0.get_ref(), key)
-}
-
-/// Where the user's file sets the dotted `key`, or the nearest section around it.
-fn value_span(table: &DeTable, key: &str) -> Option<Range<usize>> {
-    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
-    let value = table.get(first)?;
-    let deeper = value.get_ref().as_table().and_then(|inner| value_span(inner, rest));
-    deeper.or_else(|| Some(value.span()))
 }

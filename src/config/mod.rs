@@ -13,6 +13,7 @@ mod judgement;
 mod layer;
 mod lens;
 mod overrides;
+mod place;
 mod rtsp;
 mod rules;
 mod search;

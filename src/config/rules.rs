@@ -1,7 +1,6 @@
 //! What must hold between settings, beyond each value by itself.
 
-use super::draft::sound;
-use super::error::Fault;
+use super::error::{Fault, sound};
 use super::{CameraSource, Config, MicrophoneSource};
 use super::{Channel, lens, rtsp};
 

@@ -1,6 +1,6 @@
 //! Where files are looked for: the configuration, the model, and what the configuration names.
 
-use super::{Config, ConfigError, Draft};
+use super::{Config, ConfigError};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
@@ -60,18 +60,6 @@ impl Config {
         } else {
             Origin::BuiltIn
         }
-    }
-
-    /// Reads the configuration from where [`Config::origin`] finds it.
-    ///
-    /// # Errors
-    /// That file cannot be read or is wrong; a later place never hides a fault in an earlier one.
-    pub fn find(
-        argument: Option<&Path>,
-        environment: Option<&Path>,
-    ) -> Result<(Config, Origin), ConfigError> {
-        let (draft, origin) = Draft::find(argument, environment)?;
-        Ok((draft.judged()?, origin))
     }
 }
 
