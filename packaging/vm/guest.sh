@@ -69,7 +69,7 @@ play recorded
 sed -i 's/^rate = .*/rate = 0.2/; s/^path = .*/path = "engines\/default"/' $CONFIG
 began=$(uptime_ms)
 systemctl start tvsl || fail "the default model does not start as a service: $(said)"
-status_with "frames analysed"
+status_with "pictures/s"
 row "default model: first analysed frame" "$began" 120
 systemctl stop tvsl recorded
 cp tvsl.toml $CONFIG

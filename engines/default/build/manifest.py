@@ -64,11 +64,14 @@ def write(directory: Path, heads: Heads) -> None:
         "embedding": {"dimension": heads.text.shape[1], "text": "text.safetensors"},
         "thresholds": settings["thresholds"],
     }
+    d, frames = heads.text.shape[1], f"{ced.PATCH},{ced.BANDS}"
+    shapes = [f"# image: image [B,3,H,W] -> V [B,P,{d}], P cells of {lite0.STRIDE} x {lite0.STRIDE}; audio: sound [B,{frames}] -> A [B,1,{d}];",
+              f"# stage1: V [B,P,{d}], A [B,T,{d}], t [N,{d}] -> p, p_v, p_a [B,N]; stage2: V, A, t [K,{d}] -> H [B,K,P]"]
     lines = ["# Written by build/build.py: change build/heads.json or build/manifest.py, then `make model`.",
              *_pairs({"schema": 1, "name": "tvsl-default", "version": "1", "description":
                       "EfficientNet-Lite0 and CED-tiny, frozen, read into the text space of all-MiniLM-L6-v2"})]
     for name, values in sections.items():
-        lines += ["", f"[{name}]", *_pairs(values)]
+        lines += ["", *(shapes if name.startswith("graphs") else []), f"[{name}]", *_pairs(values)]
     for entry in heads.classes:
         aliases = _ALIASES.get(entry["name"])
         entry = {**entry, "aliases": aliases} if aliases else entry
