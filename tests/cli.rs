@@ -189,6 +189,10 @@ fn run_and_check_refuse_the_same_with_the_same_words() {
             "x.toml:2:20: camera.file.path: nope.mp4: No such file",
         ),
         (
+            "[mqtt]\nsettings_file = \"/tmp\"\n",
+            "x.toml:2:17: mqtt.settings_file: /tmp is a folder, expected a file in it",
+        ),
+        (
             "camera.source = \"rtsp\"\ncamera.rtsp.url = \"rtsp://:554/x\"\n",
             "x.toml:2:19: camera.rtsp.url: names no host",
         ),

@@ -9,7 +9,7 @@ use crate::model::manifest::Class;
 use crate::model::{Manifest, Model};
 use crate::publish::{Disk, mqtt};
 use clap::Args;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracing::warn;
 
 /// Say whether the configuration is right, and what would run
@@ -133,6 +133,14 @@ fn library(draft: &mut Draft) {
 fn broker(draft: &mut Draft) {
     if !draft.config().mqtt.enabled || !draft.is_sound(&["mqtt"]) {
         return;
+    }
+    let mqtt = &draft.config().mqtt;
+    let kept = [("mqtt.settings_file", &mqtt.settings_file), ("mqtt.store.file", &mqtt.store.file)];
+    let folder = kept.into_iter().find(|(_, file)| file.is_dir());
+    let why =
+        |(key, file): (_, &PathBuf)| (key, format!("{} is a folder, expected a file in it", file.display()));
+    if let Some((key, why)) = folder.map(why) {
+        return draft.fault(key, &why);
     }
     if let Err(error) = mqtt::judge(draft.config()) {
         draft.fault(error.key().unwrap_or("mqtt.tls.ca_file"), &error.to_string());

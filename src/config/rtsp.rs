@@ -1,5 +1,7 @@
 //! The address of a network camera: its parts, whether it can be one, and how it is shown.
 
+use super::veil::{covered, host};
+
 /// An address in parts. Cameras' passwords hold any character, and people write them as they are.
 struct Parts<'a> {
     scheme: &'a str,
@@ -19,17 +21,6 @@ impl<'a> Parts<'a> {
         let (place, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         Self { scheme, who, place, rest }
     }
-}
-
-/// Where the host begins in what follows a scheme, if a user stands before it: behind the last `@` before the path. A `/`
-/// in a password makes it seem to end earlier, with a "port" that is no number; then it is the last `@` of all.
-pub(super) fn host(rest: &str) -> Option<usize> {
-    let end = rest.find('/').unwrap_or(rest.len());
-    let port = rest[..end].rsplit_once(':').map(|(_, port)| port);
-    let cut =
-        port.is_some_and(|port| !port.ends_with(']') && port.bytes().any(|byte| !byte.is_ascii_digit()));
-    let before_path = rest[..end].rfind('@');
-    before_path.or_else(|| rest.rfind('@').filter(|_| cut)).map(|at| at + 1)
 }
 
 /// What makes `url` no address of a network camera; never a part of it, which may be a password.
@@ -73,19 +64,8 @@ fn is_port(text: &str) -> bool {
 pub(super) fn public(url: &str) -> String {
     let Parts { scheme, who, place, rest } = Parts::of(url);
     let who = if who.is_empty() { "" } else { "***@" };
-    let rest = match rest.split_once('?') {
-        Some((path, query)) => {
-            format!("{path}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
-        }
-        None => rest.to_owned(),
-    };
     let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
-    format!("{scheme}{who}{place}{rest}")
-}
-
-/// `key=value` with its value covered.
-fn hidden(pair: &str) -> String {
-    pair.split_once('=').map_or_else(|| "***".into(), |(key, _)| format!("{key}=***"))
+    format!("{scheme}{who}{place}{}", covered(rest))
 }
 
 #[cfg(test)]

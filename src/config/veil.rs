@@ -1,21 +1,28 @@
 //! Takes passwords out of words that are shown: whoever mistypes an address must not find it in a log.
 
-use super::rtsp::host;
-
 /// What stands in place of a secret.
 const GONE: &str = "***";
 /// Words in the name of a property whose value is nobody's business.
-const SENSITIVE: [&str; 4] = ["pass", "secret", "token", "-pw"];
+const SENSITIVE: [&str; 6] = ["pass", "pasw", "pwd", "secret", "token", "-pw"];
 
 /// The same text; addresses in it, with or without a scheme, name no user and no password, and properties such as
 /// `user-pw=x` have no value.
 pub fn veiled(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
-    let piece = |piece: &str| {
+    let (mut shown, mut quoted) = (String::new(), None);
+    for piece in text.split_inclusive(ends) {
         let bare = piece.strip_suffix(ends).unwrap_or(piece);
-        word(bare) + &piece[bare.len()..]
-    };
-    text.split_inclusive(ends).map(piece).collect()
+        let end = &piece[bare.len()..];
+        if quoted.is_none() {
+            shown += &(word(bare) + end);
+            let property = bare.trim_end_matches('\\').strip_suffix('=');
+            quoted = property.filter(|name| sensitive(name) && ["\"", "'"].contains(&end)).map(|_| end);
+        } else if quoted == Some(end) || end.is_empty() {
+            shown += &format!("{GONE}{end}");
+            quoted = None;
+        }
+    }
+    shown
 }
 
 fn word(word: &str) -> String {
@@ -33,9 +40,43 @@ fn word(word: &str) -> String {
     }
 }
 
-/// What follows a scheme, without whoever stands before the host.
+/// What follows a scheme, without whoever stands before the host and without secrets behind it.
 fn nobody(rest: &str) -> String {
-    host(rest).map_or_else(|| rest.to_owned(), |at| format!("{GONE}@{}", &rest[at..]))
+    let (who, bare) = host(rest).map_or(("", rest), |at| ("***@", &rest[at..]));
+    let (place, path) = bare.split_at(bare.find(['/', '?', '#']).unwrap_or(bare.len()));
+    format!("{who}{place}{}", covered(path))
+}
+
+/// Where the host begins in what follows a scheme, if a user stands before it: behind the last `@` before the path. A `/`
+/// in a password makes it seem to end earlier, with a "port" that is no number; then it is the last `@` of all.
+pub(super) fn host(rest: &str) -> Option<usize> {
+    let end = rest.find('/').unwrap_or(rest.len());
+    let port = rest[..end].rsplit_once(':').map(|(_, port)| port);
+    let cut =
+        port.is_some_and(|port| !port.ends_with(']') && port.bytes().any(|byte| !byte.is_ascii_digit()));
+    let before_path = rest[..end].rfind('@');
+    before_path.or_else(|| rest.rfind('@').filter(|_| cut)).map(|at| at + 1)
+}
+
+/// What stands behind a host without the values of its query, and without anything behind a word for secrets in its path.
+pub(super) fn covered(rest: &str) -> String {
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let value = |(at, _): &(usize, &str)| {
+        let name = path[..*at].rsplit(['/', '_', '&', ';', ',']).next().unwrap_or_default();
+        sensitive(name)
+    };
+    if let Some((at, _)) = path.match_indices('=').find(value) {
+        return format!("{}=***", &path[..at]);
+    }
+    match query {
+        Some(query) => format!("{path}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&")),
+        None => path.to_owned(),
+    }
+}
+
+/// `key=value` with its value covered.
+fn hidden(pair: &str) -> String {
+    pair.split_once('=').map_or_else(|| "***".into(), |(key, _)| format!("{key}=***"))
 }
 
 /// Whether a key or a property of this name holds a secret.
@@ -51,7 +92,11 @@ mod tests {
     #[test]
     fn addresses_and_properties_lose_their_secrets() {
         for (text, shown) in [
-            ("url = \"rtsp://u:pa:ss@x/s?a=b@c\"", "url = \"rtsp://***@x/s?a=b@c\""),
+            ("url = \"rtsp://u:pa:ss@x/s?a=b@c\"", "url = \"rtsp://***@x/s?a=***\""),
+            ("rtsp://x/s?pw=SEC4&channel=1", "rtsp://x/s?pw=***&channel=***"),
+            ("rtsp://x:9/user=admin_password=SEC3_channel=1.sdp", "rtsp://x:9/user=admin_password=***"),
+            ("rtspsrc user-pw='SEC6 a' ! y", "rtspsrc user-pw='***' ! y"),
+            (r#"x user-pw=\"SEC8 x\" ! y"#, r#"x user-pw=***"***" ! y"#),
             ("url = \"rtsp://u:a/b@x:1/s@t\"", "url = \"rtsp://***@t\""),
             ("url=\"rtsp//u:hunter2@x/\"", "url=\"rtsp//***@x/\""),
             ("url = \"rtsp://u:a,b[c]@x/s\"", "url = \"rtsp://***@x/s\""),

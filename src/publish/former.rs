@@ -16,6 +16,9 @@ use crate::message::Presence;
 const MOST: usize = 8;
 /// So long after it was asked a broker has told all that it keeps.
 const ALL_TOLD: Duration = Duration::from_secs(5);
+/// So long a client that another pushed off may take to come back: the longest wait between two tries, and some more. Its
+/// status says `stopped` until then, if the one that pushed it off did so.
+const BACK: Duration = Duration::from_secs(15);
 /// Beyond one and a half of its signs of life a broker gives a client up that vanished.
 const GIVEN_UP: Duration = Duration::from_secs(10);
 
@@ -89,6 +92,8 @@ struct Past {
 enum Who {
     Unknown,
     Somebody,
+    /// Its status says so, which may be this device's own word.
+    Gone,
     Nobody,
 }
 
@@ -188,7 +193,7 @@ impl Former {
         let now = &self.now;
         if let Some(past) = self.past.iter_mut().find(|past| past.name.status() == topic) {
             let online = payload == Presence::Online.word().as_bytes();
-            return Some(past.becomes(if online { Who::Somebody } else { Who::Nobody }));
+            return Some(past.becomes(if online { Who::Somebody } else { Who::Gone }));
         }
         let past = self.past.iter_mut().find(|past| past.owns(now, topic, payload))?;
         if retained && !payload.is_empty() {
@@ -201,7 +206,7 @@ impl Former {
     pub(super) fn settle(&mut self, asked: Duration, pending: bool) -> Settled {
         let (mut settled, patience) = (Settled::default(), self.patience);
         for past in &mut self.past {
-            if past.who == Who::Unknown && asked >= ALL_TOLD {
+            if past.who == Who::Unknown && asked >= ALL_TOLD || past.who == Who::Gone && asked >= BACK {
                 settled.left.extend(past.becomes(Who::Nobody));
             }
         }
@@ -255,14 +260,28 @@ mod tests {
             "whose it is, is not known"
         );
         assert_eq!(
-            topics(former.hear("tvsl/attic/status", b"stopped", true).expect("its own")),
-            ["tvsl/attic/info"]
+            former.hear("tvsl/attic/status", b"stopped", true),
+            Some(vec![]),
+            "somebody may come back"
         );
+        assert_eq!(former.settle(LATER, false), Settled::default());
+        assert_eq!(topics(former.settle(BACK, false).left), ["tvsl/attic/info"]);
         let discovery = "homeassistant/sensor/tvsl_attic/level/config";
         assert_eq!(topics(former.hear(discovery, b"{}", true).expect("its own")), [discovery]);
-        assert_eq!(former.settle(LATER, true), Settled::default(), "until the broker has taken all back");
-        assert!(former.settle(LATER, false).over);
+        assert_eq!(former.settle(BACK, true), Settled::default(), "until the broker has taken all back");
+        assert!(former.settle(BACK, false).over);
         assert_eq!(former.names(), [Name::of(&named("hall", ""))]);
+    }
+
+    #[test]
+    fn who_was_pushed_off_a_name_by_this_device_comes_back_to_it() {
+        let mut former = renamed();
+        former.hear("tvsl/attic/info", &info("attic"), true);
+        former.hear("tvsl/attic/status", b"stopped", true); // its own word, as it left the name
+        assert_eq!(former.settle(LATER, false), Settled::default());
+        former.hear("tvsl/attic/status", b"online", false);
+        assert_eq!(former.settle(BACK, false), Settled::default());
+        assert_eq!(former.settle(Duration::from_secs(40), false).taken, [Name::of(&named("attic", ""))]);
     }
 
     #[test]
@@ -289,10 +308,8 @@ mod tests {
         let mut former = renamed();
         former.hear("tvsl/attic/status", b"online", true);
         former.hear("tvsl/attic/info", &info("attic"), true);
-        assert_eq!(
-            topics(former.hear("tvsl/attic/status", b"offline", false).expect("its will")),
-            ["tvsl/attic/info"]
-        );
+        assert_eq!(former.hear("tvsl/attic/status", b"offline", false), Some(vec![]), "its will");
+        assert_eq!(topics(former.settle(BACK, false).left), ["tvsl/attic/info"]);
     }
 
     #[test]

