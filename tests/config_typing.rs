@@ -47,6 +47,14 @@ const SLIPS: &[(&str, &[&str])] = &[
     ("[detection]\nclasses = [dog, cat]", &["classes = [\"dog\", \"cat\"]"]),
     ("[detection]\nclasses = dog, cat", &["a list takes brackets", "classes = [\"dog\", \"cat\"]"]),
     ("[detection]\nclasses = [\"dog\", \"cat\"", &["classes = [\"dog\", \"cat\"]"]),
+    (
+        "[detection]\nclasses = [\"dog\"\nsensitivity = 1\n[mqtt]\nport = 1883",
+        &["2:1: detection.classes: has no closing `]`", "write classes = [\"dog\"]\n"],
+    ),
+    (
+        "[detection.thresholds]\ndog = { p = 0.8\ncat = { p = 0.5 }\n[mqtt]\nport = 0",
+        &["2:1: detection.thresholds.dog: has no closing `}`", "write dog = { p = 0.8 }\n"],
+    ),
     ("[detection.audio_floor]\nsteam whistle = 0.7", &["\"steam whistle\" = 0.7"]),
     ("[detection.thresholds]\ndog = 0.7", &["write dog = { p = 0.7 }"]),
     // Sections.
@@ -127,4 +135,10 @@ fn a_faulty_value_stands_at_its_default_in_a_draft() {
     assert_eq!((draft.config().mqtt.port, draft.config().mqtt.host.as_str()), (1883, "b"));
     assert!(!draft.is_sound(&["mqtt"]) && draft.is_sound(&["mqtt.host", "camera"]));
     assert!(draft.judged().expect_err("port 0").to_string().contains("mqtt.port"));
+}
+
+#[test]
+fn what_stands_behind_an_open_bracket_is_not_blamed() {
+    let told = complaint("[detection]\nclasses = [\"dog\"\nsensitivity = 1\n[mqtt]\nport = 1883");
+    assert_eq!(told.matches("tvsl.toml:").count(), 1, "{told}");
 }

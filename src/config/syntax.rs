@@ -10,15 +10,54 @@ use toml::de::{DeTable, DeValue, Error};
 pub(super) fn faults(text: &str, errors: &[Error]) -> Vec<Fault> {
     let mut faults: Vec<Fault> = Vec::new();
     let mut told = Vec::new();
+    let open = open_bracket(text);
     for error in errors {
         let at = floor(text, error.span().unwrap_or(0..0).start);
         let line = Line::at(text, at);
+        if let Some((start, bracket)) = open.filter(|(start, _)| *start <= line.start) {
+            // All behind it is read as a part of it.
+            faults.push(unclosed(text, start, bracket));
+            break;
+        }
         if !told.contains(&line.start) {
             told.push(line.start);
             faults.push(fault(text, error, &line));
         }
     }
     faults
+}
+
+/// The line whose value opens a bracket that nothing closes, and that bracket.
+fn open_bracket(text: &str) -> Option<(usize, char)> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut start = 0;
+    for whole in text.split_inclusive('\n') {
+        let line = code(whole);
+        let value = if open.is_empty() { line.split_once('=').map_or("", |(_, value)| value) } else { line };
+        let mut quote = None;
+        for c in value.chars() {
+            match (quote, c) {
+                (None, '"' | '\'') => quote = Some(c),
+                (Some(own), c) if own == c => quote = None,
+                (None, '[' | '{') => open.push((start, c)),
+                (None, ']' | '}') => drop(open.pop()),
+                _ => {}
+            }
+        }
+        start += whole.len();
+    }
+    open.first().copied()
+}
+
+fn unclosed(text: &str, start: usize, bracket: char) -> Fault {
+    let line = Line::at(text, start);
+    let (message, close) =
+        if bracket == '[' { ("has no closing `]`", ']') } else { ("has no closing `}`", '}') };
+    let content = line.content.trim_end();
+    let span = Some(start..start + content.len());
+    let meant = format!("{content}{}{close}", if bracket == '{' { " " } else { "" });
+    let help = is_toml(&meant).then(|| format!("write {meant}"));
+    Fault { key: line.path(), span, message: message.into(), help }
 }
 
 fn fault(text: &str, error: &Error, line: &Line) -> Fault {
