@@ -77,9 +77,10 @@ fn what_a_broker_will_not_take_is_left_out_and_never_sent_for_ever() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event loop");
     runtime.block_on(async {
         let told = async {
-            // `info` would close every connection: it is tried once more on one that has lasted, and then no more.
+            // `info` would close every connection: it is tried once more on one that has lasted, and then no more. On a slow
+            // machine a connection may be closed before it was known what closed the one before.
             until(|| store().dropped() == 1).await;
-            assert_eq!(store().connections(), 3);
+            assert!((3..6).contains(&store().connections()), "{} connections", store().connections());
             (1..=40).for_each(|id| teller.message(&seen(id, 10)));
             until(|| store().is_empty()).await;
             // So would this event, and `detections` with it; those behind them wait and arrive.
