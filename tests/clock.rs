@@ -5,6 +5,7 @@ mod daemon;
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
@@ -81,12 +82,18 @@ fn timedated(address: &str, synchronised: bool) -> (glib::MainLoop, JoinHandle<(
     (ready.recv().expect("it answers"), thread)
 }
 
-#[test]
-fn a_clock_is_synchronised_by_whatever_sets_it() {
-    let place = Place::new();
+/// Three seconds of red that hum.
+fn clip(place: &Place) -> PathBuf {
     let clip = place.path("clip.mkv");
     let streams = format!("{} ! queue ! m. {} ! queue ! m.", red(3), hum(3));
     support::make(&format!("{streams} matroskamux name=m ! filesink"), &clip);
+    clip
+}
+
+#[test]
+fn a_clock_is_synchronised_by_whatever_sets_it() {
+    let place = Place::new();
+    let clip = clip(&place);
     for (synchronised, told) in
         [(Some(true), "\"clock_synced\":true"), (Some(false), "\"clock_synced\":false")]
     {
@@ -103,9 +110,7 @@ fn a_clock_is_synchronised_by_whatever_sets_it() {
 #[test]
 fn nobody_tells_where_no_timedated_is() {
     let place = Place::new();
-    let clip = place.path("clip.mkv");
-    let streams = format!("{} ! queue ! m. {} ! queue ! m.", red(3), hum(3));
-    support::make(&format!("{streams} matroskamux name=m ! filesink"), &clip);
+    let clip = clip(&place);
     let bus = Bus::start(&place, None);
     let config = place.plays(&clip, "[mqtt]\nenabled = false\n");
     let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.address.as_str()), ("TVSL_LOG", "debug")];

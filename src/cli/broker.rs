@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::{Config, Format};
 
 /// A running broker; it stops when this is dropped.
 pub(super) struct Broker {
@@ -71,6 +71,13 @@ impl Drop for Broker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Every message counts and is read as JSON; no home is told of a device that is none, and nobody's wishes are taken.
+pub(super) fn plain(config: &mut Config) {
+    let mqtt = &mut config.mqtt;
+    (mqtt.format, mqtt.detections_rate, mqtt.commands) = (Format::Json, 0.0, false);
+    (mqtt.home_assistant.enabled, mqtt.home_assistant.former) = (false, Vec::new());
 }
 
 /// A broker for one purpose, whose folder goes with it.

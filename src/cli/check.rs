@@ -9,7 +9,7 @@ use crate::model::manifest::Class;
 use crate::model::{Manifest, Model};
 use crate::publish::{Disk, mqtt};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tracing::warn;
 
 /// Say whether the configuration is right, and what would run
@@ -135,11 +135,10 @@ fn broker(draft: &mut Draft) {
         return;
     }
     let mqtt = &draft.config().mqtt;
-    let kept = [("mqtt.settings_file", &mqtt.settings_file), ("mqtt.store.file", &mqtt.store.file)];
-    let folder = kept.into_iter().find(|(_, file)| file.is_dir());
-    let why =
-        |(key, file): (_, &PathBuf)| (key, format!("{} is a folder, expected a file in it", file.display()));
-    if let Some((key, why)) = folder.map(why) {
+    let kept =
+        [("mqtt.settings_file", mqtt.settings_file.clone()), ("mqtt.store.file", mqtt.store.file.clone())];
+    if let Some((key, file)) = kept.into_iter().find(|(_, file)| file.is_dir()) {
+        let why = format!("{} is a folder, expected a file in it", file.display());
         return draft.fault(key, &why);
     }
     if let Err(error) = mqtt::judge(draft.config()) {

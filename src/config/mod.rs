@@ -41,7 +41,7 @@ pub use service::{
     Address, DiskStore, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls,
 };
 pub use state::{keep, kept};
-pub use veil::veiled;
+pub use veil::{GONE, sensitive, veiled};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

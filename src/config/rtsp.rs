@@ -1,6 +1,6 @@
 //! The address of a network camera: its parts, whether it can be one, and how it is shown.
 
-use super::veil::{covered, host};
+use super::veil::{host, nobody};
 
 /// An address in parts. Cameras' passwords hold any character, and people write them as they are.
 struct Parts<'a> {
@@ -62,10 +62,9 @@ fn is_port(text: &str) -> bool {
 
 /// `url` without the user name and password it may hold, and without the values of its query, where many cameras want them.
 pub(super) fn public(url: &str) -> String {
-    let Parts { scheme, who, place, rest } = Parts::of(url);
-    let who = if who.is_empty() { "" } else { "***@" };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
-    format!("{scheme}{who}{place}{}", covered(rest))
+    scheme + &nobody(rest)
 }
 
 #[cfg(test)]

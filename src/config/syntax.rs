@@ -34,13 +34,10 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
     for whole in text.split_inclusive('\n') {
         let line = code(whole);
         let value = if open.is_empty() { line.split_once('=').map_or("", |(_, value)| value) } else { line };
-        let mut quote = None;
-        for c in value.chars() {
-            match (quote, c) {
-                (None, '"' | '\'') => quote = Some(c),
-                (Some(own), c) if own == c => quote = None,
-                (None, '[' | '{') => open.push((start, c)),
-                (None, ']' | '}') => drop(open.pop()),
+        for (_, c) in outside_quotes(value) {
+            match c {
+                '[' | '{' => open.push((start, c)),
+                ']' | '}' => drop(open.pop()),
                 _ => {}
             }
         }
@@ -51,13 +48,13 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
 
 fn unclosed(text: &str, start: usize, bracket: char) -> Fault {
     let line = Line::at(text, start);
-    let (message, close) =
-        if bracket == '[' { ("has no closing `]`", ']') } else { ("has no closing `}`", '}') };
-    let content = line.content.trim_end();
-    let span = Some(start..start + content.len());
-    let meant = format!("{content}{}{close}", if bracket == '{' { " " } else { "" });
+    let (space, close) = if bracket == '[' { ("", ']') } else { (" ", '}') };
+    let content = line.content;
+    let from = start + text[start..].find(content).unwrap_or(0);
+    let meant = format!("{content}{space}{close}");
     let help = is_toml(&meant).then(|| format!("write {meant}"));
-    Fault { key: line.path(), span, message: message.into(), help }
+    let (span, message) = (Some(from..from + content.len()), format!("has no closing `{close}`"));
+    Fault { key: line.path(), span, message, help }
 }
 
 fn fault(text: &str, error: &Error, line: &Line) -> Fault {
@@ -333,16 +330,24 @@ impl<'a> Line<'a> {
 
 /// A line without its comment, and without space around it.
 fn code(line: &str) -> &str {
-    let mut quote = None;
-    let end = line.char_indices().find(|&(_, c)| {
-        match (quote, c) {
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), c) if open == c => quote = None,
-            _ => {}
-        }
-        quote.is_none() && c == '#'
-    });
+    let end = outside_quotes(line).find(|(_, c)| *c == '#');
     line[..end.map_or(line.len(), |(at, _)| at)].trim()
+}
+
+/// The characters of a line that stand in no quotes, with their places.
+fn outside_quotes(line: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut quote = None;
+    line.char_indices().filter(move |(_, c)| match quote {
+        None if matches!(c, '"' | '\'') => {
+            quote = Some(*c);
+            false
+        }
+        None => true,
+        Some(own) => {
+            quote = quote.filter(|_| own != *c);
+            false
+        }
+    })
 }
 
 /// The section that a line begins, if it does.

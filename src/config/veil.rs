@@ -1,7 +1,7 @@
 //! Takes passwords out of words that are shown: whoever mistypes an address must not find it in a log.
 
 /// What stands in place of a secret.
-const GONE: &str = "***";
+pub const GONE: &str = "***";
 /// Words in the name of a property whose value is nobody's business.
 const SENSITIVE: [&str; 6] = ["pass", "pasw", "pwd", "secret", "token", "-pw"];
 
@@ -41,8 +41,8 @@ fn word(word: &str) -> String {
 }
 
 /// What follows a scheme, without whoever stands before the host and without secrets behind it.
-fn nobody(rest: &str) -> String {
-    let (who, bare) = host(rest).map_or(("", rest), |at| ("***@", &rest[at..]));
+pub(super) fn nobody(rest: &str) -> String {
+    let (who, bare) = host(rest).map_or((String::new(), rest), |at| (format!("{GONE}@"), &rest[at..]));
     let (place, path) = bare.split_at(bare.find(['/', '?', '#']).unwrap_or(bare.len()));
     format!("{who}{place}{}", covered(path))
 }
@@ -59,14 +59,14 @@ pub(super) fn host(rest: &str) -> Option<usize> {
 }
 
 /// What stands behind a host without the values of its query, and without anything behind a word for secrets in its path.
-pub(super) fn covered(rest: &str) -> String {
+fn covered(rest: &str) -> String {
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     let value = |(at, _): &(usize, &str)| {
         let name = path[..*at].rsplit(['/', '_', '&', ';', ',']).next().unwrap_or_default();
         sensitive(name)
     };
     if let Some((at, _)) = path.match_indices('=').find(value) {
-        return format!("{}=***", &path[..at]);
+        return format!("{}={GONE}", &path[..at]);
     }
     match query {
         Some(query) => format!("{path}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&")),
@@ -76,11 +76,11 @@ pub(super) fn covered(rest: &str) -> String {
 
 /// `key=value` with its value covered.
 fn hidden(pair: &str) -> String {
-    pair.split_once('=').map_or_else(|| "***".into(), |(key, _)| format!("{key}=***"))
+    pair.split_once('=').map_or_else(|| GONE.into(), |(key, _)| format!("{key}={GONE}"))
 }
 
 /// Whether a key or a property of this name holds a secret.
-pub(super) fn sensitive(name: &str) -> bool {
+pub fn sensitive(name: &str) -> bool {
     let name = name.to_lowercase();
     SENSITIVE.iter().any(|word| name.contains(word))
 }

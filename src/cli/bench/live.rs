@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use super::meter::{self, Mark};
 use crate::analysis::{Analysed, Analysis};
 use crate::cli::Failure;
-use crate::cli::broker::Own;
+use crate::cli::broker::{self, Own};
 use crate::cli::listen::{self, Heard};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Format, Overrides};
+use crate::config::{Config, Overrides};
 use crate::evaluate::clip::{Truth, Verdict};
 use crate::message::{Health, Info, Message, Presence, Settings};
 use crate::pipeline::{self, Observer, Stop};
@@ -39,9 +39,10 @@ pub(super) struct Live {
 /// Plays the clip through the daemon's pipeline at its own speed, and its findings through the daemon's publisher.
 pub(super) fn play(config: &Config, analysis: Analysis, truth: &Truth) -> Result<Live, Failure> {
     let mut config = config.clone();
-    let broker = Own::start(&mut config).map_err(Failure::Failed)?;
-    alone(&mut config);
-    let heard = listen::subscribe(broker.port, &config.mqtt.prefix).map_err(Failure::Failed)?;
+    let own = Own::start(&mut config).map_err(Failure::Failed)?;
+    broker::plain(&mut config);
+    (config.mqtt.client_id, config.mqtt.prefix) = ("tvsl-bench".into(), "tvsl-bench".into());
+    let heard = listen::subscribe(own.port, &config.mqtt.prefix).map_err(Failure::Failed)?;
     let (clock, stop) = (SystemClock::new(), Stop::default());
     let about = (Info::new(&config, analysis.model()), Settings::new(&config, &Overrides::default()));
     let teller = Teller::new(&config, about, fastrand::u32(..), &clock);
@@ -70,14 +71,6 @@ pub(super) fn play(config: &Config, analysis: Analysis, truth: &Truth) -> Result
         engines: None,
         verdict: truth.judge(&messages, first.start),
     })
-}
-
-/// Every message is told as JSON, and to nobody but the subscriber.
-fn alone(config: &mut Config) {
-    let mqtt = &mut config.mqtt;
-    (mqtt.format, mqtt.detections_rate, mqtt.client_id) = (Format::Json, 0.0, "tvsl-bench".into());
-    mqtt.prefix = "tvsl-bench".into();
-    (mqtt.home_assistant.enabled, mqtt.commands, mqtt.store.enabled) = (false, false, false);
 }
 
 /// Longest wait for what the broker still has.

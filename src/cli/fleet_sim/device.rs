@@ -48,8 +48,6 @@ impl Device {
         config.mqtt.fallbacks.clear();
         (config.mqtt.client_id, config.mqtt.prefix) = (format!("tvsl-{name}"), format!("{PREFIX}/{name}"));
         config.device.name.clone_from(&name);
-        // Nobody's home is told of devices that are none.
-        (config.mqtt.home_assistant.enabled, config.mqtt.home_assistant.former) = (false, vec![]);
         let info = Info { device: name, ..info.clone() };
         let settings = Settings::new(&config, &Overrides::default());
         let teller = Teller::new(&config, (info, settings), run, &*CLOCK);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
-use super::broker::Own;
+use super::broker::{self, Own};
 use super::{Common, Failure, logging, signals};
 use crate::analysis::Analysis;
 use crate::clock::SystemClock;
@@ -80,9 +80,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     common.log_errors_only()?; // each device has as much to say as a real one
     let (mut config, _) = common.find()?;
-    // Every message counts and is read as JSON; nothing of a device that is none is told to Home Assistant.
-    (config.mqtt.format, config.mqtt.detections_rate) = (config::Format::Json, 0.0);
-    (config.mqtt.home_assistant.enabled, config.mqtt.commands) = (false, false);
+    broker::plain(&mut config);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let stop = Arc::new(Stop::default());
     signals::ask(Arc::clone(&stop))?;

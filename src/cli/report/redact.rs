@@ -5,13 +5,11 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::config::veiled;
+use crate::config::{self, GONE, veiled};
 
-/// What stands in place of a secret.
-const GONE: &str = "***";
-/// Words in the name of a key, or of a property in a launch line, whose value is nobody's business.
-const SENSITIVE: [&str; 11] =
-    ["pass", "pasw", "pwd", "secret", "token", "user", "key_file", "certificate_file", "-pw", "-id", "auth"];
+/// Words in the name of a key, or of a property in a launch line, whose value is nobody's business, beside those that no log
+/// shows.
+const MORE_SENSITIVE: [&str; 5] = ["user", "key_file", "certificate_file", "-id", "auth"];
 /// A shorter secret would take letters out of words; its own key still does not show it.
 const SHORTEST: usize = 4;
 
@@ -56,7 +54,8 @@ impl Redactor {
 
 fn sensitive(key: &str) -> bool {
     let key = key.to_lowercase();
-    key != "client_id" && key != "frame_id" && SENSITIVE.iter().any(|word| key.contains(word))
+    let more = || MORE_SENSITIVE.iter().any(|word| key.contains(word));
+    key != "client_id" && key != "frame_id" && (config::sensitive(&key) || more())
 }
 
 /// Collects the secrets under `key`.

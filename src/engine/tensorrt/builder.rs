@@ -50,9 +50,8 @@ impl Library {
     /// # Errors
     /// Whatever TensorRT refuses: without a GPU every family but RTX does.
     pub fn builder(&self) -> Result<Builder, TensorRtError> {
-        let call = "createInferBuilder";
-        let object = self.create(c"createInferBuilder_INTERNAL", call)?;
-        Handle::new(self, call, object, None).map(|handle| Builder { handle: Arc::new(handle) })
+        let handle = Handle::made(self, c"createInferBuilder_INTERNAL", "createInferBuilder")?;
+        Ok(Builder { handle: Arc::new(handle) })
     }
 }
 

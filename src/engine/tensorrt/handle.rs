@@ -44,6 +44,15 @@ impl Handle {
         Ok(Self { object, target, plain: false, library: library.clone(), _maker: maker })
     }
 
+    /// Has the entry point `symbol` of the library make an object, and takes it over.
+    pub(super) fn made(
+        library: &Library,
+        symbol: &'static CStr,
+        call: &'static str,
+    ) -> Result<Self, TensorRtError> {
+        Self::new(library, call, library.create(symbol, call)?, None)
+    }
+
     /// Takes over a parser, which is a plain virtual class without a separate implementation.
     pub(super) fn plain(
         library: &Library,

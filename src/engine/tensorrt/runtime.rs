@@ -35,9 +35,8 @@ impl Library {
     /// # Errors
     /// Whatever TensorRT refuses.
     pub fn runtime(&self) -> Result<Runtime, TensorRtError> {
-        let call = "createInferRuntime";
-        let object = self.create(c"createInferRuntime_INTERNAL", call)?;
-        Handle::new(self, call, object, None).map(|handle| Runtime { handle: Arc::new(handle) })
+        let handle = Handle::made(self, c"createInferRuntime_INTERNAL", "createInferRuntime")?;
+        Ok(Runtime { handle: Arc::new(handle) })
     }
 }
 
