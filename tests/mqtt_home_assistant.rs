@@ -39,7 +39,10 @@ fn the_device_is_discovered_shown_switched_and_forgotten() {
     let subscriber = Subscriber::start(port);
     subscriber.status("online");
     let home = Subscriber::home_assistant(port);
-    home.says(&[&ENTITIES[..], &["state binary_sensor state_red ON"]].concat());
+    let healthy = ["camera", "microphone", "engine", "broker"]
+        .map(|part| format!("state binary_sensor health_{part} OFF"));
+    let shown: Vec<&str> = healthy.iter().map(String::as_str).collect();
+    home.says(&[&ENTITIES[..], &["state binary_sensor state_red ON"], &shown].concat());
     publish_to(port, "homeassistant/status", "online", &[]);
     home.says(&ENTITIES);
     publish(port, "set/enable", "false", &[]);

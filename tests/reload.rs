@@ -332,7 +332,11 @@ fn the_monitor_begins_to_listen_moves_and_ends() {
         until(port, Some("200"));
     }
     until(one, None);
+    stage.subscriber.next("health/web", |health| health["state"] == "ok");
     stage.change("");
     until(other, None);
+    stage.subscriber.payload("health/web", str::is_empty); // it is no part of the device any more
+    stage.change(&format!("monitor.port = {one}"));
+    stage.subscriber.next("health/web", |health| health["state"] == "ok");
     stage.works_on();
 }

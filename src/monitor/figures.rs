@@ -155,6 +155,11 @@ impl Figures {
         self.parts.insert(health.part, PartFigures { health, losses });
     }
 
+    /// A part that is there no more.
+    pub fn forget(&mut self, part: Part) {
+        self.parts.remove(&part);
+    }
+
     /// The parts that work less well than they should, and why; not those that are told apart from this: a sense that is
     /// waited for, a machine that slows itself down, a file that is refused.
     pub fn ailing(&self) -> String {

@@ -227,7 +227,7 @@ impl fmt::Display for Changes {
             (self.microphone, "the microphone is opened anew"),
             (self.model, "the model has been opened anew"),
             (self.publisher, "the broker is connected to anew"),
-            (self.monitor, "the monitor listens anew"),
+            (self.monitor, "the monitor follows it"),
             (self.log, "the log follows it"),
         ];
         let told: Vec<&str> =

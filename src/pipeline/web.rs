@@ -104,15 +104,10 @@ impl<'a> Web<'a> {
         self.tell();
     }
 
-    /// Nothing is asked of it any more; nothing is told of one that never was.
+    /// Nothing is asked of it any more: what was told of it is taken back.
     fn rest(&mut self) {
-        let now = self.clock.now();
-        if self.life.state() != State::Starting {
-            self.life.opened(now);
-            self.life.delivered(now);
-            self.life.complain(None, now);
-            self.tell();
-        }
+        self.monitor.note(|figures, _| figures.forget(Part::Web));
+        self.teller.into_iter().for_each(|teller| teller.forget(Part::Web));
     }
 
     fn tell(&mut self) {

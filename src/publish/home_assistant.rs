@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Mqtt};
+use crate::config::{Config, MicrophoneSource, Mqtt};
 use crate::message::{Info, Report};
 
 /// Renders what `status` says as Home Assistant knows it.
@@ -119,7 +119,8 @@ fn entities(config: &Config, info: &Info) -> BTreeMap<String, String> {
             }),
         );
     }
-    for (part, name) in PARTS {
+    let deaf = config.microphone.source == MicrophoneSource::None;
+    for (part, name) in PARTS.into_iter().filter(|(part, _)| !(deaf && *part == "microphone")) {
         let topic = config.topic(&format!("health/{part}"));
         all.add(
             "binary_sensor",

@@ -124,6 +124,13 @@ impl<'a> Teller<'a> {
         self.outbox.put(Report::Health(message));
     }
 
+    /// Takes back what was told of a part that is there no more.
+    pub fn forget(&self, part: Part) {
+        if self.told().health.remove(part.name()).is_some() {
+            self.outbox.put(Report::Gone(format!("health/{}", part.name())));
+        }
+    }
+
     /// Tells what is wrong with the connection to the broker; nothing if `reason` is empty.
     pub fn broker(&self, reason: String) {
         let moment = self.moment();

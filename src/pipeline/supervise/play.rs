@@ -1,7 +1,10 @@
 //! A recording, from its beginning to its end.
 
+use std::collections::BTreeSet;
+
 use super::{PipelineError, Supervisor};
 use crate::capture;
+use crate::message::{HealthState, Part};
 use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
@@ -25,8 +28,18 @@ impl Supervisor<'_> {
     fn take(&mut self, receiver: &Receiver) -> Result<(), PipelineError> {
         let mut pairing = Pairing::new(Patience::Endless);
         let mut pictures_over = false;
+        let mut untold = BTreeSet::from([Part::Camera, Part::Microphone]);
         while !self.stop.asked() {
-            match receiver.recv(self.turn(&pairing)) {
+            let sensed = receiver.recv(self.turn(&pairing));
+            let delivering = match sensed {
+                Ok(Sensed::Frame(_)) => Some(Part::Camera),
+                Ok(Sensed::Sound(_)) => Some(Part::Microphone),
+                _ => None,
+            };
+            if let Some(part) = delivering.filter(|part| untold.remove(part)) {
+                self.tell_part(part, HealthState::Ok, "");
+            }
+            match sensed {
                 Ok(Sensed::Frame(frame)) => pairing.frame(frame, self.clock.now()),
                 Ok(Sensed::Sound(sound)) => self.listen(&sound, &mut pairing)?,
                 Ok(Sensed::End(Sense::Microphone)) => pairing.no_more_sound(),

@@ -207,3 +207,33 @@ fn health_is_told_with_the_contracts_version_and_the_device() {
     });
     assert_eq!(told, expected);
 }
+
+#[test]
+fn a_device_without_a_microphone_announces_no_health_of_one() {
+    let (mut config, clock) = (Config::default(), Simulated::default());
+    config.mqtt.home_assistant.enabled = true;
+    let announced = |config: &Config| {
+        let settings = Settings::new(config, &Overrides::default());
+        let teller = Teller::new(config, (info(config), settings), 1, &clock);
+        teller.connected(String::new());
+        let topics = told(&teller).iter().map(Report::topic).collect::<Vec<_>>();
+        topics.into_iter().filter(|topic| topic.contains("/health_")).count()
+    };
+    assert_eq!(announced(&config), 4);
+    config.microphone.source = crate::config::MicrophoneSource::None;
+    assert_eq!(announced(&config), 3, "camera, engine and connection");
+}
+
+#[test]
+fn what_is_told_of_a_part_is_taken_back_once() {
+    let (config, clock) = (Config::default(), Simulated::default());
+    let teller = teller(&config, &clock);
+    let taken_back = || told(&teller).iter().map(Report::topic).collect::<Vec<_>>();
+    teller.forget(Part::Web);
+    assert!(taken_back().is_empty(), "nothing was told of it");
+    teller.health(Health { part: Part::Web, state: HealthState::Ok, reason: String::new(), since: 0.0 });
+    told(&teller);
+    teller.forget(Part::Web);
+    teller.forget(Part::Web);
+    assert_eq!(taken_back(), ["health/web"]);
+}
