@@ -9,6 +9,8 @@
 
 pub mod clock;
 
+pub mod bounded;
+
 pub mod geometry;
 
 pub mod bearing;

@@ -442,3 +442,27 @@ fn the_sound_library_does_not_write_past_the_log() {
     assert!(told.iter().chain(&lines.collect::<Vec<_>>()).all(|line| line.starts_with('{')), "{told:?}");
     assert!(told.iter().any(|line| line.contains("ALSA: ")), "{told:?}");
 }
+
+#[test]
+fn a_device_in_the_place_of_a_file_is_told_and_does_not_fill_the_memory() {
+    let folder = folder();
+    write(&folder, "background.toml", "detection.background = \"/dev/zero\"");
+    write(&folder, "ca.toml", "[mqtt.tls]\nenabled = true\nca_file = \"/dev/zero\"");
+    fs::create_dir(folder.path().join("model")).expect("a folder");
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("model/manifest.toml")).expect("a link");
+    fs::File::create(folder.path().join("holes.json"))
+        .and_then(|file| file.set_len(1 << 33))
+        .expect("a file");
+    for arguments in [
+        "check --config background.toml",
+        "check --config ca.toml",
+        "check --config /dev/zero",
+        "engine inspect --model model",
+        "eval holes.json",
+        "fleet-sim --recording /dev/zero",
+    ] {
+        let limited = format!("ulimit -v 8000000; exec {} {arguments}", env!("CARGO_BIN_EXE_tvsl"));
+        let (code, _, err) = output(Command::new("sh").current_dir(folder.path()).args(["-c", &limited]));
+        assert!(code != 0 && err.contains("larger than"), "{arguments}: {code} {err}");
+    }
+}

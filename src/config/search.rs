@@ -1,14 +1,12 @@
 //! Where files are looked for: the configuration, the model, and what the configuration names.
 
 use super::{Config, ConfigError};
+use crate::bounded;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-
-/// No configuration is nearly this large.
-const LARGEST: u64 = 1 << 20;
 
 /// Where a configuration came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,18 +63,15 @@ impl Config {
 
 /// The text of `file`, if it can be a configuration at all.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
-    let mut bytes = Vec::new();
     let unreadable = |source| ConfigError::Unreadable { file: file.into(), source };
     // Opening a pipe waits for its writer, who may never come.
     if std::fs::metadata(file).is_ok_and(|about| about.file_type().is_fifo()) {
         return Err(unreadable(std::io::Error::other("it is a pipe, expected a file")));
     }
-    std::fs::File::open(file)
-        .and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(ConfigError::TooLarge { file: file.into(), limit: LARGEST });
-    }
+    let bytes = bounded::read(file, bounded::TEXT).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => ConfigError::TooLarge { file: file.into(), limit: bounded::TEXT },
+        _ => unreadable(error),
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..good].iter().filter(|&&b| b == b'\n').count() + 1;

@@ -1,16 +1,14 @@
 //! Small files that outlast the program: JSON, read and written as a whole.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Config, search};
-
-/// None of these files is nearly this large.
-const LARGEST: u64 = 1 << 20;
+use crate::bounded;
 
 /// Reads what [`keep`] wrote; the default where there is no file.
 ///
@@ -20,14 +18,11 @@ pub fn kept<T: DeserializeOwned + Default>(file: &Path) -> io::Result<T> {
     if fs::metadata(file).is_ok_and(|about| !about.is_file()) {
         return Err(io::Error::other("it is no file"));
     }
-    let opened = match File::open(file) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(T::default()),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    opened.take(LARGEST).read_to_end(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
+    match bounded::read(file, bounded::TEXT) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes `value` to `file` as a whole or not at all, whatever happens meanwhile, and for good.

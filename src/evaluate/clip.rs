@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::bounded;
 use crate::geometry::Rect;
 use crate::message::Message;
 
@@ -52,7 +53,7 @@ impl Truth {
     /// The file cannot be read or is no truth.
     pub fn read(file: &Path) -> Result<Truth, TruthError> {
         let failed = |reason: String| TruthError { file: file.into(), reason };
-        let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+        let text = bounded::read_text(file, bounded::TEXT).map_err(|error| failed(error.to_string()))?;
         let mut truth: Truth = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
         truth.clip = file.parent().unwrap_or(Path::new("")).join(&truth.clip);
         Ok(truth)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::bounded;
 use crate::capture;
 use crate::geometry::Rect;
 
@@ -136,8 +137,8 @@ pub struct Scenes {
 /// # Errors
 /// A missing file, JSON of another form, an empty list, a box outside 0–1, a missing picture or sound.
 pub fn read(path: &Path) -> Result<Scenes, ScenesError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ScenesError::Read { path: path.into(), error })?;
+    let text = bounded::read_text(path, bounded::LIST)
+        .map_err(|error| ScenesError::Read { path: path.into(), error })?;
     parse(&text, path)
 }
 

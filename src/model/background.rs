@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use super::ModelError;
 use super::manifest::Manifest;
 use super::score::{Score, log_odds, probability};
+use crate::bounded;
 
 /// A learned background: a class counts as heard only above its floor.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,7 +27,7 @@ impl Background {
     /// When the file is missing or is no profile.
     pub fn read(file: &Path) -> Result<Self, ModelError> {
         let failed = |reason: String| ModelError::Background { file: file.to_path_buf(), reason };
-        let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+        let text = bounded::read_text(file, bounded::TEXT).map_err(|error| failed(error.to_string()))?;
         let profile: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
         match profile.audio_floor.iter().find(|(_, floor)| !(0.0..=1.0).contains(*floor)) {
             Some((class, floor)) => Err(failed(format!("audio_floor.{class} = {floor}: expected 0 to 1"))),

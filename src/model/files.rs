@@ -43,6 +43,9 @@ fn fault(dir: &Path, reason: String) -> ModelError {
 }
 
 fn sha256(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file")); // a device may have no end
+    }
     let mut file = fs::File::open(path)?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 16];

@@ -25,7 +25,7 @@ use crate::evaluate::clip::Truth;
 use crate::message::{Info, Message};
 use crate::model::Model;
 use crate::pipeline::{self, Observer, Stop};
-use crate::{capture, engine};
+use crate::{bounded, capture, engine};
 use device::{Device, Script};
 use witness::{PREFIX, Tally, Witness};
 
@@ -184,7 +184,7 @@ fn read(file: &Path) -> Result<Script, Failure> {
     let failed = |why: String| {
         Failure::Failed(format!("{}: {why}; expected messages as `tvsl replay` prints them", file.display()))
     };
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let text = bounded::read_text(file, bounded::LIST).map_err(|error| failed(error.to_string()))?;
     let read = |line: &str| serde_json::from_str::<Message>(line).map_err(|error| failed(error.to_string()));
     let messages = text.lines().map(read).collect::<Result<Vec<_>, _>>()?;
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else {

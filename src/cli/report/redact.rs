@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use crate::bounded;
 use crate::config::{self, GONE, veiled};
 
 /// Words in the name of a key, or of a property in a launch line, whose value is nobody's business, beside those that no log
@@ -66,7 +67,9 @@ fn learn(key: &str, value: &Value, secrets: &mut Vec<String>) {
         // A user may be called as half the words of a log are; the key itself does not show it.
         Value::String(text) if sensitive(key) && key != "username" => {
             if key.ends_with("_file") {
-                secrets.extend(std::fs::read_to_string(Path::new(text)).map(|held| held.trim().to_owned()));
+                secrets.extend(
+                    bounded::read_text(Path::new(text), bounded::TEXT).map(|held| held.trim().to_owned()),
+                );
             }
             secrets.push(text.clone());
         }

@@ -11,6 +11,7 @@ use super::abi::{Element, Slots, Split, This};
 use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation, text};
 use super::{onnx, single};
+use crate::bounded;
 
 /// The shapes that one input may have, and the one to be fastest at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +73,8 @@ impl Network {
     /// [`TensorRtError::File`] if it cannot be read, [`TensorRtError::Onnx`] with one line per complaint
     /// if an operator is not supported or the file is broken.
     pub fn parse_onnx(&mut self, file: &Path) -> Result<(), TensorRtError> {
-        let stored =
-            std::fs::read(file).map_err(|reason| TensorRtError::File { file: file.to_owned(), reason })?;
+        let unreadable = |reason| TensorRtError::File { file: file.to_owned(), reason };
+        let stored = bounded::read(file, bounded::MODEL).map_err(unreadable)?;
         let bytes = onnx::plain(&stored, file, self.handle.library().version());
         let path = CString::new(file.as_os_str().as_bytes())
             .map_err(|nul| TensorRtError::File { file: file.to_owned(), reason: nul.into() })?;

@@ -19,6 +19,7 @@ use super::builder::{BuildOptions, Built};
 use super::error::TensorRtError;
 use super::runtime::{CudaEngine, Plan};
 use super::target::{PlanFault, Settings, Target};
+use crate::bounded;
 use crate::config::Precision;
 
 /// Raised with every change of this format, or of what plans are built for from the same model and configuration: a plan
@@ -118,7 +119,7 @@ pub fn store(
 /// [`PlanFault::Missing`] or [`PlanFault::Sidecar`].
 pub fn describe(plan: &Path) -> Result<Sidecar, TensorRtError> {
     let file = sidecar_path(plan);
-    let text = match fs::read(&file) {
+    let text = match bounded::read(&file, bounded::TEXT) {
         Ok(text) if plan.exists() => text,
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read_error(&file, error)),
         _ => return Err(PlanFault::Missing { file: plan.to_owned() }.into()),
@@ -184,7 +185,7 @@ pub fn load(plan: &Path, onnx: &Path, device: &Target) -> Result<(Plan, Sidecar)
             sources.keys().chain(sidecar.sources.keys()).find(differs).cloned().unwrap_or_default();
         return Err(PlanFault::Source { file, source_file }.into());
     }
-    let bytes = fs::read(&file).map_err(|error| read_error(&file, error))?;
+    let bytes = bounded::read(&file, bounded::MODEL).map_err(|error| read_error(&file, error))?;
     let found = sha256(&bytes);
     if found != sidecar.plan_sha256 {
         return Err(PlanFault::Altered { file, expected: sidecar.plan_sha256, found }.into());
@@ -203,18 +204,19 @@ fn sources(files: [&Path; 2]) -> Result<BTreeMap<String, String>, TensorRtError>
 
 /// The ONNX file, every file beside it whose name it holds, which is how external data is named, and the manifest.
 fn sources_of(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
-    let bytes = fs::read(onnx).map_err(|error| read_error(onnx, error))?;
+    let bytes = bounded::read(onnx, bounded::MODEL).map_err(|error| read_error(onnx, error))?;
     let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut sources = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(|error| read_error(folder, error))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let named = bytes.windows(name.len()).any(|window| window == name.as_bytes());
         if named && entry.path().is_file() {
-            let content = fs::read(entry.path()).map_err(|error| read_error(&entry.path(), error))?;
+            let file = entry.path();
+            let content = bounded::read(&file, bounded::MODEL).map_err(|error| read_error(&file, error))?;
             sources.insert(name, sha256(&content));
         }
     }
-    if let Ok(manifest) = fs::read(folder.join(MANIFEST)) {
+    if let Ok(manifest) = bounded::read(&folder.join(MANIFEST), bounded::TEXT) {
         sources.insert(MANIFEST.to_owned(), sha256(&manifest));
     }
     sources.insert(onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(), sha256(&bytes));

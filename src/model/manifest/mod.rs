@@ -3,12 +3,12 @@
 mod check;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::ModelError;
+use crate::bounded;
 use crate::geometry::{Fit, Size};
 
 /// Name of the manifest inside a model folder.
@@ -263,8 +263,8 @@ impl Manifest {
     /// When it is missing, is no manifest, or contradicts itself: file, key and what was expected.
     pub fn read(dir: &Path) -> Result<Self, ModelError> {
         let file = dir.join(FILE);
-        let text =
-            fs::read_to_string(&file).map_err(|cause| ModelError::Read { file: file.clone(), cause })?;
+        let text = bounded::read_text(&file, bounded::TEXT)
+            .map_err(|cause| ModelError::Read { file: file.clone(), cause })?;
         Self::parse(&text, &file)
     }
 

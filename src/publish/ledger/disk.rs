@@ -125,14 +125,23 @@ impl Disk {
     }
 }
 
+/// All of `file`, if its beginning may be that of a log.
+fn log(mut file: &mut File) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    Read::take(&mut file, record::SPAN).read_to_end(&mut bytes)?;
+    if !record::may_be(&bytes) {
+        return Ok(None);
+    }
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 impl Medium for Disk {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         self.judge()?;
-        let mut bytes = Vec::new();
-        let read = self.held().and_then(|file| file.rewind().and_then(|()| file.read_to_end(&mut bytes)));
-        match read {
-            Ok(_) if record::may_be(&bytes) => Ok(bytes),
-            Ok(_) => Err(self.refuse("something else than events")),
+        match self.held().and_then(|file| file.rewind().and_then(|()| log(file))) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(self.refuse("something else than events")),
             Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(error),
             // A disk that can only be read still has what was written.
             Err(error) => fs::read(&self.path).map_err(|_| error),

@@ -19,6 +19,9 @@ const HEAD: usize = 12;
 /// No line is nearly this long.
 const LONGEST: usize = 1 << 20;
 
+/// So many bytes from the beginning of a log, a line begins, whatever is damaged before it.
+pub(super) const SPAN: u64 = 2 * (LONGEST + HEAD) as u64;
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Record {

@@ -9,6 +9,7 @@ use rumqttc::{
 };
 
 use super::secret::{self, SecretError};
+use crate::bounded;
 use crate::config::{Address, Config, Mqtt, Tls};
 use crate::message::Presence;
 use crate::publish::store::WINDOW;
@@ -120,7 +121,11 @@ fn encryption(tls: &Tls) -> Result<TlsConfiguration, AccessError> {
 }
 
 fn certificate(key: &'static str, path: &Path) -> Result<Vec<u8>, AccessError> {
-    std::fs::read(path).map_err(|error| AccessError::Certificate { key, path: path.into(), error })
+    bounded::read(path, bounded::TEXT).map_err(|error| AccessError::Certificate {
+        key,
+        path: path.into(),
+        error,
+    })
 }
 
 /// What went wrong, and what to look at.
