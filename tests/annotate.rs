@@ -49,6 +49,11 @@ fn sound(folder: &Folder) -> std::path::PathBuf {
 fn sound_of(folder: &Folder, seconds: f64) -> std::path::PathBuf {
     let mut mono = vec![0.0; tiny::RATE as usize];
     mono.extend(tiny::hum(&[RED], 0.0, seconds).mono);
+    wav(folder, &mono)
+}
+
+/// Samples as 16-bit WAV.
+fn wav(folder: &Folder, mono: &[f32]) -> std::path::PathBuf {
     let data: Vec<u8> = mono.iter().flat_map(|s| ((s * 32767.0) as i16).to_le_bytes()).collect();
     let mut wav = b"RIFF".to_vec();
     wav.extend((36 + data.len() as u32).to_le_bytes());
@@ -79,6 +84,19 @@ fn a_picture_with_a_sound_gives_messages_and_pictures() {
     let pictures = pictures(&folder);
     assert!(pictures.iter().any(|name| name.ends_with("s-red.png")), "{pictures:?}");
     assert!(pictures[0].ends_with("s-nothing.png"), "{pictures:?}");
+}
+
+#[test]
+fn a_sound_shorter_than_a_report_takes_is_found() {
+    let folder = Folder::new("annotate-short");
+    for seconds in [0.3, 0.5] {
+        let hum = tiny::hum(&[RED], 0.0, seconds);
+        let output = annotate(&folder, &[&picture(&folder), &wav(&folder, &hum.mono)]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = fs::read_to_string(folder.join("out/detections.jsonl")).expect("messages");
+        let first: Value = serde_json::from_str(lines.lines().next().expect("a message")).expect("JSON");
+        assert_eq!(first["detections"][0]["class"], "red", "{seconds} s");
+    }
 }
 
 fn pictures(folder: &Folder) -> Vec<String> {

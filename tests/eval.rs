@@ -37,7 +37,10 @@ impl Studio {
     }
 
     fn sound(&self, name: &str, bands: &[usize], seconds: f64) {
-        let mono = tiny::hum(bands, 0.0, seconds).mono;
+        self.samples(name, &tiny::hum(bands, 0.0, seconds).mono);
+    }
+
+    fn samples(&self, name: &str, mono: &[f32]) {
         let data: Vec<u8> = mono.iter().flat_map(|s| ((s * 32767.0) as i16).to_le_bytes()).collect();
         fs::write(self.path(name), wav(&data)).expect("a sound");
     }
@@ -100,6 +103,18 @@ fn assert_figure(report: &Value, name: &str, value: f64, n: u64) {
     assert!((found - value).abs() < 1e-9, "{name}: {figure}, expected {value}");
     assert!(low <= found && found <= high, "{name}: {figure}");
     assert_eq!(figure["n"], n, "{name}: {figure}");
+}
+
+#[test]
+fn a_sound_is_heard_to_its_end() {
+    let studio = Studio::new();
+    let mut mono = vec![0.0; 2 * tiny::RATE as usize];
+    mono.extend(tiny::hum(&[RED], 0.0, 0.2).mono); // ends within a hop
+    studio.samples("late.wav", &mono);
+    let report = studio.report(
+        r#"{"scenes": [{"image": "red-green.png", "audio": "late.wav", "kind": "single", "sources": [{"class": "red"}]}]}"#,
+    );
+    assert_eq!(report["set_recall"]["value"], 1.0, "{report}");
 }
 
 #[test]

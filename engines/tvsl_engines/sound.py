@@ -57,10 +57,12 @@ def middle(samples: np.ndarray, count: int) -> np.ndarray:
 
 
 def filled(samples: np.ndarray, window: int, hop: int) -> np.ndarray:
-    """Sound shorter than a window is set in digital silence, so that it ends one hop before the window."""
+    """Sound shorter than a window is set in digital silence, so that it ends one hop before the window; longer sound
+    begins in it, so that it ends with a hop."""
     missing = max(0, window - len(samples))
     after = min(hop, missing)
-    return np.pad(samples, (missing - after, after))
+    odd = -len(samples) % hop if len(samples) > window else 0
+    return np.pad(samples, (missing - after + odd, after))
 
 
 class FrontEnd:

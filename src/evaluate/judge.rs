@@ -288,15 +288,15 @@ fn labels(tasks: &[Task]) -> Vec<Option<Vec<ClassId>>> {
     tasks.iter().map(|task| sounds(task).then(|| label(task))).collect()
 }
 
-/// Sound shorter than a window is set in digital silence, so that it ends one hop before the window:
-/// no part of it then waits for a hop that is never completed.
+/// Sound shorter than a window is set in digital silence, so that it ends one hop before the window; longer sound begins
+/// in it, so that it ends with a hop. No part of it then waits for a hop that is never completed.
 fn fill(mut sound: Vec<f32>, window: usize, hop: usize) -> Vec<f32> {
-    if sound.len() < window {
-        let after = hop.min(window - sound.len());
-        let before = window - sound.len() - after;
-        sound.splice(0..0, std::iter::repeat_n(0.0, before));
-        sound.resize(window, 0.0);
-    }
+    let missing = window.saturating_sub(sound.len());
+    let after = hop.min(missing);
+    let odd = if sound.len() > window { sound.len().next_multiple_of(hop) - sound.len() } else { 0 };
+    let before = missing - after + odd;
+    sound.splice(0..0, std::iter::repeat_n(0.0, before));
+    sound.resize(sound.len() + after, 0.0);
     sound
 }
 
@@ -327,6 +327,12 @@ mod tests {
         assert_eq!(fill(vec![1.0; 2], 6, 1), [0.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
         assert_eq!(fill(vec![1.0; 5], 6, 3), [1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
         assert_eq!(fill(vec![], 3, 1), [0.0; 3]);
-        assert_eq!(fill(vec![1.0; 7], 6, 3), [1.0; 7]);
+        assert_eq!(fill(vec![1.0; 6], 6, 4), [1.0; 6]);
+    }
+
+    #[test]
+    fn long_sound_ends_with_a_hop() {
+        assert_eq!(fill(vec![1.0; 7], 6, 3), [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(fill(vec![1.0; 9], 6, 3), [1.0; 9]);
     }
 }

@@ -126,7 +126,7 @@ fn open(config: &Config, model: Option<PathBuf>) -> Result<Analysis, Failure> {
     Analysis::new(model, config).map_err(|error| Failure::model(config, error))
 }
 
-/// Shows the picture for as long as the sound lasts.
+/// Shows the picture for as long as the sound lasts, and in silence until the last of it was heard and could be reported.
 fn still(
     config: &Config,
     mut analysis: Analysis,
@@ -136,7 +136,10 @@ fn still(
 ) -> Result<(), Failure> {
     let mut frame = capture::read_picture(picture, None).map_err(Failure::failed)?;
     let rate = analysis.model().sample_rate();
-    let sound = capture::read_sound(sound, rate).map_err(Failure::failed)?;
+    let mut sound = capture::read_sound(sound, rate).map_err(Failure::failed)?;
+    let hop = analysis.model().manifest().audio.hop;
+    let after = hop + config.tracking.start_after.as_secs_f64() + STILL;
+    sound.mono.resize(sound.mono.len() + (after * f64::from(rate)) as usize, 0.0);
     let mut composer = Composer::new(config, analysis.model().manifest(), fastrand::u32(..));
     let step = ((STILL * f64::from(rate)) as usize).max(1);
     let mut heard = Instant::ZERO;
