@@ -171,6 +171,7 @@ impl Bench {
             clip: truth.clip.display().to_string(),
             input: format!("{width}x{height} with {} s of sound", self.manifest.audio.window),
             frames,
+            sounds: truth.visible().count(),
             load: load.into(),
         }
     }

@@ -53,15 +53,17 @@ pub(super) struct Setting {
     pub clip: String,
     pub input: String,
     pub frames: usize,
+    /// How many sounds begin and end in the clip: onsets, ends and identities are of so many.
+    pub sounds: usize,
     pub load: String,
 }
 
 /// The figures for people.
 pub(super) fn table(setting: &Setting, rows: &[Row]) -> String {
-    let Setting { model, engine, threads, cores, clip, input, frames, load } = setting;
+    let Setting { model, engine, threads, cores, clip, input, frames, sounds, load } = setting;
     let mut out = format!(
         "{model} on {engine}, {threads} threads of {cores} cores; load before the start {load}\n\
-         {clip}, {frames} frames at {input}\n\n"
+         {clip}, {frames} frames at {input}; {sounds} sounds begin and end in it\n\n"
     );
     for row in rows {
         let value = row.value.map_or("-".into(), |value| format!("{value:.2}"));
