@@ -114,6 +114,35 @@ fn webp(folder: &Folder, orientation: u16) -> Vec<u8> {
     chunk(b"RIFF", &inner.concat())
 }
 
+/// A plain TIFF in either order of bytes: its header, the picture in one strip, and the directory behind it.
+fn tiff(folder: &Folder, orientation: u16) -> Vec<u8> {
+    let rgb = encoded(folder, orientation, "video/x-raw,format=RGB ! identity");
+    let (Size { width, height }, ..) = stored(orientation, 0, 0);
+    let big = orientation.is_multiple_of(2);
+    let short = |n: u16| if big { n.to_be_bytes() } else { n.to_le_bytes() };
+    let long = |n: u32| if big { n.to_be_bytes() } else { n.to_le_bytes() };
+    let entry = |tag: u16, value: u32| [&short(tag)[..], &short(4), &long(1), &long(value)].concat();
+    let end = 8 + rgb.len() as u32;
+    let mut file = if big { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
+    file.extend(long(end));
+    file.extend(&rgb);
+    let numbers = [
+        (256, width),
+        (257, height),
+        (258, 8), // bits of a sample; one number stands for all of them
+        (262, 2), // red, green, blue
+        (273, 8), // where the strip begins
+        (274, orientation.into()),
+        (277, 3), // samples of a pixel
+        (278, height),
+        (279, rgb.len() as u32),
+    ];
+    file.extend(short(numbers.len() as u16));
+    numbers.iter().for_each(|(tag, value)| file.extend(entry(*tag, *value)));
+    file.extend(long(0));
+    file
+}
+
 fn assert_upright(path: &Path) {
     let frame = read_picture(path, None).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((frame.source, frame.size), (UPRIGHT, UPRIGHT), "{}", path.display());
@@ -132,7 +161,7 @@ type Make = fn(&Folder, u16) -> Vec<u8>;
 #[test]
 fn a_picture_is_turned_upright_whichever_way_the_camera_was_held() {
     let folder = Folder::new("orientations");
-    let formats: [(&str, Make); 3] = [("jpg", jpeg), ("png", png), ("webp", webp)];
+    let formats: [(&str, Make); 4] = [("jpg", jpeg), ("png", png), ("webp", webp), ("tiff", tiff)];
     for (name, file) in formats {
         for orientation in 1..=8 {
             let bytes = file(&folder, orientation);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -146,6 +147,8 @@ fn check_knows_the_classes_of_the_model() {
 #[test]
 fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line() {
     let folder = folder();
+    let user = write(&folder, "user", "tvsl");
+    fs::set_permissions(folder.path().join(user), fs::Permissions::from_mode(0o600)).expect("our own file");
     for (text, told) in [
         ("[model]\npath = \"nowhere\"\n", "x.toml:2:8: model.path: no model \"nowhere\""),
         ("[detection]\nclasses = [\"dgo\"]\n", "x.toml:2:11: detection.classes: the model"),
@@ -161,7 +164,7 @@ fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line(
             "x.toml:3:11: mqtt.tls.ca_file: none: No such file",
         ),
         (
-            "mqtt.username = \"u\"\nmqtt.password_file = \"/none/p\"\n",
+            "mqtt.username_file = \"user\"\nmqtt.password_file = \"/none/p\"\n",
             "x.toml:2:22: mqtt.password_file: /none/p",
         ),
     ] {
@@ -170,7 +173,8 @@ fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line(
         assert_eq!((code, out.as_str()), (78, ""), "{text}: {err}");
         assert!(err.contains(told), "{text}: {err}");
     }
-    let credential = write(&folder, "x.toml", "mqtt.username = \"u\"\nmqtt.password_file = \"broker\"\n");
+    let credential =
+        write(&folder, "x.toml", "mqtt.username_file = \"u\"\nmqtt.password_file = \"broker\"\n");
     let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &credential]));
     assert_eq!(code, 0, "a credential is the service's alone: {err}");
 }

@@ -221,11 +221,13 @@ fn a_lens_is_a_field_of_view_or_a_whole_calibration() {
 }
 
 #[test]
-fn a_user_has_one_name_and_a_password_has_a_user() {
-    assert!(complaint("[mqtt]\npassword_file = \"p\"").contains("set username or username_file too"));
-    assert_eq!(accepted("[mqtt]\nusername_file = \"u\"\npassword_file = \"p\"").mqtt.username, "");
-    let both = complaint("[mqtt]\nusername = \"hall\"\nusername_file = \"u\"");
-    assert!(both.contains("stands beside username"), "{both}");
+fn who_a_device_is_to_its_broker_stands_in_files_and_a_password_has_a_user() {
+    assert!(complaint("[mqtt]\npassword_file = \"p\"").contains("set username_file too"));
+    accepted("[mqtt]\nusername_file = \"u\"\npassword_file = \"p\"");
+    for name in ["username", "password"] {
+        let here = complaint(&format!("[mqtt]\n{name} = \"hall\""));
+        assert!(here.contains(&format!("did you mean {name}_file")), "{here}");
+    }
 }
 
 #[test]

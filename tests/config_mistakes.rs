@@ -125,6 +125,12 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[device]\nname = \"a/b\"", &["device.name: holds /, expected one level of a topic"]),
     ("[device]\nname = \"a+\"", &["device.name: holds the MQTT wildcard +"]),
     ("[mqtt]\nprefix = \"tvsl/#\"", &["mqtt.prefix: holds the MQTT wildcard #"]),
+    ("[mqtt]\nprefix = \" \"", &["mqtt.prefix: has a level that is blank"]),
+    ("[mqtt]\nprefix = \"tvsl/ {device}\"", &["mqtt.prefix: has a level that is blank, or has a space"]),
+    ("[mqtt]\nclient_id = \" \"", &["mqtt.client_id: is blank"]),
+    ("[device]\nname = \"hall\u{200b}\"", &["device.name: holds the character"]),
+    ("[mqtt.home_assistant]\nformer = [\"attic\", \"a/b\"]", &["former: \"a/b\" holds /"]),
+    ("[mqtt.home_assistant]\nformer = [\"\"]", &["former: \"\" is blank"]),
     (
         "[mqtt]\nprefix = \"tvsl/{devcie}\"",
         &["mqtt.prefix: holds a placeholder that is not known", "{device}"],

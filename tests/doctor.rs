@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use certificates::{certificates, shows};
+use certificates::{certificates, closed, shows};
 use daemon::{PATIENCE, Place};
 use serde_json::Value;
 use support::{Folder, test_cards};
@@ -170,8 +170,9 @@ fn a_broker_that_forbids_the_topic_is_told_from_one_that_is_away() {
     for (file, verdict, cure) in
         [("mqtt-password", "warning", "LoadCredential"), ("/no/password", "failed", "mend the file")]
     {
+        closed(&place.path("user"), "tvsl");
         let password =
-            format!("{quiet}{}username = \"tvsl\"\npassword_file = \"{file}\"\n", broker.section());
+            format!("{quiet}{}username_file = \"user\"\npassword_file = \"{file}\"\n", broker.section());
         let told = doctor(&place.config(&password), &[]).stage("mqtt", verdict);
         assert!(told.contains(file) && told.contains(cure), "{told}");
     }

@@ -182,7 +182,8 @@ fn whole(report: &Value, least: u64) {
 fn a_simulated_fleet_loses_nothing() {
     let place = Place::new();
     // What the configured broker wants to see is nothing to one of its own.
-    let config = place.config("[mqtt]\nusername = \"tvsl\"\n[mqtt.tls]\nenabled = true\nca_file = \"none\"");
+    let config =
+        place.config("[mqtt]\nusername_file = \"none\"\n[mqtt.tls]\nenabled = true\nca_file = \"none\"");
     let report = Fleet::start(&place, &config, "--devices 20 --seconds 4 --json").report();
     whole(&report, 20);
     assert!(report["broker_mb"].as_f64() > Some(0.0), "{report:#}");
@@ -192,12 +193,14 @@ fn a_simulated_fleet_loses_nothing() {
 fn guarded(port: u16) -> (Place, std::path::PathBuf, Broker) {
     let place = Place::new();
     certificates(&place);
+    closed(&place.path("user"), "tvsl");
     closed(&place.path("password"), "hunter2");
     let wants = shows(&place, "server", &format!("require_certificate true\n{}", users(&place)));
     let broker = Broker::start(&place, port, &wants);
     let tls =
         "enabled = true\nca_file = \"ca.crt\"\ncertificate_file = \"client.crt\"\nkey_file = \"client.key\"";
-    let settings = format!("[mqtt]\nusername = \"tvsl\"\npassword_file = \"password\"\n[mqtt.tls]\n{tls}\n");
+    let settings =
+        format!("[mqtt]\nusername_file = \"user\"\npassword_file = \"password\"\n[mqtt.tls]\n{tls}\n");
     let config = place.config(&settings);
     (place, config, broker)
 }

@@ -101,7 +101,8 @@ fn a_broker_may_want_a_client_certificate() {
 #[test]
 fn a_password_comes_from_a_closed_file() {
     let port = free_port();
-    let (place, config) = place(port, "username = \"tvsl\"\npassword_file = \"password\"");
+    let (place, config) = place(port, "username_file = \"user\"\npassword_file = \"password\"");
+    closed(&place.path("user"), "tvsl");
     let _broker = Broker::start(&place, port, &format!("user root\n{}", users(&place)));
     let told = verdict(&config);
     assert!(told.contains("connected to the broker"), "{told}");

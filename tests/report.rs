@@ -37,14 +37,19 @@ const PLANTED: [&str; 5] = ["wachtmeister", "geheim-7", "blau&gelb", "hinter-der
 #[test]
 fn a_bundle_tells_what_helps_and_no_planted_secret() {
     let place = Place::new();
-    let password = place.path("schluessel.txt");
-    std::fs::write(&password, "blau&gelb\n").expect("room for a file");
-    std::fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).expect("its owner");
+    let [user, password] =
+        [("wer.txt", "wachtmeister"), ("schluessel.txt", "blau&gelb")].map(|(name, held)| {
+            let file = place.path(name);
+            std::fs::write(&file, format!("{held}\n")).expect("room for a file");
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("its owner");
+            file
+        });
     let config = place.config(&format!(
         "[camera]\nsource = \"rtsp\"\nrate = 7.5\nrtsp.url = \"rtsp://wachtmeister:geheim-7@127.0.0.1:1/s\"\n\
          pipeline.launch = \"souphttpsrc user-id=wachtmeister user-pw=hinter-der-tuer ! identity\"\n\
          [microphone]\nsource = \"media\"\n\
-         [mqtt]\nhost = \"127.0.0.1\"\nport = 1\nusername = \"wachtmeister\"\npassword_file = \"{}\" # geheim-7\n",
+         [mqtt]\nhost = \"127.0.0.1\"\nport = 1\nusername_file = \"{}\"\npassword_file = \"{}\" # geheim-7\n",
+        user.display(),
         password.display()
     ));
     // The state repeats a secret, as a careless log line would.

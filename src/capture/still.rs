@@ -164,12 +164,17 @@ fn webp_size(name: &[u8; 4], chunk: &[u8]) -> Option<Size> {
     }
 }
 
-/// GdkPixbuf mirrors a TIFF by itself; one that lies on its side stays so.
+/// GdkPixbuf mirrors a TIFF by itself, and leaves one that lies on its side mirrored at one of its diagonals.
 fn tiff(file: &mut (impl Read + Seek)) -> Still {
     let tags = tags(file);
-    let side = |name| tags.iter().find(|tag| tag.name == name).map(|tag| tag.value);
-    let size = side(256).zip(side(257)).map(|(width, height)| Size::new(width, height));
-    Still { size, ..Still::default() }
+    let value = |name| tags.iter().find(|tag| tag.name == name).map(|tag| tag.value);
+    let size = value(256).zip(value(257)).map(|(width, height)| Size::new(width, height));
+    let turn = match value(ORIENTATION) {
+        Some(5 | 7) => Some("ul-lr"),
+        Some(6 | 8) => Some("ur-ll"),
+        _ => None,
+    };
+    Still { size, turn, ..Still::default() }
 }
 
 fn bmp(file: &mut impl Read) -> Option<Size> {
@@ -189,6 +194,9 @@ fn size_of(width: &[u8], height: &[u8]) -> Option<Size> {
     Some(Size::new(side(width), side(height)))
 }
 
+/// The name of the number that says which way up a picture is meant to be seen.
+const ORIENTATION: u16 = 0x112;
+
 /// A number that TIFF and EXIF hold under the number of its name.
 struct Tag {
     name: u16,
@@ -199,7 +207,10 @@ impl Tag {
     /// How a picture of this orientation is turned upright; `None` if it is upright, or this is another tag.
     fn turn(&self) -> Option<&'static str> {
         let turns = ["horiz", "180", "vert", "ul-lr", "90r", "ur-ll", "90l"];
-        turns.get(usize::try_from(self.value).ok()?.checked_sub(2)?).copied().filter(|_| self.name == 0x112)
+        turns
+            .get(usize::try_from(self.value).ok()?.checked_sub(2)?)
+            .copied()
+            .filter(|_| self.name == ORIENTATION)
     }
 }
 

@@ -97,7 +97,6 @@ impl Own {
         let mqtt = &mut config.mqtt;
         (mqtt.host, mqtt.port) = ("127.0.0.1".into(), broker.port);
         mqtt.fallbacks.clear();
-        mqtt.username.clear();
         (mqtt.username_file, mqtt.password_file) = (PathBuf::new(), PathBuf::new());
         mqtt.tls.enabled = false;
         Ok(Self { broker, _folder: folder })

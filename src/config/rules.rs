@@ -23,7 +23,7 @@ const RULES: [Rule; 7] = [
     (&["camera.rtsp.url"], address),
     (&["microphone.alsa.channels", "microphone.alsa.channel"], channel),
     (&["camera.lens"], |config| lens::fault(&config.camera.lens)),
-    (&["mqtt.username", "mqtt.username_file", "mqtt.password_file", "mqtt.tls"], keys),
+    (&["mqtt.username_file", "mqtt.password_file", "mqtt.tls"], keys),
 ];
 
 /// Every rule that `config` breaks, but for those about something that is `known` to be wrong.
@@ -107,11 +107,7 @@ fn keys(config: &Config) -> Option<Fault> {
     match (given(&tls.certificate_file), given(&tls.key_file)) {
         (true, false) => Some(missing("mqtt.tls.certificate_file", "key_file")),
         (false, true) => Some(missing("mqtt.tls.key_file", "certificate_file")),
-        _ if given(&mqtt.username_file) && !mqtt.username.is_empty() => Some(
-            Fault::rule("mqtt.username_file", "stands beside username".into())
-                .help("expected either of them; set the other to \"\""),
-        ),
-        _ => (given(&mqtt.password_file) && mqtt.username.is_empty() && !given(&mqtt.username_file))
-            .then(|| missing("mqtt.password_file", "username or username_file")),
+        _ => (given(&mqtt.password_file) && !given(&mqtt.username_file))
+            .then(|| missing("mqtt.password_file", "username_file")),
     }
 }

@@ -27,9 +27,7 @@ pub struct Mqtt {
     pub client_id: String,
     /// Brokers that are tried when the first is away.
     pub fallbacks: Vec<Address>,
-    /// Who this client is; empty: see [`Mqtt::username_file`].
-    pub username: String,
-    /// File or systemd credential that says who this client is; empty: nobody, unless [`Mqtt::username`] does.
+    /// File or systemd credential that says who this client is; empty: nobody.
     pub username_file: PathBuf,
     /// File or systemd credential with the password; empty: none.
     pub password_file: PathBuf,
@@ -159,6 +157,7 @@ pub struct HomeAssistant {
     #[serde(deserialize_with = "value::prefix")]
     pub prefix: String,
     /// Names that this device had before.
+    #[serde(deserialize_with = "value::topic_levels")]
     pub former: Vec<String>,
 }
 

@@ -275,20 +275,41 @@ fn topic_fault(topic: &str) -> Option<String> {
     }
     topic
         .chars()
-        .find(|c| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}'))
+        .find(|c| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') || is_invisible(*c))
         .map(|c| format!("holds the character {}, which a topic must not have", c.escape_unicode()))
 }
 
+/// Nobody who types a topic would type these: marks of no width, and those that turn the direction of writing.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
 pub(super) fn topic_level<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-    text(d, |s| {
-        if s.contains('/') {
-            return Some("holds `/`, expected one level of a topic, such as \"hall-camera\"".into());
-        }
-        if s.trim() != s {
-            return Some("is blank, or has a space at its start or its end: expected a name such as \"hall-camera\", or \"\" for the host's".into());
-        }
-        too_long(s, 200).or_else(|| topic_fault(s))
-    })
+    text(d, |s| name_fault(s, "a name such as \"hall-camera\", or \"\" for the host's"))
+}
+
+/// The same of each of a list, in which no name stands for the host's.
+pub(super) fn topic_levels<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(d)?;
+    let expected = "names such as \"hall-camera\"";
+    let fault = |name: &String| {
+        let empty = || name.is_empty().then(|| format!("is blank, expected {expected}"));
+        name_fault(name, expected).or_else(empty).map(|fault| format!("{name:?} {fault}"))
+    };
+    match names.iter().find_map(fault) {
+        Some(fault) => Err(D::Error::custom(fault)),
+        None => Ok(names),
+    }
+}
+
+fn name_fault(name: &str, expected: &str) -> Option<String> {
+    if name.contains('/') {
+        return Some("holds `/`, expected one level of a topic, such as \"hall-camera\"".into());
+    }
+    if name.trim() != name {
+        return Some(format!("is blank, or has a space at its start or its end: expected {expected}"));
+    }
+    too_long(name, 200).or_else(|| topic_fault(name))
 }
 
 pub(super) fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
@@ -303,6 +324,8 @@ fn prefix_fault(s: &str) -> Option<String> {
         Some("starts with `$`, which brokers keep for topics of their own".into())
     } else if s.starts_with('/') || s.ends_with('/') || s.contains("//") {
         Some("has an empty level: expected no `/` at the start or the end and no `//`".into())
+    } else if s.split('/').any(|level| level.trim() != level) {
+        Some("has a level that is blank, or has a space at its start or its end".into())
     } else if bare.contains(['{', '}']) {
         Some("holds a placeholder that is not known: the only one is `{device}`".into())
     } else {
@@ -315,5 +338,10 @@ fn too_long(text: &str, most: usize) -> Option<String> {
 }
 
 pub(super) fn client_id<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-    text(d, |s| too_long(s, 200).or_else(|| topic_fault(s)))
+    text(d, |s| blank(s).or_else(|| too_long(s, 200)).or_else(|| topic_fault(s)))
+}
+
+fn blank(text: &str) -> Option<String> {
+    let blank = !text.is_empty() && text.trim().is_empty();
+    blank.then(|| "is blank, expected a name, or \"\" for none".into())
 }

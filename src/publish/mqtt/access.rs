@@ -89,7 +89,7 @@ pub fn access(config: &Config, broker: &Address, client_id: &str) -> Result<Mqtt
 /// Who this client is; empty: nobody.
 fn username(mqtt: &Mqtt) -> Result<String, SecretError> {
     if mqtt.username_file.as_os_str().is_empty() {
-        return Ok(mqtt.username.clone());
+        return Ok(String::new());
     }
     secret::read_text("mqtt.username_file", &mqtt.username_file)
 }
