@@ -261,12 +261,16 @@ fn a_fatal_error_is_one_line_of_json_in_that_format() {
 }
 
 #[test]
-fn a_microphone_that_is_none_is_warned_of_in_a_line() {
+fn what_leaves_nothing_to_report_is_warned_of_in_a_line() {
     let folder = folder();
-    let file = write(&folder, "x.toml", "microphone.source = \"none\"\n");
-    let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
-    assert_eq!((code, err.lines().count()), (0, 1), "{err}");
-    assert!(err.contains("WARN") && err.contains("no source is ever reported"), "{err}");
+    for text in
+        ["microphone.source = \"none\"\n", "detection.masks = [[0.0, 0.0, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0]]\n"]
+    {
+        let file = write(&folder, "x.toml", text);
+        let (code, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+        assert_eq!((code, err.lines().count()), (0, 1), "{err}");
+        assert!(err.contains("WARN") && err.contains("no source is ever reported"), "{err}");
+    }
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn who_a_device_is_to_its_broker_stands_in_files_and_a_password_has_a_user() {
     accepted("[mqtt]\nusername_file = \"u\"\npassword_file = \"p\"");
     for name in ["username", "password"] {
         let here = complaint(&format!("[mqtt]\n{name} = \"hall\""));
-        assert!(here.contains(&format!("did you mean {name}_file")), "{here}");
+        assert!(here.contains(&format!("did you mean `{name}_file`")), "{here}");
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) fn judged(mut draft: Draft) -> Result<Config, Failure> {
     if config.microphone.source == MicrophoneSource::None {
         warn!("microphone.source is \"none\": nothing can be heard, so no source is ever reported");
     }
+    if config.detection.masks.share() > 0.999 {
+        warn!("detection.masks cover the whole picture: nothing can be seen, so no source is ever reported");
+    }
     Ok(config)
 }
 

@@ -51,7 +51,12 @@ impl Overrides {
             Some(all) => drop(all.insert(key.into(), value)),
             None => {}
         }
-        Self::deserialize(all).map_err(|error| words::explain(&error.to_string(), &[key.into()], None).0)
+        serde_path_to_error::deserialize(all).map_err(|error| {
+            let path = error.path().to_string();
+            let fault = words::explain(&error.into_inner().to_string(), &[key.into()], None).0;
+            let within = path.strip_prefix(key).and_then(|rest| rest.strip_prefix('.'));
+            within.map_or(fault.clone(), |place| format!("{place}: {fault}"))
+        })
     }
 
     /// Forgets what is said of classes that are not `known`, and gives their names. A list of which nothing is left is the
@@ -116,9 +121,9 @@ mod tests {
             ("thresholds", r#"{"dog": {}, "dog": {"p": 0.6}}"#, "\"dog\" twice"),
             ("sensitivity", "11", "from -10 to 10"),
             ("classes", "\"dog\"", "expected a list in brackets"),
-            ("thresholds", r#"{"dog": {"p": 1.5}}"#, "from 0 to 1"),
-            ("thresholds", r#"{"dog": {"q": 0.5}}"#, "unknown key `q`"),
-            ("thresholds", r#"{"dog": 5}"#, "is the number 5, expected a section of keys"),
+            ("thresholds", r#"{"cat": {}, "dog": {"p": 1.5}}"#, "dog.p: 1.5 is out of range"),
+            ("thresholds", r#"{"dog": {"q": 0.5}}"#, "dog.q: unknown key `q`"),
+            ("thresholds", r#"{"dog": 5}"#, "dog: is the number 5, expected a section of keys"),
         ] {
             let why = Overrides::default().with(key, payload.as_bytes()).expect_err(payload);
             assert!(why.contains(told), "{key} {payload}: {why}");
