@@ -4,16 +4,24 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use serde_json::json;
 use tvsl::config::Config;
+use tvsl::message::{ClassInfo, Info, ModelInfo};
 use tvsl::monitor::Monitor;
 
 static MONITOR: LazyLock<Monitor> = LazyLock::new(|| {
-    let model = json!({"name": "tiny", "version": "1"});
-    let red = json!({"name": "red", "label": "red", "prompt": "something red"});
-    let about = json!({"schema": 1, "revision": 0, "device": "test", "version": "0", "model": model, "engine": "cpu",
-        "classes": [red], "lens": Config::default().camera.lens});
-    Monitor::new(serde_json::from_value(about).expect("what `info` tells"))
+    let [red, something] = ["red", "something red"].map(String::from);
+    Monitor::new(Info {
+        schema: 1,
+        revision: 0,
+        device: "test".into(),
+        version: "0".into(),
+        model: ModelInfo { name: "tiny".into(), version: "1".into() },
+        engine: "cpu".into(),
+        classes: vec![ClassInfo { name: red.clone(), label: red, prompt: something }],
+        lens: Config::default().camera.lens,
+        masked: 0.0,
+        picture: None,
+    })
 });
 
 fuzz_target!(|head: &[u8]| {
