@@ -14,7 +14,7 @@ help:
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each: at random, then guided by coverage (cargo fuzz)"
 	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, then make fuzz for ten minutes each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
-	@echo "make test-cluster  a fleet on a broker of two nodes (builds the broker: some minutes)"
+	@echo "make test-cluster  of these, a fleet on a broker of two nodes (builds the broker: a minute or two)"
 	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
 	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
@@ -40,9 +40,10 @@ build: setup
 demo: build
 	target/release/tvsl demo
 
-# TESTFLAGS goes to the test programs, for example TESTFLAGS=--show-output.
+# TESTFLAGS goes to the test programs, for example TESTFLAGS=--show-output. A clustered broker is built last, in a minute or two.
 test: setup-test
 	$(CARGO) test --locked --no-fail-fast -- $(TESTFLAGS)
+	@$(MAKE) --no-print-directory test-cluster
 
 # The TensorRT binding against NVIDIA's real builder and ONNX parser; needs no GPU.
 test-rtx: setup-test
@@ -61,7 +62,7 @@ kernel:
 test-cluster: setup-test
 	@setup/packages.sh cluster
 	$(CARGO) build --locked --manifest-path tests/cluster/Cargo.toml --target-dir .cache/cluster
-	TVSL_CLUSTER_NODE=$(CURDIR)/.cache/cluster/debug/cluster-node $(CARGO) test --locked --test fleet_cluster -- --ignored
+	TVSL_CLUSTER_NODE=$(CURDIR)/.cache/cluster/debug/cluster-node $(CARGO) test --locked --test fleet_cluster -- --ignored $(TESTFLAGS)
 
 # Nothing lost, read before it was written, or used after it was freed, in every test of the binding and of graphs.
 # The compiler that the tests call is not looked at. tensorrt_fast_path is left out: there graphs compute by ONNX Runtime, of whose
