@@ -187,6 +187,8 @@ struct Supervisor<'a> {
     throttle: Throttle,
     /// When the last frame was captured.
     latest: Instant,
+    /// When it was last switched on: what was captured before is nobody's business.
+    enabled: Instant,
     status: Status,
     /// Whether something is stuck, and that was said.
     stuck: bool,
@@ -224,6 +226,7 @@ impl<'a> Supervisor<'a> {
             progress: Progress::default(),
             throttle: Throttle::default(),
             latest: Instant::ZERO,
+            enabled: Instant::ZERO,
             status: Status::default(),
             stuck: false,
         }
@@ -279,14 +282,21 @@ impl<'a> Supervisor<'a> {
     fn listen(&mut self, sound: &Samples, pairing: &mut Pairing) -> Result<(), PipelineError> {
         self.progress.gaps += u64::from(!sound.lost_before.is_zero());
         self.progress.lost += sound.lost_before;
-        let heard = self.analysis.push_sound(sound);
-        self.judged(heard)?;
+        if self.may_analyse(sound.captured) {
+            let heard = self.analysis.push_sound(sound);
+            self.judged(heard)?;
+        }
         pairing.sound(sound.end());
         Ok(())
     }
 
+    /// Whether what was captured then may be heard or seen.
+    fn may_analyse(&self, captured: Instant) -> bool {
+        self.config.detection.enable && captured >= self.enabled
+    }
+
     fn judge(&mut self, mut frame: Frame) -> Result<(), PipelineError> {
-        if !self.config.detection.enable {
+        if !self.may_analyse(frame.captured) {
             self.progress.disabled += 1;
             self.notifier.ready();
             self.notifier

@@ -250,6 +250,9 @@ impl Supervisor<'_> {
             Made::Model(model) => self.analysis.exchange(*model, &new),
         };
         self.close(&ended.map_err(|error| error.to_string())?);
+        if new.detection.enable && !self.config.detection.enable {
+            self.enabled = self.clock.now();
+        }
         (self.config.detection, self.config.tracking) = (new.detection, new.tracking);
         self.layers = layers;
         if !self.config.detection.enable {
