@@ -128,15 +128,15 @@ impl Told {
     fn live(&mut self, event: &Value) -> Result<(), String> {
         let id = text(&event["source"]["id"]);
         let started = event["source"]["started"].as_f64().ok_or("no time of start")?;
+        // Its start or its own end may have fallen into the last interval before a crash; then the next run ends it.
+        let interrupted = event["event"] == "end" && event["interrupted"] == true;
         match (event["event"] == "start", self.lives.contains_key(id)) {
             (true, true) => return Err("started twice".into()),
-            (false, false) if started >= self.excused => return Err("never started".into()),
+            (false, false) if started >= self.excused && !interrupted => return Err("never started".into()),
             _ => {}
         }
         let life = self.lives.entry(id.into()).or_insert(Life { started, ends: 0 });
-        // Its own end may have fallen into the last interval before a crash; then the next run tells another.
-        let again = event["event"] == "end" && event["interrupted"] == true && life.ends == 1;
-        if life.ends > 0 && !again {
+        if life.ends > 0 && !(interrupted && life.ends == 1) {
             return Err("goes on after its end".into());
         }
         life.ends += u32::from(event["event"] == "end");
