@@ -28,9 +28,8 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
         );
     }
     kit.tensorrt.device().bind().map_err(Failure::failed)?;
-    let cpu = kit.cpu()?;
     let files = kit.files()?;
-    let expected = chain::run(kit, &mut |file| cpu.load(file).map_err(Failure::failed))?;
+    let expected = chain::run(kit, &mut |file| kit.cpu.load(file).map_err(Failure::failed))?;
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
         let counted = format!("{number} of {}, {}", files.len(), stem(file));
@@ -43,7 +42,7 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
             // Nobody may be there to read it; the build goes on.
             let _ = print(&format!("{counted}: building for {seconds} s now\n"));
         };
-        match patiently(EVERY, tell, || build_one(kit, file, cpu.as_ref(), &expected)) {
+        match patiently(EVERY, tell, || build_one(kit, file, &expected)) {
             Ok(done) => print(&format!("{counted}: {done}\n"))?,
             Err(Failure::Failed(fault) | Failure::Configuration(fault)) => {
                 print(&format!("{counted}: FAILED, see below\n"))?;
@@ -82,16 +81,16 @@ fn verdict(all: usize, faults: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// Builds the plan of `file`, and puts it in its place if it computes what `cpu` computes, alone and in the whole.
-fn build_one(kit: &Kit, file: &Path, cpu: &dyn Engine, expected: &Outcome) -> Result<String, Failure> {
+/// Builds the plan of `file`, and puts it in its place if it computes what the CPU computes, alone and in the whole.
+fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failure> {
     let start = Instant::now();
     let (library, settings) = (kit.tensorrt.library(), kit.tensorrt.settings());
     let compiled = recipe::compiled(&kit.manifest, file, library.family(), settings);
     let (built, options) = compile(kit, file, &compiled).map_err(told)?;
     let place = kit.tensorrt.shelf().place(file);
     let mut graph = kit.tensorrt.graph(file, &built.plan).map_err(Failure::failed)?;
-    let findings = Trial::new(&kit.folder, &kit.manifest, file, cpu)?.run(graph.as_mut())?;
-    let judged = chain::with(kit, file, graph, cpu)?;
+    let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
+    let judged = chain::with(kit, file, graph)?;
     let whole = chain::compare(expected, &judged);
     let findings = findings.into_iter().map(|finding| (finding.text, finding.good)).chain([whole]);
     if let Some((bad, _)) = findings.into_iter().find(|(_, good)| !good) {
@@ -131,7 +130,7 @@ fn compile(kit: &Kit, file: &Path, compiled: &Path) -> Result<(Built, BuildOptio
     let mut network = builder.network()?;
     network.parse_onnx(compiled)?;
     let form = Form::of(library.family(), file, compiled);
-    let mut options = recipe::options(&kit.manifest, &network.tensors()?, settings, form);
+    let mut options = recipe::options(&kit.manifest, kit.rows, &network.tensors()?, settings, form);
     let place = kit.tensorrt.shelf().place(file);
     let built = within_memory(&mut builder, &mut network, &mut options, &place)?;
     Ok((built, options))

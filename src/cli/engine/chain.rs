@@ -7,7 +7,7 @@ use super::super::Failure;
 use super::trial::{self, Comparison};
 use super::{Kit, stem};
 use crate::config::Config;
-use crate::engine::{Engine, Graph, Tensor};
+use crate::engine::{Graph, Tensor};
 use crate::model::{Decision, Manifest, Score};
 
 /// What came out at the end of the way.
@@ -33,7 +33,7 @@ pub(super) fn run(kit: &Kit, load: Load<'_>) -> Result<Outcome, Failure> {
             let given = known.iter().find(|(name, _)| *name == port.name).map(|(_, tensor)| tensor.clone());
             let tensor = match given {
                 Some(tensor) => trial::shaped(tensor, port),
-                None => trial::input(&kit.folder, &kit.manifest, port)?,
+                None => trial::input(kit, port)?,
             };
             inputs.push((port.name.clone(), tensor));
         }
@@ -89,15 +89,10 @@ fn listed(classes: &[String]) -> String {
 }
 
 /// The whole way on the CPU but for one graph, which is `candidate`.
-pub(super) fn with(
-    kit: &Kit,
-    file: &Path,
-    candidate: Box<dyn Graph>,
-    cpu: &dyn Engine,
-) -> Result<Outcome, Failure> {
+pub(super) fn with(kit: &Kit, file: &Path, candidate: Box<dyn Graph>) -> Result<Outcome, Failure> {
     let mut candidate = Some(candidate);
     run(kit, &mut |wanted| match candidate.take_if(|_| stem(wanted) == stem(file)) {
         Some(graph) => Ok(graph),
-        None => cpu.load(wanted).map_err(Failure::failed),
+        None => kit.cpu.load(wanted).map_err(Failure::failed),
     })
 }

@@ -55,7 +55,10 @@ struct Kit {
     folder: PathBuf,
     manifest: Manifest,
     tensorrt: TensorRt,
-    engine: config::Engine,
+    /// What TensorRT is compared with.
+    cpu: Arc<dyn Engine>,
+    /// Rows of sound that a window gives.
+    rows: i64,
 }
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
@@ -78,7 +81,11 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         )),
         Action::Build { .. } | Action::Inspect => Failure::failed(error),
     })?;
-    let kit = Kit { folder, manifest, tensorrt, engine: config.engine };
+    let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });
+    let cpu = cpu.map_err(Failure::failed)?;
+    let [_, audio, ..] = &files(&folder, &manifest)?[..] else { return Ok(()) };
+    let rows = recipe::rows(&manifest, audio, cpu.as_ref())?;
+    let kit = Kit { folder, manifest, tensorrt, cpu, rows };
     match arguments.action {
         Action::Build { missing } => build::run(&kit, missing),
         Action::Verify => verify::run(&kit),
@@ -106,12 +113,6 @@ impl Kit {
         self.tensorrt.settings().precision == Precision::Fp16
             && self.tensorrt.library().family().computes_in_types_of_the_file()
             && self.manifest.precision("fp16").is_none()
-    }
-
-    /// The engine that TensorRT is compared with.
-    fn cpu(&self) -> Result<Arc<dyn Engine>, Failure> {
-        let config = config::Engine { kind: EngineKind::Cpu, ..self.engine.clone() };
-        engine::choose(&config).map_err(Failure::failed)
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::Failure;
+use super::trial;
 use crate::engine::tensorrt::{BuildOptions, Direction, Family, Precision, Range, Settings, TensorInfo};
+use crate::engine::{Engine, Tensor};
 use crate::geometry::Size;
 use crate::model::Manifest;
 use crate::model::manifest::{Aspect, FrontEnd};
 
-/// Most rows of sound that the stages are given at once.
+/// Most rows of sound that the stages are given at once, unless a window of the model gives more.
 const ROWS_MAX: i64 = 64;
 
 /// Classes that sound at once, usually.
@@ -51,9 +54,28 @@ impl Form {
     }
 }
 
-/// The options for the graph that has these tensors.
+/// Rows of sound that a window gives: one for every patch, or what the audio graph, the file `audio`, makes of a waveform.
+pub(super) fn rows(manifest: &Manifest, audio: &Path, cpu: &dyn Engine) -> Result<i64, Failure> {
+    if manifest.audio.front_end == FrontEnd::LogMel {
+        return Ok(patches(manifest));
+    }
+    let mut graph = cpu.load(audio).map_err(Failure::failed)?;
+    let silence = Tensor::zeros([1, manifest.window_samples()]);
+    let outputs = trial::outputs(graph.as_mut(), &[("sound".to_owned(), silence)])?;
+    let heard = outputs.iter().find(|(port, _)| port.name == "A").and_then(|(_, rows)| rows.shape.get(1));
+    let none = || Failure::Failed(format!("{}: gives no rows `A` [B, T, D] of sound", audio.display()));
+    heard.map(|rows| *rows as i64).ok_or_else(none)
+}
+
+/// Patches of sound in a window, with one that ends late.
+fn patches(manifest: &Manifest) -> i64 {
+    (manifest.audio.window / manifest.audio.hop).ceil() as i64 + 1
+}
+
+/// The options for the graph that has these tensors; `rows` is what [`rows`] gives.
 pub(super) fn options(
     manifest: &Manifest,
+    rows: i64,
     tensors: &[TensorInfo],
     settings: Settings,
     form: Form,
@@ -65,7 +87,7 @@ pub(super) fn options(
         Form::Halved => true,
     };
     let maps = tensors.iter().any(|tensor| tensor.label() == "H");
-    let mut ranges: Vec<_> = inputs.into_iter().filter_map(|tensor| range(manifest, tensor)).collect();
+    let mut ranges: Vec<_> = inputs.into_iter().filter_map(|tensor| range(manifest, rows, tensor)).collect();
     if maps && let Some(classes) = ranges.iter_mut().find(|range| range.input == "t") {
         classes.opt[0] = classes.opt[0].min(CLASSES_USUAL);
     }
@@ -89,18 +111,18 @@ fn may_be_half(manifest: &Manifest, input: &str) -> bool {
 }
 
 /// The usual shape of an input; `shape` has `None` for its open extents.
-pub(super) fn usual(manifest: &Manifest, input: &str, shape: &[Option<usize>]) -> Vec<usize> {
-    let extents = extents(manifest, input, shape.len());
+pub(super) fn usual(manifest: &Manifest, rows: i64, input: &str, shape: &[Option<usize>]) -> Vec<usize> {
+    let extents = extents(manifest, rows, input, shape.len());
     shape.iter().zip(extents).map(|(fixed, [_, usual, _])| fixed.unwrap_or(usual as usize)).collect()
 }
 
 /// The shapes of an input with open extents; `None` if it has none.
-fn range(manifest: &Manifest, tensor: &TensorInfo) -> Option<Range> {
+fn range(manifest: &Manifest, rows: i64, tensor: &TensorInfo) -> Option<Range> {
     if !tensor.shape.contains(&-1) {
         return None;
     }
     let name = tensor.label();
-    let extents = extents(manifest, &name, tensor.shape.len());
+    let extents = extents(manifest, rows, &name, tensor.shape.len());
     let shape = |which: usize| {
         tensor
             .shape
@@ -113,12 +135,11 @@ fn range(manifest: &Manifest, tensor: &TensorInfo) -> Option<Range> {
 }
 
 /// Smallest, usual and largest extent of every axis, as the model folder's manifest limits them.
-fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
+fn extents(manifest: &Manifest, rows: i64, input: &str, axes: usize) -> Vec<[i64; 3]> {
     let one = [1; 3];
     // Usually one camera's, at most those of every camera at once.
     let batch = [1, 1, i64::from(manifest.image.cameras)];
     let cells = i64::from(manifest.image.cells_max);
-    let patches = (manifest.audio.window / manifest.audio.hop).ceil() as i64 + 1;
     let longest = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(1).max(1) as i64;
     let classes = manifest.classes.len() as i64;
     let [most_classes, most_tokens] = match manifest.embedding.text {
@@ -131,10 +152,10 @@ fn extents(manifest: &Manifest, input: &str, axes: usize) -> Vec<[i64; 3]> {
             vec![batch, [3; 3], rows, columns]
         }
         "sound" if axes == 2 => vec![batch, [manifest.window_samples() as i64; 3]],
-        "sound" => vec![[1, 1, patches.max(batch[2])]],
+        "sound" => vec![[1, 1, rows.max(batch[2])]],
         "tokens" => vec![[1, classes, most_classes], [1, longest, most_tokens]],
         "V" => vec![batch, [1, cells, cells]],
-        "A" => vec![batch, [1, patches, ROWS_MAX.max(patches)]],
+        "A" => vec![batch, [1, rows, ROWS_MAX.max(rows)]],
         "t" => vec![[1, classes, most_classes]],
         _ => Vec::new(),
     }
@@ -176,14 +197,34 @@ mod tests {
     #[test]
     fn a_run_takes_the_pictures_of_as_many_cameras_as_the_manifest_says() {
         let mut several = manifest("engines/default");
-        let batch = |manifest: &Manifest, input| extents(manifest, input, 4)[0];
+        let batch = |manifest: &Manifest, input| extents(manifest, 4, input, 4)[0];
         assert_eq!(["image", "V", "A"].map(|input| batch(&several, input)), [[1; 3]; 3]);
         several.image.cameras = 3;
         assert_eq!(["image", "V", "A"].map(|input| batch(&several, input)), [[1, 1, 3]; 3]);
-        assert_eq!(extents(&several, "t", 2)[0], [1, 51, 51], "classes are no cameras");
+        assert_eq!(extents(&several, 4, "t", 2)[0], [1, 51, 51], "classes are no cameras");
         let mut waveform = manifest("tests/data/tiny");
         waveform.image.cameras = 2;
-        assert_eq!(extents(&waveform, "sound", 2), [[1, 1, 2], [8000; 3]]);
+        assert_eq!(extents(&waveform, 4, "sound", 2), [[1, 1, 2], [8000; 3]]);
+    }
+
+    #[test]
+    fn the_stages_take_as_many_rows_as_a_window_gives() {
+        let (patches, waveform) = (manifest("engines/default"), manifest("tests/data/tiny"));
+        let taken = |manifest: &Manifest, rows| extents(manifest, rows, "A", 3)[1];
+        assert_eq!(taken(&waveform, 143), [1, 143, 143], "AudioCLIP's");
+        assert_eq!(taken(&waveform, 4), [1, 4, 64]);
+        assert_eq!(usual(&waveform, 143, "A", &[None, None, Some(3)]), [1, 143, 3]);
+        let cpu = crate::engine::choose(&crate::config::Engine {
+            kind: crate::config::EngineKind::Cpu,
+            ..crate::config::Config::default().engine
+        });
+        let cpu = cpu.expect("the CPU engine opens");
+        let given = |manifest: &Manifest, file| {
+            rows(manifest, Path::new(file), cpu.as_ref()).map_err(|failure| format!("{failure:?}"))
+        };
+        assert_eq!(given(&waveform, "tests/data/tiny/audio.onnx"), Ok(4), "left open in its file");
+        assert_eq!(given(&waveform, "tests/data/tiny/fine.onnx"), Ok(160));
+        assert_eq!(given(&patches, "no such file"), Ok(super::patches(&patches)), "told by the manifest");
     }
 
     #[test]
@@ -204,8 +245,9 @@ mod tests {
         let of = |folder: &str| {
             let mut manifest = manifest(folder);
             manifest.classes.truncate(3); // which they are is the model's matter
+            let rows = patches(&manifest);
             inputs.map(|(input, axes)| {
-                format!("{} {:?}", may_be_half(&manifest, input), extents(&manifest, input, axes))
+                format!("{} {:?}", may_be_half(&manifest, input), extents(&manifest, rows, input, axes))
             })
         };
         let all = format!("{:?} {:?}", of("engines/default"), of("tests/data/tiny"));
@@ -213,7 +255,7 @@ mod tests {
             Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (plan::SCHEMA, digest.as_str()),
-            (3, "4ea065d2"),
+            (4, "4ea065d2"),
             "raise plan::SCHEMA with the recipe: {all}"
         );
     }
@@ -231,7 +273,7 @@ mod tests {
             let tensors =
                 [tensor(c"t", Direction::Input, &[-1, 384]), tensor(output, Direction::Output, &[1, -1])];
             let settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
-            options(&manifest("engines/default"), &tensors, settings, Form::Plain).ranges[0].opt.clone()
+            options(&manifest("engines/default"), 4, &tensors, settings, Form::Plain).ranges[0].opt.clone()
         };
         let all = manifest("engines/default").classes.len() as i64;
         assert_eq!((usual(c"H"), usual(c"p")), (vec![4, 384], vec![all, 384]));

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::super::Failure;
-use super::{recipe, stem};
-use crate::engine::{Engine, Graph, Port, Tensor};
+use super::{Kit, recipe, stem};
+use crate::engine::{Graph, Port, Tensor};
 use crate::model::manifest::FrontEnd;
 use crate::model::{Manifest, Spectrogram, read_tensor, tokens};
 
@@ -38,13 +38,13 @@ pub(super) struct Finding {
 
 impl Trial {
     /// Runs the graph in `file` on the CPU: on the golden inputs, and, if it takes sound, on the loudest there is.
-    pub fn new(folder: &Path, manifest: &Manifest, file: &Path, cpu: &dyn Engine) -> Result<Self, Failure> {
-        let mut graph = cpu.load(file).map_err(Failure::failed)?;
+    pub fn new(kit: &Kit, file: &Path) -> Result<Self, Failure> {
+        let mut graph = kit.cpu.load(file).map_err(Failure::failed)?;
         let (mut usual, mut loud) = (Vec::new(), Vec::new());
         for port in graph.inputs() {
-            usual.push((port.name.clone(), input(folder, manifest, port)?));
+            usual.push((port.name.clone(), input(kit, port)?));
             if port.name == "sound" {
-                loud.push((port.name.clone(), square_wave(manifest, port)));
+                loud.push((port.name.clone(), square_wave(&kit.manifest, port)));
             }
         }
         let mut cases = vec![("", usual)];
@@ -95,14 +95,15 @@ pub(super) fn outputs(
 }
 
 /// The folder's golden input, or the texts of its classes; where it has none, noise in the usual shape.
-pub(super) fn input(folder: &Path, manifest: &Manifest, port: &Port) -> Result<Tensor, Failure> {
+pub(super) fn input(kit: &Kit, port: &Port) -> Result<Tensor, Failure> {
+    let Kit { folder, manifest, rows, .. } = kit;
     let golden = folder.join(GOLDEN);
     let tensor = match (port.name.as_str(), &manifest.embedding.text) {
         ("t", Some(table)) => read_tensor(&folder.join(table), "t"),
         ("tokens", _) => Ok(tokens(manifest)),
         (name, _) if golden.is_file() => read_tensor(&golden, name),
         (name, _) => {
-            let shape = recipe::usual(manifest, name, &port.shape);
+            let shape = recipe::usual(manifest, *rows, name, &port.shape);
             // The same noise for the same input, whichever graph takes it.
             let mut noise = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
             let data = (0..shape.iter().product()).map(|_| noise.f32()).collect();

@@ -16,10 +16,9 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
     let note =
         if kit.asks_in_vain_for_half() { "; fp32 in truth: the model has no [graphs.fp16]" } else { "" };
     print(&format!("plans   {}{note}\n", kit.tensorrt.settings()))?;
-    let cpu = kit.cpu()?;
     let [mut differing, mut unusable] = [0; 2];
     for file in kit.files()? {
-        match graph(kit, &file, cpu.as_ref()) {
+        match graph(kit, &file) {
             Ok((lines, good)) => {
                 differing += usize::from(!good);
                 print(&lines)?;
@@ -31,7 +30,7 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
         }
     }
     if unusable == 0 {
-        let (line, good) = whole(kit, cpu.as_ref())?;
+        let (line, good) = whole(kit)?;
         differing += usize::from(!good);
         print(&line)?;
     }
@@ -66,16 +65,16 @@ fn machine(tensorrt: &TensorRt) -> String {
 }
 
 /// What all plans together make of picture and sound.
-fn whole(kit: &Kit, cpu: &dyn Engine) -> Result<(String, bool), Failure> {
-    let expected = chain::run(kit, &mut |file| cpu.load(file).map_err(Failure::failed))?;
+fn whole(kit: &Kit) -> Result<(String, bool), Failure> {
+    let expected = chain::run(kit, &mut |file| kit.cpu.load(file).map_err(Failure::failed))?;
     let found = chain::run(kit, &mut |file| kit.tensorrt.load(file).map_err(Failure::failed))?;
     Ok(chain::compare(&expected, &found))
 }
 
 /// What one plan computes, how fast, and whether that is right.
-fn graph(kit: &Kit, file: &Path, cpu: &dyn Engine) -> Result<(String, bool), Failure> {
+fn graph(kit: &Kit, file: &Path) -> Result<(String, bool), Failure> {
     let mut graph = kit.tensorrt.load(file).map_err(Failure::failed)?;
-    let findings = Trial::new(&kit.folder, &kit.manifest, file, cpu)?.run(graph.as_mut())?;
+    let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
     let mut lines: String = findings.iter().map(|finding| finding.text.as_str()).collect();
     if let Some(time) = graph.repeat(TIMED).map_err(Failure::failed)? {
         lines += &format!("{:<7} {:.2} ms a run\n", stem(file), time.as_secs_f64() * 1e3);
