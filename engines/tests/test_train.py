@@ -235,14 +235,33 @@ def test_two_processes_share_the_work_and_repeat_it(config: Config, tmp_path: Pa
     assert same(tmp_path / "a/out/last.pt", tmp_path / "b/out/last.pt")
 
 
+def apart(folder: Path, more: str = "") -> str:
+    """The package's program as a script, each process of which works in a folder of its own."""
+    for rank in "01":
+        (folder / rank).mkdir()
+    script = folder / "apart.py"
+    script.write_text(f"import os, sys\nos.chdir({str(folder)!r} + '/' + os.environ['RANK'])\n{more}\n"
+                      "from tvsl_engines.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
+    return str(script)
+
+
+def test_all_processes_go_on_from_the_checkpoint_of_the_first(config: Config, tmp_path: Path) -> None:
+    """`out` is relative, so that only the first process has a checkpoint in its folder."""
+    script = apart(tmp_path, "import torch\nfrom tvsl_engines.work import Work\nrun = Work.run\n"
+                             "def kept(self, epoch, features):\n    run(self, epoch, features)\n"
+                             "    torch.save(self.method.state_dict(), f'weights-{epoch}-{self.step}.pt')\nWork.run = kept")
+    for epochs in (1, 2):
+        done = torchrun(script, "train", "--config", written(config, tmp_path, out="out", epochs=epochs, batch=4))
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (sorted(path.name for path in (tmp_path / rank).glob("weights-*")) for rank in "01")
+    assert one == other and len(one) == 2, "epoch 0, then epoch 1"
+    assert all(same(tmp_path / "0" / name, tmp_path / "1" / name) for name in one)
+    assert not (tmp_path / "1/out/last.pt").exists() and same(tmp_path / "0/out/weights.pt", tmp_path / "1" / one[-1])
+
+
 def test_processes_without_a_common_folder_are_told(config: Config, tmp_path: Path) -> None:
     """A relative cache, and each process in a folder of its own."""
-    for rank in "01":
-        (tmp_path / rank).mkdir()
-    script = tmp_path / "apart.py"
-    script.write_text(f"import os, sys\nos.chdir({str(tmp_path)!r} + '/' + os.environ['RANK'])\n"
-                      "from tvsl_engines.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
-    done = torchrun(str(script), "train", "--config", written(config, tmp_path, cache="cache", epochs=1, batch=4))
+    done = torchrun(apart(tmp_path), "train", "--config", written(config, tmp_path, cache="cache", epochs=1, batch=4))
     assert done.returncode != 0 and "the process of rank 1 does not see what rank 0 wrote there" in done.stderr
 
 

@@ -124,11 +124,13 @@ class Work:
         path.with_suffix(".new").replace(path)
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one. Raises TrainingError if it is of another training."""
+        """Go on from the checkpoint of the first process, which alone writes one, if there is one. Raises TrainingError if it is of
+        another training."""
         path = self.config.out / LAST
-        if not path.is_file():
+        reads = self.processes.rank == 0 and path.is_file()
+        state = self.processes.first(read_tensors(path) if reads else None)
+        if state is None:
             return
-        state = read_tensors(path)
         lacking = [key for key in ("about", "epoch", "step") if key not in state]
         if lacking:
             raise TrainingError(f"{path}: no checkpoint of a training ({', '.join(lacking)} missing); move it away to start anew")
