@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from tvsl_engines import dataset, features
 from tvsl_engines.config import Config
 from tvsl_engines.encoders import Encoders
 from tvsl_engines.errors import DataError, TrainingError
+from tvsl_engines.features import Features
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.processes import Processes
 from tvsl_engines.supply import Supply
@@ -112,3 +114,55 @@ def test_a_process_has_a_gpu_of_its_own_and_patience(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(TrainingError, match="process 2 of this machine has no GPU of its own: there are 2"):
         Processes.join()
+
+
+class Nth(Processes):
+    """One of several processes that work one after the other."""
+
+    def told(self, mine):
+        return [mine]
+
+    def share(self, folder: Path) -> None:
+        pass
+
+
+def test_no_file_of_features_has_two_writers_and_nothing_is_encoded_twice(encoders: Encoders, tmp_path: Path, monkeypatch) -> None:
+    """Two processes; then one that is interrupted, and three that go on."""
+    data = material.folder(tmp_path)
+    scenes = dataset.scenes(dataset.Data(data), dataset.training(data / "train.txt", encoders.classes), 1, 0, 0)
+    count, encoded, wrote = len(scenes), [], []
+    number = {id(scene): i for i, scene in enumerate(scenes)}  # two may be alike
+
+    def encode(self: Features, scene: dataset.Scene) -> tuple[np.ndarray, np.ndarray]:
+        if len(encoded) == interrupted:
+            raise KeyboardInterrupt
+        encoded.append(scene)
+        return np.full((2, 3), number[id(scene)]), np.full((5, 3), -number[id(scene)])
+
+    def fill(cache: str, rank: int, world: int) -> set[str]:
+        wrote.clear()
+        Features(tmp_path / cache, encoders, scenes, Nth(rank, world)).fill()
+        return set(wrote)
+
+    def whole(cache: str, times: int) -> None:
+        """Every scene is there, each encoded once, and the first also `times` for its shape."""
+        v, a, _ = Features(tmp_path / cache, encoders, scenes)[range(count)]
+        assert v[:, 0, 0].tolist() == list(range(count)) and a[:, 4, 2].tolist() == [-i for i in range(count)]
+        assert len(encoded) == count + times + 1
+
+    opened = np.lib.format.open_memmap
+    monkeypatch.setattr(np.lib.format, "open_memmap", lambda path, mode, *more: mode != "r" and wrote.append(path.name) or opened(path, mode, *more))
+    monkeypatch.setattr(Features, "_encoded", encode)
+    monkeypatch.setattr(features, "PARTS", 5)
+    interrupted = None
+    first, second = fill("two", 0, 2), fill("two", 1, 2)
+    assert first and second and not first & second
+    whole("two", 2)
+    encoded.clear()
+    interrupted = count // 2
+    with pytest.raises(KeyboardInterrupt):
+        fill("one", 0, 1)
+    interrupted = None
+    written = [fill("one", rank, 3) for rank in range(3)]
+    assert not (written[0] & written[1] or written[0] & written[2] or written[1] & written[2])
+    whole("one", 4)

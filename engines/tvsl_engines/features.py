@@ -1,6 +1,9 @@
 """What the frozen encoders make of scenes, computed once and kept as float16 on disk."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +20,59 @@ from .errors import DataError
 from .processes import Processes
 
 DONE = 1
+PARTS = 128  # most files of each kind
+Map = np.memmap[Any, Any]
 
 
 class Stored(Dataset[tuple[Tensor, ...]]):
-    """V [P, D], A [T, D] and the K classes of every scene, in memory maps of a folder; an index list gives a batch."""
+    """V [P, D], A [T, D] and the K classes of every scene, in memory maps of a folder; an index list gives a batch. They are cut in
+    parts with files of their own, each for one process to write: on a network's file system two machines that write to one page of a
+    map undo each other's numbers. How they are cut does not depend on the number of processes."""
 
     def __init__(self, folder: Path, present: np.ndarray, v: tuple[int, ...], a: tuple[int, ...]):
         self.folder, self.present = folder, present
+        self.kinds: dict[str, tuple[tuple[int, ...], type]] = {"V": (v, np.float16), "A": (a, np.float16), "state": ((), np.uint8)}
+        self.size = max(1, -(-len(present) // PARTS))
         folder.mkdir(parents=True, exist_ok=True)
-        self.v, self.a = self._array("V", v, np.float16), self._array("A", a, np.float16)
-        self.state = self._array("state", (), np.uint8)
 
-    def _array(self, name: str, shape: tuple[int, ...], kind: type) -> np.memmap[Any, Any]:
-        path = self.folder / f"{name}.npy"
-        if path.is_file():
-            return np.lib.format.open_memmap(path, "r+")
-        return np.lib.format.open_memmap(path, "w+", kind, (len(self.present), *shape))
+    @property
+    def parts(self) -> list[range]:
+        """The scenes of each part."""
+        return [range(i, min(i + self.size, len(self))) for i in range(0, len(self), self.size)]
+
+    @contextmanager
+    def written(self, part: int) -> Iterator[list[Map]]:
+        """V, A and state of a part, to be written to; on the disk when this ends."""
+        maps = [self._map(name, part, True) for name in self.kinds]
+        try:
+            yield maps
+        finally:
+            for array in maps:
+                array.flush()
+
+    @cached_property
+    def tokens(self) -> list[list[Map]]:
+        """V and A of every part, opened when they are first read, which is when all have been written."""
+        return [[self._map(name, part, False) for part in range(len(self.parts))] for name in ("V", "A")]
+
+    def _map(self, name: str, part: int, to_write: bool) -> Map:
+        path, (shape, kind) = self.folder / f"{name}-{part:03}.npy", self.kinds[name]
+        if to_write and not path.is_file():
+            return np.lib.format.open_memmap(path, "w+", kind, (len(self.parts[part]), *shape))
+        return np.lib.format.open_memmap(path, "r+" if to_write else "r")
 
     def usable(self) -> np.ndarray:
         """Indices of the scenes that are there."""
-        return np.flatnonzero(self.state == DONE)
+        return np.flatnonzero(np.concatenate([self._map("state", part, False) for part in range(len(self.parts))]) == DONE)
 
     def __len__(self) -> int:
         return len(self.present)
 
     def __getitem__(self, index: list[int] | np.ndarray) -> tuple[Tensor, ...]:
         index = np.asarray(index)
-        return tuple(torch.from_numpy(np.ascontiguousarray(x[index])) for x in (self.v, self.a, self.present))
+        places = list(zip(index // self.size, index % self.size))
+        tokens = (np.stack([parts[part][row] for part, row in places]) for parts in self.tokens)
+        return tuple(torch.from_numpy(x) for x in (*tokens, self.present[index]))
 
 
 class Features(Stored):
@@ -60,27 +89,33 @@ class Features(Stored):
         except UNREADABLE as error:
             raise DataError(f"the first scene, of {scenes[0].frames[0]}: {error}") from error
         present = np.array([[encoders.index[s.name] for s in scene.sources] for scene in scenes])
-        for turn in (True, False):  # the first process makes the files
-            if turn == (processes.rank == 0):
-                super().__init__(folder, present, *shapes)
-            processes.told(None)
+        super().__init__(folder, present, *shapes)
 
     def fill(self) -> dict[str, str]:
-        """Encode what is still missing, each process its part; what could not be used, of all of them, and why."""
-        rank, world, broken = self.processes.rank, self.processes.world, {}
-        for i in tqdm(range(rank, len(self.scenes), world), "features", disable=rank > 0 or None, leave=False):
-            if self.state[i] == DONE:
-                continue
-            try:
-                self.v[i], self.a[i] = _numbers(*self._encoded(self.scenes[i]))
-                self.state[i] = DONE
-            except UNREADABLE as error:
-                broken[i] = str(error)
-        for array in (self.v, self.a, self.state):
-            array.flush()
+        """Encode what is still missing, each process its parts; what could not be used, of all of them, and why."""
+        rank, broken = self.processes.rank, dict[int, str]()
+        own = range(rank, len(self.parts), self.processes.world)
+        with tqdm(total=sum(len(self.parts[part]) for part in own), desc="features", disable=rank > 0 or None, leave=False) as bar:
+            for part in own:
+                broken |= self._fill(part, bar)
         found = {i: reason for told in self.processes.told(broken) for i, reason in told.items()}
         self._whole = np.array([i for i in range(len(self.scenes)) if i not in found], int)
         return {f"{i}, of {'+'.join(f.stem for f in self.scenes[i].frames)}": reason for i, reason in found.items()}
+
+    def _fill(self, part: int, bar: "tqdm[Any]") -> dict[int, str]:
+        """Encode what is missing of a part; what could not be used, and why."""
+        broken = {}
+        with self.written(part) as (v, a, state):
+            for row, i in enumerate(self.parts[part]):
+                bar.update()
+                if state[row] == DONE:
+                    continue
+                try:
+                    v[row], a[row] = _numbers(*self._encoded(self.scenes[i]))
+                    state[row] = DONE
+                except UNREADABLE as error:
+                    broken[i] = str(error)
+        return broken
 
     def usable(self) -> np.ndarray:
         """Indices of the scenes that are there, the same in every process."""

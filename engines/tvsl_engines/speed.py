@@ -85,9 +85,11 @@ def made_up(folder: Path, count: int, v: tuple[int, int], a: tuple[int, int], cl
     """Features of chance, in files as those of a training are."""
     chance = np.random.default_rng(0)
     stored = Stored(folder / "features", np.array([chance.permutation(classes)[:2] for _ in range(count)]), v, a)
-    for i in range(count):
-        stored.v[i], stored.a[i] = chance.standard_normal(v), chance.standard_normal(a)
-    stored.state[:] = DONE
+    for part, scenes in enumerate(stored.parts):
+        with stored.written(part) as (own_v, own_a, state):
+            for row in range(len(scenes)):
+                own_v[row], own_a[row] = chance.standard_normal(v), chance.standard_normal(a)
+            state[:] = DONE
     return stored
 
 
