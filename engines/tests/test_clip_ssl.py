@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
+from tvsl_engines import clip_ssl
 from tvsl_engines.__main__ import main
 from tvsl_engines.choose import choose
 from tvsl_engines.clip_ssl import GRID
@@ -75,6 +76,32 @@ def test_the_sound_chooses_and_one_batch_is_learned_by_heart(clipseg: Path) -> N
     assert loss.item() < 0.5 * first and parts["match"] < 0.1
     assert all(torch.equal(value, frozen[name]) for name, value in method.decoder.state_dict().items())
     assert not torch.allclose(method.maps(v, a, present), method.maps(v, a.roll(1, 0), present))
+
+
+def test_pairs_are_decoded_in_pieces_with_the_same_losses_and_gradients(clipseg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """7 pictures with 7 sounds: in one piece, and in pieces of at most 10 pairs."""
+    torch.manual_seed(4)
+    method, encoders = choose("clip-ssl", DEFAULT, clipseg)
+    v, a, present = batch(method, encoders, 7)
+    decode, rows = method.decoder.forward, []
+    monkeypatch.setattr(method.decoder, "forward", lambda layers, q: rows.append(len(q)) or decode(layers, q))
+
+    def learned(pairs: int) -> tuple[dict, list, list]:
+        monkeypatch.setattr(clip_ssl, "PAIRS", pairs)
+        rows.clear()
+        method.zero_grad()
+        parts = method.losses(v, a, present)
+        forward = list(rows)
+        sum(parts.values()).backward()
+        assert sorted(rows) == sorted(2 * forward), "decoded again for the gradient: none was kept"
+        return parts, [p.grad.clone() for p in method.parameters() if p.requires_grad], forward
+
+    whole, gradients, one = learned(49)
+    pieces, same, several = learned(10)
+    assert one == [49] and several == [10] * 4 + [9]
+    for name, value in whole.items():
+        torch.testing.assert_close(pieces[name], value)
+    torch.testing.assert_close(same, gradients)
 
 
 def test_it_is_trained_and_judged_like_the_others(clipseg: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
 from . import picture
@@ -22,6 +23,7 @@ from .methods import Method
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # CLIPSeg's own processor, in 0–255
 AREA = 0.4  # share of a picture that its own sound should cover
 GRID = 44  # cells per side of a map
+PAIRS = 64  # of a picture and a sound, decoded at once: about 10 MB each with CLIPSeg's published sizes
 
 
 class ClipSegEncoders(Encoders):
@@ -69,12 +71,22 @@ class ClipSsl(Method):
         layers = v.unflatten(1, (self.layers, -1)).unbind(1)
         return self.decoder(list(layers), q).logits.sigmoid()
 
+    def shares(self, v: Tensor, q: Tensor, side: int) -> Tensor:
+        """How much of each cell every sound covers in every picture [B, B, side²]. Pairs are decoded PAIRS at a time, and again for their
+        gradient: kept, those of a batch of 64 would take 40 GB."""
+        def decoded(v: Tensor, q: Tensor, pairs: Tensor) -> Tensor:
+            masks = self.masks(v[pairs // len(q)], q[pairs % len(q)])
+            return F.adaptive_avg_pool2d(masks, side).flatten(1)
+
+        pairs = torch.arange(len(v) * len(q), device=v.device).split(PAIRS)
+        shares: list[Tensor] = [checkpoint(decoded, v, q, some, use_reentrant=False) for some in pairs]
+        return torch.cat(shares).unflatten(0, (len(v), len(q)))
+
     def losses(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
         count, q = len(v), self.query(norm(a).mean(1))
-        masks = self.masks(v.repeat_interleave(count, 0), q.repeat(count, 1))  # every picture with every sound
         tokens = v.unflatten(1, (self.layers, -1))[:, -1, 1:]
         side = round(tokens.shape[1] ** 0.5)
-        share = F.adaptive_avg_pool2d(masks, side).flatten(1).unflatten(0, (count, count))
+        share = self.shares(v, q, side)
         covered = norm(self.covered(share @ tokens / share.sum(-1, keepdim=True).clamp(min=1e-6)))
         odds = self.scale((covered * norm(q)).sum(-1))
         own, area = torch.arange(count, device=v.device), share.mean(-1)
