@@ -8,11 +8,12 @@ mod tiny;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use fake_tensorrt::{RELEASES, compile, compile_cuda, counted, in_a_process, onnxruntime};
 use tvsl::clock::Instant;
 use tvsl::config::{Config, Engine as Settings, EngineKind, Precision};
-use tvsl::engine::{self, Value};
+use tvsl::engine::{self, Engine, Tensor, Value};
 use tvsl::frame::{Frame, Samples};
 use tvsl::geometry::Size;
 use tvsl::model::Model;
@@ -84,16 +85,24 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
 fn a_model_whose_audio_graph_gives_many_rows_is_built_and_runs() {
     let fine = tiny::Copy::new();
     fine.replace("audio.onnx", &fine.read("fine.onnx"), true);
-    Machine::of(fine.0.path()).run("ask_for_all", &[]);
+    let machine = Machine::of(fine.0.path());
+    machine.run("ask_for_all", &[]);
+    machine.run("ask_for_more", &[]);
 }
 
-fn model(kind: EngineKind) -> Model {
+fn chosen(kind: EngineKind) -> Arc<dyn Engine> {
     // One thread, as the fake: the sums are then made in the same order.
     let mut settings = Settings { kind, threads: 1, ..Config::default().engine };
     settings.tensorrt.precision = Precision::Fp32;
-    let engine = engine::choose(&settings).expect("an engine");
-    let folder = Path::new(&std::env::var_os("FOLDER").expect("a machine")).join("model");
-    Model::open(&folder, engine.as_ref()).expect("a model")
+    engine::choose(&settings).expect("an engine")
+}
+
+fn folder() -> PathBuf {
+    Path::new(&std::env::var_os("FOLDER").expect("a machine")).join("model")
+}
+
+fn model(kind: EngineKind) -> Model {
+    Model::open(&folder(), chosen(kind).as_ref()).expect("a model")
 }
 
 /// A picture whose every pixel is its own.
@@ -168,6 +177,26 @@ fn ask_for_all() {
             }
         }
     }
+}
+
+/// A shape that no plan is built for: the CPU runs that graph, unless nothing but the GPU will do.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn ask_for_more() {
+    let more = |kind| {
+        let mut stage = chosen(kind).load(&folder().join("stage1.onnx")).expect("a graph");
+        let [v, a, t] = [[1, 16, 3].to_vec(), [1, 4, 3].to_vec(), [2000, 3].to_vec()].map(Tensor::zeros);
+        let outputs = stage.run(&[("V", (&v).into()), ("A", (&a).into()), ("t", (&t).into())]);
+        (outputs, stage.trouble().map(str::to_owned))
+    };
+    let (outputs, trouble) = more(EngineKind::Auto);
+    assert_eq!(outputs.expect("the CPU's")[0].shape, [1, 2000]);
+    let (told, refused) =
+        (trouble.expect("told"), more(EngineKind::TensorRt).0.expect_err("no plan takes it"));
+    let shapes =
+        "stage1.onnx: the plan takes no inputs of these shapes (V [1, 16, 3], A [1, 4, 3], t [2000, 3]): ";
+    assert!(told.contains(shapes) && told.ends_with("the cpu engine goes on"), "{told}");
+    assert!(refused.to_string().contains(shapes) && refused.key() == Some("engine.kind"), "{refused}");
 }
 
 #[test]

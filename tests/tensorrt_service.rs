@@ -146,6 +146,22 @@ fn auto_says_why_it_took_the_cpu() {
     assert!(old.contains("cpu, because TensorRT 8.4.1 is not supported; this build knows"), "{old}");
 }
 
+/// As many as a configuration may name: more than the text graph reads at once, and than the manifest knows.
+#[test]
+fn a_long_list_of_words_is_read_and_judged_on_the_gpu() {
+    let machine = Machine::new();
+    machine.model.replace("text.onnx", &machine.model.read("words.onnx"), true);
+    machine.model.edit("dimension = 3", "dimension = 3\ntokenizer = \"clip\"");
+    machine.build();
+    let words: Vec<_> = (1..500).map(|n| format!("\"word {n}\"")).collect();
+    let classes = format!("[detection]\nclasses = [\"red\", {}]\n", words.join(", "));
+    let only = format!("kind = \"tensorrt\"\ntensorrt.rebuild = \"never\"\n{classes}");
+    let daemon = machine.daemon(&only, &[]);
+    let chosen = logs(&daemon, "classes=500");
+    assert!(chosen.contains("tensorrt, TensorRT") && !chosen.contains("not in use"), "{chosen}");
+    detects(&daemon);
+}
+
 #[test]
 fn the_gpus_time_is_in_the_metrics_stage_by_stage() {
     let machine = Machine::new();

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-/// Most names, and most bytes of one.
-const MOST: usize = 500;
+/// Most names in a list.
+pub const MOST_CLASSES: usize = 500;
+
+/// Most bytes of a name.
 const LONGEST: usize = 100;
 
 /// The level of a topic that stands for a class.
@@ -16,8 +18,8 @@ pub fn class_level(class: &str) -> String {
 
 pub(super) fn list<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     let names = Vec::<String>::deserialize(d)?;
-    let fault = (names.len() > MOST)
-        .then(|| format!("holds {} names, expected at most {MOST}", names.len()))
+    let fault = (names.len() > MOST_CLASSES)
+        .then(|| format!("holds {} names, expected at most {MOST_CLASSES}", names.len()))
         .or_else(|| names.iter().find_map(|name| fault(name)))
         .or_else(|| shared_topic(&names));
     fault.map_or(Ok(names), |fault| Err(D::Error::custom(fault)))

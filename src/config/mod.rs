@@ -24,7 +24,7 @@ mod value;
 mod veil;
 mod words;
 
-pub use classes::class_level;
+pub use classes::{MOST_CLASSES, class_level};
 pub use devices::{
     Alsa, Camera, CameraSource, Channel, Csi, Device, MediaFile, Microphone, MicrophoneSource, Pipeline,
     Rtsp, TestPicture, Transport, V4l2,

@@ -88,14 +88,14 @@ impl Keeper {
 
     fn serving(&self, file: &Path, graph: Box<dyn Graph>) -> Serving {
         let outputs = graph.outputs().to_vec();
-        let spare = self.spare.clone().filter(|_| self.policy.lost == Lost::Cpu);
         Serving {
             file: file.to_owned(),
             order: (0..outputs.len()).collect(),
             outputs,
             graph,
             better: None,
-            spare,
+            spare: self.spare.clone(),
+            policy: self.policy,
             trouble: None,
         }
     }
@@ -134,8 +134,9 @@ struct Serving {
     order: Vec<usize>,
     /// Where a better graph will come from.
     better: Option<Receiver<Box<dyn Graph>>>,
-    /// Who goes on when the GPU fails.
+    /// Who goes on when the GPU cannot.
     spare: Option<Arc<dyn Engine>>,
+    policy: Policy,
     /// Why `graph` is not the plan on the GPU.
     trouble: Option<String>,
 }
@@ -168,7 +169,17 @@ impl Serving {
         }
     }
 
-    /// Does `work` on the graph; where the GPU fails, again on the CPU.
+    /// Who does again what failed on the GPU: nobody, if the policy wants that told.
+    fn stand_in(&mut self, fault: &EngineError) -> Option<Arc<dyn Engine>> {
+        let may = match fault {
+            EngineError::Lost { .. } => self.policy.lost == Lost::Cpu,
+            EngineError::Outside { .. } => !self.policy.only_gpu,
+            _ => false,
+        };
+        if may { self.spare.take() } else { None }
+    }
+
+    /// Does `work` on the graph; where the GPU fails or the plan takes no such shapes, again on the CPU.
     fn through<T>(
         &mut self,
         mut work: impl FnMut(&mut dyn Graph) -> Result<Vec<T>, EngineError>,
@@ -178,19 +189,19 @@ impl Serving {
     {
         self.take_delivery();
         let mut all = match work(self.graph.as_mut()) {
-            Err(lost @ EngineError::Lost { .. }) => {
-                let Some(spare) = self.spare.take() else { return Err(lost) };
-                let trouble = format!("{lost}; the {} engine goes on", spare.name());
+            Err(fault) => {
+                let Some(spare) = self.stand_in(&fault) else { return Err(fault) };
+                let trouble = format!("{fault}; the {} engine goes on", spare.name());
                 tracing::error!("{trouble}");
                 self.trouble = Some(trouble);
                 self.better = None;
                 let graph = spare.load(&self.file)?;
                 if !self.exchange(graph) {
-                    return Err(lost);
+                    return Err(fault);
                 }
                 work(self.graph.as_mut())?
             }
-            outcome => outcome?,
+            Ok(all) => all,
         };
         Ok(self.order.iter().filter_map(|&place| all.get_mut(place).map(std::mem::take)).collect())
     }

@@ -153,6 +153,19 @@ pub enum EngineError {
         /// What happened.
         reason: String,
     },
+    /// A plan was given inputs of shapes that it was not built for.
+    #[error(
+        "{}: the plan takes no inputs of these shapes ({inputs}): {reason}; with engine.kind = \"auto\" the CPU runs this graph",
+        file.display()
+    )]
+    Outside {
+        /// The ONNX file of the graph that was to run.
+        file: PathBuf,
+        /// TensorRT's words.
+        reason: String,
+        /// Names and shapes of what it was given.
+        inputs: String,
+    },
     /// What a graph left on the GPU cannot be had any more.
     #[error("what was on the GPU is gone: {0}")]
     Gone(String),
@@ -173,7 +186,7 @@ impl EngineError {
     pub const fn key(&self) -> Option<&'static str> {
         match self {
             Self::NoLibrary { .. } => Some("engine.library"),
-            Self::TensorRt(_) => Some("engine.kind"),
+            Self::TensorRt(_) | Self::Outside { .. } => Some("engine.kind"),
             _ => None,
         }
     }

@@ -29,7 +29,7 @@ pub use level::SILENCE_DBFS;
 pub use localize::HeatMap;
 pub use log_mel::Spectrogram;
 pub use manifest::Manifest;
-pub use parts::tokens;
+pub use parts::{TEXTS_AT_ONCE, tokens};
 pub use score::Score;
 pub use sound::Hearing;
 pub use vocabulary::Vocabulary;

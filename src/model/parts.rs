@@ -8,6 +8,9 @@ use super::{ClassId, GpuTimes, ModelError, embeddings, files};
 use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value};
 use crate::geometry::Fit;
 
+/// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
+pub const TEXTS_AT_ONCE: usize = 256;
+
 /// The precision that every model folder has.
 const PRECISION: &str = "fp32";
 
@@ -179,7 +182,7 @@ pub(super) fn text(
     let read = || {
         let file = dir.join(graphs(dir, manifest)?.text.as_deref().unwrap_or_default());
         let mut reader = Part::load("text", engine.load(&file)?, &["tokens"], &["t"])?;
-        Ok(reader.run(&[("tokens", (&tokens(manifest)).into())])?.remove(0))
+        read_texts(&mut reader, manifest)
     };
     let text = match &manifest.embedding.text {
         Some(table) => files::read_tensor(&dir.join(table), "t")?,
@@ -187,6 +190,21 @@ pub(super) fn text(
     };
     expect("text", "t", &text.shape, &[manifest.classes.len(), manifest.embedding.dimension])?;
     Ok(text)
+}
+
+/// `t` of every class, read by the text graph.
+fn read_texts(reader: &mut Part, manifest: &Manifest) -> Result<Tensor, ModelError> {
+    let (all, dimension) = (tokens(manifest), manifest.embedding.dimension);
+    let length = all.shape[1].max(1);
+    let mut t = Tensor::zeros([0, dimension]);
+    for data in all.data.chunks(TEXTS_AT_ONCE * length) {
+        let some = Tensor { shape: vec![data.len() / length, length], data: data.to_vec() };
+        let read = reader.run(&[("tokens", (&some).into())])?.remove(0);
+        expect("text", "t", &read.shape, &[some.shape[0], dimension])?;
+        t.shape[0] += some.shape[0];
+        t.data.extend(read.data);
+    }
+    Ok(t)
 }
 
 impl Part {

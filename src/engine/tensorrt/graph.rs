@@ -240,10 +240,11 @@ impl TensorRtGraph {
         let _ = self.stream.wait();
         self.running = false;
         self.inputs.iter_mut().for_each(InputSlot::forget);
-        let (file, reason) = (self.file.clone(), error.to_string());
-        match error.lost() {
-            true => EngineError::Lost { file, reason },
-            false => EngineError::Run { file, reason, inputs: told(given) },
+        let (file, reason, inputs) = (self.file.clone(), error.to_string(), told(given));
+        match error {
+            error if error.lost() => EngineError::Lost { file, reason },
+            error if error.outside_profile() => EngineError::Outside { file, reason, inputs },
+            _ => EngineError::Run { file, reason, inputs },
         }
     }
 }

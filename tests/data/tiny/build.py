@@ -132,6 +132,20 @@ def text():
     save("text", nodes, [("tokens", ["N", 1])], [("t", ["N", 3])], constants)
 
 
+def words():
+    """A text graph for texts of any length, of which it reads the first token, as `text` does: other words are nothing."""
+    nodes = [
+        node("Slice", ["tokens", "first", "second", "along"], "head"),
+        node("Sub", ["head", "numbers"], "apart"),
+        node("Abs", ["apart"], "distance"),
+        node("Clip", ["distance", "zero", "one"], "other"),
+        node("Sub", ["one", "other"], "t"),
+    ]
+    places = [const(name, [at], np.int64) for name, at in [("first", 0), ("second", 1), ("along", 1)]]
+    constants = [*places, const("numbers", [[1, 2, 3]]), const("zero", 0.0), const("one", 1.0)]
+    save("words", nodes, [("tokens", ["N", "L"])], [("t", ["N", 3])], constants)
+
+
 HEAD = f"""# Written by build.py.
 schema = 1
 name = "tiny"
@@ -188,4 +202,4 @@ def manifest():
 
 
 if __name__ == "__main__":
-    image(), audio(), audio("fine", FINE), stage1(), stage2(), text(), manifest()
+    image(), audio(), audio("fine", FINE), stage1(), stage2(), text(), words(), manifest()
