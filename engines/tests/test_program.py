@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -36,10 +37,10 @@ def program() -> Path:
     return found
 
 
-def tvsl(program: Path, *arguments: object) -> subprocess.CompletedProcess:
+def tvsl(program: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
     """The program, with no configuration but the one it is given."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TVSL")}
-    return subprocess.run([program, *map(str, arguments)], cwd=REPOSITORY, env=kept, capture_output=True, text=True)
+    return subprocess.run([program, *map(str, arguments)], cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True)
 
 
 def write_scenes(folder: Path, model: Path, count: int, single: str, duet: list[str]) -> Path:
@@ -105,6 +106,50 @@ def test_the_program_opens_a_folder_that_python_wrote(program: Path, folder: Pat
     assert "audioclip 1, 3 classes" in done.stdout and "CPU" in done.stdout
     listed = tvsl(program, "check", "--classes", "--config", configured(tmp_path, folder)).stdout
     assert listed.splitlines() == ["dog", "steam whistle", "someone's café, at night"]
+
+
+@pytest.fixture(scope="session")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a machine with the stand-ins for CUDA and TensorRT 10.3 of the program's own tests, which hold to a plan's shapes."""
+    libraries, fakes = tmp_path_factory.mktemp("gpu"), REPOSITORY / "tests/fake_tensorrt"
+    release = [f"-D{name}={value}" for name, value in (("COLUMN", 10), ("MAJOR", 10), ("MINOR", 3), ("PATCH", 0), ("BUILD", 26))]
+    for name, source in (("libnvinfer.so.10", ["-O0", fakes / "fake.c", "-ldl", "-lm", *release]),
+                         ("libcuda.so", ["-O1", "-ffp-contract=off", "-I", REPOSITORY / "src/engine/tensorrt", fakes / "cuda.c"])):
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", libraries / name, *source], check=True)
+    (libraries / "libnvonnxparser.so.10").symlink_to(libraries / "libnvinfer.so.10")
+    return {"LD_LIBRARY_PATH": str(libraries), "FAKE_TENSORRT_ONNXRUNTIME": str(REPOSITORY / ".cache/onnxruntime/libonnxruntime.so")}
+
+
+def test_plans_are_built_of_a_folder_that_python_wrote_and_judge_like_the_cpu(program: Path, folder: Path, gpu, tmp_path: Path) -> None:
+    """AudioCLIP's 143 rows of sound, and as many classes in free words as a configuration may name."""
+    model = shutil.copytree(folder, tmp_path / "model")
+    classes = ["guitar", "dog", "cat", *(f"sound of kind {n}" for n in range(497))]
+    scenes = write_scenes(tmp_path, model, 4, "guitar", ["dog", "cat"])
+
+    def config(kind: str) -> Path:
+        path = tmp_path / f"{kind}.toml"
+        path.write_text(f"""
+            [model]
+            path = {json.dumps(str(model))}
+            cache = {json.dumps(str(tmp_path / kind))}
+            [engine]
+            kind = "{kind}"
+            tensorrt.rebuild = "never"
+            tensorrt.precision = "fp32"
+            [detection]
+            classes = {json.dumps(classes)}
+        """)
+        return path
+
+    for action in ("build", "verify"):
+        done = tvsl(program, "engine", action, "--config", config("tensorrt"), **gpu)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "this device is ready" in done.stdout
+    judged = [tvsl(program, "eval", scenes, "--json", "--config", config(kind), **gpu) for kind in ("tensorrt", "cpu")]
+    assert all(done.returncode == 0 for done in judged), [done.stderr for done in judged]
+    by_gpu, by_cpu = (json.loads(done.stdout) for done in judged)
+    for key in NAMES.values():
+        assert by_gpu[key]["value"] == pytest.approx(by_cpu[key]["value"], abs=0.001), key
 
 
 def test_a_fixed_list_refuses_free_words_and_an_altered_folder_is_refused(program: Path, folder: Path, tmp_path: Path) -> None:
