@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use broker::{Broker, OPEN, free_port, more};
 use daemon::{Daemon, Place};
-use subscriber::{Subscriber, finds, place, works_on};
+use subscriber::{Subscriber, finds, place, published, works_on};
 use wire::Wire;
 
 /// A daemon that plays red which hums and tells an event for each picture, its broker, and who listens there.
@@ -186,6 +186,21 @@ fn a_link_that_stalls_for_a_while_is_kept_and_nothing_comes_twice() {
     finds(&stage.daemon, 40); // more than may be under way
     wire.resume();
     assert_eq!(stage.subscriber.events(5, 80), 0);
+    assert_eq!(wire.connections(), 1);
+}
+
+#[test]
+fn what_waits_in_the_device_while_a_link_stalls_is_late() {
+    let (stage, wire) = Stage::wired("keep_alive = 600");
+    stage.subscriber.events(0, 5);
+    wire.stall();
+    finds(&stage.daemon, 40); // more than may be under way
+    let [waits, put_by] = [(); 2].map(|()| published(&stage.daemon.messages.find(|_| true)));
+    stage.daemon.messages.find(|line| published(line) > put_by + 2.5);
+    wire.resume();
+    let event = stage.subscriber.next("events", |event| event["published"] == waits);
+    assert_eq!(event["late"], true, "{event}");
+    stage.subscriber.next("events", |event| event["late"] == false);
     assert_eq!(wire.connections(), 1);
 }
 

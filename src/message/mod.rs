@@ -45,9 +45,10 @@ pub struct Message {
     pub run: String,
     /// One more for every message of this topic and run, so that a subscriber sees gaps; starts at 1.
     pub sequence: u64,
-    /// Messages of this topic that had to be dropped right before this one, never acknowledged.
+    /// Messages of this topic that had to be dropped right before this one, never acknowledged. One of them may have
+    /// arrived all the same.
     pub missed: u64,
-    /// Whether it waited for a connection to the broker.
+    /// Whether it waited for a connection to the broker, or more than 2 s for its turn.
     pub late: bool,
     /// The picture.
     pub frame: FrameStamp,

@@ -5,31 +5,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::store::{Store, Ticket};
+use crate::clock::Clock;
 use crate::config;
 use crate::message::Report;
 
 /// A [`Store`] between the analysis thread and the publisher's task.
-#[derive(Debug)]
-pub struct Outbox {
+pub struct Outbox<'a> {
+    clock: &'a dyn Clock,
     store: Mutex<Store>,
     arrival: Notify,
 }
 
-impl Outbox {
-    /// An empty outbox of the configured bounds.
-    pub fn new(config: &config::Mqtt) -> Self {
-        Self { store: Mutex::new(Store::new(config)), arrival: Notify::new() }
+impl<'a> Outbox<'a> {
+    /// An empty outbox of the configured bounds, which tells by `clock` how long something waits.
+    pub fn new(config: &config::Mqtt, clock: &'a dyn Clock) -> Self {
+        Self { clock, store: Mutex::new(Store::new(config)), arrival: Notify::new() }
     }
 
     /// Puts a report in. Never waits for the network.
     pub fn put(&self, report: Report) {
-        self.store().put(report);
+        let now = self.clock.now();
+        self.store().put(report, now);
         self.arrival.notify_one();
     }
 
     /// The next report to send; see [`Store::take`].
     pub fn take(&self) -> Option<(Ticket, Report)> {
-        self.store().take()
+        let now = self.clock.now();
+        self.store().take(now)
     }
 
     /// Waits until something was put in since the last wait.

@@ -8,6 +8,7 @@ mod lane;
 #[cfg(test)]
 mod tests;
 
+use crate::clock::Instant;
 use crate::config;
 use crate::message::{Delivery, EventMessage, Report};
 
@@ -47,8 +48,8 @@ pub struct Store {
     connections: u64,
     /// Values that no broker would take.
     refused: u64,
-    /// What was put in since [`Store::hold_back`].
-    held: Option<Vec<Report>>,
+    /// What was put in since [`Store::hold_back`], and when.
+    held: Option<Vec<(Report, Instant)>>,
 }
 
 impl Store {
@@ -73,10 +74,10 @@ impl Store {
     }
 
     /// Takes a report. Where its lane is full the oldest waiting one gives way.
-    pub fn put(&mut self, report: Report) {
+    pub fn put(&mut self, report: Report, now: Instant) {
         match &mut self.held {
-            Some(held) if !matches!(report, Report::Status(_)) => held.push(report),
-            _ => self.take_in(report),
+            Some(held) if !matches!(report, Report::Status(_)) => held.push((report, now)),
+            _ => self.take_in(report, now),
         }
     }
 
@@ -87,7 +88,7 @@ impl Store {
 
     /// Takes in what was held back.
     pub fn go_on(&mut self) {
-        self.held.take().into_iter().flatten().for_each(|report| self.take_in(report));
+        self.held.take().into_iter().flatten().for_each(|(report, put)| self.take_in(report, put));
     }
 
     /// Takes nothing back below `prefix` any more: these topics are in use again.
@@ -95,11 +96,11 @@ impl Store {
         self.board.reclaim(prefix);
     }
 
-    fn take_in(&mut self, report: Report) {
+    fn take_in(&mut self, report: Report, now: Instant) {
         match report.delivery() {
-            Delivery::Kept => self.events.put(report, !self.connected),
-            Delivery::Recent => self.detections.put(report, !self.connected),
-            Delivery::Answered => self.answers.put(report, !self.connected),
+            Delivery::Kept => self.events.put(report, !self.connected, now),
+            Delivery::Recent => self.detections.put(report, !self.connected, now),
+            Delivery::Answered => self.answers.put(report, !self.connected, now),
             Delivery::Retained => self.board.set(report),
             Delivery::Fleeting if self.connected => self.board.set(report),
             Delivery::Fleeting => {}
@@ -139,24 +140,25 @@ impl Store {
     }
 
     /// The next report to send, with its ticket; `None` if nothing waits, nobody is connected, or
-    /// enough is in flight. States first, then answers, events, states of sources that are over, and detections.
-    pub fn take(&mut self) -> Option<(Ticket, Report)> {
+    /// enough is in flight. States first, then answers, events, states of sources that are over, and detections. What has
+    /// waited long for its turn is late.
+    pub fn take(&mut self, now: Instant) -> Option<(Ticket, Report)> {
         if !self.connected || self.in_flight() >= WINDOW {
             return None;
         }
         if let Some((topic, version, report)) = self.board.next(false) {
             return Some((Ticket::Value(topic, version), report));
         }
-        if let Some((number, report)) = self.answers.next() {
+        if let Some((number, report)) = self.answers.next(now) {
             return Some((Ticket::Answer(number), report));
         }
-        if let Some((number, report)) = self.events.next() {
+        if let Some((number, report)) = self.events.next(now) {
             return Some((Ticket::Event(number), report));
         }
         if let Some((topic, version, report)) = self.board.next(true) {
             return Some((Ticket::Value(topic, version), report));
         }
-        self.detections.next().map(|(number, report)| (Ticket::Detections(number), report))
+        self.detections.next(now).map(|(number, report)| (Ticket::Detections(number), report))
     }
 
     /// The broker has what `ticket` stands for. Tickets of an earlier connection say nothing.

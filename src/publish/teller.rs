@@ -21,7 +21,7 @@ use crate::message::{
 /// neither holds it for longer than it takes to make a message.
 pub struct Teller<'a> {
     clock: &'a dyn Clock,
-    outbox: Outbox,
+    outbox: Outbox<'a>,
     told: Mutex<Told>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Teller<'a> {
         let (mqtt, run) = (&config.mqtt, format!("{run:08x}"));
         let teller = Self {
             clock,
-            outbox: Outbox::new(mqtt),
+            outbox: Outbox::new(mqtt, clock),
             told: Mutex::new(Told {
                 device: config.device.name.clone(),
                 run,
@@ -84,7 +84,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Where the reports wait for the broker.
-    pub fn outbox(&self) -> &Outbox {
+    pub fn outbox(&self) -> &Outbox<'a> {
         &self.outbox
     }
 
@@ -163,7 +163,7 @@ impl<'a> Teller<'a> {
             store.restore(number, event);
         }
         for source in open {
-            store.put(Report::Event(Box::new(told.interrupted(source, moment))));
+            store.put(Report::Event(Box::new(told.interrupted(source, moment))), moment.now);
         }
     }
 

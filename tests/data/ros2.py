@@ -80,14 +80,15 @@ def taken(kind, value):
     return part
 
 
-def run(program, text):
-    """Runs the node, hands it one message of the bridge, and gives the topic it listens to and what it publishes."""
+def run(program, text, now):
+    """Runs the node, hands it one message of the bridge, and gives the topic it listens to and what it publishes `now`."""
     published, heard = [], {}
     publisher = lambda kind, topic, _: types.SimpleNamespace(publish=lambda array: published.append((topic, array)))
     node = types.SimpleNamespace(
         create_publisher=publisher, create_subscription=lambda _kind, topic, told, _depth: heard.update({topic: told})
     )
     modules = {
+        "time": {"time": lambda: now},
         "rclpy": {"init": lambda: None, "create_node": lambda _: node, "spin": lambda _: None},
         "rosidl_runtime_py": {"set_message_fields": set_message_fields},
         "std_msgs": {},
@@ -108,19 +109,26 @@ docs, text = pathlib.Path(sys.argv[1]), sys.stdin.read()
 schema = json.loads((docs / "contract/ros2.json").read_text())
 hold(schema, schema, "Detection2DArray", "message")
 
-topic, published = run((docs / "ros2/detections.py").read_text(), text)
+sent, program = json.loads(text), (docs / "ros2/detections.py").read_text()
+stamp = sent["header"]["stamp"]
+captured = stamp["sec"] + stamp["nanosec"] / 1e9
+topic, published = run(program, text, captured + 0.2)
 ((_, array),) = published
 (red,) = array.detections
-sent = json.loads(text)
+for wrong, why in ((2.1, "what waited"), (3600.0, "what a broker had kept"), (-3600.0, "what has no true stamp")):
+    assert run(program, text, captured + wrong) == (topic, []), f"{why} is left out"
 assert (array.header.stamp.sec, array.header.frame_id) == (sent["header"]["stamp"]["sec"], sent["header"]["frame_id"])
 assert red.results[0].hypothesis.class_id == sent["detections"][0]["results"][0]["hypothesis"]["class_id"]
 assert len(red.results[0].pose.covariance) == 36 and red.bbox.size_x == sent["detections"][0]["bbox"]["size_x"]
 
-settings = yaml.safe_load((docs / "ros2/mqtt_client.yaml").read_text())["mqtt_client"]["ros__parameters"]
+# What every version of the bridge has: its program. The names of its launch files changed.
+configuration = (docs / "ros2/mqtt_client.yaml").read_text()
+assert "ros2 run mqtt_client mqtt_client --ros-args --params-file mqtt_client.yaml\n" in configuration and "launch" not in configuration
+settings = yaml.safe_load(configuration)["mqtt_client"]["ros__parameters"]
 api = json.loads((docs / "contract/asyncapi.json").read_text())
 ours = api["channels"]["detections"]["address"].replace("{device}", "hall")
 bridge = settings["bridge"]["mqtt2ros"]
 assert bridge["mqtt_topics"] == [ours], f"{bridge['mqtt_topics']} is not {ours}"
 assert bridge[ours]["ros_topic"] == topic and bridge[ours]["primitive"] is True, "what the node listens to, as text"
 assert bridge[ours]["advanced"]["mqtt"]["qos"] == api["operations"]["tell_detections"]["bindings"]["mqtt"]["qos"]
-assert settings["client"]["id"] and settings["client"]["clean_session"] is False, "a session that the broker keeps"
+assert settings["client"]["id"] and settings["client"]["clean_session"] is True, "nothing is kept for one that steers"

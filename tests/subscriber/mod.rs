@@ -246,10 +246,13 @@ pub fn publish_to(port: u16, topic: &str, payload: &str, more: &[&str]) {
 /// Waits until the daemon has found something half a second from now.
 pub fn works_on(daemon: &Daemon) {
     let now = UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
-    daemon.messages.find(|line| {
-        let message: Value = serde_json::from_str(line).expect("JSON");
-        message["published"].as_f64().is_some_and(|published| published > now + 0.5)
-    });
+    daemon.messages.find(|line| published(line) > now + 0.5);
+}
+
+/// When the message in a line was made, Unix seconds.
+pub fn published(line: &str) -> f64 {
+    let message: Value = serde_json::from_str(line).expect("JSON");
+    message["published"].as_f64().expect("a number")
 }
 
 /// Waits until the daemon has found something in so many pictures from now on.

@@ -120,7 +120,7 @@ impl<M: Medium> Ledger<M> {
     ///
     /// # Errors
     /// The medium refuses it. The events stay where they are, and the next flush tries all of it again.
-    pub fn flush(&mut self, outbox: &Outbox, oldest: Option<f64>) -> io::Result<()> {
+    pub fn flush(&mut self, outbox: &Outbox<'_>, oldest: Option<f64>) -> io::Result<()> {
         if let Some(oldest) = oldest {
             // Stamps of a clock that was not set yet say nothing of an event's age.
             outbox.store().give_way(|_, event| event.clock_synced != Some(false) && event.published < oldest);
@@ -185,7 +185,7 @@ impl<M: Medium> Ledger<M> {
 
     /// What changed. New events come before what they stand in for: a batch that is written in part never
     /// hides what gave way.
-    fn batch(&self, outbox: &Outbox) -> io::Result<Batch> {
+    fn batch(&self, outbox: &Outbox<'_>) -> io::Result<Batch> {
         let kept: BTreeMap<u64, u64> = outbox.store().kept().collect();
         let mut batch = Batch::default();
         batch.put = puts(outbox, self.next, &mut batch.bytes)?;
@@ -216,7 +216,7 @@ impl<M: Medium> Ledger<M> {
     }
 
     /// Writes all that waits anew.
-    fn renew(&mut self, outbox: &Outbox) -> io::Result<()> {
+    fn renew(&mut self, outbox: &Outbox<'_>) -> io::Result<()> {
         let mut bytes = Vec::new();
         let put = puts(outbox, 0, &mut bytes)?;
         self.medium.replace(&bytes)?;
@@ -252,7 +252,7 @@ impl<M: Medium> Ledger<M> {
 
 /// Writes the events from number `from` on behind `bytes`. Copies a few at a time, so that nobody waits long for
 /// the store.
-fn puts(outbox: &Outbox, mut from: u64, bytes: &mut Vec<u8>) -> io::Result<Vec<(u64, Line)>> {
+fn puts(outbox: &Outbox<'_>, mut from: u64, bytes: &mut Vec<u8>) -> io::Result<Vec<(u64, Line)>> {
     let mut put = Vec::new();
     loop {
         let events = outbox.store().copies(from, CHUNK);

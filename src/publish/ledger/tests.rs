@@ -1,11 +1,13 @@
 //! The promise of the store on disk, held to random crashes, torn writes and full disks in simulated time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::store::{Ticket, WINDOW};
 use super::*;
+use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::message::tests::event;
 use crate::message::{EventPhase, Report};
@@ -123,10 +125,23 @@ const LINE: u64 = 1000;
 /// Seconds between flushes.
 const EVERY: u64 = 5;
 
+/// A clock that stands: how long something waits makes no difference here.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 /// A device that is started again and again, its disk, a wire, and a subscriber that remembers what it was told.
 struct World {
     config: Config,
-    outbox: Outbox,
+    outbox: Outbox<'static>,
     ledger: Ledger<Simulated>,
     connected: bool,
     there: VecDeque<(Ticket, Report)>,
@@ -145,7 +160,7 @@ impl World {
     fn new(bytes: u64) -> Self {
         let mut config = Config::default();
         (config.mqtt.store.bytes, config.mqtt.keep_events) = (bytes, 100_000);
-        let outbox = Outbox::new(&config.mqtt);
+        let outbox = Outbox::new(&config.mqtt, &Still);
         let (ledger, _) = Ledger::open(Simulated::default(), &config.mqtt.store);
         Self {
             config,
@@ -195,7 +210,7 @@ impl World {
             self.flush();
         }
         let mut store = self.outbox.store();
-        self.there.extend(std::iter::from_fn(|| store.take()));
+        self.there.extend(std::iter::from_fn(|| store.take(Instant::ZERO)));
     }
 
     fn flush(&mut self) {
@@ -214,7 +229,7 @@ impl World {
     fn start(&mut self, disk: Simulated) {
         self.disconnect();
         (self.run, self.put) = (self.run + 1, 0);
-        self.outbox = Outbox::new(&self.config.mqtt);
+        self.outbox = Outbox::new(&self.config.mqtt, &Still);
         let (ledger, found) = Ledger::open(disk, &self.config.mqtt.store);
         self.ledger = ledger;
         let mut store = self.outbox.store();
@@ -310,7 +325,7 @@ proptest! {
     #[test]
     fn damage_hides_only_what_it_hits(at in 0usize..8000, length in 1usize..600, with in any::<u8>()) {
         let config = Config::default().mqtt;
-        let (outbox, disk) = (Outbox::new(&config), Simulated::default());
+        let (outbox, disk) = (Outbox::new(&config, &Still), Simulated::default());
         (1..=10).for_each(|number| outbox.put(event(number)));
         let (mut ledger, _) = Ledger::open(disk, &config.store);
         ledger.flush(&outbox, None).expect("room");
@@ -323,7 +338,7 @@ proptest! {
         let numbers: Vec<u64> = found.events.iter().map(|(_, event)| event.sequence).collect();
         prop_assert!(numbers.is_sorted() && numbers.len() + hit.len() / line + 2 >= 10, "{numbers:?}");
         // The next flush leaves a whole file behind.
-        let outbox = Outbox::new(&config);
+        let outbox = Outbox::new(&config, &Still);
         found.events.into_iter().for_each(|(number, event)| outbox.store().restore(number, event));
         ledger.flush(&outbox, None).expect("room");
         let (_, again) = Ledger::open(ledger.medium.clone(), &config.store);
@@ -334,7 +349,7 @@ proptest! {
 #[test]
 fn what_is_told_at_once_is_never_written() {
     let config = Config::default().mqtt;
-    let outbox = Outbox::new(&config);
+    let outbox = Outbox::new(&config, &Still);
     outbox.store().connected();
     let (mut ledger, _) = Ledger::open(Simulated { life: Some(0), ..Simulated::default() }, &config.store);
     for number in 1..=100 {
@@ -348,7 +363,7 @@ fn what_is_told_at_once_is_never_written() {
 #[test]
 fn old_events_give_way_and_are_counted_and_the_newest_stays() {
     let config = Config::default().mqtt;
-    let outbox = Outbox::new(&config);
+    let outbox = Outbox::new(&config, &Still);
     let (mut ledger, _) = Ledger::open(Simulated::default(), &config.store);
     (1..=3).for_each(|number| outbox.put(event(number))); // all published at 100.1
     ledger.flush(&outbox, Some(100.0)).expect("room");
@@ -363,7 +378,7 @@ fn old_events_give_way_and_are_counted_and_the_newest_stays() {
 #[test]
 fn a_full_disk_is_told_and_everything_is_written_when_there_is_room() {
     let config = Config::default().mqtt;
-    let outbox = Outbox::new(&config);
+    let outbox = Outbox::new(&config, &Still);
     let (mut ledger, _) = Ledger::open(Simulated { room: Some(1000), ..Simulated::default() }, &config.store);
     (1..=20).for_each(|number| outbox.put(event(number)));
     let error = ledger.flush(&outbox, None).expect_err("no room");

@@ -1,8 +1,13 @@
 //! One topic whose every message counts: in order, bounded, the oldest gives way and is counted.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use crate::clock::Instant;
 use crate::message::Report;
+
+/// Longest wait for its turn that does not make a report late.
+const PROMPT: Duration = Duration::from_secs(2);
 
 /// Numbered reports, oldest first: first those in flight, then those that wait.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ struct Item {
     /// Reports that gave way right before this one.
     missed: u64,
     late: bool,
+    /// When it was put in.
+    since: Instant,
     acknowledged: bool,
     report: Report,
 }
@@ -33,11 +40,11 @@ impl Lane {
         Self { most: most.max(1), items: VecDeque::new(), flying: 0, next: 0, dropped: 0, untold: 0 }
     }
 
-    pub(super) fn put(&mut self, report: Report, late: bool) {
+    pub(super) fn put(&mut self, report: Report, late: bool, now: Instant) {
         let number = self.next;
         self.next += 1;
         let missed = std::mem::take(&mut self.untold);
-        self.items.push_back(Item { number, missed, late, acknowledged: false, report });
+        self.items.push_back(Item { number, missed, late, since: now, acknowledged: false, report });
         if self.items.len() > self.most {
             self.give_way();
         }
@@ -64,7 +71,7 @@ impl Lane {
     /// Puts back what an earlier run left, with its number; all of it before anything else.
     pub(super) fn restore(&mut self, number: u64, missed: u64, report: Report) {
         self.next = self.next.max(number);
-        self.put(report, true);
+        self.put(report, true, Instant::ZERO);
         self.items.back_mut().into_iter().for_each(|item| item.missed += missed);
     }
 
@@ -85,10 +92,12 @@ impl Lane {
         kept.map(|item| (item.number, item.missed, &item.report))
     }
 
-    pub(super) fn next(&mut self) -> Option<(u64, Report)> {
+    /// The oldest that waits, which is in flight from `now` on.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(u64, Report)> {
         let item = self.items.get(self.flying)?;
         self.flying += 1;
-        Some((item.number, item.report.clone().marked(item.missed, item.late)))
+        let late = item.late || now.since(item.since) > PROMPT;
+        Some((item.number, item.report.clone().marked(item.missed, late)))
     }
 
     /// Brokers acknowledge in order; one that does not is believed too, and order is kept.

@@ -5,9 +5,13 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::{ANSWERS, Store, Ticket, WINDOW};
+use crate::clock::Instant;
 use crate::config::Config;
 use crate::message::tests::{answer, detections, event, state};
 use crate::message::{OnOff, Report};
+
+/// The time, where it makes no difference.
+const NOW: Instant = Instant::ZERO;
 
 /// One step of the world.
 #[derive(Debug, Clone, Copy)]
@@ -51,30 +55,30 @@ fn careless_step() -> impl Strategy<Value = Step> {
 fn what_is_taken_back_is_told_once() {
     let mut store = Store::new(&Config::default().mqtt);
     let taken = |topic: &str| Report::Foreign { topic: topic.into(), payload: String::new() };
-    store.put(taken("tvsl/old/info"));
-    store.put(taken("tvsl/new/info"));
+    store.put(taken("tvsl/old/info"), NOW);
+    store.put(taken("tvsl/new/info"), NOW);
     store.reclaim("tvsl/new/");
     store.connected();
-    let (ticket, report) = store.take().expect("one is left");
-    assert_eq!((report, store.take()), (taken("tvsl/old/info"), None));
+    let (ticket, report) = store.take(NOW).expect("one is left");
+    assert_eq!((report, store.take(NOW)), (taken("tvsl/old/info"), None));
     store.acknowledge(&ticket);
     store.disconnected();
     store.connected();
-    assert_eq!(store.take(), None, "another device may have that name by now");
+    assert_eq!(store.take(NOW), None, "another device may have that name by now");
 }
 
 #[test]
 fn what_belongs_under_other_topics_waits_for_them() {
     let mut store = Store::new(&Config::default().mqtt);
     store.connected();
-    store.put(event(1));
+    store.put(event(1), NOW);
     store.hold_back();
-    store.put(event(2));
-    let (ticket, _) = store.take().expect("what was put before");
+    store.put(event(2), NOW);
+    let (ticket, _) = store.take(NOW).expect("what was put before");
     store.acknowledge(&ticket);
-    assert!(store.take().is_none() && store.is_empty(), "the goodbye ends");
+    assert!(store.take(NOW).is_none() && store.is_empty(), "the goodbye ends");
     store.go_on();
-    assert!(matches!(store.take(), Some((Ticket::Event(_), _))));
+    assert!(matches!(store.take(NOW), Some((Ticket::Event(_), _))));
 }
 
 /// A store, a wire, and a broker with one subscriber that remembers everything it was told.
@@ -115,19 +119,19 @@ impl World {
         match step {
             Step::Event => {
                 self.events += 1;
-                self.store.put(event(self.events));
+                self.store.put(event(self.events), NOW);
             }
             Step::Detections => {
                 self.detections += 1;
-                self.store.put(detections(self.detections));
+                self.store.put(detections(self.detections), NOW);
             }
             Step::State(on) => {
                 self.state = Some(on);
-                self.store.put(state(if on { OnOff::On } else { OnOff::Off }));
+                self.store.put(state(if on { OnOff::On } else { OnOff::Off }), NOW);
             }
             Step::Wish => {
                 self.wishes += 1;
-                answer(self.wishes).into_iter().for_each(|report| self.store.put(report));
+                answer(self.wishes).into_iter().for_each(|report| self.store.put(report, NOW));
             }
             Step::Carry { there, back } => self.carry(there, back),
             Step::BrokerForgets(many) => {
@@ -146,7 +150,7 @@ impl World {
                 self.store.connected();
             }
         }
-        self.there.extend(std::iter::from_fn(|| self.store.take()));
+        self.there.extend(std::iter::from_fn(|| self.store.take(NOW)));
     }
 
     fn carry(&mut self, there: usize, back: usize) {
@@ -330,6 +334,27 @@ fn what_waited_for_a_connection_is_late() {
 }
 
 #[test]
+fn what_waited_long_for_its_turn_is_late() {
+    let (mut store, at) = (Store::new(&Config::default().mqtt), Instant::from_secs_f64);
+    let room = WINDOW as u64;
+    store.connected();
+    (1..=room + 2).for_each(|number| store.put(event(number), at(10.0)));
+    let told = |store: &mut Store, seconds| match store.take(at(seconds)) {
+        Some((ticket, Report::Event(event))) => Some((ticket, event.sequence, event.late)),
+        _ => None,
+    };
+    let flying: Vec<_> = std::iter::from_fn(|| told(&mut store, 10.0)).collect();
+    assert!(flying.len() == WINDOW && flying.iter().all(|(_, _, late)| !late));
+    store.put(event(room + 3), at(11.0));
+    assert_eq!(told(&mut store, 30.0), None, "the broker is silent");
+    flying.iter().take(3).for_each(|(ticket, ..)| store.acknowledge(ticket));
+    let next = |told: Option<(Ticket, u64, bool)>| told.map(|(_, number, late)| (number, late));
+    assert_eq!(next(told(&mut store, 12.0)), Some((room + 1, false)));
+    assert_eq!(next(told(&mut store, 12.1)), Some((room + 2, true)));
+    assert_eq!(next(told(&mut store, 12.1)), Some((room + 3, false)), "it came later");
+}
+
+#[test]
 fn a_state_forgets_a_source_only_after_its_end_was_sent() {
     let mut store = Store::new(&Config::default().mqtt);
     let (mut on, start) = (state(OnOff::On), event(1));
@@ -337,15 +362,15 @@ fn a_state_forgets_a_source_only_after_its_end_was_sent() {
         state.sources.push(event.source.clone());
     }
     let order = |store: &mut Store| {
-        std::iter::from_fn(|| store.take()).map(|(_, told)| told.topic()).collect::<Vec<_>>()
+        std::iter::from_fn(|| store.take(NOW)).map(|(_, told)| told.topic()).collect::<Vec<_>>()
     };
     store.connected();
-    store.put(on);
-    store.put(start);
+    store.put(on, NOW);
+    store.put(start, NOW);
     assert_eq!(order(&mut store), ["state/dog", "events"], "what starts is in the state first");
     store.disconnected();
-    store.put(event(2)); // the end
-    store.put(state(OnOff::Off));
+    store.put(event(2), NOW); // the end
+    store.put(state(OnOff::Off), NOW);
     store.connected();
     assert_eq!(order(&mut store), ["events", "events", "state/dog"]);
 }
