@@ -8,6 +8,7 @@ mod subscriber;
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::TcpStream;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -22,12 +23,18 @@ use subscriber::{Subscriber, clustered, place, publish, works_on};
 
 /// The shipped site, its devices and its persistence here, its centre on port `centre`.
 fn site(place: &Place, port: u16, centre: u16) -> Broker {
+    site_that_keeps("100000", place, port, centre)
+}
+
+/// The same with room for so many messages that wait.
+fn site_that_keeps(most: &str, place: &Place, port: u16, centre: u16) -> Broker {
     let shipped = std::fs::read_to_string("docs/fleet/site.conf").expect("the shipped file");
     let changed = [
         ("listener 1883 127.0.0.1\n".into(), String::new()),
         ("/var/lib/mosquitto/".into(), format!("{}/", place.0.path().display())),
         ("central.example:8883".into(), format!("127.0.0.1:{centre}")),
         ("keepalive_interval 10".into(), "keepalive_interval 5".to_owned()),
+        ("max_queued_messages 100000".into(), format!("max_queued_messages {most}")),
     ];
     let settings = changed.iter().fold(shipped, |text, (old, new): &(String, String)| {
         assert!(text.contains(old), "{old}");
@@ -81,6 +88,47 @@ fn what_a_site_tells_reaches_the_centre_and_wishes_come_down() {
     subscriber.status("offline"); // the Last Will crosses the bridge
     drop(at_site);
     bridge.lines.find(|line| line == "sites/site-1/connected 0");
+}
+
+/// Publishes numbers from 1 on to a topic, in order; `more` are arguments of mosquitto's client.
+fn count(port: u16, topic: &str, to: u32, more: &[&str]) {
+    let mut command = Command::new("mosquitto_pub");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-l", "-t", topic]).args(more);
+    let mut client = command.stdin(Stdio::piped()).spawn().expect("clients are installed: `make setup-test`");
+    let numbers: String = (1..=to).map(|number| format!("{number}\n")).collect();
+    client.stdin.take().expect("its input").write_all(numbers.as_bytes()).expect("it reads");
+    assert!(client.wait().expect("a child").success());
+}
+
+/// A hundredth of the room that is shipped, and a hundredth of what ten devices tell meanwhile.
+#[test]
+fn what_a_site_says_it_keeps_for_the_centre_it_keeps() {
+    let (port, centre) = (free_port(), free_port());
+    let (at_site, at_centre) = (Place::new(), Place::new());
+    let folder = at_centre.0.path().display();
+    let keeps =
+        format!("{OPEN}\nuser root\nmax_queued_messages 0\npersistence true\npersistence_location {folder}/");
+    let reader = |topic: &str, more: &[&str]| {
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-p", &centre.to_string(), "-c", "-i", "reader", "-q", "1", "-t", topic]).args(more);
+        let output = command.output().expect("clients are installed: `make setup-test`");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let central = Broker::start(&at_centre, centre, &keeps);
+    reader("tvsl/+/events", &["-E"]); // from now on the centre keeps events for it
+    let bridge = Subscriber::watching(centre, "sites/site-1/connected");
+    let _site = site_that_keeps("1000", &at_site, port, centre);
+    bridge.lines.find(|line| line == "sites/site-1/connected 1");
+    central.stop();
+    count(port, "tvsl/hall/state/dog", 2000, &["--retain"]);
+    count(port, "tvsl/hall/events", 1000, &[]);
+    let _central = Broker::start(&at_centre, centre, &keeps);
+    let patience = PATIENCE.as_secs().to_string();
+    let told = reader("tvsl/+/events", &["-C", "1000", "-W", &patience]);
+    let numbers = told.lines().map(|line| line.parse::<u32>().expect("a number"));
+    assert!(numbers.eq(1..=1000), "each once and in order: {told}");
+    let state = Subscriber::watching(centre, "tvsl/hall/state/dog");
+    state.lines.find(|line| line == "tvsl/hall/state/dog 2000");
 }
 
 /// `tvsl fleet-sim` with messages of its own; killed when dropped.
@@ -186,6 +234,9 @@ fn a_simulated_fleet_loses_nothing() {
         place.config("[mqtt]\nusername_file = \"none\"\n[mqtt.tls]\nenabled = true\nca_file = \"none\"");
     let report = Fleet::start(&place, &config, "--devices 20 --seconds 4 --json").report();
     whole(&report, 20);
+    for (topic, least) in [("state", 20), ("level", 20), ("info", 20), ("health", 20), ("status", 20)] {
+        assert!(report[topic]["messages"].as_u64() >= Some(least), "{topic}: {report:#}");
+    }
     assert!(report["broker_mb"].as_f64() > Some(0.0), "{report:#}");
 }
 

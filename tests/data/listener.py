@@ -5,7 +5,7 @@ one that is not as its schema says, or has another QoS or retain flag than the A
 CBOR is printed as JSON, and of a picture what it says of itself. FILTER stands in place of `tvsl/test/#`. It connects again for
 ever and says `away` when it has read all that came over a connection that broke. With SESSION the broker keeps what comes
 meanwhile, and it says `ready` again only where the broker had forgotten it. BRIDGED says that a site's bridge passes
-`detections` on with QoS 0 (docs/fleet/site.conf).
+`detections` and `state` on with QoS 0 (docs/fleet/site.conf).
 """
 
 import json
@@ -73,7 +73,7 @@ def main(port, folder, topics="tvsl/test/#", session="", bridged=""):
         """Holds how a message came to what is promised of its topic."""
         ways = [way for pattern, way in promised if pattern.fullmatch(message.topic)]
         assert len(ways) == 1, f"{len(ways)} channels have this topic"
-        qos = 0 if bridged and topic == "detections" else ways[0]["qos"]
+        qos = 0 if bridged and topic.split("/")[0] in ("detections", "state") else ways[0]["qos"]
         assert message.qos == qos, f"QoS {message.qos}, not {qos}"
         assert ways[0]["retain"] or not message.retain, "the broker keeps it"
 

@@ -1,5 +1,6 @@
 //! One simulated device: recorded messages, told by the program's own publisher.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -8,13 +9,19 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::witness::PREFIX;
+use crate::analysis::{Analysed, SoundWindow, Timing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Address, Config, Overrides};
+use crate::geometry::Size;
 use crate::message::{Info, Message, Settings};
 use crate::publish::{Teller, mqtt};
 
 /// The clock of all devices.
 static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+/// How loud it is where simulated devices stand, dBFS.
+const LEVEL: f32 = -23.1;
+/// Shortest time between two looks at it.
+const LOOK: Duration = Duration::from_millis(100);
 /// Longest wait for the broker to take the rest.
 const REST: Duration = Duration::from_secs(20);
 
@@ -22,6 +29,8 @@ const REST: Duration = Duration::from_secs(20);
 pub(super) struct Script {
     /// Seconds from the start, and what is told then.
     messages: Vec<(f64, Message)>,
+    /// Of the camera's pictures.
+    size: Size,
     /// After so long it begins anew.
     length: f64,
 }
@@ -29,8 +38,26 @@ pub(super) struct Script {
 impl Script {
     pub fn new(messages: Vec<Message>, length: f64) -> Self {
         let first = messages.first().map_or(0.0, |message| message.frame.captured);
+        let size = messages
+            .first()
+            .map_or(Size::new(0, 0), |message| Size::new(message.frame.width, message.frame.height));
         let timed = messages.into_iter().map(|message| ((message.frame.captured - first).max(0.0), message));
-        Self { messages: timed.collect(), length }
+        Self { messages: timed.collect(), size, length }
+    }
+
+    /// A picture of now, and how loud it is.
+    fn picture(&self) -> Analysed {
+        let now = CLOCK.now();
+        Analysed {
+            captured: now,
+            source: self.size,
+            sound: SoundWindow { start: now, end: now, level_dbfs: LEVEL },
+            scores: vec![],
+            detections: vec![],
+            tracks: vec![],
+            maps: vec![],
+            timing: Timing::default(),
+        }
     }
 }
 
@@ -66,6 +93,7 @@ impl Device {
         let told = async {
             let told = tokio::select! {
                 told = self.tell_all(&script, length) => told,
+                never = self.listen(&script) => match never {},
                 _ = ends.wait_for(|ends| *ends) => 0,
             };
             stop.notify_one();
@@ -107,13 +135,25 @@ impl Device {
         }
     }
 
-    /// The message as if it were of now and of this device.
+    /// Tells how loud it is, as often as is configured.
+    async fn listen(&self, script: &Script) -> Infallible {
+        let every = self.config.mqtt.level_every.max(LOOK);
+        sleep(every.mul_f64(fastrand::f64())).await;
+        loop {
+            self.teller.analysed(&script.picture());
+            sleep(every).await;
+        }
+    }
+
+    /// The message as if it were of now and of this device, whose clock is set.
     fn anew(&self, message: &Message, sequence: u64, lap: u32) -> Message {
         let now = CLOCK.wall().as_secs_f64();
         let mut message = message.clone();
         message.device.clone_from(&self.config.device.name);
         (message.run, message.sequence) = (format!("{:08x}", self.run), sequence);
-        (message.frame.captured, message.published) = (now, now);
+        (message.frame.captured, message.published, message.clock_synced) = (now, now, Some(true));
+        message.sound.start += now - message.sound.end;
+        message.sound.end = now;
         let id = |id: &str| format!("{:08x}-{lap}-{id}", self.run);
         message
             .detections

@@ -27,13 +27,14 @@ use crate::model::Model;
 use crate::pipeline::{self, Observer, Stop};
 use crate::{bounded, capture, engine};
 use device::{Device, Script};
-use witness::{PREFIX, Tally, Witness};
+use witness::{NUMBERED, PREFIX, Tallies, Tally, Witness};
 
 /// Try what a broker carries: many simulated devices
 ///
-/// Each device publishes recorded detections, with their events and states, at the pace of the recording and through the
-/// program's own queue and MQTT client. One subscriber holds what arrives against what was sent. Exits with 0 if the broker
-/// carries it: nothing is lost, and 99 % arrives within a second. Ctrl-C stops it; what is retained is taken back.
+/// Each device publishes recorded detections, with their events, states and levels, at the pace of the recording and through
+/// the program's own queue and MQTT client. One subscriber of everything holds what arrives against what was sent. Exits with
+/// 0 if the broker carries it: nothing is lost, and 99 % of events and detections arrives within a second. Ctrl-C stops it;
+/// what is retained is taken back.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// How many devices
@@ -63,8 +64,8 @@ struct Report {
     broker: String,
     /// The machine's load before the start.
     load: String,
-    events: Tally,
-    detections: Tally,
+    #[serde(flatten)]
+    topics: Tallies,
     /// Of a mosquitto that was started for it: percent of one core, and megabytes at most.
     broker_cpu: Option<f64>,
     broker_mb: Option<f64>,
@@ -110,9 +111,9 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         swept.unwrap_or_else(kept);
     }
     unless_stopped(&stop)?;
-    let (events, detections) = witness.finish(&sent).map_err(told)?;
+    let topics = witness.finish(&sent).map_err(told)?;
     let fine = |tally: &Tally| tally.messages > 0 && tally.lost == 0 && tally.delay_p99 <= SOON;
-    let carried = fine(&events) && fine(&detections);
+    let carried = NUMBERED.iter().all(|topic| topics.get(*topic).is_some_and(fine));
     let report = Report {
         devices: arguments.devices,
         seconds: arguments.seconds,
@@ -120,8 +121,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         load: load.split(' ').next().unwrap_or_default().into(),
         broker_cpu: cpu.map(|cpu| 100.0 * cpu.as_secs_f64() / f64::from(arguments.seconds)),
         broker_mb: own.as_ref().and_then(|own| own.most_memory()),
-        events,
-        detections,
+        topics,
         carried,
     };
     super::print(&if arguments.json { super::json(&report)? } else { table(&report) })?;
@@ -243,7 +243,7 @@ fn table(report: &Report) -> String {
         "", "messages", "a second", "a device and s", "bytes each", "p50", "p99", "lost", "again"
     );
     let (devices, seconds) = (f64::from(*devices), f64::from(*seconds));
-    for (name, tally) in [("events", &report.events), ("detections", &report.detections)] {
+    for (name, tally) in &report.topics {
         let rate = tally.messages as f64 / seconds;
         out += &format!(
             "{name:<12}{:>10}{rate:>12.1}{:>16.2}{:>14.0}{:>9.1} ms{:>9.1} ms{:>8}{:>8}\n",

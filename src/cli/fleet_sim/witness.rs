@@ -1,13 +1,11 @@
 //! A subscriber that counts what arrives of all devices, how late, and what is missing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rumqttc::{
-    Client, Connection, Event, Packet, Publish, PublishOptions, QoS, SubscribeFilter, SubscribeReasonCode,
-};
+use rumqttc::{Client, Connection, Event, Packet, Publish, PublishOptions, QoS, SubscribeReasonCode};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Address, Config};
@@ -24,15 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a wait looks whether it was told to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What arrived of all devices, by the name of the topic: its level after the device's.
+pub(super) type Tallies = BTreeMap<String, Tally>;
+
+/// The topics whose messages have numbers.
+pub(super) const NUMBERED: [&str; 2] = ["events", "detections"];
+
 /// What arrived of one topic of all devices.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Tally {
     pub messages: u64,
     pub bytes: u64,
-    /// Seconds from the publication to its arrival.
+    /// Seconds from the publication to its arrival; 0 where messages do not tell.
     pub delay_p50: f64,
     pub delay_p99: f64,
-    /// Numbers that never came, and numbers that came again.
+    /// Numbers that never came, and numbers that came again; 0 where messages have no number.
     pub lost: u64,
     pub again: u64,
     #[serde(skip)]
@@ -41,29 +45,39 @@ pub(super) struct Tally {
     last: HashMap<String, u64>,
 }
 
-/// The fields that both topics have.
-#[derive(Deserialize)]
+/// What a message says of itself, where it does.
+#[derive(Default, Deserialize)]
 struct Stamp {
+    published: Option<f64>,
+    #[serde(flatten)]
+    number: Option<Number>,
+}
+
+/// The fields that numbered topics have.
+#[derive(Deserialize)]
+struct Number {
     device: String,
     sequence: u64,
     missed: u64,
-    published: f64,
 }
 
 /// A message as it came in.
 struct Arrival {
-    event: bool,
+    topic: String,
     bytes: u64,
     at: f64,
     stamp: Stamp,
 }
 
 impl Arrival {
+    /// Nothing of what was there before, nor of what is taken back.
     fn of(message: &Publish) -> Option<Self> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let stamp = serde_json::from_slice(&message.payload).ok()?;
-        let (event, bytes) = (message.topic.ends_with(b"/events"), message.payload.len() as u64);
-        Some(Self { event, bytes, at, stamp })
+        let topic = String::from_utf8_lossy(message.topic.split(|&byte| byte == b'/').nth(2)?).into_owned();
+        let stamp: Stamp = serde_json::from_slice(&message.payload).unwrap_or_default();
+        let bytes = message.payload.len() as u64;
+        let whole = stamp.number.is_some() || !NUMBERED.contains(&topic.as_str());
+        (bytes > 0 && !message.retain && whole).then_some(Self { topic, bytes, at, stamp })
     }
 }
 
@@ -117,28 +131,29 @@ impl Witness {
         self.thread.is_finished()
     }
 
-    /// Counts events and detections once nothing more comes; `sent` is how many detections each device told.
+    /// Counts what came once nothing more comes; `sent` is how many detections each device told.
     ///
     /// # Errors
     /// The connection broke, so nothing can be said.
-    pub fn finish(self, sent: &[(String, u64)]) -> Result<(Tally, Tally), String> {
-        let (mut events, mut detections) = (Tally::default(), Tally::default());
+    pub fn finish(self, sent: &[(String, u64)]) -> Result<Tallies, String> {
+        let mut tallies: Tallies = NUMBERED.map(|topic| (topic.into(), Tally::default())).into();
         loop {
             match self.told.recv_timeout(QUIET) {
-                Ok(Told::Arrival(arrival)) if arrival.event => events.take(arrival),
-                Ok(Told::Arrival(arrival)) => detections.take(arrival),
+                Ok(Told::Arrival(arrival)) => {
+                    tallies.entry(arrival.topic.clone()).or_default().take(arrival);
+                }
                 Ok(Told::Ready) => {}
                 Ok(Told::Lost(why)) => return Err(format!("the subscriber that counts was cut off: {why}")),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        let detections = tallies.entry("detections".into()).or_default();
         detections.lost += sent
             .iter()
             .map(|(name, sent)| sent - detections.last.get(name).unwrap_or(&0).min(sent))
             .sum::<u64>();
-        events.sum_up();
-        detections.sum_up();
-        Ok((events, detections))
+        tallies.values_mut().for_each(Tally::sum_up);
+        Ok(tallies)
     }
 }
 
@@ -170,8 +185,7 @@ impl Ear {
     fn take(&self, event: Event) -> Option<Told> {
         let asked = match event {
             Event::Incoming(Packet::ConnAck(_)) => {
-                let filter = |topic| SubscribeFilter::new(format!("{PREFIX}/+/{topic}"), QoS::AtLeastOnce);
-                self.client.try_subscribe_many(["events", "detections"].map(filter))
+                self.client.try_subscribe(format!("{PREFIX}/#"), QoS::AtLeastOnce)
             }
             Event::Incoming(Packet::SubAck(answer)) => {
                 if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
@@ -191,17 +205,25 @@ impl Ear {
 
 impl Tally {
     fn take(&mut self, Arrival { bytes, at, stamp, .. }: Arrival) {
-        let last = self.last.entry(stamp.device).or_default();
-        if stamp.sequence <= *last {
+        if stamp.number.is_some_and(|number| !self.is_new(number)) {
             self.again += 1;
             return;
         }
-        // What the device itself dropped, for want of room, never arrived either.
-        self.lost += stamp.sequence - *last - 1 + if stamp.sequence == *last + 1 { stamp.missed } else { 0 };
-        *last = stamp.sequence;
         self.messages += 1;
         self.bytes += bytes;
-        self.delays.push((at - stamp.published).max(0.0));
+        self.delays.extend(stamp.published.map(|published| (at - published).max(0.0)));
+    }
+
+    /// Whether a number did not come before; those that are left out before it are lost.
+    fn is_new(&mut self, Number { device, sequence, missed }: Number) -> bool {
+        let last = self.last.entry(device).or_default();
+        if sequence <= *last {
+            return false;
+        }
+        // What the device itself dropped, for want of room, never arrived either.
+        self.lost += sequence - *last - 1 + if sequence == *last + 1 { missed } else { 0 };
+        *last = sequence;
+        true
     }
 
     fn sum_up(&mut self) {
@@ -219,11 +241,43 @@ mod tests {
     fn gaps_are_lost_and_known_numbers_came_again() {
         let mut tally = Tally::default();
         for (device, sequence) in [("a", 1), ("b", 1), ("a", 2), ("a", 2), ("a", 5), ("b", 2)] {
-            let stamp = Stamp { device: device.into(), sequence, missed: 0, published: 0.0 };
-            tally.take(Arrival { event: true, bytes: 10, at: 0.5, stamp });
+            let number = Some(Number { device: device.into(), sequence, missed: 0 });
+            let stamp = Stamp { published: Some(0.0), number };
+            tally.take(Arrival { topic: "events".into(), bytes: 10, at: 0.5, stamp });
         }
         tally.sum_up();
         assert_eq!((tally.messages, tally.lost, tally.again, tally.bytes), (5, 2, 1, 50));
         assert_eq!(tally.delay_p99, 0.5);
+    }
+
+    #[test]
+    fn everything_of_a_device_is_counted_under_its_topic() {
+        let arrival = |topic: &str, payload: &str, retain| {
+            let topic = format!("{PREFIX}/sim-1/{topic}");
+            let mut message = Publish::new(topic, QoS::AtLeastOnce, payload.to_owned());
+            message.retain = retain;
+            Arrival::of(&message)
+        };
+        let mut tallies = Tallies::default();
+        for (topic, payload) in [
+            ("events", r#"{"device": "a", "sequence": 1, "missed": 0, "published": 1.5}"#),
+            ("state/dog", r#"{"device": "a", "published": 1.5}"#),
+            ("level", r#"{"device": "a", "published": 1.5}"#),
+            ("health/camera", r#"{"device": "a"}"#),
+            ("status", "online"),
+        ] {
+            let arrival = arrival(topic, payload, false).expect("it counts");
+            tallies.entry(arrival.topic.clone()).or_default().take(arrival);
+        }
+        let counted = |topic: &str| (tallies[topic].messages, tallies[topic].delays.len());
+        assert_eq!(["events", "state", "level"].map(counted), [(1, 1); 3]);
+        assert_eq!(
+            ["health", "status"].map(counted),
+            [(1, 0); 2],
+            "they do not tell when they were published"
+        );
+        assert!(arrival("state/dog", "{}", true).is_none(), "of before");
+        assert!(arrival("state/dog", "", false).is_none(), "taken back");
+        assert!(arrival("events", "back", false).is_none(), "of another witness");
     }
 }
