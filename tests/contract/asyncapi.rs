@@ -36,20 +36,30 @@ fn operation(topic: &Topic) -> Value {
 }
 
 fn channel(topic: &Topic) -> Value {
-    let name = topic.name;
-    let message = match name {
-        _ if topic.schema.is_none() => {
-            json!({"contentType": "image/png", "payload": {"description": topic.what}})
-        }
-        "status" => json!({"contentType": "text/plain", "payload": {"$ref": format!("./{name}.json")}}),
-        _ => json!({"contentType": "application/json", "payload": {"$ref": format!("./{name}.json")}}),
-    };
     json!({
         "address": format!("tvsl/{{device}}/{}", topic.address),
         "description": topic.what,
         "parameters": parameters(&topic.address),
-        "messages": {name: message},
+        "messages": messages(topic),
     })
+}
+
+/// What may be told on a topic: `[mqtt] format` chooses one of several.
+fn messages(topic: &Topic) -> Value {
+    let name = topic.name;
+    let of = |kind: &str, schema: &str| json!({"contentType": kind, "payload": {"$ref": format!("./{schema}.json")}});
+    match name {
+        _ if topic.schema.is_none() => {
+            json!({name: {"contentType": "image/png", "payload": {"description": topic.what}}})
+        }
+        "status" => json!({name: of("text/plain", name)}),
+        "detections" => json!({
+            name: of("application/json", name),
+            "cbor": of("application/cbor", name),
+            "ros2": of("application/json", "ros2"),
+        }),
+        _ => json!({name: of("application/json", name)}),
+    }
 }
 
 /// The parameters in braces of an address, and the device.

@@ -152,6 +152,11 @@ fn the_pages_robot_turns_toward_a_sound_once() {
     python(&["tests/data/turn.py", "docs/mqtt.md"], "");
 }
 
+#[test]
+fn the_asyncapi_document_is_one_and_points_at_what_is_there() {
+    python(&["tests/data/asyncapi.py", "docs/contract"], "");
+}
+
 /// A wish is granted if, and only if, it is as the published schema says.
 #[test]
 fn the_schema_of_wishes_is_what_is_judged_by() {

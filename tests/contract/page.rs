@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
+use tvsl::config::Config;
 use tvsl::message::Delivery;
 
 use crate::fields::{Field, fields};
@@ -28,7 +30,7 @@ pub fn example(name: &str) -> Value {
 
 /// The page with its tables as the types say them.
 pub fn generated() -> String {
-    let with_topics = between(&text(), "topics", &topic_table());
+    let with_topics = between(&text(), "topics", &format!("{}\n{}", topic_table(), defaults()));
     between(&with_topics, "fields", &field_tables())
 }
 
@@ -54,6 +56,33 @@ fn topic_table() -> String {
             .expect("memory");
     }
     table
+}
+
+/// What the keys are that the page speaks of, unless they are configured.
+fn defaults() -> String {
+    let mqtt = Config::default().mqtt;
+    let seconds = |key: &'static str, value: Duration| (key, format!("{} s", value.as_secs_f64()));
+    let plain = |key: &'static str, value: &dyn ToString| (key, value.to_string());
+    let told = |(key, value): (&str, String)| format!("`{key}` {value}");
+    let of_mqtt = [
+        plain("detections_rate", &format!("{} (no limit)", mqtt.detections_rate)),
+        plain("send_empty", &mqtt.send_empty),
+        seconds("update_every", mqtt.update_every),
+        seconds("level_every", mqtt.level_every),
+        seconds("snapshot_every", mqtt.snapshot_every),
+        seconds("heatmap_every", mqtt.heatmap_every),
+        plain("picture_kilobytes", &(mqtt.picture_bytes / 1000)),
+        plain("keep_events", &mqtt.keep_events),
+        plain("keep_detections", &mqtt.keep_detections),
+        seconds("keep_alive", mqtt.keep_alive),
+    ];
+    let of_store = [
+        seconds("every", mqtt.store.every),
+        plain("megabytes", &(mqtt.store.bytes / 1_000_000)),
+        plain("hours", &(mqtt.store.age.as_secs_f64() / 3600.0)),
+    ];
+    let (mqtt, store) = (of_mqtt.map(told).join(", "), of_store.map(told).join(", "));
+    format!("Unless configured, these keys of `[mqtt]` are: {mqtt}; and of `[mqtt.store]`: {store}.\n")
 }
 
 const fn until(delivery: Delivery) -> &'static str {
