@@ -171,33 +171,54 @@ fn resident() -> u64 {
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") * 4096
 }
 
-/// Lets a day pass without a broker, `keep` called for each minute; gives how much more memory is needed after it than after
-/// its first half, in MiB.
-fn day(config: &Config, mut keep: impl FnMut(&Device)) -> f64 {
+/// Lets a day pass, `minute` called for each of its minutes; gives how much more memory is needed after it than after its first
+/// half, in MiB, and how many messages wait at the end of both.
+fn day(config: &Config, mut minute: impl FnMut(&Device)) -> (f64, usize) {
     let clock = Simulated::default();
     let mut device = Device::new(config, &clock);
     let mut watch = |hours: u64| {
         for picture in 0..hours * 1800 {
             device.see(2000);
             if picture % 30 == 0 {
-                keep(&device);
+                minute(&device);
             }
         }
         (resident(), device.waiting())
     };
     let (before, waiting) = watch(12);
-    assert_eq!(waiting, config.mqtt.keep_events + config.mqtt.keep_detections, "the store is full");
     let (after, still) = watch(12);
     assert_eq!(still, waiting);
     let grown = after.saturating_sub(before) as f64 / f64::from(1 << 20);
     println!("{waiting} messages wait; {grown:.2} MiB more after a day than after half of it");
-    grown
+    (grown, waiting)
+}
+
+/// As many as there is room for.
+fn full(config: &Config) -> usize {
+    config.mqtt.keep_events + config.mqtt.keep_detections
 }
 
 #[test]
 fn a_day_without_a_broker_needs_no_more_memory_than_half_of_it() {
     let _alone = alone();
-    let grown = day(&config(1), |_| {});
+    let config = config(1);
+    let (grown, waiting) = day(&config, |_| {});
+    assert_eq!(waiting, full(&config), "the store is full");
+    assert!(grown < 1.0, "{grown} MiB more");
+}
+
+#[test]
+fn nor_does_one_with_a_broker_that_takes_everything() {
+    let _alone = alone();
+    let config = config(1);
+    let (grown, waiting) = day(&config, |device| {
+        let outbox = device.teller.outbox();
+        outbox.store().connected();
+        while let Some((ticket, _)) = outbox.take() {
+            outbox.store().acknowledge(&ticket);
+        }
+    });
+    assert!(waiting < full(&config) / 10, "what the last minute told");
     assert!(grown < 1.0, "{grown} MiB more");
 }
 
@@ -206,7 +227,9 @@ fn nor_does_one_with_the_store_on_disk() {
     let _alone = alone();
     let (place, config) = (Place::new(), config(1));
     let (mut ledger, _) = Ledger::open(Disk::new(place.path("events.log")), &config.mqtt.store);
-    let grown = day(&config, |device| ledger.flush(device.teller.outbox(), None).expect("room on the disk"));
+    let (grown, waiting) =
+        day(&config, |device| ledger.flush(device.teller.outbox(), None).expect("room on the disk"));
+    assert_eq!(waiting, full(&config), "the store is full");
     assert_eq!(ledger.len(), config.mqtt.keep_events);
     let length = std::fs::metadata(place.path("events.log")).expect("a file").len();
     assert!(length <= config.mqtt.store.bytes, "{length} bytes");
