@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use broker::{Broker, OPEN, free_port, more};
 use daemon::{Daemon, Place};
 use serde_json::Value;
-use subscriber::{Subscriber, place, works_on};
+use subscriber::{Subscriber, finds, place, works_on};
 
 /// A place whose daemon keeps its events on disk.
 fn stage(port: u16) -> (Place, PathBuf, PathBuf) {
@@ -117,6 +117,23 @@ fn what_the_broker_knows_and_the_disk_knows_is_ended_once() {
     told.push(start);
     let lives = lives(&told, &told[told.len() - 1]["run"]);
     assert!(!lives.is_empty() && lives.values().all(|life| *life == (1, 1)), "{lives:?}");
+}
+
+#[test]
+fn what_waits_at_the_end_is_told_apart_from_what_gave_way_before() {
+    let (_place, config) = place(free_port()); // nobody is there
+    more(&config, "update_every = 0\nkeep_events = 4\nkeep_detections = 8");
+    let mut daemon = Daemon::start(&config);
+    finds(&daemon, 20);
+    daemon.signal("TERM");
+    daemon.end();
+    let said = |words: &str| {
+        let line = daemon.log.find(|line| line.contains(words));
+        let number = line.split("messages=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{line}"))
+    };
+    assert_eq!(said("still waited for the broker"), 4 + 8);
+    assert!(said("had given way") >= (20 - 4) + (20 - 8));
 }
 
 #[test]

@@ -152,15 +152,24 @@ pub fn serve(
         });
         drop(going);
         let kept = preserve.map_or(0, |thread| thread.join().unwrap_or(0));
-        let lost = teller.map_or(0, |teller| {
-            let store = teller.outbox().store();
-            store.dropped() + store.waiting().saturating_sub(kept) as u64
-        });
-        if lost > 0 {
-            warn!(messages = lost, "messages that the broker never took");
-        }
+        teller.iter().for_each(|teller| tell_lost(teller, kept));
         analysis.join().map_err(|_| ServeError::Died)?
     })
+}
+
+/// Says at the end what the broker never took, of which `kept` events wait for the next start.
+fn tell_lost(teller: &Teller<'_>, kept: usize) {
+    let store = teller.outbox().store();
+    let (waiting, gave_way) = (store.waiting().saturating_sub(kept), store.dropped());
+    if waiting > 0 {
+        warn!(messages = waiting, "messages still waited for the broker, and are lost");
+    }
+    if gave_way > 0 {
+        warn!(
+            messages = gave_way,
+            "messages had given way since the start, or were left out: `missed` told of them"
+        );
+    }
 }
 
 /// What the broker brings, on its way to those who take it.
