@@ -106,7 +106,9 @@ impl Observer for Pair<'_> {
 fn as_of_now(mut message: Message) -> Message {
     let begin = BEGIN as f64;
     let Message { frame, sound, published, .. } = &mut message;
-    [&mut frame.captured, &mut sound.start, &mut sound.end, published].map(|stamp| *stamp += begin);
+    for stamp in [&mut frame.captured, &mut sound.start, &mut sound.end, published] {
+        *stamp += begin;
+    }
     message.detections.iter_mut().for_each(|sounding| sounding.since += begin);
     message.ended.iter_mut().for_each(|ended| ended.last += begin);
     message.clock_synced = Some(true);
