@@ -9,7 +9,7 @@ mod support;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, Place};
@@ -157,18 +157,33 @@ fn a_wrong_file_and_a_right_one() {
 }
 
 #[test]
-fn a_camera_that_freezes_and_is_opened_again() {
-    let launch = "videotestsrc is-live=true pattern=red ! video/x-raw,framerate=10/1 ! identity";
+fn a_camera_that_freezes_is_failed_until_its_picture_changes() {
+    let server = Server::of(rtsp::SENSOR);
     let camera =
-        format!("[camera]\nsource = \"pipeline\"\nfrozen = 1.0\n[camera.pipeline]\nlaunch = \"{launch}\"\n");
-    let (_place, config, _broker, subscriber) = stage(&format!("{camera}[microphone]\nsource = \"none\"\n"));
+        format!("[camera]\nsource = \"rtsp\"\nstall = 2.0\nfrozen = 2.0\nrtsp.url = \"{}\"\n", server.url());
+    let (_place, config, _broker, subscriber) = stage(&format!("{camera}[microphone]\nsource = \"media\"\n"));
     let _daemon = Daemon::start(&config);
     becomes(&subscriber, "camera", "ok");
+    subscriber.event("start");
+    server.freeze();
+    let frozen = Instant::now();
     let failed = becomes(&subscriber, "camera", "failed");
-    assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("frozen")), "{failed}");
-    let seen = Instant::now();
-    becomes(&subscriber, "camera", "ok");
-    println!("frozen picture: the camera is opened again in {:.1} s", seen.elapsed().as_secs_f64());
+    assert!(
+        failed["reason"].as_str().is_some_and(|reason| reason.contains("frozen, the same for")),
+        "{failed}"
+    );
+    tell("frozen picture (camera.frozen = 2)", frozen, &failed);
+    let ended = subscriber.event("end")["sequence"].as_u64().expect("a number");
+    // It is opened again and again, and shows what it showed.
+    server.asked(3);
+    server.thaw();
+    let (thawed, wall) = (Instant::now(), UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64());
+    let well = becomes(&subscriber, "camera", "ok");
+    tell("picture that changes again", thawed, &well);
+    let since = well["since"].as_f64().expect("a time");
+    assert!(since >= wall, "it was well before its picture changed: {well}, {wall}");
+    let event = subscriber.next("events", |_| true);
+    assert_eq!((&event["event"], event["sequence"].as_u64()), (&Value::from("start"), Some(ended + 1)));
 }
 
 #[test]

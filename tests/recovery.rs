@@ -110,14 +110,20 @@ fn a_sound_card_that_is_pulled_out_is_found_again() {
 }
 
 #[test]
-fn a_camera_that_freezes_is_taken_down_and_opened_again() {
-    let place = Place::new();
-    let launch = "videotestsrc is-live=true pattern=red ! video/x-raw,framerate=10/1 ! identity";
-    let camera =
-        format!("[camera]\nsource = \"pipeline\"\nfrozen = 1.0\n[camera.pipeline]\nlaunch = \"{launch}\"\n");
-    let daemon = Daemon::start(&place.config(&format!("{camera}[microphone]\nsource = \"none\"\n{QUIET}")));
+fn a_camera_that_freezes_is_opened_again_and_believed_when_its_picture_changes() {
+    let (place, server) = (Place::new(), Server::of(rtsp::SENSOR));
+    let text =
+        network_camera(server.port()).replace("stall = 2.0\nfrozen = 0.0", "stall = 2.0\nfrozen = 2.0");
+    let daemon = Daemon::start(&place.config(&text));
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    server.freeze();
     daemon.log.find(|line| line.contains("the picture is frozen") && line.contains("trying again"));
+    daemon.messages.find(|line| line.contains("\"ended\":[{"));
+    server.asked(2);
+    assert_eq!(daemon.messages.waiting(), None, "something was found in a dead picture");
+    server.thaw();
     daemon.log.find(|line| line.contains("is back after"));
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
 }
 
 #[test]

@@ -123,10 +123,17 @@ impl Lifecycle {
         self.phase = Phase::Open { since: now, last: now };
     }
 
+    /// Something came that cannot be relied on: it is not silent, and does no better for that.
+    pub fn stirred(&mut self, now: Instant) {
+        if let Phase::Open { last, .. } = &mut self.phase {
+            *last = now;
+        }
+    }
+
     /// Something was delivered.
     pub fn delivered(&mut self, now: Instant) {
-        let Phase::Open { since, last } = &mut self.phase else { return };
-        *last = now;
+        self.stirred(now);
+        let Phase::Open { since, .. } = &self.phase else { return };
         if now.since(*since) >= STEADY {
             self.backoff.reset();
         }
@@ -144,7 +151,7 @@ impl Lifecycle {
         }
     }
 
-    /// For how long it has been open and delivered nothing; zero if it is not open.
+    /// For how long it has been open and nothing came of it; zero if it is not open.
     pub fn silence(&self, now: Instant) -> Duration {
         match self.phase {
             Phase::Open { last, .. } => now.since(last),

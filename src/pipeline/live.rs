@@ -25,6 +25,9 @@ enum Sound {
 /// A stream that shows no sound, or none yet, is asked for it again after this.
 const MUTE: Duration = Duration::from_secs(60);
 
+/// The cure of a frozen picture.
+const THAW: &str = "switch the camera off and on; for one that shows no noise set [camera] frozen = 0";
+
 /// Camera and microphone of a device that runs for months.
 pub(super) struct Live {
     camera: Device,
@@ -133,7 +136,7 @@ impl Live {
         let both = matches!(&self.sound, Sound::Track(track) if sense == Sense::Camera || track.delivers());
         if both || sense == Sense::Camera {
             self.camera.lose(why, now);
-            self.picture = PictureVigil::default();
+            self.picture.close();
             receiver.forget(Sense::Camera);
         }
         if both || sense == Sense::Microphone {
@@ -147,12 +150,24 @@ impl Live {
         }
     }
 
-    /// Takes note of a picture; tells why the camera is to be taken down, if it is.
+    /// Takes note of a picture; tells why the camera is to be taken down, if it is. One that is frozen counts as lost,
+    /// however often it is opened, until it shows another picture; each time it is open it has a while to do so.
     pub fn see(&mut self, frame: &Frame, now: Instant) -> Option<String> {
-        self.camera.delivered(now);
-        let limit = self.frozen?;
-        let frozen = self.picture.see(frame);
-        (frozen > limit).then(|| format!("the picture is frozen for {:.0} s", frozen.as_secs_f64()))
+        let unchanged = self.frozen.map(|limit| (limit, self.picture.see(frame)));
+        let Some((limit, unchanged)) = unchanged.filter(|(limit, unchanged)| unchanged.ever > *limit) else {
+            self.camera.delivered(now);
+            return None;
+        };
+        self.camera.life.stirred(now);
+        let over = self.sees() || unchanged.open > limit.min(self.stall);
+        over.then(|| {
+            format!("the picture is frozen, the same for more than {} s; {THAW}", limit.as_secs_f64())
+        })
+    }
+
+    /// Whether the camera's pictures can be relied on.
+    pub fn sees(&self) -> bool {
+        self.camera.life.delivers()
     }
 
     /// Takes note of sound.
@@ -173,7 +188,7 @@ impl Live {
 
     /// Whether a frame can be judged: every configured sense delivers.
     pub fn whole(&self) -> bool {
-        self.camera.life.delivers() && self.ear().is_none_or(Lifecycle::delivers)
+        self.sees() && self.ear().is_none_or(Lifecycle::delivers)
     }
 
     /// Whether no sound is configured at all.

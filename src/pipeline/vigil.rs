@@ -10,23 +10,39 @@ use crate::frame::{Frame, Samples};
 /// Watches for a picture that never changes: a real sensor's noise does, from one picture to the next.
 #[derive(Debug, Default)]
 pub struct PictureVigil {
-    /// Digest of the last new picture, and when it came.
+    /// Digest of the last new picture, and when it came; a camera that is opened again has to show another.
     last: Option<(u64, Instant)>,
+    /// When the first picture came since the camera was opened.
+    opened: Option<Instant>,
+}
+
+/// For how long there was nothing new to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Since the last new picture, whether the camera was open all the time or not.
+    pub ever: Duration,
+    /// No more than since the camera was opened.
+    pub open: Duration,
 }
 
 impl PictureVigil {
     /// Takes a picture; gives for how long every picture has been the same.
-    pub fn see(&mut self, frame: &Frame) -> Duration {
+    pub fn see(&mut self, frame: &Frame) -> Unchanged {
         let mut hasher = DefaultHasher::new();
         frame.rgb.hash(&mut hasher);
         let digest = hasher.finish();
-        match self.last {
-            Some((last, since)) if last == digest => frame.captured.since(since),
-            _ => {
-                self.last = Some((digest, frame.captured));
-                Duration::ZERO
-            }
-        }
+        let opened = *self.opened.get_or_insert(frame.captured);
+        let since = match self.last {
+            Some((last, since)) if last == digest => since,
+            _ => frame.captured,
+        };
+        self.last = Some((digest, since));
+        Unchanged { ever: frame.captured.since(since), open: frame.captured.since(since.max(opened)) }
+    }
+
+    /// The camera is taken down, and opened again later.
+    pub fn close(&mut self) {
+        self.opened = None;
     }
 }
 
@@ -93,10 +109,27 @@ mod tests {
     fn a_frozen_picture_is_timed_from_its_first() {
         let (mut vigil, size) = (PictureVigil::default(), Size::new(1, 1));
         let frame = |seconds, level| Frame { captured: at(seconds), size, source: size, rgb: vec![level; 3] };
-        assert_eq!(vigil.see(&frame(1.0, 7)), Duration::ZERO);
-        assert_eq!(vigil.see(&frame(4.0, 7)), Duration::from_secs(3));
-        assert_eq!(vigil.see(&frame(5.0, 8)), Duration::ZERO);
-        assert_eq!(vigil.see(&frame(6.0, 8)), Duration::from_secs(1));
+        let mut see = |seconds, level| {
+            let Unchanged { ever, open } = vigil.see(&frame(seconds, level));
+            (ever.as_secs(), open.as_secs())
+        };
+        assert_eq!(see(1.0, 7), (0, 0));
+        assert_eq!(see(4.0, 7), (3, 3));
+        assert_eq!(see(5.0, 8), (0, 0));
+        assert_eq!(see(6.0, 8), (1, 1));
+    }
+
+    #[test]
+    fn a_camera_that_is_opened_again_is_still_frozen() {
+        let (mut vigil, size) = (PictureVigil::default(), Size::new(1, 1));
+        let frame = |seconds, level| Frame { captured: at(seconds), size, source: size, rgb: vec![level; 3] };
+        vigil.see(&frame(1.0, 7));
+        vigil.close();
+        let seconds = Duration::from_secs;
+        assert_eq!(vigil.see(&frame(9.0, 7)), Unchanged { ever: seconds(8), open: seconds(0) });
+        assert_eq!(vigil.see(&frame(11.0, 7)), Unchanged { ever: seconds(10), open: seconds(2) });
+        assert_eq!(vigil.see(&frame(12.0, 8)), Unchanged { ever: seconds(0), open: seconds(0) });
+        assert_eq!(vigil.see(&frame(13.0, 8)), Unchanged { ever: seconds(1), open: seconds(1) });
     }
 
     /// The complaint after `seconds` of blocks of 100 ms at `level`.

@@ -44,6 +44,21 @@ fn complaints_come_and_go_and_are_told_once() {
 }
 
 #[test]
+fn what_cannot_be_relied_on_ends_the_silence_and_nothing_else() {
+    let at = Instant::from_secs_f64;
+    let mut part = Lifecycle::new(at(0.0));
+    part.stirred(at(0.0));
+    assert_eq!(part.silence(at(9.0)), Duration::ZERO, "it is not open");
+    assert_eq!(part.lost("frozen", at(0.0), 1.0), FIRST);
+    assert!(part.begin(at(1.0)));
+    part.opened(at(1.0));
+    part.stirred(at(8.0));
+    assert_eq!(part.silence(at(9.0)), Duration::from_secs(1));
+    assert_eq!((part.state(), part.reason()), (State::Failed, "frozen"));
+    assert_eq!(part.lost("frozen", at(9.0), 1.0), FIRST * 2, "the waits go on growing");
+}
+
+#[test]
 fn a_try_that_drags_on_has_failed_and_is_the_only_one() {
     let at = Instant::from_secs_f64;
     let mut part = Lifecycle::new(at(0.0));

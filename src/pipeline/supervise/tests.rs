@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::MicrophoneSource;
 use crate::queue::Sensed;
-use world::{RATE, Weather, World, YEAR};
+use world::{FROZEN, RATE, Weather, World, YEAR};
 
 /// Every fault has ended: the last one is noticed, the last wait is over, and opening takes its time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,6 +24,7 @@ fn weather() -> impl Strategy<Value = Weather> {
         1 => Just(Weather::Mute),
         1 => Just(Weather::Ended),
         1 => Just(Weather::Hung),
+        1 => Just(Weather::Frozen),
     ]
 }
 
@@ -35,7 +36,7 @@ fn schedule() -> impl Strategy<Value = Vec<(Weather, Weather, f64, i64)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Nothing is reported for a lost device ([`Witness`]), never more than one try is under way ([`Machine::begin`]),
+    /// Nothing is reported for a lost device or of a dead picture ([`Witness`]), never more than one try is under way ([`Machine::begin`]),
     /// and everything works again when the faults are over.
     #[test]
     fn whatever_happens(schedule in schedule(), stream: bool, seed in any::<u64>()) {
@@ -93,6 +94,52 @@ fn an_opening_that_hangs_is_told_and_at_last_starves_the_watchdog() {
             assert!(!world.supervisor.stuck && world.quiet() < Duration::from_secs(1));
         });
     }
+}
+
+#[test]
+fn a_frozen_camera_is_lost_until_its_picture_changes() {
+    for source in [MicrophoneSource::Alsa, MicrophoneSource::Media] {
+        World::play(8, source, |world| {
+            world.turns(PATIENCE);
+            assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
+            let (before, tried) = (world.heard.borrow().told.len(), world.machine.site(Sense::Camera).tried);
+            world.weather(Weather::Frozen, Weather::Fine);
+            world.turns(FROZEN + Duration::from_secs(1));
+            let (state, why) = world.state(Part::Camera);
+            assert!(
+                state == HealthState::Failed && why.contains("frozen, the same for more than 4 s"),
+                "{why}"
+            );
+            let frozen = Duration::from_secs(300);
+            world.turns(frozen);
+            let told = world.heard.borrow().told[before..].to_vec();
+            let told: Vec<_> = told.into_iter().filter(|(part, _)| *part == Part::Camera).collect();
+            assert_eq!(told, [(Part::Camera, HealthState::Failed)], "told once, and never well");
+            assert!(world.quiet() > frozen, "something was reported of a dead picture");
+            // A try takes at most 4 s to open, is open for 2 s, and is followed by a wait that grows to 10 s.
+            let tried = world.machine.site(Sense::Camera).tried - tried;
+            assert!((18..60).contains(&tried), "{tried} tries");
+            world.weather(Weather::Fine, Weather::Fine);
+            world.turns(PATIENCE);
+            assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
+            assert!(world.quiet() < Duration::from_secs(1));
+        });
+    }
+}
+
+#[test]
+fn a_camera_that_thaws_while_it_is_open_is_well_at_once() {
+    World::play(9, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        world.weather(Weather::Frozen, Weather::Fine);
+        world.turns(FROZEN + Duration::from_secs(1));
+        while world.machine.site(Sense::Camera).open == 0 {
+            world.turn();
+        }
+        world.weather(Weather::Fine, Weather::Fine);
+        world.turns(Duration::from_secs(1));
+        assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
+    });
 }
 
 #[test]

@@ -98,7 +98,11 @@ impl Supervisor<'_> {
         let lost = match item {
             Ok(Sensed::Frame(frame)) => {
                 let frozen = live.see(&frame, now).map(|why| (Sense::Camera, why));
-                pairing.frame(frame, now);
+                if frozen.is_none() && live.sees() {
+                    pairing.frame(frame, now);
+                } else {
+                    self.progress.unjudged += 1;
+                }
                 frozen
             }
             Ok(Sensed::Sound(sound)) => {

@@ -20,6 +20,8 @@ pub(super) const TURN: Duration = Duration::from_millis(50);
 pub(super) const EVERY: u64 = 4;
 /// A camera that is silent for so long is lost.
 pub(super) const STALL: Duration = Duration::from_secs(2);
+/// A camera that shows the same picture for longer is frozen.
+pub(super) const FROZEN: Duration = Duration::from_secs(4);
 /// A card that is silent for so long reports it, as `capture` does.
 pub(super) const CARD_STALL: Duration = Duration::from_secs(5);
 /// Longest time that opening takes.
@@ -40,22 +42,28 @@ pub(super) enum Weather {
     Mute,
     /// It opens and ends at once.
     Ended,
+    /// The camera opens and shows one picture for ever; a microphone works.
+    Frozen,
     /// Opening it takes as long as this lasts; what is open delivers nothing.
     Hung,
 }
 
 /// One device.
 #[derive(Debug)]
-struct Site {
+pub(super) struct Site {
     weather: Weather,
     /// Tries under way.
     tries: u32,
     /// How often it is open.
-    open: u32,
+    pub open: u32,
     /// Whether it said its last word since it was opened.
     over: bool,
     /// When it was opened, or delivered.
     last: Instant,
+    /// The picture that it shows, and since when.
+    shown: (u8, Instant),
+    /// Tries so far.
+    pub tried: u32,
 }
 
 /// The machine and its world.
@@ -71,8 +79,8 @@ pub(super) struct Machine {
 impl Machine {
     fn new(seed: u64) -> Arc<Self> {
         let site = || {
-            let (weather, last) = (Weather::Fine, Instant::ZERO);
-            Mutex::new(Site { weather, tries: 0, open: 0, over: false, last })
+            let (weather, last, shown) = (Weather::Fine, Instant::ZERO, (0, Instant::ZERO));
+            Mutex::new(Site { weather, tries: 0, open: 0, over: false, last, shown, tried: 0 })
         };
         Arc::new(Self {
             now: AtomicU64::new(Instant::from_secs_f64(1000.0).as_nanos()),
@@ -83,14 +91,14 @@ impl Machine {
         })
     }
 
-    fn site(&self, sense: Sense) -> MutexGuard<'_, Site> {
+    pub fn site(&self, sense: Sense) -> MutexGuard<'_, Site> {
         self.sites[sense as usize].lock().expect("no panic")
     }
 
     /// A try to open the device is under way until `due` at least; there is no other, and nothing is open.
     fn begin(&self, sense: Sense) -> Instant {
         let mut site = self.site(sense);
-        site.tries += 1;
+        (site.tries, site.tried) = (site.tries + 1, site.tried + 1);
         assert!(site.tries == 1 && site.open == 0, "a try beside another, or beside an open {sense}");
         self.now() + OPENING.mul_f64(self.random.lock().expect("no panic").f64())
     }
@@ -190,6 +198,8 @@ impl Observer for Witness {
             let quiet = now.since(self.machine.site(sense).last);
             assert!(quiet <= patience + TURN * 4, "reported {quiet:?} after the {sense} fell silent");
         }
+        let frozen = now.since(self.machine.site(Sense::Camera).shown.1);
+        assert!(frozen <= FROZEN + TURN * 4, "reported {frozen:?} after the last new picture");
         heard.last = Some(now);
     }
 
@@ -218,7 +228,7 @@ impl World<'_> {
         fastrand::seed(seed);
         let machine = Machine::new(seed);
         let mut config = Config::default();
-        (config.camera.stall, config.camera.frozen) = (STALL, Duration::ZERO);
+        (config.camera.stall, config.camera.frozen) = (STALL, FROZEN);
         (config.microphone.source, config.camera.throttled_rate) = (source, 2.0);
         config.engine.threads = 1;
         let engine = engine::choose(&config.engine).expect("an engine");
@@ -272,9 +282,12 @@ impl World<'_> {
             return;
         }
         let word = match site.weather {
-            Weather::Fine if turns % EVERY == sense as u64 => {
+            Weather::Fine | Weather::Frozen if turns % EVERY == sense as u64 => {
                 site.last = now;
-                Some(self::item(sense, now))
+                if site.weather == Weather::Fine || site.shown.1 == Instant::ZERO {
+                    site.shown = (site.shown.0.wrapping_add(1), now);
+                }
+                Some(self::item(sense, now, site.shown.0))
             }
             Weather::Ended => Some(Sensed::End(sense)),
             Weather::Gone if !track || sense == Sense::Camera => {
@@ -302,12 +315,13 @@ impl World<'_> {
     }
 }
 
-/// A red picture, or the hum that goes with it.
-fn item(sense: Sense, now: Instant) -> Sensed {
+/// A red picture with a pixel of a sensor's `noise`, or the hum that goes with it.
+fn item(sense: Sense, now: Instant, noise: u8) -> Sensed {
     let (size, time) = (Size::new(128, 72), TURN * EVERY as u32);
     match sense {
         Sense::Camera => {
-            let rgb = [255, 0, 0].repeat(size.width as usize * size.height as usize);
+            let mut rgb = [255, 0, 0].repeat(size.width as usize * size.height as usize);
+            rgb[2] = noise;
             Sensed::Frame(Frame { captured: now, size, source: size, rgb })
         }
         Sense::Microphone => {
