@@ -8,6 +8,7 @@ use std::time::{Duration, Instant as Moment};
 use support::*;
 use tvsl::capture::{CaptureError, Pace, read_picture, read_sound};
 use tvsl::config::{CameraSource, MicrophoneSource};
+use tvsl::geometry::Size;
 use tvsl::queue::Sense;
 
 /// The error that starting the camera gives, and that it came soon.
@@ -141,6 +142,44 @@ fn cameras_that_are_not_there() {
     let error = refused(&rtsp, MicrophoneSource::Media);
     assert_says(&error, &["127.0.0.1:1/none", "[camera.rtsp] url"]);
     assert!(!error.to_string().contains("secret"));
+}
+
+#[test]
+fn pictures_that_would_fill_the_memory_are_refused_with_a_cure() {
+    // A little more than 64 Mi pixels: as they are, and in a format that is not even decoded for that.
+    let large = "videotestsrc num-buffers=1 ! video/x-raw,format=GRAY8,width=8192,height=8200,framerate=1/1";
+    let words = ["8192 x 8200 pixels", "at most 67108864 (64 Mi)"];
+    let mut pipeline = camera(CameraSource::Pipeline);
+    for coder in ["identity", "jpegenc ! identity"] {
+        pipeline.pipeline.launch = format!("{large} ! {coder}");
+        let error = refused(&pipeline, MicrophoneSource::None);
+        assert_says(&error, &words);
+        assert_says(&error, &["[camera.pipeline]: ", "smaller picture in the camera's own settings"]);
+        assert!(error.may_pass(), "a camera may be set to less");
+    }
+    let folder = Folder::new("oversize");
+    let film = folder.join("film.mkv");
+    make(&format!("{large} ! jpegenc ! matroskamux ! filesink"), &film);
+    let error = refused(&clip(&film), MicrophoneSource::None);
+    assert_says(&error, &words);
+    assert_says(&error, &["film.mkv' -vf scale=1920:-2"]);
+}
+
+#[test]
+fn a_camera_whose_pictures_become_too_large_is_a_fault() {
+    let mut pipeline = camera(CameraSource::Pipeline);
+    let source = |height: u32| {
+        format!(
+            "videotestsrc is-live=true num-buffers=3 ! video/x-raw,format=GRAY8,width=8192,height={height},framerate=5/1"
+        )
+    };
+    pipeline.pipeline.launch =
+        format!("concat name=both ! identity {} ! both. {} ! both.", source(64), source(8200));
+    let (_capture, receiver) =
+        start(&pipeline, &microphone(MicrophoneSource::None), Pace::Live).expect("a pipeline");
+    let heard = collect(&receiver, |heard| !heard.faults.is_empty());
+    assert!(heard.faults[0].1.contains("8192 x 8200 pixels, expected at most"), "{:?}", heard.faults);
+    assert!(heard.frames.iter().all(|frame| frame.source == Size::new(8192, 64)), "a refused one was seen");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use gstreamer_video::prelude::*;
 
 use super::error::CaptureError;
 use super::link::{chain, make, only};
+use super::oversize;
 use super::rate::{Decimator, Rate};
 use crate::clock::Instant;
 use crate::frame::{Frame, Samples};
@@ -187,6 +188,7 @@ pub(super) fn picture(
             gst::PadProbeReturn::Ok
         });
     }
+    oversize::bound(pad, bin);
     thin_out(pad, rate);
     join(pad, &stages)
 }

@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::branch::{Delivery, FIRST, end_of};
 use super::error::CaptureError;
 use super::extent::{self, Part};
+use super::oversize;
 use super::sources::Origin;
 use super::wiring::{Wants, Wiring};
 use crate::queue::{Sender, Sense, Sensed};
@@ -117,6 +118,9 @@ impl Watch {
                 }
                 continue;
             };
+            if let Some(error) = self.oversize(&message) {
+                return Err(error);
+            }
             match message.view() {
                 gst::MessageView::Error(error) => return Err(undecoded.unwrap_or(self.error(error))),
                 gst::MessageView::Element(element) => undecoded = undecoded.or(self.no_decoder(element)),
@@ -149,6 +153,9 @@ impl Watch {
                     _ => continue,
                 }
             };
+            if let Some(error) = self.oversize(&message) {
+                return self.fault(&error);
+            }
             match message.view() {
                 gst::MessageView::Application(note) if named(note, STOP) => return,
                 gst::MessageView::Application(note) => self.ended(note),
@@ -275,6 +282,17 @@ impl Watch {
         tracing::debug!(origin = self.origin.name, %details, "GStreamer reports an error");
         let words = words.message().trim_end_matches('.');
         self.media(if self.is_cut_picture() { CUT_PICTURE } else { words }.to_owned())
+    }
+
+    /// That its pictures are too large, if that is what is told.
+    fn oversize(&self, message: &gst::Message) -> Option<CaptureError> {
+        let (size, origin) = (oversize::told(message)?, self.origin.name.clone());
+        let cure = match self.origin.file {
+            Some(_) if self.is_picture() => oversize::cure_of_picture(&origin),
+            Some(_) => oversize::cure_of_film(&origin),
+            None => oversize::CURE_OF_CAMERA.into(),
+        };
+        Some(CaptureError::Media { origin, reason: oversize::reason(size), cure })
     }
 
     fn stalled(&self, silence: Duration) -> CaptureError {

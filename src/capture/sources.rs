@@ -8,9 +8,8 @@ use gstreamer::prelude::*;
 use super::error::CaptureError;
 use super::link::{chain, make, only};
 use super::still::Still;
-use super::{extent, flash};
+use super::{extent, flash, oversize};
 use crate::config::{self, CameraSource, Transport};
-use crate::geometry::Size;
 
 /// An opened source inside a pipeline.
 pub(super) struct Origin {
@@ -137,9 +136,6 @@ fn rtsp(camera: &config::Rtsp, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
     })
 }
 
-/// Pictures of more pixels are refused: the decoder alone would take up to a gigabyte for one.
-const MOST_PIXELS: u64 = 64 << 20;
-
 /// A recording, or a picture.
 pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
     let absolute = std::fs::canonicalize(path).map_err(|error| CaptureError::file(path, error))?;
@@ -151,14 +147,9 @@ pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureEr
         return Err(CaptureError::file(path, "is empty"));
     }
     let still = Still::of(&absolute);
-    if let Some(Size { width, height }) = still.and_then(|still| still.size)
-        && u64::from(width) * u64::from(height) > MOST_PIXELS
-    {
+    if let Some(size) = still.and_then(|still| still.size).filter(|size| oversize::is_refused(*size)) {
         let origin = path.display().to_string();
-        let reason = format!("has {width} x {height} pixels, expected at most {MOST_PIXELS} (64 Mi)");
-        let cure = format!(
-            "`convert '{origin}[0]' -auto-orient -resize 4096x4096 picture.jpg` (package imagemagick) makes a smaller one"
-        );
+        let (reason, cure) = (oversize::reason(size), oversize::cure_of_picture(&origin));
         return Err(CaptureError::Media { origin, reason, cure });
     }
     let address = gst::glib::filename_to_uri(&absolute, None);

@@ -1,6 +1,6 @@
 //! Which decoders a source gets, and which of its pads go to which branch.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gstreamer as gst;
@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use super::branch::{self, Delivery, Scale};
 use super::error::CaptureError;
 use super::link::make;
+use super::oversize;
 use super::rate::Rate;
 use super::sources::Origin;
 use crate::queue::{Sense, Sensed};
@@ -48,6 +49,8 @@ pub(super) struct Wiring {
     open: AtomicUsize,
     /// Whether what comes first is a picture and no film.
     still: OnceLock<bool>,
+    /// Whether its pictures are too large to be decoded at all, which is told on the bus.
+    oversize: AtomicBool,
 }
 
 impl Wiring {
@@ -60,7 +63,8 @@ impl Wiring {
         let (open, still) = (AtomicUsize::new(origin.outlets.len()), OnceLock::new());
         let turn = origin.still.and_then(|still| still.turn).unwrap_or("auto");
         let (bin, name, tracks) = (pipeline.downgrade(), origin.name.clone(), Mutex::default());
-        let wiring = Arc::new(Self { bin, wants, delivery, tracks, name, turn, open, still });
+        let oversize = AtomicBool::new(false);
+        let wiring = Arc::new(Self { bin, wants, delivery, tracks, name, turn, open, still, oversize });
         for outlet in &origin.outlets {
             let pads = outlet.src_pads();
             if pads.is_empty() {
@@ -92,7 +96,14 @@ impl Wiring {
     /// Whether it is worth decoding: what is wanted, and what may hold that.
     fn is_decoded(&self, caps: &gst::Caps) -> bool {
         self.still.get_or_init(|| caps.structure(0).is_some_and(|s| s.name().starts_with("image/")));
-        sense_of(caps).is_none_or(|sense| self.wants.includes(sense)) || is_container(caps)
+        let wanted = sense_of(caps).is_none_or(|sense| self.wants.includes(sense)) || is_container(caps);
+        wanted && !self.is_oversize(caps)
+    }
+
+    fn is_oversize(&self, caps: &gst::Caps) -> bool {
+        let oversize = self.bin.upgrade().is_some_and(|bin| oversize::tell(caps, bin.upcast_ref()));
+        self.oversize.fetch_or(oversize, Ordering::AcqRel);
+        oversize
     }
 
     /// Whether what comes first is a picture and no film, as far as is known.
@@ -122,7 +133,7 @@ impl Wiring {
 
     /// One outlet has shown all its pads; after the last, the senses that are not there end.
     fn complete(&self) {
-        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 && !self.oversize.load(Ordering::Acquire) {
             for sense in self.lacking() {
                 self.delivery.finish(Sensed::End(sense));
             }
