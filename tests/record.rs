@@ -95,8 +95,9 @@ fn a_recording_ends_at_its_size_and_without_a_camera_leaves_no_file() {
     let (snow, file) = (RED.replace("pattern=red", "pattern=snow"), place.path("snow.mkv"));
     let name = file.to_str().expect("text");
     let arguments = ["record", "--seconds", "600", "--megabytes", "1", "--full-size", "--out", name];
-    let said = told(&tvsl(&place.config(&snow), &arguments));
-    assert!(said.contains("pictures of 320 x 180"), "{said}");
+    let output = tvsl(&place.config(&snow), &arguments);
+    let (said, log) = (told(&output), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("pictures of 320 x 180") && !log.contains("CRITICAL"), "{said} {log}");
     let size = std::fs::metadata(&file).expect("a recording").len();
     assert!((800_000..=1_000_000).contains(&size), "{size}");
     let again = tvsl(&place.config(&snow), &["replay", name]);

@@ -66,7 +66,9 @@ impl Recorder {
         });
         let sound = sound.transpose().map_err(|error| CaptureError::GStreamer(error.to_string()))?;
         let full = Arc::new(AtomicBool::new(false));
-        muxer.sink_pads().iter().for_each(|pad| bound(pad, &taken, most, &full));
+        // Above the muxer: what is dropped on a pad that takes it makes GStreamer complain.
+        let above = muxer.sink_pads().into_iter().filter_map(|pad| pad.peer());
+        above.for_each(|pad| bound(&pad, &taken, most, &full));
         let path = path.to_owned();
         let (size, began, last) = (None, None, Instant::ZERO);
         let recorder = Self { path, pipeline, pictures, sound, size, began, last, full };
