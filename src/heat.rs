@@ -14,6 +14,9 @@ pub struct Heat {
     pub temperatures: BTreeMap<String, f64>,
     /// Why the machine slows itself down, a few words each; empty if it does not.
     pub throttled: Vec<String>,
+    /// How often it has slowed itself down for want of power since it was started, by cause; a Jetson counts that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub power_events: BTreeMap<&'static str, u64>,
     /// The power mode that was chosen for it: nvpmodel's number on a Jetson, ACPI's word elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_mode: Option<String>,
@@ -26,6 +29,9 @@ const FIRMWARE: [(u32, &str); 4] = [
     (4, "the firmware slows the processor down"),
     (8, "the firmware's soft temperature limit is reached"),
 ];
+
+/// What a Jetson counts, in the order of its counters.
+const ALARMS: [&str; 3] = ["under-voltage", "average over-current", "instantaneous over-current"];
 
 impl Heat {
     /// This machine.
@@ -43,8 +49,19 @@ impl Heat {
                 None => heat.throttled.extend(cooling(&folder)),
             }
         }
+        heat.power_events =
+            folders(&root.join("sys/class/hwmon")).iter().flat_map(|chip| alarms(chip)).collect();
         heat.throttled.extend(firmware(&root.join("sys/devices/platform/soc/soc:firmware/get_throttled")));
         heat
+    }
+
+    /// Why the machine slows itself down, or did since the look `before`: want of power lasts for moments only.
+    pub fn throttled_since(&self, before: Option<&Heat>) -> Vec<String> {
+        let grown = self.power_events.iter().filter_map(|(cause, count)| {
+            let grown = count.saturating_sub(*before?.power_events.get(cause)?);
+            (grown > 0).then(|| format!("its power does not suffice: {cause}, {grown} times lately"))
+        });
+        self.throttled.iter().cloned().chain(grown).collect()
     }
 
     /// Takes note of a sensor, and of a limit that it has reached.
@@ -71,6 +88,15 @@ fn cooling(device: &Path) -> Option<String> {
     let name = word(&device.join("type")).filter(|name| name.contains("freq") || name == "Processor")?;
     let state = word(&device.join("cur_state"))?.parse::<u32>().ok().filter(|state| *state > 0)?;
     Some(format!("{name} is slowed down by {state} steps"))
+}
+
+/// How often each alarm of a Jetson's power input held its clocks down; one that may not do so is left out.
+fn alarms(chip: &Path) -> Vec<(&'static str, u64)> {
+    let count = |number: usize| {
+        let slows = word(&chip.join(format!("oc{number}_throt_en"))).is_none_or(|enabled| enabled != "0");
+        word(&chip.join(format!("oc{number}_event_cnt"))).filter(|_| slows)?.parse().ok()
+    };
+    ALARMS.into_iter().zip(1..).filter_map(|(cause, number)| Some((cause, count(number)?))).collect()
 }
 
 fn firmware(file: &Path) -> Vec<String> {
@@ -150,6 +176,34 @@ mod tests {
         assert_eq!(zone("98900").throttled, Vec::<String>::new());
         assert_eq!(zone("99100").throttled, ["cpu-thermal is at 99 °C, its limit is 99 °C"]);
         assert_eq!(zone("20000").power_mode.as_deref(), Some("0002"));
+    }
+
+    /// A Jetson Orin's alarms, with so many of the second and the third.
+    fn alarmed(average: &str, instantaneous: &str) -> Heat {
+        machine(&[
+            ("sys/class/hwmon/hwmon0/name", "ina3221"),
+            ("sys/class/hwmon/hwmon3/name", "soctherm_oc"),
+            ("sys/class/hwmon/hwmon3/oc1_event_cnt", "7"),
+            ("sys/class/hwmon/hwmon3/oc1_throt_en", "0"),
+            ("sys/class/hwmon/hwmon3/oc2_event_cnt", average),
+            ("sys/class/hwmon/hwmon3/oc2_throt_en", "1"),
+            ("sys/class/hwmon/hwmon3/oc3_event_cnt", instantaneous),
+        ])
+    }
+
+    #[test]
+    fn want_of_power_is_told_when_its_counters_grow() {
+        let before = alarmed("0", "37");
+        let counted = [("average over-current", 0), ("instantaneous over-current", 37)];
+        assert_eq!(before.power_events, BTreeMap::from(counted), "an alarm that slows nothing down counts");
+        let none = Vec::<String>::new();
+        assert_eq!((&before.throttled, before.throttled_since(None)), (&none, none.clone()));
+        assert_eq!(alarmed("0", "37").throttled_since(Some(&before)), none);
+        let told = ["its power does not suffice: average over-current, 2 times lately"];
+        assert_eq!(alarmed("2", "37").throttled_since(Some(&before)), told);
+        assert_eq!(alarmed("0", "3").throttled_since(Some(&before)), none, "counted anew");
+        assert_eq!(alarmed("not now", "38").throttled_since(Some(&before)).len(), 1);
+        assert_eq!(before.throttled_since(Some(&Heat::default())), none, "nothing was counted before");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::figures::Figures;
 use super::histogram::Histogram;
 use super::host::Host;
 use crate::clock::Instant;
-use crate::message::{HealthState, Info};
+use crate::message::{HealthState, Info, Part};
 
 /// The page `/metrics`.
 pub(super) fn page(about: &Info, figures: &Figures, host: &Host, now: Instant) -> String {
@@ -26,7 +26,7 @@ pub(super) fn page(about: &Info, figures: &Figures, host: &Host, now: Instant) -
     times(&mut page, figures);
     parts(&mut page, figures);
     broker(&mut page, figures);
-    machine(&mut page, host);
+    machine(&mut page, figures, host);
     page.0
 }
 
@@ -133,7 +133,7 @@ fn broker(page: &mut Page, figures: &Figures) {
     );
 }
 
-fn machine(page: &mut Page, host: &Host) {
+fn machine(page: &mut Page, figures: &Figures, host: &Host) {
     let process = [
         ("process_resident_memory_bytes", "Memory in use.", host.resident_bytes),
         ("process_open_fds", "Open files and connections.", host.open_files),
@@ -148,8 +148,16 @@ fn machine(page: &mut Page, host: &Host) {
     for (sensor, degrees) in &host.heat.temperatures {
         page.sample("tvsl_temperature_celsius", &[("sensor", sensor)], *degrees);
     }
-    let throttled = f64::from(!host.heat.throttled.is_empty());
+    // One look sees no want of power, which lasts for moments; the analysis compares its looks.
+    let slowed =
+        figures.parts.get(&Part::Machine).is_some_and(|part| part.health.state == HealthState::Degraded);
+    let throttled = f64::from(slowed || !host.heat.throttled.is_empty());
     page.one("tvsl_throttled", "gauge", "1 while the machine slows itself down.", throttled);
+    let name = "tvsl_power_events_total";
+    page.family(name, "counter", "Times that the machine slowed itself down for want of power, by cause.");
+    for (cause, count) in &host.heat.power_events {
+        page.sample(name, &[("cause", cause)], *count as f64);
+    }
     if let Some(mode) = &host.heat.power_mode {
         page.family("tvsl_power_mode", "gauge", "The machine's power mode; always 1.");
         page.sample("tvsl_power_mode", &[("mode", mode)], 1.0);
@@ -207,7 +215,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::heat::Heat;
-    use crate::message::{Health, ModelInfo, Part};
+    use crate::message::{Health, ModelInfo};
 
     #[test]
     fn labels_are_escaped() {
@@ -241,7 +249,8 @@ mod tests {
         figures.health(Health { part: Part::Machine, state, reason, since: 0.0 });
         let heat = Heat {
             temperatures: [("cpu".into(), 71.5)].into(),
-            throttled: vec!["hot".into()],
+            throttled: Vec::new(),
+            power_events: [("under-voltage", 3)].into(),
             power_mode: Some("15W".into()),
         };
         let host = Host { resident_bytes: Some(1), threads: Some(2), open_files: Some(3), heat };
@@ -262,6 +271,7 @@ mod tests {
             "tvsl_part_state{part=\"machine\",state=\"degraded\"} 1",
             "tvsl_temperature_celsius{sensor=\"cpu\"} 71.5",
             "tvsl_throttled 1",
+            "tvsl_power_events_total{cause=\"under-voltage\"} 3",
             "tvsl_power_mode{mode=\"15W\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "no {line} in\n{page}");

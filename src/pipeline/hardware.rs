@@ -22,8 +22,8 @@ pub(super) trait Hardware {
     fn camera(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
     /// The sound card.
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
-    /// Why the machine slows itself down; nothing if it does not.
-    fn throttled(&self) -> Vec<String>;
+    /// How hot the machine is, and what it does about that.
+    fn heat(&self) -> Heat;
 }
 
 /// This machine, by GStreamer, ALSA and Linux.
@@ -41,8 +41,8 @@ impl Hardware for Real {
         aside(Sense::Microphone, move || capture::open_microphone(&alsa, rate, &out))
     }
 
-    fn throttled(&self) -> Vec<String> {
-        Heat::read().throttled
+    fn heat(&self) -> Heat {
+        Heat::read()
     }
 }
 

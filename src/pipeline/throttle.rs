@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::heat::Heat;
 
 /// Time between two looks at the machine.
 const LOOK: Duration = Duration::from_secs(5);
@@ -23,6 +24,8 @@ pub(super) enum Turn {
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     next: Option<Instant>,
+    /// What the last look saw.
+    before: Option<Heat>,
     /// When a look last saw the machine slow itself down.
     seen: Option<Instant>,
     why: String,
@@ -30,13 +33,15 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Takes a look if one is due: `look` says why the machine slows itself down.
-    pub fn look(&mut self, now: Instant, look: impl FnOnce() -> Vec<String>) -> Option<Turn> {
+    /// Takes a look at the machine by `look` if one is due.
+    pub fn look(&mut self, now: Instant, look: impl FnOnce() -> Heat) -> Option<Turn> {
         if self.next.is_some_and(|next| now < next) {
             return None;
         }
         self.next = Some(now + LOOK);
-        let (was, why) = (self.seen.is_some(), look().join(", "));
+        let heat = look();
+        let (was, why) = (self.seen.is_some(), heat.throttled_since(self.before.as_ref()).join(", "));
+        self.before = Some(heat);
         if !why.is_empty() {
             (self.seen, self.why) = (Some(now), why);
             return (!was).then_some(Turn::Slower);
@@ -70,7 +75,6 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heat::Heat;
 
     fn at(seconds: f64) -> Instant {
         Instant::from_secs_f64(seconds)
@@ -93,7 +97,7 @@ mod tests {
         let mut throttle = Throttle::default();
         let mut look = |seconds: f64, degrees: &str| {
             write("temp", degrees);
-            let turn = throttle.look(at(seconds), || Heat::under(root.path()).throttled);
+            let turn = throttle.look(at(seconds), || Heat::under(root.path()));
             (turn, throttle.why().to_owned(), admitted(&mut throttle, seconds))
         };
         assert_eq!(look(0.0, "90000"), (None, String::new(), 10));
@@ -107,9 +111,31 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_whose_power_does_not_suffice_is_given_less_to_do() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let chip = root.path().join("sys/class/hwmon/hwmon3");
+        std::fs::create_dir_all(&chip).expect("room for a folder");
+        let write = |name: &str, text: &str| std::fs::write(chip.join(name), text).expect("room for a file");
+        write("oc3_throt_en", "1\n");
+        let mut throttle = Throttle::default();
+        let mut look = |seconds: f64, alarms: &str| {
+            write("oc3_event_cnt", alarms);
+            let turn = throttle.look(at(seconds), || Heat::under(root.path()));
+            (turn, throttle.why().to_owned(), admitted(&mut throttle, seconds))
+        };
+        assert_eq!(look(0.0, "27\n"), (None, String::new(), 10), "what was before it started is over");
+        assert_eq!(look(5.0, "27\n"), (None, String::new(), 10));
+        let why = "its power does not suffice: instantaneous over-current, 4 times lately".to_owned();
+        assert_eq!(look(10.0, "31\n"), (Some(Turn::Slower), why.clone(), 4));
+        assert_eq!(look(15.0, "31\n"), (None, why.clone(), 4), "not calm for long enough");
+        assert_eq!(look(40.0, "31\n"), (Some(Turn::Normal), String::new(), 10));
+    }
+
+    #[test]
     fn a_rate_of_zero_leaves_nothing_out() {
         let mut throttle = Throttle::default();
-        assert_eq!(throttle.look(at(0.0), || vec!["hot".into()]), Some(Turn::Slower));
+        let hot = Heat { throttled: vec!["hot".into()], ..Heat::default() };
+        assert_eq!(throttle.look(at(0.0), || hot), Some(Turn::Slower));
         assert!((0..20).all(|picture| throttle.admits(at(f64::from(picture) / 100.0), 0.0)));
     }
 }

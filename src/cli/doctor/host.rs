@@ -35,10 +35,17 @@ fn heat(heat: &Heat) -> Check {
     let hottest = hottest.map(|(sensor, degrees)| format!("{sensor} is at {degrees:.0} °C"));
     let mode = heat.power_mode.iter().map(|mode| format!("power mode {mode}"));
     let found = hottest.into_iter().chain(mode).collect::<Vec<_>>().join(", ");
+    let cure =
+        "cool it, give it a stronger supply or another power mode (`nvpmodel`), or lower [camera] rate";
     if !heat.throttled.is_empty() {
-        let cure =
-            "cool it, give it a stronger supply or another power mode (`nvpmodel`), or lower [camera] rate";
         return Check::warning(STAGE, format!("slows itself down: {}", heat.throttled.join(", ")), cure);
+    }
+    let events = heat.power_events.iter().filter(|(_, count)| **count > 0);
+    let events: Vec<_> = events.map(|(cause, count)| format!("{cause} {count} times")).collect();
+    if !events.is_empty() {
+        let found =
+            format!("slowed itself down for want of power since it was started: {}", events.join(", "));
+        return Check::warning(STAGE, found, cure);
     }
     if found.is_empty() {
         Check::skipped(STAGE, "this machine tells nothing of it")
@@ -233,6 +240,21 @@ pub(super) fn gpu(config: &Config) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_power_is_told_with_its_cause_and_cure() {
+        let heated = |events: &[(&'static str, u64)]| {
+            let power_events = events.iter().copied().collect();
+            heat(&Heat { temperatures: [("cpu".into(), 50.0)].into(), power_events, ..Heat::default() })
+                .line()
+        };
+        let none = heated(&[("under-voltage", 0)]);
+        assert!(none.starts_with("ok") && none.contains("cpu is at 50 °C"), "{none}");
+        let some = heated(&[("instantaneous over-current", 37), ("under-voltage", 0)]);
+        assert!(some.starts_with("WARNING") && some.contains("since it was started"), "{some}");
+        assert!(some.contains("instantaneous over-current 37 times"), "{some}");
+        assert!(some.contains("stronger supply") && !some.contains("under-voltage"), "{some}");
+    }
 
     #[test]
     fn every_instance_of_the_service_is_looked_at() {

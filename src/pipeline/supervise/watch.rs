@@ -73,7 +73,7 @@ impl Supervisor<'_> {
 
     /// Asks less of a machine that slows itself down.
     fn spare(&mut self) {
-        match self.throttle.look(self.clock.now(), || self.hardware.throttled()) {
+        match self.throttle.look(self.clock.now(), || self.hardware.heat()) {
             Some(Turn::Slower) => {
                 let (rate, why) = (self.config.camera.throttled_rate, self.throttle.why().to_owned());
                 warn!(rate, "this machine slows itself down: {why}; fewer pictures are analysed");

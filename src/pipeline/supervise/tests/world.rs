@@ -12,6 +12,7 @@ use super::super::super::hardware::{Handle, Hardware, Open};
 use super::super::*;
 use crate::config::MicrophoneSource;
 use crate::engine;
+use crate::heat::Heat;
 use crate::queue::{Sender, Sensed};
 
 /// Time between two turns.
@@ -159,9 +160,9 @@ impl Hardware for Simulated {
         self.open(Sense::Microphone)
     }
 
-    fn throttled(&self) -> Vec<String> {
+    fn heat(&self) -> Heat {
         let hot = *self.0.hot.lock().expect("no panic");
-        hot.then(|| "cpu is at 99 °C".into()).into_iter().collect()
+        Heat { throttled: hot.then(|| "cpu is at 99 °C".into()).into_iter().collect(), ..Heat::default() }
     }
 }
 
