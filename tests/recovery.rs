@@ -24,6 +24,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
+/// Says for docs/reliability.md how long something took: `cargo test --test recovery -- --nocapture`.
+fn tell(what: &str, then: &str, since: Instant) {
+    println!("{what}: {then} after {:.1} s", since.elapsed().as_secs_f64());
+}
+
 fn network_camera(port: u16) -> String {
     format!(
         "[camera]\nsource = \"rtsp\"\nstall = 2.0\nfrozen = 0.0\n[camera.rtsp]\n\
@@ -75,16 +80,22 @@ fn a_network_camera_changes_its_resolution_and_its_codec() {
     };
     sees("\"width\":320,\"height\":180");
     // In mid-stream, and as another stream after hanging up; then with another codec.
+    let changed = Instant::now();
     server.change("size", "video/x-raw,width=640,height=480,framerate=10/1");
     sees("\"width\":640,\"height\":480");
+    tell("another resolution, in mid-stream", "heard and seen", changed);
+    let changed = Instant::now();
     server.serve(&STREAM.replace("width=320,height=180", "width=480,height=270"));
     sees("\"width\":480,\"height\":270");
+    tell("another resolution, after hanging up", "heard and seen", changed);
     let (coder, payloader) = ("x264enc tune=zerolatency key-int-max=5", "rtph264pay name=pay0 pt=96");
     let jpeg = STREAM.replace(coder, "jpegenc").replace(payloader, "rtpjpegpay name=pay0 pt=26");
     let jpeg = jpeg.replace("video/x-raw,width", "video/x-raw,format=I420,width");
     assert!(jpeg.contains("jpegenc ! rtpjpegpay") && jpeg.contains("I420"), "{jpeg}");
+    let changed = Instant::now();
     server.serve(&jpeg.replace("width=320,height=180", "width=640,height=360"));
     sees("\"width\":640,\"height\":360");
+    tell("another codec, after hanging up", "heard and seen", changed);
 }
 
 #[test]
@@ -280,9 +291,13 @@ fn a_sound_card_that_comes_back_as_another_is_waited_for() {
     std::fs::write(&unplugged, "").expect("room for a file");
     daemon.log.find(|line| line.contains("microphone") && line.contains("trying again"));
     std::fs::remove_file(&unplugged).expect("the file");
+    let there = Instant::now();
     daemon.log.find(|line| line.contains("does not record 16000 samples") && line.contains("trying again"));
+    tell("sound card that came back as another", "told", there);
     std::fs::remove_file(&rate).expect("the file");
+    let there = Instant::now();
     daemon.log.find(|line| line.contains("is back after"));
+    tell("sound card that is the right one again", "back", there);
     daemon.signal("TERM");
     assert!(daemon.end().success());
 }

@@ -51,6 +51,10 @@ impl Manager {
 
     /// Words up to the one that `wanted` holds for, at most those of [`PATIENCE`].
     fn find(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        self.find_within(PATIENCE, wanted)
+    }
+
+    fn find_within(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let (mut words, began) = (Vec::new(), Instant::now());
         loop {
             let word = self.word().unwrap_or_else(|error| panic!("never ({error}) after {words:?}"));
@@ -58,16 +62,20 @@ impl Manager {
             if wanted(&word) {
                 return words;
             }
-            assert!(began.elapsed() < PATIENCE, "never among {words:?}");
+            assert!(began.elapsed() < patience, "never among {words:?}");
         }
     }
 
     /// Waits until nothing is said for so long that the watchdog would be hungry.
     fn falls_silent(&self) {
+        self.falls_silent_within(PATIENCE);
+    }
+
+    fn falls_silent_within(&self, patience: Duration) {
         self.socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
         let began = Instant::now();
         while let Ok(word) = self.word() {
-            assert!(began.elapsed() < PATIENCE, "it still says {word}");
+            assert!(began.elapsed() < patience, "it still says {word}");
         }
         self.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     }
@@ -126,6 +134,60 @@ fn a_stuck_analysis_starves_the_watchdog() {
     let messages = Lines::of(reader);
     manager.until("WATCHDOG=1");
     messages.find(|line| line.contains("\"red\""));
+}
+
+/// Ends a daemon as the service manager does whose watchdog got nothing, and starts it again; says how long that took
+/// until it was ready, for docs/reliability.md.
+fn start_again(manager: &Manager, mut daemon: Daemon, environment: &[(&str, &str)], config: &Path) {
+    let barked = Instant::now();
+    daemon.signal("ABRT");
+    daemon.end();
+    let again = Daemon::start_with(config, environment);
+    manager.until("READY=1");
+    let ready = barked.elapsed().as_secs_f64();
+    println!("ended by the watchdog, which takes {WATCHDOG} s, and ready again after {ready:.1} s");
+    drop(again);
+}
+
+/// `WatchdogSec` of systemd/tvsl.service.
+const WATCHDOG: u32 = 20;
+
+#[test]
+fn a_stuck_analysis_ends_in_a_new_start() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 3), QUIET);
+    let manager = Manager::new(&place);
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'\n'; 60 * 1024]).expect("room for 60 KiB");
+    let daemon = Daemon::start_into(writer, &config, &manager.environment());
+    manager.until("READY=1");
+    manager.falls_silent();
+    start_again(&manager, daemon, &manager.environment(), &config);
+}
+
+/// Six minutes: `cargo test --test service hangs -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes six minutes"]
+fn an_opening_that_hangs_is_told_and_ends_in_a_new_start() {
+    let (place, folder) = (Place::new(), support::Folder::new("service-hangs"));
+    let hangs = folder.file("hangs", b"");
+    let microphone = "[microphone]\nsource = \"alsa\"\nalsa.device = \"s16\"\n";
+    let config = place.config(&format!("[camera]\nsource = \"test\"\n{microphone}{QUIET}"));
+    let manager = Manager::new(&place);
+    let [cards, file] = [&support::test_cards(&folder), &hangs].map(|file| file.display().to_string());
+    let [socket, watchdog] = manager.environment();
+    let environment = [socket, watchdog, ("ALSA_CONFIG_PATH", &cards), ("TVSL_TEST_HANGS", &file)];
+    let daemon = Daemon::start_with(&config, &environment);
+    let began = Instant::now();
+    let waits = |seconds, wanted: &str| {
+        manager.find_within(Duration::from_secs(seconds), |word| word.starts_with(wanted));
+        println!("{wanted} after {:.0} s", began.elapsed().as_secs_f64());
+    };
+    waits(60, "STATUS=waiting: the microphone is away: opening it gives no answer for more than 30 s");
+    manager.falls_silent_within(Duration::from_secs(330));
+    println!("the watchdog is not fed any more after {:.0} s", began.elapsed().as_secs_f64());
+    std::fs::remove_file(&hangs).expect("the file");
+    start_again(&manager, daemon, &environment, &config);
 }
 
 #[test]

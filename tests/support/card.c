@@ -3,6 +3,7 @@
 // Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second; the other
 // channels are silent, and no numbers at all in the float format. While the file of TVSL_TEST_UNPLUGGED is there, the
 // card takes no more sound and does not open. The file of TVSL_TEST_RATE, if it is there, holds another rate for it. That of
+// TVSL_TEST_HANGS makes its opening hang while it is there, as a driver does that waits for its device. That of
 // TVSL_TEST_SOUND holds what is wrong with the sound: "silent", "loud", "late" (every two seconds whoever takes it is held up for
 // longer than the card waits) or "busy" (the same each time).
 #include <alsa/asoundlib.h>
@@ -28,6 +29,11 @@ static int64_t now(void) {
 
 static int unplugged(void) {
 	const char *file = getenv("TVSL_TEST_UNPLUGGED");
+	return file && access(file, F_OK) == 0;
+}
+
+static int hangs(void) {
+	const char *file = getenv("TVSL_TEST_HANGS");
 	return file && access(file, F_OK) == 0;
 }
 
@@ -137,6 +143,8 @@ SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
 		if (!strcmp(id, "rate")) snd_config_get_integer(n, &rate);
 		if (!strcmp(id, "channels")) snd_config_get_integer(n, &channels);
 	}
+	while (hangs())
+		usleep(10000);
 	if (unplugged())
 		return -ENODEV;
 	rate = rate_now(rate);
