@@ -201,3 +201,26 @@ fn pictures_that_nobody_wants_judged_are_no_pictures_without_sound() {
         assert_eq!((after.disabled - before.disabled, after.unjudged), (50, before.unjudged));
     });
 }
+
+#[test]
+fn what_was_captured_while_it_was_off_is_not_reported_when_it_is_on() {
+    World::play(10, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        for turns in 0..20 {
+            world.switch(false);
+            world.turns(Duration::from_secs(3));
+            (0..turns).for_each(|_| world.turn());
+            // A picture that waits for its sound is still to be judged.
+            world.weather(Weather::Fine, Weather::Mute);
+            world.turn();
+            let told = world.heard.borrow().captured.len();
+            world.switch(true);
+            let moment = world.supervisor.moment();
+            world.weather(Weather::Fine, Weather::Fine);
+            world.turns(Duration::from_secs(3));
+            let captured = world.heard.borrow().captured[told..].to_vec();
+            let since = moment.unix(moment.now);
+            assert!(!captured.is_empty() && captured.iter().all(|at| *at >= since), "{since}: {captured:?}");
+        }
+    });
+}

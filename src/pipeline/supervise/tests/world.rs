@@ -13,6 +13,7 @@ use super::super::*;
 use crate::config::MicrophoneSource;
 use crate::engine;
 use crate::heat::Heat;
+use crate::message::Wish;
 use crate::queue::{Sender, Sensed};
 
 /// Time between two turns.
@@ -174,6 +175,10 @@ pub(super) struct Heard {
     open: BTreeSet<String>,
     /// When something was last reported.
     last: Option<Instant>,
+    /// When the pictures were captured in which something was reported, Unix seconds.
+    pub captured: Vec<f64>,
+    /// What subscribers wish.
+    wishes: Vec<Wish>,
 }
 
 /// Listens, and holds the supervision to its promises.
@@ -202,6 +207,11 @@ impl Observer for Witness {
         let frozen = now.since(self.machine.site(Sense::Camera).shown.1);
         assert!(frozen <= FROZEN + TURN * 4, "reported {frozen:?} after the last new picture");
         heard.last = Some(now);
+        heard.captured.push(message.frame.captured);
+    }
+
+    fn change(&mut self) -> Option<Change> {
+        self.heard.borrow_mut().wishes.pop().map(Change::Wish)
     }
 
     fn health(&mut self, health: Health) {
@@ -232,6 +242,7 @@ impl World<'_> {
         (config.camera.stall, config.camera.frozen) = (STALL, FROZEN);
         (config.microphone.source, config.camera.throttled_rate) = (source, 2.0);
         config.engine.threads = 1;
+        config.tracking.start_after = Duration::ZERO; // what may be reported is, at once
         let engine = engine::choose(&config.engine).expect("an engine");
         let model = Model::open(Path::new("tests/data/tiny"), engine.as_ref()).expect("the tiny model opens");
         let analysis = Analysis::new(model, &config).expect("the defaults fit");
@@ -249,6 +260,15 @@ impl World<'_> {
     pub fn weather(&self, camera: Weather, microphone: Weather) {
         self.machine.site(Sense::Camera).weather = camera;
         self.machine.site(Sense::Microphone).weather = microphone;
+    }
+
+    /// A subscriber switches it on or off.
+    pub fn switch(&mut self, on: bool) {
+        let wish = Wish { key: "enable".into(), payload: on.to_string().into_bytes(), retained: false };
+        self.heard.borrow_mut().wishes.push(wish);
+        while self.supervisor.config.detection.enable != on {
+            self.turn();
+        }
     }
 
     pub fn turn(&mut self) {
