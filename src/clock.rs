@@ -144,6 +144,9 @@ fn synced(wall: Duration, told: Option<bool>, timesync: &Path) -> Option<bool> {
 }
 
 #[cfg(test)]
+pub(crate) mod paused;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

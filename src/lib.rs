@@ -39,6 +39,8 @@ pub mod analysis;
 
 pub mod message;
 
+pub mod lifecycle;
+
 pub mod publish;
 
 pub mod evaluate;

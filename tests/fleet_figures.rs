@@ -54,7 +54,7 @@ impl<'a> Device<'a> {
     fn new(config: &Config, info: Info, clock: &'a Played) -> Self {
         let teller = Teller::new(config, (info, Settings::new(config, &Overrides::default())), 1, clock);
         let mut device = Self { config: config.clone(), teller, told: BTreeMap::new() };
-        device.teller.connected(String::new());
+        device.teller.connected();
         device.read();
         device.told.clear();
         device

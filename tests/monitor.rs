@@ -130,7 +130,10 @@ fn the_broker_the_drops_and_the_lost_sound_are_counted() {
         let more = more.replace("enabled = false", &format!("port = {port}"));
         place.config(&format!("[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n{more}"))
     });
-    let page = service.until("/metrics", |_, page| page.contains("tvsl_broker_connected 1"));
+    let page = service.until("/metrics", |_, page| {
+        page.contains("tvsl_broker_connected 1")
+            && page.contains("tvsl_part_state{part=\"broker\",state=\"ok\"} 1")
+    });
     if let Some(figures) = parsed(&page) {
         assert_eq!(figures["tvsl_broker_connections_total"], 1.0, "{page}");
         for name in ["tvsl_queue_messages", "tvsl_messages_in_flight", "tvsl_messages_dropped_total"] {
@@ -145,7 +148,10 @@ fn the_broker_the_drops_and_the_lost_sound_are_counted() {
     }
     drop(broker);
     service.until("/metrics", |_, page| page.contains("tvsl_broker_connected 0"));
-    service.until("/status", |_, page| page.contains("\"connected\": false"));
+    service.until("/metrics", |_, page| page.contains("tvsl_part_state{part=\"broker\",state=\"failed\"} 1"));
+    let status = service.until("/status", |_, page| page.contains("\"connected\": false"));
+    assert!(status.contains(&format!("127.0.0.1:{port}: ")), "which one, and why: {status}");
+    service.until("/ready", |code, _| code == 200); // sources are found whoever hears of them
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub enum Part {
     Engine,
     /// The configuration file: degraded while a wrong one is refused and the one before is in force.
     Configuration,
-    /// The connection that the reports travel on.
+    /// The connection that the reports travel on: failed while there is none, which the device's figures tell.
     Broker,
     /// The disk that keeps events which the broker has not taken: degraded while it does not.
     Store,

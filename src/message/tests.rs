@@ -23,6 +23,26 @@ pub(crate) fn dog(id: &str, p: f32, event: Phase) -> Sounding {
     }
 }
 
+pub(crate) fn class() -> ClassInfo {
+    ClassInfo { name: "dog".into(), label: "dog".into(), prompt: "the sound of a dog barking".into() }
+}
+
+/// A device of that configuration that reports dogs.
+pub(crate) fn info(config: &crate::config::Config) -> Info {
+    Info {
+        schema: SCHEMA,
+        revision: 0,
+        device: config.device.name.clone(),
+        version: "0".into(),
+        model: ModelInfo { name: "none".into(), version: "0".into() },
+        engine: "none".into(),
+        classes: vec![class()],
+        lens: config.camera.lens.clone(),
+        masked: 0.0,
+        picture: None,
+    }
+}
+
 /// A message at a time, Unix seconds.
 pub(crate) fn message(captured: f64, detections: Vec<Sounding>, ended: Vec<Ended>) -> Message {
     Message {

@@ -79,7 +79,7 @@ pub struct Figures {
     pub published: Histogram,
     /// Level of the last sound, dBFS.
     pub level: Option<f32>,
-    /// Every part but the broker.
+    /// Every part that reports.
     pub parts: BTreeMap<Part, PartFigures>,
     /// Events that started, by class.
     pub events: BTreeMap<String, u64>,
@@ -199,8 +199,8 @@ impl Figures {
     pub fn ready(&self, now: Instant) -> Vec<String> {
         let mut missing = self.alive(now);
         let away = [HealthState::Starting, HealthState::Failed];
-        // Sources are found whether somebody reads of it here or not.
-        let parts = self.parts.values().filter(|part| part.health.part != Part::Web);
+        // Sources are found whether somebody hears or reads of them or not.
+        let parts = self.parts.values().filter(|part| ![Part::Broker, Part::Web].contains(&part.health.part));
         let away = parts.filter(|part| away.contains(&part.health.state));
         missing.extend(away.map(|part| format!("{}: {}", part.health.part.name(), part.health.reason)));
         if self.analysed == 0 && missing.is_empty() {
@@ -246,11 +246,13 @@ mod tests {
             ill(Part::Microphone, HealthState::Degraded, "it clips"),
             ill(Part::Engine, HealthState::Ok, ""),
             ill(Part::Machine, HealthState::Degraded, "hot"),
+            ill(Part::Broker, HealthState::Failed, "it refuses"),
             ill(Part::Web, HealthState::Failed, "taken"),
         ] {
             figures.health(health);
         }
-        assert_eq!(figures.ailing(), "; microphone: it clips; web: taken");
+        assert_eq!(figures.ailing(), "; microphone: it clips; broker: it refuses; web: taken");
+        assert_eq!(figures.ready(at(1.0)), ["camera: unplugged"], "sources are found whoever hears of them");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::hardware::{Handle, Open, Try};
-use super::lifecycle::{Lifecycle, State};
 use crate::capture::CaptureError;
 use crate::clock::Instant;
+use crate::lifecycle::{Lifecycle, State};
 use crate::queue::Sense;
 
 /// A device whose opening takes longer has failed, although the try goes on: no thread can be ended from outside.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::device::Device;
 use super::hardware::Hardware;
-use super::lifecycle::Lifecycle;
 use super::reload::Changes;
 use super::vigil::{PictureVigil, SoundVigil};
 use crate::capture::{CaptureError, Wanted};
 use crate::clock::Instant;
 use crate::config::{self, CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
+use crate::lifecycle::Lifecycle;
 use crate::message::{Health, Moment, Part};
 use crate::queue::{Receiver, Sender, Sense};
 

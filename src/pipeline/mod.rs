@@ -1,13 +1,12 @@
 //! Threads, queues and supervision: the only shell.
 //!
 //! Capture fills a queue from threads of its own; [`run`] empties it on the analysis thread and brings
-//! lost devices back, each by the one state machine of `lifecycle`; [`serve`] puts signals and the broker
-//! beside it.
+//! lost devices back, each by the one state machine of [`lifecycle`](crate::lifecycle); [`serve`] puts signals and
+//! the broker beside it.
 
 mod device;
 mod edited;
 mod hardware;
-mod lifecycle;
 mod live;
 mod outlet;
 mod pictures;

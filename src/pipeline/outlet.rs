@@ -131,8 +131,7 @@ impl Observer for Outlet<'_> {
     }
 
     fn ailing(&self) -> String {
-        let alone = self.teller.is_some_and(|teller| !teller.outbox().store().is_connected());
-        format!("{}{}", if alone { "; no broker is connected" } else { "" }, self.monitor.ailing())
+        self.monitor.ailing()
     }
 
     fn analysed(&mut self, analysed: &Analysed) {

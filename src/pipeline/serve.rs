@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::analysis::Analysis;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
-use crate::message::{Info, Settings, Wish};
+use crate::message::{Health, Info, Settings, Wish};
 use crate::monitor::Monitor;
 use crate::publish::mqtt::{Course, Listener};
 use crate::publish::{Former, Name, Teller, mqtt};
@@ -29,7 +29,7 @@ use super::pulse::Pulse;
 use super::reload::Inbox;
 use super::remember::{Note, Notebook, restore};
 use super::supervise::run_as;
-use super::web::Web;
+use super::web::{Ports, Web};
 use super::{PipelineError, Reloaded, Stop, Workshop};
 
 /// Why the daemon ended with a failure.
@@ -88,7 +88,7 @@ pub fn serve(
     let former = Former::new(config, notebook.names());
     let preserver = teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
     let (notes, noted) = channel();
-    let mailbox = Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone() };
+    let mailbox = Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone(), monitor: Arc::clone(&monitor) };
     let (going, over) = channel();
     let (photographer, shots) = teller.map(|_| Photographer::new(&config.mqtt)).unzip();
     let finished = Arc::new(Notify::new());
@@ -147,7 +147,7 @@ pub fn serve(
             tokio::select! {
                 () = work => {}
                 () = beat(&pulse, clock) => {}
-                never = Web::new(monitor, teller, clock).follow(listened) => match never {},
+                never = Web::new(monitor, Ports, teller, clock).follow(listened) => match never {},
             }
         });
         drop(going);
@@ -172,15 +172,20 @@ fn tell_lost(teller: &Teller<'_>, kept: usize) {
     }
 }
 
-/// What the broker brings, on its way to those who take it.
+/// What the broker brings, and how the connection does, on its way to those who take it.
 struct Mailbox {
     inbox: Arc<Inbox>,
     notes: Sender<Note>,
+    monitor: Arc<Monitor>,
 }
 
 impl Listener for Mailbox {
     fn wish(&self, wish: Wish) {
         self.inbox.wish(wish);
+    }
+
+    fn health(&self, health: &Health) {
+        self.monitor.note(|figures, _| figures.health(health.clone()));
     }
 
     fn names(&self, names: Vec<Name>) {

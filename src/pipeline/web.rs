@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,27 +12,60 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::lifecycle::{Lifecycle, State};
 use crate::clock::Clock;
+use crate::lifecycle::{Lifecycle, State};
 use crate::message::{Moment, Part};
-use crate::monitor::{Door, Monitor};
+use crate::monitor::{Closed, Door, Monitor};
 use crate::publish::Teller;
 
 /// Time between two looks whether a try is due, and the rest after a connection that was not taken.
 const TURN: Duration = Duration::from_millis(100);
 
+/// Where readers can come in.
+pub(super) trait Doors {
+    /// A door that is open.
+    type Open;
+
+    /// Opens the door to `monitor` at `address`.
+    async fn open(&self, monitor: &Arc<Monitor>, address: SocketAddr) -> Result<Self::Open, Closed>;
+
+    /// Lets the next reader in.
+    async fn admit(&self, door: &mut Self::Open) -> io::Result<()>;
+}
+
+/// The ports of this machine.
+pub(super) struct Ports;
+
+impl Doors for Ports {
+    type Open = Door;
+
+    async fn open(&self, monitor: &Arc<Monitor>, address: SocketAddr) -> Result<Door, Closed> {
+        Door::open(Arc::clone(monitor), address).await
+    }
+
+    async fn admit(&self, door: &mut Door) -> io::Result<()> {
+        door.admit().await
+    }
+}
+
 /// What serves the figures.
-pub(super) struct Web<'a> {
+pub(super) struct Web<'a, D> {
     monitor: Arc<Monitor>,
+    doors: D,
     teller: Option<&'a Teller<'a>>,
     clock: &'a dyn Clock,
     life: Lifecycle,
 }
 
-impl<'a> Web<'a> {
-    /// One that serves `monitor`, and tells those who listen to `teller` how it does.
-    pub fn new(monitor: Arc<Monitor>, teller: Option<&'a Teller<'a>>, clock: &'a dyn Clock) -> Self {
-        Self { monitor, teller, clock, life: Lifecycle::new(clock.now()) }
+impl<'a, D: Doors> Web<'a, D> {
+    /// One that serves `monitor` at one of these `doors`, and tells those who listen to `teller` how it does.
+    pub fn new(
+        monitor: Arc<Monitor>,
+        doors: D,
+        teller: Option<&'a Teller<'a>>,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        Self { monitor, doors, teller, clock, life: Lifecycle::new(clock.now()) }
     }
 
     /// Listens at the newest `address`, for ever; with `None`, and when nobody will name another, nothing listens.
@@ -54,9 +88,10 @@ impl<'a> Web<'a> {
             return pending().await;
         };
         self.life = Lifecycle::new(self.clock.now());
+        self.tell();
         let mut door = self.open(address).await;
         loop {
-            let admitted = door.admit().await;
+            let admitted = self.doors.admit(&mut door).await;
             let complaint = admitted.err().map(|error| format!("a reader was not let in: {error}"));
             self.life.complain(complaint.as_deref(), self.clock.now());
             self.tell();
@@ -68,10 +103,10 @@ impl<'a> Web<'a> {
     }
 
     /// Tries until it can be.
-    async fn open(&mut self, address: SocketAddr) -> Door {
+    async fn open(&mut self, address: SocketAddr) -> D::Open {
         loop {
             if self.life.begin(self.clock.now()) {
-                match Door::open(Arc::clone(&self.monitor), address).await {
+                match self.doors.open(&self.monitor, address).await {
                     Ok(door) => {
                         self.opened();
                         return door;
@@ -118,3 +153,6 @@ impl<'a> Web<'a> {
         self.teller.into_iter().for_each(|teller| teller.health(health.clone()));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 //! waits; [`mqtt`] takes it from there as fast as the broker acknowledges it. If asked for, a [`Ledger`] keeps
 //! the events among them on disk meanwhile.
 
-mod backoff;
 mod former;
 mod home_assistant;
 mod ledger;
@@ -13,7 +12,6 @@ mod outbox;
 mod store;
 mod teller;
 
-pub use backoff::Backoff;
 pub use former::{Former, Name};
 pub use ledger::{Disk, Found, Ledger, Medium};
 pub use outbox::Outbox;

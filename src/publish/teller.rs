@@ -13,8 +13,8 @@ use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::{self, Config};
 use crate::message::{
-    Answer, Chronicle, ClassState, EventMessage, EventPhase, Health, HealthMessage, HealthState, Info, Level,
-    Message, Moment, OnOff, Part, Phase, Picture, Presence, Report, SCHEMA, Settings, Source,
+    Answer, Chronicle, ClassState, EventMessage, EventPhase, Health, HealthMessage, Info, Level, Message,
+    Moment, OnOff, Part, Phase, Picture, Presence, Report, SCHEMA, Settings, Source,
 };
 
 /// Tells subscribers what the pipeline finds. The analysis thread and the publisher's task share it;
@@ -131,16 +131,8 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Tells what is wrong with the connection to the broker; nothing if `reason` is empty.
-    pub fn broker(&self, reason: String) {
-        let moment = self.moment();
-        let state = if reason.is_empty() { HealthState::Ok } else { HealthState::Degraded };
-        self.health(Health { part: Part::Broker, state, reason, since: moment.unix(moment.now) });
-    }
-
-    /// A connection begins, with what is wrong with it: everything that holds is told anew.
-    pub fn connected(&self, reason: String) {
-        self.broker(reason);
+    /// A connection begins: everything that holds is told anew.
+    pub fn connected(&self) {
         self.outbox.put(Report::Status(Presence::Online));
         let moment = self.moment();
         let states = self.told().sounding(moment.unix(moment.now));
@@ -295,8 +287,14 @@ impl<'a> Teller<'a> {
         reports.into_iter().for_each(|report| self.outbox.put(report));
     }
 
-    fn moment(&self) -> Moment {
-        Moment { now: self.clock.now(), wall: self.clock.wall(), synced: self.clock.synced() }
+    /// Now, on the clock that everything is told by.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The same, with the wall clock.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { now: self.now(), wall: self.clock.wall(), synced: self.clock.synced() }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-use super::{Listener, keep_connected};
+use super::link::Tcp;
+use super::{Ends, Listener, keep_connected};
 use crate::config::Config;
 use crate::message::{Info, Settings};
 use crate::publish::{Former, Teller};
@@ -25,18 +26,28 @@ pub struct Course {
 /// [`run`](super::run)s by the newest `course` until `stop` is notified. With another one it says goodbye, and connects anew as that
 /// says; what the broker has not acknowledged until then is sent there. What was left under `former` names is taken back.
 pub async fn follow(
-    mut course: watch::Receiver<Course>,
+    course: watch::Receiver<Course>,
     teller: &Teller<'_>,
-    mut former: Former,
+    former: Former,
     listener: impl Listener,
     stop: Arc<Notify>,
 ) {
+    follow_between(course, Ends { teller, listener: &listener, dialer: &Tcp }, former, &stop).await;
+}
+
+/// [`follow`]s between these ends.
+pub(super) async fn follow_between(
+    mut course: watch::Receiver<Course>,
+    ends: Ends<'_>,
+    mut former: Former,
+    stop: &Notify,
+) {
     let mut now = course.borrow_and_update().clone();
-    while until_another(&mut course, &now.config, teller, &mut former, &listener, &stop).await {
+    while until_another(&mut course, &now.config, ends, &mut former, stop).await {
         now = course.borrow_and_update().clone();
         info!("another broker, other topics or another access: connecting anew");
         former.follow(&now.config);
-        teller.moved(&now.config, now.info.clone(), now.settings.clone());
+        ends.teller.moved(&now.config, now.info.clone(), now.settings.clone());
     }
 }
 
@@ -44,13 +55,12 @@ pub async fn follow(
 async fn until_another(
     course: &mut watch::Receiver<Course>,
     config: &Config,
-    teller: &Teller<'_>,
+    ends: Ends<'_>,
     former: &mut Former,
-    listener: &dyn Listener,
     stop: &Notify,
 ) -> bool {
     let over = Notify::new();
-    let mut running = pin!(keep_connected(config, teller, former, listener, &over));
+    let mut running = pin!(keep_connected(config, ends, former, &over));
     let another = tokio::select! {
         () = &mut running => return false,
         () = stop.notified() => false,

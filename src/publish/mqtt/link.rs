@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, EventLoop, NetworkOptions, PublishOptions};
+use rumqttc::{AsyncClient, EventLoop, MqttOptions, NetworkOptions, PublishOptions};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -14,7 +14,7 @@ use crate::message::Report;
 use crate::publish::store::{Ticket, WINDOW};
 
 /// Longest time for a connection to be made.
-const CONNECT_SECONDS: u64 = 5;
+pub(super) const CONNECT_SECONDS: u64 = 5;
 /// A connection that lasted this long was a good one: the next try comes soon. (Two devices with one
 /// client id throw each other out at once, again and again.)
 pub(super) const GOOD: Duration = Duration::from_secs(10);
@@ -22,6 +22,19 @@ pub(super) const GOOD: Duration = Duration::from_secs(10);
 const OVERHEAD: usize = 16;
 /// What to do about a broker that takes only small messages.
 pub(super) const RAISE: &str = "raise its limit (mosquitto: max_packet_size)";
+
+/// How brokers are reached.
+pub(super) trait Dialer {
+    /// Has the client that these options are for reach its broker this way.
+    fn dial(&self, options: &mut MqttOptions);
+}
+
+/// Over the network, as the client does by itself.
+pub(super) struct Tcp;
+
+impl Dialer for Tcp {
+    fn dial(&self, _: &mut MqttOptions) {}
+}
 
 /// One connection.
 pub(super) struct Link {
@@ -40,10 +53,16 @@ pub(super) struct Link {
 
 impl Link {
     /// A connection that is yet to be made.
-    pub fn new(config: &Config, broker: &Address, limit: Limit) -> Result<Self, AccessError> {
+    pub fn new(
+        config: &Config,
+        broker: &Address,
+        limit: Limit,
+        dialer: &dyn Dialer,
+    ) -> Result<Self, AccessError> {
+        let mut options = options(config, broker)?;
+        dialer.dial(&mut options);
         // Room for all that may be in flight, and for what is said beside it.
-        let (client, mut network) =
-            AsyncClient::builder(options(config, broker)?).capacity(2 * WINDOW).build();
+        let (client, mut network) = AsyncClient::builder(options).capacity(2 * WINDOW).build();
         let mut options = NetworkOptions::new();
         options.set_connection_timeout(CONNECT_SECONDS);
         options.set_tcp_nodelay(true);

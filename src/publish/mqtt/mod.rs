@@ -8,6 +8,7 @@ mod course;
 mod limit;
 mod link;
 mod secret;
+mod standing;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,14 +25,17 @@ pub use course::{Course, follow};
 pub use secret::SecretError;
 
 use super::store::Ticket;
-use super::{Backoff, Former, Name, Teller};
+use super::{Former, Name, Teller};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, Presence, Report, Wish};
+use crate::lifecycle::Lifecycle;
+use crate::message::{ClassState, Health, Presence, Report, Wish};
 use limit::Limit;
-use link::{GOOD, Link, RAISE};
+use link::{Dialer, GOOD, Link, RAISE, Tcp};
 
 /// How long nothing is listened to after a message that was too large: it may be retained, and come with each subscription.
 const DEAF: Duration = Duration::from_secs(600);
+/// What is told meanwhile.
+const LARGE: &str = "a message that is too large was sent to it: no setting is taken for some minutes";
 /// No setting has a longer name than this, in bytes.
 const LONGEST_KEY: usize = 64;
 /// Topics of which it is told that a message was left out, at most.
@@ -39,20 +43,19 @@ const MOST_TOLD: usize = 100;
 /// Longest time for the last messages and the goodbye at a clean stop.
 const GOODBYE: Duration = Duration::from_millis(800);
 
-/// Waits between tries to connect: from this, doubling,
-const FIRST: Duration = Duration::from_millis(500);
-/// to this. A fleet whose broker was restarted comes back over as long.
-const MOST: Duration = Duration::from_secs(10);
 /// Time between two looks at what became of former names.
 const LOOK: Duration = Duration::from_secs(1);
 /// So long after a broker did not take a message it is tried again, once it is connected to anew: it may have been
 /// told to.
 const FORGIVEN: Duration = Duration::from_secs(3600);
 
-/// Who takes what the broker brings, and what is to be remembered.
+/// Who takes what the broker brings, what is to be remembered, and how the connection does.
 pub trait Listener {
     /// What a subscriber wrote to `set/…`.
     fn wish(&self, wish: Wish);
+
+    /// How the connection does, whenever that changes: subscribers hear of it only while it holds.
+    fn health(&self, _health: &Health) {}
 
     /// Names under which something may be left at the broker, the present one last.
     fn names(&self, _names: Vec<Name>) {}
@@ -68,34 +71,32 @@ impl<F: Fn(Wish)> Listener for F {
 /// Connects again for ever; every change of the connection is logged with its reason.
 pub async fn run(config: &Config, teller: &Teller<'_>, listener: impl Listener, stop: Arc<Notify>) {
     let mut former = Former::new(config, vec![]);
-    keep_connected(config, teller, &mut former, &listener, &stop).await;
+    let ends = Ends { teller, listener: &listener, dialer: &Tcp };
+    keep_connected(config, ends, &mut former, &stop).await;
 }
 
-/// [`run`]s, and takes back what was left under `former` names.
-async fn keep_connected(
-    config: &Config,
-    teller: &Teller<'_>,
-    former: &mut Former,
-    listener: &dyn Listener,
-    stop: &Notify,
-) {
+/// Between whom the publisher stands.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    teller: &'a Teller<'a>,
+    listener: &'a dyn Listener,
+    dialer: &'a dyn Dialer,
+}
+
+/// [`run`]s, and takes back what was left under `former` names. Brokers are tried in their order, and after the last
+/// the first again, once the wait that [`Lifecycle`] says is over.
+async fn keep_connected(config: &Config, ends: Ends<'_>, former: &mut Former, stop: &Notify) {
     let brokers = config.mqtt.brokers();
-    let mut publisher = Publisher::new(config, teller, former, listener);
+    let mut publisher = Publisher::new(config, ends, former);
     let mut turn = 0;
-    let mut backoff = Backoff::new(FIRST, MOST);
     loop {
-        let began = Instant::now();
+        publisher.begin();
         let lost = publisher.connection(&brokers[turn], stop).await;
-        teller.outbox().store().disconnected();
+        ends.teller.outbox().store().disconnected();
         let Some(why) = lost else { return };
-        let good = began.elapsed() >= GOOD;
-        if good {
-            backoff.reset();
-        }
         let broker = &brokers[turn];
-        turn = if good { 0 } else { (turn + 1) % brokers.len() };
-        let wait = if turn == 0 { backoff.next(fastrand::f64()) } else { Duration::ZERO };
-        publisher.complain(broker, why, wait);
+        turn = if publisher.was_good() { 0 } else { (turn + 1) % brokers.len() };
+        let wait = publisher.lose(broker, why, turn > 0);
         tokio::select! {
             () = sleep(wait) => {}
             () = stop.notified() => return,
@@ -108,6 +109,8 @@ struct Publisher<'a> {
     teller: &'a Teller<'a>,
     former: &'a mut Former,
     listener: &'a dyn Listener,
+    dialer: &'a dyn Dialer,
+    life: Lifecycle,
     /// Whether what an earlier run left at the broker was read.
     earlier: bool,
     /// Connections in a row that the broker took and that were soon closed without a word.
@@ -123,15 +126,22 @@ struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    fn new(
-        config: &'a Config,
-        teller: &'a Teller<'a>,
-        former: &'a mut Former,
-        listener: &'a dyn Listener,
-    ) -> Self {
-        let (said, limits, left_out) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let (earlier, evictions, deaf) = (false, 0, None);
-        Self { config, teller, former, listener, earlier, evictions, deaf, said, limits, left_out }
+    fn new(config: &'a Config, ends: Ends<'a>, former: &'a mut Former) -> Self {
+        let Ends { teller, listener, dialer } = ends;
+        Self {
+            config,
+            teller,
+            former,
+            listener,
+            dialer,
+            life: Lifecycle::new(teller.now()),
+            earlier: false,
+            evictions: 0,
+            deaf: None,
+            said: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+        }
     }
 
     /// Makes a connection and keeps it until it breaks (the reason), or until `stop` is notified and
@@ -144,7 +154,7 @@ impl<'a> Publisher<'a> {
         }
         limit.begin();
         let known = limit.refused();
-        let mut link = match Link::new(self.config, broker, limit) {
+        let mut link = match Link::new(self.config, broker, limit, self.dialer) {
             Ok(link) => link,
             Err(error) => return Some(error.to_string()),
         };
@@ -167,7 +177,8 @@ impl<'a> Publisher<'a> {
                 () = self.teller.outbox().arrival() => continue,
                 () = sleep_until(link.good), if link.awaits_good(self.evictions) => {
                     self.evictions = 0;
-                    self.teller.broker(self.flaw(link));
+                    self.life.complain(self.flaw(link).as_deref(), self.teller.now());
+                    self.tell();
                     continue;
                 }
                 () = sleep_until(link.look), if self.former.any() && link.asked.is_some() => {
@@ -202,13 +213,13 @@ impl<'a> Publisher<'a> {
         large.or_else(|| self.rival()).unwrap_or_else(|| reason(error))
     }
 
-    /// What is wrong with a connection that holds; empty: nothing.
-    fn flaw(&self, link: &Link) -> String {
+    /// What is wrong with a connection that holds.
+    fn flaw(&self, link: &Link) -> Option<String> {
         let small = || {
             let bytes = link.limit.refused()?;
             Some(format!("it takes no message of {bytes} bytes, which are left out and counted; {RAISE}"))
         };
-        self.rival().or_else(small).unwrap_or_default()
+        self.rival().or_else(small)
     }
 
     /// Whether anything is listened to.
@@ -257,9 +268,7 @@ impl<'a> Publisher<'a> {
             self.said.clear();
         }
         if !self.hears() {
-            self.teller.connected(
-                "a message that is too large was sent to it: no setting is taken for some minutes".into(),
-            );
+            self.opened(Some(LARGE));
             return Ok(());
         }
         let asked = |filter: String| SubscribeFilter::new(filter, QoS::AtMostOnce);
@@ -283,7 +292,7 @@ impl<'a> Publisher<'a> {
         }
         (link.asked, link.look) = (Some(Instant::now()), Instant::now() + LOOK);
         self.listener.names(self.former.names());
-        self.teller.connected(self.flaw(link));
+        self.opened(self.flaw(link).as_deref());
         Ok(())
     }
 
@@ -433,15 +442,7 @@ impl<'a> Publisher<'a> {
             debug!("a request was not taken: {error}");
         }
     }
-
-    /// Tells why there is no connection: each reason once as a warning, its repetitions quietly.
-    fn complain(&mut self, broker: &Address, why: String, wait: Duration) {
-        let (name, seconds) = (broker.to_string(), wait.as_secs_f64());
-        if self.said.get(&name) == Some(&why) {
-            debug!(%broker, "still no connection: {why}; trying again in {seconds:.1} s");
-        } else {
-            warn!(%broker, "no connection to the broker: {why}; trying again for ever, first in {seconds:.1} s");
-            self.said.insert(name, why);
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use super::*;
 use crate::analysis::{SoundWindow, Timing};
 use crate::config::Overrides;
 use crate::geometry::Size;
-use crate::message::tests::{dog, message};
-use crate::message::{ClassInfo, Ended, ModelInfo};
+use crate::message::tests::{dog, info, message};
+use crate::message::{Ended, HealthState};
 
 /// A clock that the test moves, in milliseconds; both clocks count from the same origin.
 #[derive(Default)]
@@ -30,33 +30,11 @@ impl Clock for Simulated {
     }
 }
 
-fn class() -> ClassInfo {
-    ClassInfo { name: "dog".into(), label: "dog".into(), prompt: "the sound of a dog barking".into() }
-}
-
-fn info(config: &Config) -> Info {
-    let model = ModelInfo { name: "none".into(), version: "0".into() };
-    let (device, lens) = (config.device.name.clone(), config.camera.lens.clone());
-    let (version, engine) = ("0".into(), "none".into());
-    Info {
-        schema: SCHEMA,
-        revision: 0,
-        device,
-        version,
-        model,
-        engine,
-        classes: vec![class()],
-        lens,
-        masked: 0.0,
-        picture: None,
-    }
-}
-
 /// A teller that is connected, of a device that reports dogs; what it tells at its start is read.
 fn teller<'a>(config: &Config, clock: &'a Simulated) -> Teller<'a> {
     let settings = Settings::new(config, &Overrides::default());
     let teller = Teller::new(config, (info(config), settings), 1, clock);
-    teller.connected(String::new());
+    teller.connected();
     told(&teller);
     teller
 }
@@ -118,14 +96,14 @@ fn a_state_that_is_on_is_told_as_of_now_on_a_new_connection() {
     teller.outbox().store().disconnected();
     see(&teller, &clock, 160.0, Phase::Update);
     clock.set(161.0);
-    teller.connected(String::new());
+    teller.connected();
     let on = states(told(&teller));
     assert_eq!((on.len(), on[0].state, on[0].last, on[0].published), (1, OnOff::On, Some(160.0), 161.0));
     assert_eq!(on[0].sources[0].duration, 60.0);
     end(&teller, &clock, 170.0, 160.0);
     teller.outbox().store().disconnected();
     clock.set(200.0);
-    teller.connected(String::new());
+    teller.connected();
     let off = states(told(&teller));
     assert_eq!((off[0].state, off[0].published), (OnOff::Off, 170.1), "what is off stays as it was told");
 }
@@ -199,7 +177,8 @@ fn nothing_is_told_of_a_lens_that_is_not_known() {
 fn health_is_told_with_the_contracts_version_and_the_device() {
     let (config, clock) = (Config::default(), Simulated::default());
     let teller = teller(&config, &clock);
-    teller.broker("a rival".into());
+    let (state, reason) = (HealthState::Degraded, "a rival".into());
+    teller.health(Health { part: Part::Broker, state, reason, since: 0.0 });
     let told = told(&teller).pop().expect("health").payload(&config.mqtt).expect("JSON");
     let told: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
     let expected = serde_json::json!({
@@ -215,7 +194,7 @@ fn a_device_without_a_microphone_announces_no_health_of_one() {
     let announced = |config: &Config| {
         let settings = Settings::new(config, &Overrides::default());
         let teller = Teller::new(config, (info(config), settings), 1, &clock);
-        teller.connected(String::new());
+        teller.connected();
         let topics = told(&teller).iter().map(Report::topic).collect::<Vec<_>>();
         topics.into_iter().filter(|topic| topic.contains("/health_")).count()
     };

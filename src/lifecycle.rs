@@ -1,11 +1,14 @@
-//! The life of a part that can be lost and found again: its state, and when it is tried. Pure: time
-//! and chance are arguments.
+//! The life of a part that can be lost and found again: its state, and when it is tried. Camera, microphone, publisher
+//! and monitor have one each. Pure: time and chance are arguments.
+
+mod backoff;
 
 use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::message::{Health, HealthState, Moment, Part};
-use crate::publish::Backoff;
+
+pub use backoff::Backoff;
 
 /// How a part does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +160,20 @@ impl Lifecycle {
             Phase::Open { last, .. } => now.since(last),
             _ => Duration::ZERO,
         }
+    }
+
+    /// For how long it has been open; zero if it is not.
+    pub fn lasted(&self, now: Instant) -> Duration {
+        match self.phase {
+            Phase::Open { since, .. } => now.since(since),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// A try failed, or what was open is lost, and there is something to fall back on, which is tried at once.
+    pub fn falls_back(&mut self, why: &str, now: Instant) {
+        self.phase = Phase::Waiting { until: now };
+        self.become_(State::Failed, why, now);
     }
 
     /// A try failed, or what was open is lost; gives the wait before the next try, which `random` (0-1)

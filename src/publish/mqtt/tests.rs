@@ -1,0 +1,132 @@
+//! The connection under simulated time: brokers that come and go by random schedules, and what is told of it. Client,
+//! publisher and store are the program's own; only the network and the brokers are not.
+
+mod world;
+
+use proptest::prelude::*;
+use tokio::time::sleep;
+
+use super::link::CONNECT_SECONDS;
+use super::*;
+use crate::message::HealthState;
+use world::{KEEP_ALIVE, MOST, OPENING, Weather, World};
+
+/// A connection that is dead is noticed so soon, and so is a try that leads to nothing: the client asks after a silence, and
+/// waits as long for the answer. Whatever is sent puts that off; here it is at last that a rival is gone.
+const NOTICED: Duration =
+    GOOD.saturating_add(KEEP_ALIVE.saturating_mul(2)).saturating_add(Duration::from_secs(1));
+/// Every fault has ended and was noticed: the last wait is over, and connecting takes its time.
+const PATIENCE: Duration = MOST.saturating_add(OPENING);
+
+fn weather() -> impl Strategy<Value = Weather> {
+    prop_oneof![
+        3 => Just(Weather::Fine),
+        1 => Just(Weather::Gone),
+        1 => Just(Weather::Mute),
+        1 => Just(Weather::Hung),
+        1 => Just(Weather::Refusing),
+        1 => Just(Weather::Rival),
+    ]
+}
+
+/// What three brokers do, for how many seconds, and whether the settings are read anew then.
+fn schedule() -> impl Strategy<Value = Vec<([Weather; 3], f64, bool)>> {
+    let step = ([weather(), weather(), weather()], 0.1f64..40.0, prop::bool::weighted(0.2));
+    prop::collection::vec(step, 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Never more than one try is under way, and every wait is as long as it should be ([`World::begins`]); nobody is told
+    /// that a connection holds which does not ([`World::hear`]); and it is well when the faults are over.
+    #[test]
+    fn whatever_happens(schedule in schedule(), brokers in 1usize..=3, seed in any::<u64>()) {
+        World::play(seed, brokers, async |world| {
+            for (weather, seconds, reload) in schedule {
+                world.weather(&weather);
+                world.watch(Duration::from_secs_f64(seconds)).await;
+                if reload {
+                    world.reload();
+                }
+            }
+            let unnoticed = if world.trying() { NOTICED } else { Duration::ZERO };
+            world.weather(&[Weather::Fine; 3]);
+            world.watch(unnoticed + PATIENCE).await;
+            assert!(world.connected(), "{:?}", world.told());
+            world.watch(GOOD).await; // a rival is remembered until then
+            assert_eq!(world.told(), (HealthState::Ok, String::new()));
+        });
+    }
+
+    /// However long a broker was away, it is told `ok` at most the longest wait, and the time to connect, after it is back.
+    #[test]
+    fn a_broker_that_is_back_is_found_in_time(refusing: bool, seconds in 0.1f64..2000.0, seed in any::<u64>()) {
+        let away = if refusing { Weather::Refusing } else { Weather::Gone };
+        World::play(seed, 1, async |world| {
+            world.weather(&[away]);
+            world.watch(Duration::from_secs_f64(seconds)).await;
+            assert!(!world.connected());
+            world.weather(&[Weather::Fine]);
+            world.watch(PATIENCE).await;
+            assert_eq!(world.told(), (HealthState::Ok, String::new()));
+        });
+    }
+}
+
+#[test]
+fn starting_is_told_at_once_and_a_refusal_with_its_reason() {
+    World::play(1, 1, async |world| {
+        world.weather(&[Weather::Refusing]);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(world.told().0, HealthState::Starting);
+        world.watch(OPENING).await;
+        let (state, why) = world.told();
+        assert!(
+            state == HealthState::Failed && why.starts_with("broker0:1883: it refuses this client"),
+            "{why}"
+        );
+        world.reload();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(world.told().0, HealthState::Starting, "other settings may be what it takes");
+    });
+}
+
+#[test]
+fn a_broker_that_never_answers_is_given_up_in_time() {
+    for silent in [Weather::Mute, Weather::Hung] {
+        World::play(2, 2, async |world| {
+            world.weather(&[silent, Weather::Fine]);
+            world.watch(Duration::from_secs(CONNECT_SECONDS) + OPENING * 2).await;
+            assert_eq!(world.told(), (HealthState::Ok, String::new()), "the next one is tried at once");
+        });
+    }
+}
+
+#[test]
+fn a_fleet_does_not_come_back_in_one_instant() {
+    let waits = |seed| {
+        World::play(seed, 1, async |world| {
+            world.weather(&[Weather::Gone]);
+            world.watch(Duration::from_secs(600)).await;
+            world.longest_waits()
+        })
+    };
+    let (ours, theirs): (Vec<Duration>, Vec<Duration>) = (waits(3), waits(4));
+    assert!(ours.len() > 50 && ours != theirs, "{ours:?}");
+    let (least, most) = (ours.iter().min().expect("some"), ours.iter().max().expect("some"));
+    assert!(*most - *least > MOST / 4, "between half of the longest and all of it: {ours:?}");
+}
+
+#[test]
+fn a_rival_is_told_and_forgotten() {
+    World::play(5, 1, async |world| {
+        world.weather(&[Weather::Rival]);
+        world.watch(Duration::from_secs(120)).await;
+        let said = |world: &World| world.heard().iter().any(|(_, why)| why.contains("Another client"));
+        assert!(said(world), "{:?}", world.heard());
+        world.weather(&[Weather::Fine]);
+        world.watch(PATIENCE + GOOD).await;
+        assert_eq!(world.told(), (HealthState::Ok, String::new()));
+    });
+}
