@@ -1,6 +1,7 @@
 //! A good systemd service: ready when it works, alive while it progresses, gone when told, and honest
 //! about input that it cannot use.
 
+mod broker;
 mod daemon;
 mod support;
 
@@ -9,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, Lines, PATIENCE, Place, hum, red};
 
 const QUIET: &str = "[mqtt]\nenabled = false\n";
@@ -387,36 +389,44 @@ fn files(folders: &[&Path]) -> Vec<(PathBuf, std::time::SystemTime)> {
 }
 
 #[test]
-fn a_running_daemon_writes_no_file() {
-    let place = Place::new();
-    // No broker listens there, which must not make it keep anything either.
-    let config = place.plays(&clip(&place, 2), "[mqtt]\nport = 9\n");
+fn a_running_daemon_writes_its_name_once_and_no_other_file() {
+    let (place, port) = (Place::new(), free_port());
+    let config = place.plays(&clip(&place, 2), &format!("[mqtt]\nport = {port}\n"));
     let named =
         [("HOME", "home"), ("TMPDIR", "tmp"), ("STATE_DIRECTORY", "state"), ("XDG_CACHE_HOME", "cache")];
     let own = named.map(|(variable, name)| (variable, place.path(name)));
     own.iter().for_each(|(_, folder)| std::fs::create_dir(folder).expect("room for a folder"));
     let environment = own.each_ref().map(|(variable, folder)| (*variable, folder.to_str().expect("text")));
-    let written = || {
+    let written = |told: &str| {
         let folders = [place.0.path(), Path::new("tests/data/tiny")];
         let before = files(&folders);
         let mut daemon = Daemon::start_with(&config, &environment);
+        daemon.log.find(|line| line.contains(told));
         for _ in 0..5 {
             daemon.messages.find(|line| line.contains("\"red\""));
         }
         daemon.signal("TERM");
         daemon.end();
-        let mut written = files(&folders);
-        written.retain(|file| !before.contains(file));
-        written
+        let written = files(&folders).into_iter().filter(|file| !before.contains(file));
+        written.map(|(file, _)| file).collect::<Vec<PathBuf>>()
     };
+    // No broker listens there, which must not make it keep anything.
+    let (away, there) = ("no connection to the broker", "connected to the broker");
     // What is computed once: GStreamer's list of its plug-ins, and what the names of the classes mean to the model.
-    for (file, _) in written() {
+    for file in written(away) {
         let known = file.starts_with(place.path("cache/gstreamer-1.0"))
             || (file.starts_with(place.path("state"))
                 && file.extension().is_some_and(|end| end == "safetensors"));
         assert!(known, "{}", file.display());
     }
-    assert_eq!(written(), []);
+    assert_eq!(written(away), Vec::<PathBuf>::new());
+    // What is written once for each name: that something is left under it at a broker.
+    let _broker = Broker::start(&place, port, OPEN);
+    let names = written(there);
+    let [file] = &names[..] else { panic!("{names:?}") };
+    let name = file.strip_prefix(place.path("state")).expect("in the state's folder").to_string_lossy();
+    assert!(name.starts_with("names-") && name.ends_with(".json"), "{name}");
+    assert_eq!(written(there), Vec::<PathBuf>::new());
 }
 
 #[test]
