@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # test.sh PROGRAM: packages the program twice and takes it through its life in a clean root: install, check, upgrade
-# over an edited configuration, remove, purge. Needs root and mmdebstrap; the mirror is this machine's. A program of
-# another architecture is installed as such, beside a system of this machine's, and runs under qemu-user.
+# over an edited configuration, remove, purge, the last three with a systemd that refuses all it is asked for. Needs root and
+# mmdebstrap; the mirror is this machine's. A program of another architecture is installed as such, beside a system of this
+# machine's, and runs under qemu-user.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp --directory --tmpdir tvsl-deb.XXXXXX)
@@ -9,7 +10,7 @@ root=$work/root
 trap 'umount "$root/proc" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
 say() { echo "test-deb: $*"; }
 fail() { say "FAILED: $*" >&2; exit 1; }
-inside() { chroot "$root" env LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside() { chroot "$root" env LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/stand-in:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 tvsl() { inside "${emulator[@]}" /usr/bin/tvsl "$@"; }
 
 packaging/build.sh "$1" "$work/first" 0.1.0~test1
@@ -50,24 +51,46 @@ done
 inside dpkg --verify tvsl | grep . && fail "files differ from the package"
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/tvsl.service" ] || fail "it was enabled without being asked"
 
+# As when the service refuses its configuration: maintainer scripts that mind leave a package that apt cannot mend.
+mkdir -p "$root/run/systemd/system" "$root/stand-in"
+printf '#!/bin/sh\necho "$*" >>/stand-in/asked\nexit 1\n' >"$root/stand-in/systemctl"
+chmod 755 "$root/stand-in/systemctl"
+# asked WORDS...: systemctl was asked for just these, one after the other, since the last time.
+asked() {
+    printf '%s\n' "$@" | diff "$root/stand-in/asked" - || fail "systemctl was asked for something else"
+    rm "$root/stand-in/asked"
+}
+settled() { [ "$(inside dpkg-query --show --showformat '${db:Status-Abbrev}' tvsl)" = "$1" ] || fail "dpkg does not count it as $1"; }
+
 say "upgrade over an edited configuration"
 printf 'device.name = "kept"\n' >"$root/etc/tvsl/tvsl.toml"
 inside dpkg --install /tmp/second.deb
+settled "ii "
+restart="--no-block try-restart tvsl.service tvsl@*.service"
+asked daemon-reload daemon-reload "$restart"
 grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "the user's configuration was overwritten"
 tvsl check | grep --quiet kept || fail "the user's configuration is not used"
 inside dpkg --install /tmp/second.deb
+rm "$root/stand-in/asked"
 
 say "remove"
-mkdir -p "$root"/var/lib/private/tvsl{,-hall}
+mkdir -p "$root"/var/lib/private/tvsl{,-hall} "$root/etc/systemd/system/multi-user.target.wants"
+ln -s /usr/lib/systemd/system/tvsl.service "$root/etc/systemd/system/multi-user.target.wants/tvsl.service"
+ln -s /usr/lib/systemd/system/tvsl@.service "$root/etc/systemd/system/multi-user.target.wants/tvsl@hall.service"
 inside dpkg --remove tvsl
+settled "rc "
+asked "stop tvsl.service tvsl@*.service" daemon-reload
+find "$root/etc/systemd" -name 'tvsl*' | grep . && fail "removing left it to be started at boot"
 [ ! -e "$root/usr/bin/tvsl" ] || fail "the program is still there"
 grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "removing took the configuration"
 [ -d "$root/var/lib/private/tvsl" ] || fail "removing took the state"
 
 say "install again, and purge"
 inside dpkg --install /tmp/second.deb
+asked daemon-reload "$restart"
 grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "the configuration did not come back"
 inside dpkg --purge tvsl
+asked "stop tvsl.service tvsl@*.service" daemon-reload daemon-reload
 inside find / -xdev -path /tmp -prune -o -name '*tvsl*' -print | grep . && fail "purging left something"
 inside dpkg --purge tvsl 2>/dev/null
 say "ok"
