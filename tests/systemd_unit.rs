@@ -107,6 +107,9 @@ fn it_keeps_its_promises() {
         "ExecStart=/usr/bin/tvsl run",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "DevicePolicy=closed",
+        // A card or a camera that comes after the start, and is the first that the kernel sees.
+        "Wants=modprobe@snd.service modprobe@videodev.service modprobe@mc.service modprobe@drm.service",
+        "After=modprobe@snd.service modprobe@videodev.service modprobe@mc.service modprobe@drm.service",
         // A builder of plans fits in, and its end, should it not, is not the service's.
         "MemoryMax=3G",
         "OOMPolicy=continue",
