@@ -63,6 +63,31 @@ fn a_changed_setting_is_in_force_at_once_and_after_a_restart() {
 }
 
 #[test]
+fn a_setting_that_a_full_disk_does_not_take_is_in_force_until_the_next_start_and_its_answer_says_so() {
+    let port = free_port();
+    let (place, config, _broker) = stage(port, "");
+    let subscriber = Subscriber::start(port);
+    // No file may hold a byte: what a full disk says in other words.
+    let mut daemon = Daemon::start_in("trap '' XFSZ; ulimit -f 0", &config);
+    let start = subscriber.event("start");
+    let answer = wish(&subscriber, port, "enable", "false");
+    let reason = answer["reason"].as_str().expect("a reason");
+    assert!(answer["accepted"] == true && reason.contains("in force until the next start only"), "{answer}");
+    assert!(reason.contains("settings.json") && reason.contains("File too large"), "{answer}");
+    daemon.log.find(|line| line.contains("over MQTT is in force until the next start only"));
+    assert_eq!(subscriber.event("end")["source"]["id"], start["source"]["id"]);
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    for left in ["settings.json", "settings.part"] {
+        assert!(!place.path(left).exists(), "{left} is there, and holds nothing");
+    }
+    let _again = Daemon::start(&config);
+    assert_ne!(subscriber.event("start")["run"], start["run"], "it was lost, as was said");
+    accepted(&wish(&subscriber, port, "enable", "false"));
+    assert!(place.path("settings.json").exists());
+}
+
+#[test]
 fn a_wrong_wish_is_refused_with_the_reason() {
     let port = free_port();
     let (_place, config, _broker) = stage(port, "");

@@ -33,12 +33,16 @@ pub fn keep(file: &Path, value: &impl Serialize) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let part = file.with_extension("part");
-    let mut writer = File::create(&part)?;
+    let written = write(&part, value).and_then(|()| fs::rename(&part, file));
+    written.inspect_err(|_| drop(fs::remove_file(&part)))?;
+    File::open(folder)?.sync_all()
+}
+
+fn write(file: &Path, value: &impl Serialize) -> io::Result<()> {
+    let mut writer = File::create(file)?;
     serde_json::to_writer_pretty(&mut writer, value)?;
     writer.write_all(b"\n")?;
-    writer.sync_all()?;
-    fs::rename(part, file)?;
-    File::open(folder)?.sync_all()
+    writer.sync_all()
 }
 
 impl Config {
