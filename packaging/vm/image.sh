@@ -14,7 +14,7 @@ root=$work/root
 echo "vm: a Debian for the virtual machine (once, some minutes)"
 present=()
 for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources; do [ -s "$file" ] && present+=("$file"); done
-system=systemd-sysv,udev,dbus,kmod,linux-image-amd64,procps,mosquitto,mosquitto-clients,alsa-utils,v4l-utils
+system=systemd-sysv,libnss-systemd,udev,dbus,kmod,linux-image-amd64,procps,mosquitto,mosquitto-clients,alsa-utils,v4l-utils
 needs=libasound2,libgstreamer1.0-0,libgstreamer-plugins-base1.0-0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
 mmdebstrap --quiet --variant=minbase --include="$system,$needs,ca-certificates,libstdc++6" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' "" "$root" "${present[@]}"
