@@ -50,8 +50,8 @@ cp tvsl.toml $CONFIG
 
 play hum
 tvsl devices --json | grep --quiet "$CAMERA" || fail "devices does not list the camera"
-tvsl doctor --json >doctor.json 2>doctor.log || fail "doctor: $(cat doctor.log)"
-for stage in configuration model engine camera microphone tcp mqtt publish; do found $stage ok; done
+STATE_DIRECTORY=/var/lib/tvsl tvsl doctor --json >doctor.json 2>doctor.log || fail "doctor: $(cat doctor.log)"
+for stage in configuration model engine camera microphone store tcp mqtt publish; do found $stage ok; done
 found unit warning # it is not enabled
 sed '/^\[device\]/,/^$/d; s/^source = "v4l2"/source = "test"/; s/^v4l2.*//' tvsl.toml >/etc/tvsl/hall.toml
 systemctl start tvsl@hall || fail "an instance does not start: $(systemctl show tvsl@hall --property=StatusText --value)"
