@@ -152,19 +152,16 @@ fn texts_are_read_once_kept_and_never_again_per_frame() {
 #[test]
 fn a_long_list_is_read_in_pieces() {
     let library = Library::new();
-    let words: Vec<_> = (0..600).map(|n| format!("\"word {n}\"")).collect();
+    let words: Vec<_> = (0..500).map(|n| format!("\"word {n}\"")).collect();
     let mut model = library.open(&format!("classes = [{}]", words.join(", "))).expect("it opens");
-    assert_eq!(library.runs(), 3);
+    assert_eq!(library.runs(), 2);
     model.hear(&hum(&[RED], 0.0, 1.0)).expect("it hears");
     let vision = model.see(&stripes(&[RED], Size::new(160, 90), 1.0)).expect("it sees");
     let scores =
         model.detect(&vision, &model.heard(tvsl::clock::Instant::from_secs_f64(1.0))).expect("stage 1");
     // Each piece begins with red, which is every third word of it.
     let red: Vec<_> = scores.iter().filter(|score| score.p > 0.9).map(|score| score.class).collect();
-    assert_eq!(
-        red,
-        [0, 256, 512].iter().flat_map(|&from| (from..600.min(from + 256)).step_by(3)).collect::<Vec<_>>()
-    );
+    assert_eq!(red, (0..256).step_by(3).chain((256..500).step_by(3)).collect::<Vec<_>>());
 }
 
 #[test]
