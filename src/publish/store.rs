@@ -10,7 +10,7 @@ mod tests;
 
 use crate::clock::Instant;
 use crate::config;
-use crate::message::{Delivery, EventMessage, Report};
+use crate::message::{Delivery, EventMessage, EventPhase, Report};
 
 use board::Board;
 use lane::Lane;
@@ -152,10 +152,11 @@ impl Store {
         if let Some((number, report)) = self.answers.next(now) {
             return Some((Ticket::Answer(number), report));
         }
-        if let Some((number, report)) = self.events.next(now) {
+        if let Some((number, report)) = self.events.next_unless(now, |report| early(report, &self.board)) {
             return Some((Ticket::Event(number), report));
         }
-        if let Some((topic, version, report)) = self.board.next(true) {
+        let over = self.events.is_sent().then(|| self.board.next(true)).flatten();
+        if let Some((topic, version, report)) = over {
             return Some((Ticket::Value(topic, version), report));
         }
         self.detections.next(now).map(|(number, report)| (Ticket::Detections(number), report))
@@ -235,4 +236,9 @@ impl Store {
     fn lanes_mut(&mut self) -> [&mut Lane; 3] {
         [&mut self.answers, &mut self.events, &mut self.detections]
     }
+}
+
+/// Whether an event tells of a start before the state of its class does.
+fn early(report: &Report, board: &Board) -> bool {
+    matches!(report, Report::Event(event) if event.event == EventPhase::Start && board.awaits(&event.source.id))
 }

@@ -1,8 +1,8 @@
 //! Topics of which only the latest value holds: one entry for each, told again on every connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::message::{Delivery, Report};
+use crate::message::{Delivery, OnOff, Report, Source};
 
 /// The latest value of every such topic.
 #[derive(Debug, Default)]
@@ -16,28 +16,48 @@ pub(super) struct Board {
 struct Value {
     report: Report,
     version: u64,
-    /// The version in flight.
-    flying: Option<u64>,
+    /// The version in flight, and whether it names no more sources than that.
+    flying: Option<(u64, bool)>,
     /// The version that no broker would take.
     refused: Option<u64>,
     /// The sources that the broker may hold it to name: of the value that it acknowledged last, and of those sent since.
-    named: Vec<String>,
+    named: Vec<Source>,
+    /// Those that were sent over this connection.
+    sent: BTreeSet<String>,
 }
 
 impl Value {
-    /// Whether it no longer names a source that it named before.
-    fn drops_a_source(&self) -> bool {
-        let now = sources(&self.report);
-        self.named.iter().any(|id| !now.contains(id))
+    /// The sources that it names no more and named before.
+    fn dropped(&self) -> impl Iterator<Item = &Source> {
+        self.named.iter().filter(|source| !names(sources(&self.report), &source.id))
+    }
+
+    /// Whether it names a source for the first time over this connection.
+    fn adds_a_source(&self) -> bool {
+        sources(&self.report).iter().any(|source| !self.sent.contains(&source.id))
+    }
+
+    /// The report, with the sources too that it named before.
+    fn with_dropped(&self) -> Report {
+        let mut report = self.report.clone();
+        if let Report::State(state) = &mut report {
+            state.sources.extend(self.dropped().cloned());
+            state.state = OnOff::On;
+        }
+        report
     }
 }
 
 /// The sources that a report says are sounding.
-fn sources(report: &Report) -> Vec<String> {
+fn sources(report: &Report) -> &[Source] {
     match report {
-        Report::State(state) => state.sources.iter().map(|source| source.id.clone()).collect(),
-        _ => vec![],
+        Report::State(state) => &state.sources,
+        _ => &[],
     }
+}
+
+fn names(sources: &[Source], id: &str) -> bool {
+    sources.iter().any(|source| source.id == id)
 }
 
 /// Whether it takes a retained value back: once the broker has that, there is nothing to tell any more.
@@ -55,23 +75,37 @@ impl Board {
         match self.values.get_mut(&topic) {
             Some(value) => (value.report, value.version) = (report, value.version + 1),
             None => {
-                let (version, flying, refused, named) = (0, None, None, vec![]);
-                self.values.insert(topic, Value { report, version, flying, refused, named });
+                let (version, flying, refused, named, sent) = (0, None, None, vec![], BTreeSet::new());
+                self.values.insert(topic, Value { report, version, flying, refused, named, sent });
             }
         }
     }
 
-    /// The next value to send. A topic has one value in flight at a time, so that none overtakes. One that no longer
-    /// names a source waits until `ended`: the event of its end was sent. A crash between the two then leaves what the
-    /// next run has to end.
+    /// The next value to send. A topic has one value in flight at a time, so that none overtakes. A source is named from
+    /// before its start is sent ([`Board::awaits`]) until its end was: until all events have `ended`, one that drops a source
+    /// waits, or still names it if there is another to name. A crash between the two then leaves what the next run has to end.
     pub(super) fn next(&mut self, ended: bool) -> Option<(String, u64, Report)> {
-        let due = |value: &Value| value.flying.is_none() && (ended || !value.drops_a_source());
+        let whole = |value: &Value| ended || value.dropped().next().is_none();
+        let due = |value: &Value| value.flying.is_none() && (whole(value) || value.adds_a_source());
         let ready = |topic: &String| self.values.get(topic).is_some_and(due);
         let topic = self.untold.remove(self.untold.iter().position(ready)?);
         let value = self.values.get_mut(&topic)?;
-        value.flying = Some(value.version);
-        value.named.extend(sources(&value.report));
-        Some((topic, value.version, value.report.clone()))
+        let whole = whole(value);
+        let report = if whole { value.report.clone() } else { value.with_dropped() };
+        value.flying = Some((value.version, whole));
+        let new = sources(&report).iter().filter(|source| !names(&value.named, &source.id)).cloned();
+        let new = new.collect::<Vec<_>>();
+        value.named.extend(new);
+        value.sent = sources(&report).iter().map(|source| source.id.clone()).collect();
+        if !whole {
+            self.untold.push(topic.clone());
+        }
+        Some((topic, value.version, report))
+    }
+
+    /// Whether a source sounds that no value was sent to name, over this connection: its start waits for that.
+    pub(super) fn awaits(&self, id: &str) -> bool {
+        self.values.values().any(|value| names(sources(&value.report), id) && !value.sent.contains(id))
     }
 
     /// Whether something is to be taken back that the broker still has.
@@ -80,13 +114,12 @@ impl Board {
     }
 
     pub(super) fn acknowledge(&mut self, topic: &str, version: u64) {
-        if let Some(value) = self.values.get_mut(topic).filter(|value| value.flying == Some(version)) {
-            value.flying = None;
-            if value.version == version && takes_back(&value.report) {
-                self.values.remove(topic);
-            } else if value.version == version {
-                value.named = sources(&value.report);
-            }
+        let Some(value) = self.values.get_mut(topic) else { return };
+        let Some((_, whole)) = value.flying.take_if(|(flying, _)| *flying == version) else { return };
+        if whole && value.version == version && takes_back(&value.report) {
+            self.values.remove(topic);
+        } else if whole && value.version == version {
+            value.named = sources(&value.report).to_vec();
         }
     }
 
@@ -114,7 +147,9 @@ impl Board {
     /// Nothing is in flight any more, and fleeting values are forgotten.
     pub(super) fn recall(&mut self) {
         self.values.retain(|_, value| value.report.delivery() == Delivery::Retained);
-        self.values.values_mut().for_each(|value| value.flying = None);
+        for value in self.values.values_mut() {
+            (value.flying, value.sent) = (None, BTreeSet::new());
+        }
         self.tell_all();
     }
 

@@ -94,7 +94,16 @@ impl Lane {
 
     /// The oldest that waits, which is in flight from `now` on.
     pub(super) fn next(&mut self, now: Instant) -> Option<(u64, Report)> {
-        let item = self.items.get(self.flying)?;
+        self.next_unless(now, |_| false)
+    }
+
+    /// The same, unless it has to wait.
+    pub(super) fn next_unless(
+        &mut self,
+        now: Instant,
+        waits: impl Fn(&Report) -> bool,
+    ) -> Option<(u64, Report)> {
+        let item = self.items.get(self.flying).filter(|item| !waits(&item.report))?;
         self.flying += 1;
         let late = item.late || now.since(item.since) > PROMPT;
         Some((item.number, item.report.clone().marked(item.missed, late)))
@@ -134,6 +143,11 @@ impl Lane {
 
     pub(super) fn in_flight(&self) -> usize {
         self.flying
+    }
+
+    /// Whether nothing waits for its turn.
+    pub(super) fn is_sent(&self) -> bool {
+        self.flying == self.items.len()
     }
 
     pub(super) fn len(&self) -> usize {

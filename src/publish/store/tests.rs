@@ -8,7 +8,7 @@ use super::{ANSWERS, Store, Ticket, WINDOW};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::message::tests::{answer, detections, event, state};
-use crate::message::{OnOff, Report};
+use crate::message::{EventPhase, OnOff, Report, Source};
 
 /// The time, where it makes no difference.
 const NOW: Instant = Instant::ZERO;
@@ -373,4 +373,119 @@ fn a_state_forgets_a_source_only_after_its_end_was_sent() {
     store.put(state(OnOff::Off), NOW);
     store.connected();
     assert_eq!(order(&mut store), ["events", "events", "state/dog"]);
+}
+
+/// What happens to the sources of one class.
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    Start,
+    End(prop::sample::Index),
+    Carry(usize, usize),
+    Break,
+    Connect,
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    prop_oneof![
+        4 => Just(Life::Start),
+        4 => any::<prop::sample::Index>().prop_map(Life::End),
+        6 => (0usize..6, 0usize..6).prop_map(|(there, back)| Life::Carry(there, back)),
+        1 => Just(Life::Break),
+        2 => Just(Life::Connect),
+    ]
+}
+
+/// A device whose dogs bark, and whose states are told as [`Teller`](crate::publish::Teller) does.
+struct Kennel {
+    world: World,
+    barking: Vec<String>,
+    number: u64,
+}
+
+impl Kennel {
+    fn source(id: &str) -> Source {
+        let Report::Event(event) = event(1) else { unreachable!("an event") };
+        Source { id: id.into(), ..event.source }
+    }
+
+    fn tell(&mut self, phase: EventPhase, id: &str) {
+        self.number += 1;
+        let (Report::Event(mut event), Report::State(mut state)) = (event(self.number), state(OnOff::On))
+        else {
+            unreachable!("an event and a state")
+        };
+        (event.event, event.source) = (phase, Self::source(id));
+        state.sources = self.barking.iter().map(|id| Self::source(id)).collect();
+        state.state = if self.barking.is_empty() { OnOff::Off } else { OnOff::On };
+        self.world.store.put(Report::Event(event), NOW);
+        self.world.store.put(Report::State(state), NOW);
+    }
+
+    fn live(&mut self, life: Life) {
+        match life {
+            Life::Start => {
+                let id = self.number.to_string();
+                self.barking.push(id.clone());
+                self.tell(EventPhase::Start, &id);
+            }
+            Life::End(which) if !self.barking.is_empty() => {
+                let id = self.barking.remove(which.index(self.barking.len()));
+                self.tell(EventPhase::End, &id);
+            }
+            Life::End(_) => {}
+            Life::Carry(there, back) => self.world.carry(there, back),
+            Life::Break => self.world.step(Step::Break),
+            Life::Connect => self.world.step(Step::Connect),
+        }
+        let store = &mut self.world.store;
+        self.world.there.extend(std::iter::from_fn(|| store.take(NOW)));
+    }
+
+    /// Whatever the broker has by now, a crash leaves nothing open that its state does not name: a source that barks and
+    /// whose start was told, or one that was named before and whose end was not told.
+    fn owes_nothing(&self) -> Result<(), TestCaseError> {
+        let (mut named, mut known, mut started, mut ended) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for report in &self.world.told {
+            match report {
+                Report::State(state) => {
+                    named = state.sources.iter().map(|source| source.id.clone()).collect();
+                    known.extend(named.iter().cloned());
+                }
+                Report::Event(event) if event.event == EventPhase::Start => {
+                    started.insert(event.source.id.clone());
+                }
+                Report::Event(event) => drop(ended.insert(event.source.id.clone())),
+                _ => {}
+            }
+        }
+        for id in started.iter().filter(|id| self.barking.contains(id)) {
+            prop_assert!(named.contains(id), "{id} began, and {named:?} are named");
+        }
+        for id in known.difference(&ended) {
+            prop_assert!(named.contains(id), "{id} was named and did not end, and {named:?} are named");
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What the broker has of a class at any moment is enough for the next run to end what a crash leaves open.
+    #[test]
+    fn a_crash_leaves_nothing_open(lives in prop::collection::vec(life(), 0..200)) {
+        let mut kennel = Kennel { world: World::new(1000), barking: vec![], number: 0 };
+        for life in lives {
+            kennel.live(life);
+            kennel.owes_nothing()?;
+        }
+        kennel.world.settle();
+        kennel.owes_nothing()?;
+        let last = kennel.world.told.iter().rev().find_map(|report| match report {
+            Report::State(state) => Some(state.sources.iter().map(|source| source.id.clone()).collect::<Vec<_>>()),
+            _ => None,
+        });
+        prop_assert_eq!(last.unwrap_or_default(), kennel.barking);
+    }
 }
