@@ -1,6 +1,7 @@
 //! Whether something sets the wall clock, be it systemd-timesyncd, chrony, ntpd or PTP: the kernel knows, and systemd's
 //! timedated asks it for everybody on the system bus. The service's sandbox forbids to ask the kernel itself, for the call
-//! that asks is also the one that sets.
+//! that asks is also the one that sets. (dbus-daemon turns the users of `DynamicUser=` away, see systemd's issue 22737; where it is
+//! the bus, timesyncd's file is all that the packaged service has.)
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
