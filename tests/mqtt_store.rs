@@ -122,9 +122,9 @@ fn what_the_broker_knows_and_the_disk_knows_is_ended_once() {
 #[test]
 fn what_waits_at_the_end_is_told_apart_from_what_gave_way_before() {
     let (_place, config) = place(free_port()); // nobody is there
-    more(&config, "update_every = 0\nkeep_events = 4\nkeep_detections = 8");
+    more(&config, "update_every = 0\nkeep_events = 64\nkeep_detections = 64");
     let mut daemon = Daemon::start(&config);
-    finds(&daemon, 20);
+    finds(&daemon, 80);
     daemon.signal("TERM");
     daemon.end();
     let said = |words: &str| {
@@ -132,8 +132,8 @@ fn what_waits_at_the_end_is_told_apart_from_what_gave_way_before() {
         let number = line.split("messages=").nth(1).and_then(|rest| rest.split_whitespace().next());
         number.and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{line}"))
     };
-    assert_eq!(said("still waited for the broker"), 4 + 8);
-    assert!(said("had given way") >= (20 - 4) + (20 - 8));
+    assert_eq!(said("still waited for the broker"), 64 + 64);
+    assert!(said("had given way") >= 2 * (80 - 64));
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rumqttc::{Client, Connection, Event, Packet, Publish, PublishOptions, QoS, SubscribeReasonCode};
+use rumqttc::{
+    Client, Connection, Event, Packet, Publish, PublishOptions, QoS, SubscribeFilter, SubscribeReasonCode,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Address, Config};
@@ -15,6 +17,9 @@ use crate::publish::mqtt;
 
 /// Start of the topics of simulated devices.
 pub(super) const PREFIX: &str = "tvsl-fleet-sim";
+/// All other topics, where each message stands in place of the one before. With QoS 0, those that every device tells when
+/// it connects do not push events out of what the broker keeps for a slow subscriber.
+const REST: [&str; 6] = ["state/+", "level", "health/+", "info", "settings", "status"];
 /// When nothing more comes for so long, nothing more will.
 const QUIET: Duration = Duration::from_secs(2);
 /// Longest time until its own message has come back; half of it is for the connection.
@@ -185,7 +190,10 @@ impl Ear {
     fn take(&self, event: Event) -> Option<Told> {
         let asked = match event {
             Event::Incoming(Packet::ConnAck(_)) => {
-                self.client.try_subscribe(format!("{PREFIX}/#"), QoS::AtLeastOnce)
+                let filter = |topic, qos| SubscribeFilter::new(format!("{PREFIX}/+/{topic}"), qos);
+                let counted = NUMBERED.map(|topic| filter(topic, QoS::AtLeastOnce));
+                let rest = REST.map(|topic| filter(topic, QoS::AtMostOnce));
+                self.client.try_subscribe_many(counted.into_iter().chain(rest))
             }
             Event::Incoming(Packet::SubAck(answer)) => {
                 if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
