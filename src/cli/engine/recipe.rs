@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use super::trial;
 use crate::config::MOST_CLASSES;
 use crate::engine::tensorrt::{BuildOptions, Direction, Family, Precision, Range, Settings, TensorInfo};
 use crate::engine::{Engine, Tensor};
@@ -61,8 +60,9 @@ pub(super) fn rows(manifest: &Manifest, audio: &Path, cpu: &dyn Engine) -> Resul
     }
     let mut graph = cpu.load(audio).map_err(Failure::failed)?;
     let silence = Tensor::zeros([1, manifest.window_samples()]);
-    let outputs = trial::outputs(graph.as_mut(), &[("sound".to_owned(), silence)])?;
-    let heard = outputs.iter().find(|(port, _)| port.name == "A").and_then(|(_, rows)| rows.shape.get(1));
+    let outputs = graph.run(&[("sound", (&silence).into())]).map_err(Failure::failed)?;
+    let place = graph.outputs().iter().position(|port| port.name == "A");
+    let heard = place.and_then(|place| outputs.get(place)?.shape.get(1));
     let none = || Failure::Failed(format!("{}: gives no rows `A` [B, T, D] of sound", audio.display()));
     heard.map(|rows| *rows as i64).ok_or_else(none)
 }
