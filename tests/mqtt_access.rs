@@ -199,13 +199,3 @@ fn no_secret_is_in_any_line_of_the_log() {
     fs::set_permissions(place.path("client.key"), Permissions::from_mode(0o644)).expect("our own file");
     silent("a key that everybody can read", "chmod o=");
 }
-
-#[test]
-fn the_next_broker_is_tried_when_the_first_is_away() {
-    let (away, port) = (free_port(), free_port());
-    let (place, config) = place(away, &format!("fallbacks = [\"127.0.0.1:{port}\"]"));
-    let _broker = Broker::start(&place, port, OPEN);
-    let daemon = Daemon::start(&config);
-    let told = daemon.log.find(|line| line.contains("connected to the broker"));
-    assert!(told.contains(&port.to_string()), "{told}");
-}

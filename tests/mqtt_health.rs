@@ -107,11 +107,14 @@ fn a_monitor_whose_port_is_taken_is_told_and_listens_when_it_is_free() {
     let other = taken.local_addr().expect("an address").port();
     let text = std::fs::read_to_string(&config).expect("a file");
     let (old, new) = (format!("[monitor]\nport = {port}"), format!("[monitor]\nport = {other}"));
-    for (text, state) in [(text.replace(&old, &new), "failed"), (text.replace(&old, ""), "ok")] {
+    let read = |text: String| {
         std::fs::write(&config, text).expect("room for a file");
         daemon.signal("HUP");
-        becomes(&subscriber, "web", state);
-    }
+    };
+    read(text.replace(&old, &new));
+    becomes(&subscriber, "web", "failed");
+    read(text.replace(&old, ""));
+    subscriber.payload("health/web", str::is_empty);
 }
 
 /// Says for the page how long a state took to be told.

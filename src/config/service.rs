@@ -27,6 +27,9 @@ pub struct Mqtt {
     pub client_id: String,
     /// Brokers that are tried when the first is away.
     pub fallbacks: Vec<Address>,
+    /// Time between two looks whether a broker before the one that is connected to is back.
+    #[serde(deserialize_with = "value::return_every")]
+    pub return_every: Duration,
     /// File or systemd credential that says who this client is; empty: nobody.
     pub username_file: PathBuf,
     /// File or systemd credential with the password; empty: none.

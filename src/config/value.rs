@@ -113,6 +113,10 @@ pub(super) fn keep_alive<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D:
     whole(d, (5, 65_535), "seconds", None).map(|v| Duration::from_secs(v as u64))
 }
 
+pub(super) fn return_every<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    number(d, 1.0, DAY, "seconds").map(Duration::from_secs_f64)
+}
+
 pub(super) fn seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     number(d, 0.0, DAY, "seconds").map(Duration::from_secs_f64)
 }

@@ -140,6 +140,13 @@ impl<'a> Teller<'a> {
         self.outbox.store().connected();
     }
 
+    /// How the connection does, as subscribers were told over it.
+    pub(super) fn connection(&self) -> Option<Report> {
+        let told = self.told();
+        let health = told.health.get(Part::Broker.name())?;
+        Some(Report::Health(HealthMessage::new(&told.device, health.clone())))
+    }
+
     /// Tells the events again that an earlier run left on disk, with their numbers there, before anything else; then
     /// ends what they leave open.
     pub fn resume(&self, events: Vec<(u64, EventMessage)>) {
@@ -169,6 +176,7 @@ impl<'a> Teller<'a> {
         }
         let open = state.sources.iter().filter(|source| !told.over.contains(&source.id));
         for source in open.cloned().collect::<Vec<_>>() {
+            told.over.insert(source.id.clone()); // another broker may say it too
             let event = told.interrupted(source, moment);
             self.outbox.put(Report::Event(Box::new(event)));
         }

@@ -38,6 +38,8 @@ impl Dialer for Tcp {
 
 /// One connection.
 pub(super) struct Link {
+    /// The broker, as it is configured.
+    pub broker: String,
     pub client: AsyncClient,
     pub network: EventLoop,
     pub wire: Wire,
@@ -51,6 +53,17 @@ pub(super) struct Link {
     pub look: Instant,
 }
 
+/// A client that waits for nothing longer than it must, and its connection, which is yet to be made.
+pub(super) fn hurried(options: MqttOptions) -> (AsyncClient, EventLoop) {
+    // Room for all that may be in flight, and for what is said beside it.
+    let (client, mut network) = AsyncClient::builder(options).capacity(2 * WINDOW).build();
+    let mut options = NetworkOptions::new();
+    options.set_connection_timeout(CONNECT_SECONDS);
+    options.set_tcp_nodelay(true);
+    network.set_network_options(options);
+    (client, network)
+}
+
 impl Link {
     /// A connection that is yet to be made.
     pub fn new(
@@ -61,14 +74,9 @@ impl Link {
     ) -> Result<Self, AccessError> {
         let mut options = options(config, broker)?;
         dialer.dial(&mut options);
-        // Room for all that may be in flight, and for what is said beside it.
-        let (client, mut network) = AsyncClient::builder(options).capacity(2 * WINDOW).build();
-        let mut options = NetworkOptions::new();
-        options.set_connection_timeout(CONNECT_SECONDS);
-        options.set_tcp_nodelay(true);
-        network.set_network_options(options);
-        let (wire, held, now) = (Wire::default(), vec![], Instant::now());
-        Ok(Self { client, network, wire, limit, held, good: now + GOOD, asked: None, look: now })
+        let (client, network) = hurried(options);
+        let (broker, wire, held, now) = (broker.to_string(), Wire::default(), vec![], Instant::now());
+        Ok(Self { broker, client, network, wire, limit, held, good: now + GOOD, asked: None, look: now })
     }
 
     /// Whether something begins when it has lasted a while.

@@ -9,6 +9,7 @@ mod limit;
 mod link;
 mod secret;
 mod standing;
+mod visit;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,7 @@ use crate::lifecycle::Lifecycle;
 use crate::message::{ClassState, Health, Presence, Report, Wish};
 use limit::Limit;
 use link::{Dialer, GOOD, Link, RAISE, Tcp};
+use visit::Visits;
 
 /// How long nothing is listened to after a message that was too large: it may be retained, and come with each subscription.
 const DEAF: Duration = Duration::from_secs(600);
@@ -88,20 +90,44 @@ struct Ends<'a> {
 async fn keep_connected(config: &Config, ends: Ends<'_>, former: &mut Former, stop: &Notify) {
     let brokers = config.mqtt.brokers();
     let mut publisher = Publisher::new(config, ends, former);
-    let mut turn = 0;
+    let (mut visits, mut turn) = (Visits::default(), 0);
     loop {
         publisher.begin();
-        let lost = publisher.connection(&brokers[turn], stop).await;
-        ends.teller.outbox().store().disconnected();
-        let Some(why) = lost else { return };
         let broker = &brokers[turn];
-        turn = if publisher.was_good() { 0 } else { (turn + 1) % brokers.len() };
-        let wait = publisher.lose(broker, why, turn > 0);
+        let ended = tokio::select! {
+            ended = publisher.connection(broker, stop) => ended,
+            preferred = visits.preferred(config, turn, ends) => Ended::Preferred(preferred),
+        };
+        ends.teller.outbox().store().disconnected();
+        if publisher.life.delivers() {
+            visits.leave(broker);
+        }
+        let wait = match ended {
+            Ended::Stopped => return visits.end(config, turn, ends).await,
+            Ended::Lost(why) => {
+                turn = if publisher.was_good() { 0 } else { (turn + 1) % brokers.len() };
+                publisher.lose(broker, why, turn > 0)
+            }
+            Ended::Preferred(other) => {
+                turn = other;
+                publisher.leave(broker, &brokers[other])
+            }
+        };
         tokio::select! {
             () = sleep(wait) => {}
             () = stop.notified() => return,
         }
     }
+}
+
+/// How a connection ended.
+enum Ended {
+    /// Everything is said: it was to stop.
+    Stopped,
+    /// It broke, for this reason.
+    Lost(String),
+    /// The broker of this number comes before it, and takes this client again.
+    Preferred(usize),
 }
 
 struct Publisher<'a> {
@@ -111,8 +137,8 @@ struct Publisher<'a> {
     listener: &'a dyn Listener,
     dialer: &'a dyn Dialer,
     life: Lifecycle,
-    /// Whether what an earlier run left at the broker was read.
-    earlier: bool,
+    /// The brokers at which what an earlier run left was read.
+    earlier: BTreeSet<String>,
     /// Connections in a row that the broker took and that were soon closed without a word.
     evictions: u32,
     /// Until when nothing is listened to: a message was too large to be taken.
@@ -135,7 +161,7 @@ impl<'a> Publisher<'a> {
             listener,
             dialer,
             life: Lifecycle::new(teller.now()),
-            earlier: false,
+            earlier: BTreeSet::new(),
             evictions: 0,
             deaf: None,
             said: BTreeMap::new(),
@@ -144,9 +170,8 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Makes a connection and keeps it until it breaks (the reason), or until `stop` is notified and
-    /// everything is said (`None`).
-    async fn connection(&mut self, broker: &Address, stop: &Notify) -> Option<String> {
+    /// Makes a connection and keeps it until it breaks, or until `stop` is notified and everything is said.
+    async fn connection(&mut self, broker: &Address, stop: &Notify) -> Ended {
         let (mut limit, since) =
             self.limits.remove(&broker.to_string()).unwrap_or_else(|| (Limit::default(), Instant::now()));
         if since.elapsed() > FORGIVEN {
@@ -156,7 +181,7 @@ impl<'a> Publisher<'a> {
         let known = limit.refused();
         let mut link = match Link::new(self.config, broker, limit, self.dialer) {
             Ok(link) => link,
-            Err(error) => return Some(error.to_string()),
+            Err(error) => return Ended::Lost(error.to_string()),
         };
         let lost = self.through(&mut link, broker, stop).await;
         let since = if link.limit.refused() == known { since } else { Instant::now() };
@@ -165,10 +190,10 @@ impl<'a> Publisher<'a> {
     }
 
     /// What [`Publisher::connection`] does, over `link`.
-    async fn through(&mut self, link: &mut Link, broker: &Address, stop: &Notify) -> Option<String> {
+    async fn through(&mut self, link: &mut Link, broker: &Address, stop: &Notify) -> Ended {
         tokio::select! {
-            made = self.connect(broker, link) => if let Err(error) = made { return Some(reason(&error)) },
-            () = stop.notified() => return None,
+            made = self.connect(broker, link) => if let Err(error) = made { return Ended::Lost(reason(&error)) },
+            () = stop.notified() => return Ended::Stopped,
         }
         loop {
             self.send(link);
@@ -187,11 +212,11 @@ impl<'a> Publisher<'a> {
                 }
                 () = stop.notified() => {
                     self.goodbye(link).await;
-                    return None;
+                    return Ended::Stopped;
                 }
             };
             if let Err(error) = event.map(|event| self.take(link, event)) {
-                return Some(self.broken(link, &error));
+                return Ended::Lost(self.broken(link, &error));
             }
         }
     }
@@ -272,7 +297,9 @@ impl<'a> Publisher<'a> {
             return Ok(());
         }
         let asked = |filter: String| SubscribeFilter::new(filter, QoS::AtMostOnce);
-        if !self.earlier && link.client.try_subscribe_many(self.told_before().map(asked)).is_ok() {
+        if !self.earlier.contains(&link.broker)
+            && link.client.try_subscribe_many(self.told_before().map(asked)).is_ok()
+        {
             // Until the broker has heard the question, nothing is told that would change the answer.
             loop {
                 match link.network.poll().await? {
@@ -396,8 +423,7 @@ impl<'a> Publisher<'a> {
                 Ok(_) => debug!(%topic, "a retained state is of another class than its topic"),
                 Err(error) => debug!("a retained state is not ours: {error}"),
             }
-        } else if !self.earlier {
-            self.earlier = true;
+        } else if self.earlier.insert(link.broker.clone()) {
             self.attempt(link.client.try_unsubscribe_many(self.told_before()));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Publisher;
 use super::link::GOOD;
@@ -48,6 +48,14 @@ impl Publisher<'_> {
         self.tell();
         self.complain(broker, why, wait);
         wait
+    }
+
+    /// The connection to `broker` is given up for one that is `preferred`; gives the wait, which there is none of.
+    pub(super) fn leave(&mut self, broker: &Address, preferred: &Address) -> Duration {
+        info!("{preferred} is preferred to {broker}, and takes this client again: going back");
+        self.life.falls_back(&format!("going back to {preferred}"), self.teller.now());
+        self.tell();
+        Duration::ZERO
     }
 
     /// Tells how the connection does, if that is new.

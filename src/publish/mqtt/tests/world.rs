@@ -56,6 +56,8 @@ pub(super) struct World {
 struct Tries {
     /// Whether one is under way, or what it led to holds.
     under_way: bool,
+    /// A broker that a visit found well.
+    called: Option<usize>,
     /// Who tried last, and where.
     last: Option<(String, usize)>,
     /// When the last one was over, and whether it had led to a good connection.
@@ -179,8 +181,14 @@ impl World {
             !std::mem::replace(&mut tries.under_way, true),
             "a try beside another, or beside a connection"
         );
+        let called = tries.called.take();
         let before = tries.last.replace((client.clone(), broker)).filter(|(id, _)| *id == client);
         match (before, tries.over) {
+            // It is gone back to at once.
+            (Some((_, last)), Some((over, _))) if called == Some(broker) && broker < last => {
+                assert!(over.elapsed() <= TICK, "after {:?}", over.elapsed());
+                tries.rounds = 0;
+            }
             (Some((_, last)), Some((over, good))) => {
                 tries.follows(broker, over.elapsed(), last, good, self.brokers.len())
             }
@@ -193,7 +201,7 @@ impl World {
     }
 
     /// The way to a broker.
-    async fn reach(self: Arc<Self>, broker: usize) -> io::Result<DuplexStream> {
+    async fn reach(self: Arc<Self>, broker: usize, visit: bool) -> io::Result<DuplexStream> {
         let takes = OPENING.mul_f64(self.chance());
         sleep(takes).await;
         let weather = self.brokers[broker].subscribe();
@@ -203,7 +211,7 @@ impl World {
             Weather::Hung => std::future::pending().await,
             _ => {
                 let (near, far) = duplex(LARGEST_PACKET);
-                tokio::spawn(serve(self, weather, far));
+                tokio::spawn(serve(self, weather, far, visit.then_some(broker)));
                 Ok(near)
             }
         }
@@ -256,14 +264,20 @@ impl Dialer for Arc<World> {
     fn dial(&self, options: &mut MqttOptions) {
         let (host, _) = options.broker().tcp_address().expect("an address");
         let broker = host.trim_start_matches("broker").parse().expect("a number");
-        let attempt = self.begins(options.client_id(), broker);
+        let client = options.client_id();
+        if client.ends_with("-visit") {
+            let world = Arc::clone(self);
+            options.set_socket_connector(move |_, _| Arc::clone(&world).reach(broker, true));
+            return;
+        }
+        let attempt = self.begins(client, broker);
         options.set_socket_connector(move |_, _| attempt.reach(broker));
     }
 }
 
 impl Attempt {
     fn reach(&self, broker: usize) -> impl Future<Output = io::Result<DuplexStream>> + use<> {
-        Arc::clone(&self.0).reach(broker)
+        Arc::clone(&self.0).reach(broker, false)
     }
 }
 
@@ -282,25 +296,36 @@ impl Listener for World {
     }
 }
 
-/// A connection that a broker holds, and answers.
-struct Session(Arc<World>);
+/// A connection that a broker holds, and answers; of a visit it is none.
+struct Session(Option<Arc<World>>);
 
 impl Session {
-    fn new(world: &Arc<World>) -> Self {
-        world.tries().sessions += 1;
-        Self(Arc::clone(world))
+    fn new(world: &Arc<World>, visit: Option<usize>) -> Self {
+        let mut tries = world.tries();
+        if visit.is_some() {
+            tries.called = visit;
+            return Self(None);
+        }
+        tries.sessions += 1;
+        Self(Some(Arc::clone(world)))
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut tries = self.0.tries();
+        let Some(world) = &self.0 else { return };
+        let mut tries = world.tries();
         (tries.sessions, tries.held) = (tries.sessions - 1, Some(Instant::now()));
     }
 }
 
-/// A broker's end of a connection.
-async fn serve(world: Arc<World>, mut weather: watch::Receiver<Weather>, mut stream: DuplexStream) {
+/// A broker's end of a connection, or of a visit to the broker of this number.
+async fn serve(
+    world: Arc<World>,
+    mut weather: watch::Receiver<Weather>,
+    mut stream: DuplexStream,
+    visit: Option<usize>,
+) {
     let (mut bytes, mut session, mut rival) = (Default::default(), None, None);
     loop {
         tokio::select! {
@@ -314,15 +339,18 @@ async fn serve(world: Arc<World>, mut weather: watch::Receiver<Weather>, mut str
             Weather::Mute | Weather::Hung => break,
             Weather::Gone => return,
             Weather::Refusing if session.is_some() => return,
-            Weather::Rival if session.is_some() && rival.is_none() => return,
+            Weather::Rival if session.is_some() && rival.is_none() && visit.is_none() => return,
             Weather::Refusing | Weather::Rival => {}
         }
         while let Ok(packet) = Packet::read(&mut bytes, LARGEST_PACKET) {
             if matches!(packet, Packet::Connect(_)) && now != Weather::Refusing {
-                session = Some(Session::new(&world));
-                rival = (now == Weather::Rival).then(|| Instant::now() + GOOD.mul_f64(0.8 * world.chance()));
+                session = Some(Session::new(&world, visit));
+                rival = (now == Weather::Rival && visit.is_none())
+                    .then(|| Instant::now() + GOOD.mul_f64(0.8 * world.chance()));
             }
-            world.reads(&packet);
+            if visit.is_none() {
+                world.reads(&packet);
+            }
             let mut out = Default::default();
             if let Some(answer) = answer(packet, session.is_some()) {
                 answer.write(&mut out, LARGEST_PACKET).expect("a packet");
