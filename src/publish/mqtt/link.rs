@@ -48,6 +48,9 @@ pub(super) struct Link {
     pub held: Vec<(Ticket, Report)>,
     /// When it has lasted long enough to be a good one.
     pub good: Instant,
+    /// When the broker last said a word, and whether it was asked for one since.
+    heard: (Instant, bool),
+    keep_alive: Duration,
     /// When the broker was asked for what is left of former names, if it was, and when to look next.
     pub asked: Option<Instant>,
     pub look: Instant,
@@ -76,7 +79,37 @@ impl Link {
         dialer.dial(&mut options);
         let (client, network) = hurried(options);
         let (broker, wire, held, now) = (broker.to_string(), Wire::default(), vec![], Instant::now());
-        Ok(Self { broker, client, network, wire, limit, held, good: now + GOOD, asked: None, look: now })
+        let (good, heard, keep_alive) = (now + GOOD, (now, false), config.mqtt.keep_alive);
+        Ok(Self {
+            broker,
+            client,
+            network,
+            wire,
+            limit,
+            held,
+            good,
+            heard,
+            keep_alive,
+            asked: None,
+            look: now,
+        })
+    }
+
+    /// The broker said a word.
+    pub fn hear(&mut self) {
+        self.heard = (Instant::now(), false);
+    }
+
+    /// When a word of the broker is missed.
+    pub fn patience(&self) -> Instant {
+        let (since, asked) = self.heard;
+        since + self.keep_alive.mul_f64(if asked { 2.5 } else { 1.5 })
+    }
+
+    /// Whether it is yet to be asked for one. The client does that by itself only while nothing is sent, and a level that is
+    /// sent every second wants no answer.
+    pub fn asks(&mut self) -> bool {
+        !std::mem::replace(&mut self.heard.1, true)
     }
 
     /// Whether something begins when it has lasted a while.

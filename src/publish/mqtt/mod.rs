@@ -45,6 +45,9 @@ const MOST_TOLD: usize = 100;
 /// Longest time for the last messages and the goodbye at a clean stop.
 const GOODBYE: Duration = Duration::from_millis(800);
 
+/// Why a connection is given up that a router or a firewall forgot.
+const SILENT: &str = "it has answered nothing for long, and the connection is given up";
+
 /// Time between two looks at what became of former names.
 const LOOK: Duration = Duration::from_secs(1);
 /// So long after a broker did not take a message it is tried again, once it is connected to anew: it may have been
@@ -197,6 +200,7 @@ impl<'a> Publisher<'a> {
         }
         loop {
             self.send(link);
+            let missed = link.patience();
             let event = tokio::select! {
                 event = link.network.poll() => event,
                 () = self.teller.outbox().arrival() => continue,
@@ -204,6 +208,13 @@ impl<'a> Publisher<'a> {
                     self.evictions = 0;
                     self.life.complain(self.flaw(link).as_deref(), self.teller.now());
                     self.tell();
+                    continue;
+                }
+                () = sleep_until(missed) => {
+                    if !link.asks() {
+                        return Ended::Lost(SILENT.into());
+                    }
+                    self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
                     continue;
                 }
                 () = sleep_until(link.look), if self.former.any() && link.asked.is_some() => {
@@ -345,6 +356,9 @@ impl<'a> Publisher<'a> {
     }
 
     fn take(&mut self, link: &mut Link, event: Event) {
+        if matches!(event, Event::Incoming(_)) {
+            link.hear();
+        }
         let done = match event {
             Event::Outgoing(Outgoing::Publish(packet)) => self.sent(link, packet),
             Event::Incoming(Packet::PubAck(answer)) => {

@@ -11,10 +11,9 @@ use super::*;
 use crate::message::HealthState;
 use world::{KEEP_ALIVE, MOST, OPENING, Weather, World};
 
-/// A connection that is dead is noticed so soon, and so is a try that leads to nothing: the client asks after a silence, and
-/// waits as long for the answer. Whatever is sent puts that off; here it is at last that a rival is gone.
-const NOTICED: Duration =
-    GOOD.saturating_add(KEEP_ALIVE.saturating_mul(2)).saturating_add(Duration::from_secs(1));
+/// A connection that is dead is noticed so soon, and so is a try that leads to nothing: the broker is asked after a silence of
+/// one and a half of these, and given another.
+const NOTICED: Duration = KEEP_ALIVE.saturating_mul(3);
 /// Every fault has ended and was noticed: the last wait is over, and connecting takes its time.
 const PATIENCE: Duration = MOST.saturating_add(OPENING);
 

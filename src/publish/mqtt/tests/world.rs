@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::paused::{Paused, play};
 use crate::config::Overrides;
 use crate::message::tests::info;
-use crate::message::{HealthMessage, Settings};
+use crate::message::{HealthMessage, Level, Settings};
 
 /// Waits between tries: from this, doubling,
 const FIRST: Duration = Duration::from_millis(500);
@@ -25,6 +25,10 @@ pub(super) const OPENING: Duration = Duration::from_secs(1);
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The event loop's clock has no finer parts.
 const TICK: Duration = Duration::from_millis(2);
+
+/// What a device tells every second.
+const LEVEL: Level =
+    Level { schema: 1, device: String::new(), level_dbfs: -20.0, heard: 0.0, published: 0.0 };
 
 /// What a broker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +118,20 @@ impl World {
                 stop.notify_one();
                 outcome
             };
-            tokio::join!(acted, follow_between(world.course.subscribe(), ends, former, &stop)).0
+            // What wants no answer hides a dead connection from the client.
+            let steady = async {
+                loop {
+                    sleep(Duration::from_secs(1)).await;
+                    teller.outbox().put(Report::Level(LEVEL));
+                }
+            };
+            let played = async {
+                tokio::join!(acted, follow_between(world.course.subscribe(), ends, former, &stop)).0
+            };
+            tokio::select! {
+                outcome = played => outcome,
+                never = steady => never,
+            }
         })
     }
 
