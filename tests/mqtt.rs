@@ -220,7 +220,8 @@ fn who_comes_late_is_told_what_holds_and_nothing_else() {
         line.starts_with("tvsl/test/level ")
     });
     told.sort();
-    let health = ["broker", "configuration", "engine"].map(|part| format!("health/{part}"));
+    let parts = ["broker", "camera", "configuration", "engine", "microphone"];
+    let health = parts.map(|part| format!("health/{part}"));
     let states = ["blue", "green", "red"].map(|class| format!("state/{class}"));
     let sole = |topic: &str| vec![topic.to_owned()];
     let kept =

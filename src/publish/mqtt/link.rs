@@ -114,7 +114,7 @@ impl Link {
 
     /// Whether something begins when it has lasted a while.
     pub fn awaits_good(&self, evictions: u32) -> bool {
-        Instant::now() < self.good && (evictions > 0 || !self.held.is_empty())
+        evictions > 0 || (Instant::now() < self.good && !self.held.is_empty())
     }
 
     /// Hands one report to the client, or holds it until its turn comes. One that cannot be sent now stays in flight, and

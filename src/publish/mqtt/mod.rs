@@ -311,13 +311,11 @@ impl<'a> Publisher<'a> {
         if !self.earlier.contains(&link.broker)
             && link.client.try_subscribe_many(self.told_before().map(asked)).is_ok()
         {
-            // Until the broker has heard the question, nothing is told that would change the answer.
-            loop {
-                match link.network.poll().await? {
-                    Event::Incoming(Packet::SubAck(_)) => break,
-                    event => self.take(link, event),
-                }
-            }
+            // Nothing is told that would change the answer before that was read: what is retained comes before the answer to
+            // a later request. Brokers that take longer for it are listened to until our own states come back.
+            self.until(link, |packet| matches!(packet, Packet::SubAck(_))).await?;
+            self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
+            self.until(link, |packet| matches!(packet, Packet::UnsubAck(_))).await?;
         }
         if self.config.mqtt.commands {
             self.attempt(link.client.try_subscribe(self.config.topic("set/+"), QoS::AtLeastOnce));
@@ -332,6 +330,18 @@ impl<'a> Publisher<'a> {
         self.listener.names(self.former.names());
         self.opened(self.flaw(link).as_deref());
         Ok(())
+    }
+
+    /// Takes what comes up to a packet that is `enough`.
+    async fn until(&mut self, link: &mut Link, enough: fn(&Packet) -> bool) -> Result<(), ConnectionError> {
+        loop {
+            let event = link.network.poll().await?;
+            let last = matches!(&event, Event::Incoming(packet) if enough(packet));
+            self.take(link, event);
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     /// Hands the client what waits.

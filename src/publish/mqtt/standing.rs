@@ -53,6 +53,9 @@ impl Publisher<'_> {
     /// The connection to `broker` is given up for one that is `preferred`; gives the wait, which there is none of.
     pub(super) fn leave(&mut self, broker: &Address, preferred: &Address) -> Duration {
         info!("{preferred} is preferred to {broker}, and takes this client again: going back");
+        if self.was_good() {
+            self.evictions = 0;
+        }
         self.life.falls_back(&format!("going back to {preferred}"), self.teller.now());
         self.tell();
         Duration::ZERO

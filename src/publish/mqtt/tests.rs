@@ -49,11 +49,14 @@ proptest! {
                     world.reload();
                 }
             }
-            let unnoticed = if world.trying() { NOTICED } else { Duration::ZERO };
+            // Of a rival it is noticed at last that it is gone.
+            let unnoticed = if world.trying() { NOTICED + GOOD } else { Duration::ZERO };
             world.weather(&[Weather::Fine; 3]);
             world.watch(unnoticed + PATIENCE).await;
+            world.arrive().await;
             assert!(world.connected(), "{:?}", world.told());
             world.watch(GOOD).await; // a rival is remembered until then
+            world.arrive().await;
             assert_eq!(world.told(), (HealthState::Ok, String::new()));
         });
     }
