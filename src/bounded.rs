@@ -9,7 +9,6 @@ use std::path::Path;
 pub const TEXT: u64 = 1 << 20;
 /// No list of scenes, clips or messages is nearly this large.
 pub const LIST: u64 = 1 << 28;
-
 /// Nor is a file of a model: what describes a graph ends at 2 GiB, and weights lie within 4.
 pub const MODEL: u64 = 1 << 32;
 
@@ -18,8 +17,16 @@ pub const MODEL: u64 = 1 << 32;
 /// # Errors
 /// The file cannot be read, or is larger ([`ErrorKind::FileTooLarge`]).
 pub fn read(file: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_opened(File::open(file)?, most)
+}
+
+/// The same of a file that is open.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_opened(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(file)?.take(most + 1).read_to_end(&mut bytes)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 <= most {
         return Ok(bytes);
     }

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bearing::Bearing;
-use crate::clock::Instant;
+use crate::clock::{Clock, Instant};
 
 pub use compose::Composer;
 pub use event::{Chronicle, EventMessage, Phase as EventPhase, Source};
@@ -163,6 +163,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// This moment on `clock`.
+    pub fn of(clock: &dyn Clock) -> Self {
+        Self { now: clock.now(), wall: clock.wall(), synced: clock.synced() }
+    }
+
     /// The moment of a recording that counts from its own start: stamps are seconds into it.
     pub fn of_recording(now: Instant) -> Self {
         Self { now, wall: Duration::from_nanos(now.as_nanos()), synced: None }

@@ -94,7 +94,7 @@ impl Report {
             Self::Event(_) => "events".into(),
             Self::State(state) => Self::state_topic(&state.class),
             Self::Level(_) => "level".into(),
-            Self::Health(told) => format!("health/{}", told.health.part.name()),
+            Self::Health(told) => Self::health_topic(told.health.part.name()),
             Self::Info(_) => "info".into(),
             Self::Settings(_) => "settings".into(),
             Self::Answer(answer) => format!("set/{}/result", answer.key),
@@ -110,6 +110,11 @@ impl Report {
             Self::Foreign { topic, .. } => topic.clone(),
             ours => config.topic(&ours.topic()),
         }
+    }
+
+    /// The topic of how a part does, below the prefix.
+    pub fn health_topic(part: &str) -> String {
+        format!("health/{part}")
     }
 
     /// The topic of the state of `class`, below the prefix.

@@ -14,7 +14,7 @@ mod status;
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Instant;
-use crate::message::Info;
+use crate::message::{Health, Info};
 
 pub use figures::{Figures, Outgoing, Progress};
 pub use histogram::Histogram;
@@ -49,6 +49,11 @@ impl Monitor {
     pub fn note(&self, take: impl FnOnce(&mut Figures, Instant)) {
         let now = self.now();
         take(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner), now);
+    }
+
+    /// Takes note of how a part does.
+    pub fn health(&self, health: &Health) {
+        self.note(|figures, _| figures.health(health.clone()));
     }
 
     /// What does not do as it should, in one line of a few words each; empty if nothing does.

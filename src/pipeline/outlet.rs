@@ -106,7 +106,7 @@ impl Observer for Outlet<'_> {
     }
 
     fn health(&mut self, health: Health) {
-        self.monitor.note(|figures, _| figures.health(health.clone()));
+        self.monitor.health(&health);
         if let Some(teller) = self.teller {
             teller.health(health);
         }

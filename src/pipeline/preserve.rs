@@ -95,7 +95,7 @@ impl<'a> Preserver<'a> {
         }
         let since = self.clock.wall().as_secs_f64();
         let health = Health { part: Part::Store, state, reason, since };
-        self.monitor.note(|figures, _| figures.health(health.clone()));
+        self.monitor.health(&health);
         self.teller.health(health);
         self.said = Some(why);
     }

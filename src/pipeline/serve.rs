@@ -185,7 +185,7 @@ impl Listener for Mailbox {
     }
 
     fn health(&self, health: &Health) {
-        self.monitor.note(|figures, _| figures.health(health.clone()));
+        self.monitor.health(health);
     }
 
     fn names(&self, names: Vec<Name>) {

@@ -373,9 +373,7 @@ impl<'a> Supervisor<'a> {
     fn moment(&self) -> Moment {
         match self.pace {
             Pace::Fast => Moment::of_recording(self.latest),
-            Pace::Live | Pace::Realtime => {
-                Moment { now: self.clock.now(), wall: self.clock.wall(), synced: self.clock.synced() }
-            }
+            Pace::Live | Pace::Realtime => Moment::of(self.clock),
         }
     }
 }

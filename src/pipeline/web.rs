@@ -146,10 +146,8 @@ impl<'a, D: Doors> Web<'a, D> {
     }
 
     fn tell(&mut self) {
-        let clock = self.clock;
-        let moment = Moment { now: clock.now(), wall: clock.wall(), synced: clock.synced() };
-        let Some(health) = self.life.news(Part::Web, moment) else { return };
-        self.monitor.note(|figures, _| figures.health(health.clone()));
+        let Some(health) = self.life.news(Part::Web, Moment::of(self.clock)) else { return };
+        self.monitor.health(&health);
         self.teller.into_iter().for_each(|teller| teller.health(health.clone()));
     }
 }

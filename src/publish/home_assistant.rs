@@ -121,7 +121,7 @@ fn entities(config: &Config, info: &Info) -> BTreeMap<String, String> {
     }
     let deaf = config.microphone.source == MicrophoneSource::None;
     for (part, name) in PARTS.into_iter().filter(|(part, _)| !(deaf && *part == "microphone")) {
-        let topic = config.topic(&format!("health/{part}"));
+        let topic = config.topic(&Report::health_topic(part));
         all.add(
             "binary_sensor",
             &format!("health_{part}"),

@@ -127,7 +127,7 @@ impl<'a> Teller<'a> {
     /// Takes back what was told of a part that is there no more.
     pub fn forget(&self, part: Part) {
         if self.told().health.remove(part.name()).is_some() {
-            self.outbox.put(Report::Gone(format!("health/{}", part.name())));
+            self.outbox.put(Report::Gone(Report::health_topic(part.name())));
         }
     }
 
@@ -193,7 +193,7 @@ impl<'a> Teller<'a> {
     /// Takes back what an earlier run said of a part of which this one has nothing to say.
     pub fn earlier_part(&self, part: &str) {
         if !self.told().health.contains_key(part) {
-            self.outbox.put(Report::Gone(format!("health/{part}")));
+            self.outbox.put(Report::Gone(Report::health_topic(part)));
         }
     }
 
@@ -302,7 +302,7 @@ impl<'a> Teller<'a> {
 
     /// The same, with the wall clock.
     pub(super) fn moment(&self) -> Moment {
-        Moment { now: self.now(), wall: self.clock.wall(), synced: self.clock.synced() }
+        Moment::of(self.clock)
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -214,7 +214,7 @@ impl<'a> Publisher<'a> {
                     if !link.asks() {
                         return Ended::Lost(SILENT.into());
                     }
-                    self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
+                    self.ask(link);
                     continue;
                 }
                 () = sleep_until(link.look), if self.former.any() && link.asked.is_some() => {
@@ -314,7 +314,7 @@ impl<'a> Publisher<'a> {
             // Nothing is told that would change the answer before that was read: what is retained comes before the answer to
             // a later request. Brokers that take longer for it are listened to until our own states come back.
             self.until(link, |packet| matches!(packet, Packet::SubAck(_))).await?;
-            self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
+            self.ask(link);
             self.until(link, |packet| matches!(packet, Packet::UnsubAck(_))).await?;
         }
         if self.config.mqtt.commands {
@@ -408,7 +408,7 @@ impl<'a> Publisher<'a> {
     fn sent(&self, link: &mut Link, packet: u16) -> Option<Ticket> {
         let done = link.wire.sent(packet, |bytes| link.limit.is_bold(bytes))?;
         if link.wire.largest().is_some_and(|bytes| link.limit.is_bold(bytes)) {
-            self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
+            self.ask(link);
         }
         Some(done)
     }
@@ -485,6 +485,11 @@ impl<'a> Publisher<'a> {
             let event = link.network.poll().await?;
             self.take(link, event);
         }
+    }
+
+    /// Asks the broker for an answer that changes nothing: nothing is listened to there.
+    fn ask(&self, link: &Link) {
+        self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
     }
 
     fn attempt(&self, result: Result<(), rumqttc::ClientError>) {

@@ -1,8 +1,10 @@
 //! Passwords, keys and user names: from a file that only the service can read, or from a systemd credential.
 
-use std::io::Read;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::bounded;
 
 /// A secret is smaller than this.
 const LARGEST: u64 = 64 * 1024;
@@ -99,11 +101,10 @@ fn read_in(key: &'static str, name: &Path, credentials: Option<&Path>) -> Result
     if credential.is_none() && mode & 0o007 != 0 {
         return Err(SecretError::Exposed { key, path });
     }
-    let mut secret = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut secret).map_err(unreadable)?;
-    if secret.len() as u64 > LARGEST {
-        return Err(SecretError::TooLarge { key, path });
-    }
+    let mut secret = bounded::read_opened(file, LARGEST).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => SecretError::TooLarge { key, path: path.clone() },
+        _ => unreadable(error),
+    })?;
     secret.truncate(secret.trim_ascii_end().len());
     if secret.is_empty() { Err(SecretError::Empty { key, path }) } else { Ok(secret) }
 }

@@ -14,7 +14,7 @@ use super::access::{access, reason};
 use super::link::hurried;
 use super::{Ends, GOODBYE};
 use crate::config::{Address, Config};
-use crate::message::{ClassState, OnOff, Presence, Report};
+use crate::message::{ClassState, OnOff, Part, Presence, Report};
 
 /// A broker that takes longer is away.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -104,7 +104,8 @@ impl Call {
     /// of a cluster are, and nobody left it.
     async fn farewell(&mut self, config: &Config, ends: Ends<'_>) -> Result<Vec<Report>, String> {
         let present = ends.teller.connection().and_then(|report| report.payload(&config.mqtt).ok());
-        let (health, states) = (config.topic("health/broker"), config.topic("state/+"));
+        let (health, states) =
+            (config.topic(&Report::health_topic(Part::Broker.name())), config.topic("state/+"));
         let filters = [health.clone(), states.clone()];
         let asked = filters.clone().map(|filter| SubscribeFilter::new(filter, QoS::AtMostOnce));
         self.client.try_subscribe_many(asked).map_err(refused)?;
