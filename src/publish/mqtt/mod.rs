@@ -7,6 +7,7 @@ mod access;
 mod course;
 mod limit;
 mod link;
+mod listening;
 mod secret;
 mod standing;
 mod visit;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::{ConnectionError, Event, Outgoing, Packet, Publish, QoS, SubscribeFilter, SubscribeReasonCode};
+use rumqttc::{ConnectionError, Event, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
@@ -29,7 +30,7 @@ use super::store::Ticket;
 use super::{Former, Name, Teller};
 use crate::config::{Address, Config};
 use crate::lifecycle::Lifecycle;
-use crate::message::{ClassState, Health, Presence, Report, Wish};
+use crate::message::{Health, Presence, Report, Wish};
 use limit::Limit;
 use link::{Dialer, GOOD, Link, RAISE, Tcp};
 use visit::Visits;
@@ -38,8 +39,6 @@ use visit::Visits;
 const DEAF: Duration = Duration::from_secs(600);
 /// What is told meanwhile.
 const LARGE: &str = "a message that is too large was sent to it: no setting is taken for some minutes";
-/// No setting has a longer name than this, in bytes.
-const LONGEST_KEY: usize = 64;
 /// Topics of which it is told that a message was left out, at most.
 const MOST_TOLD: usize = 100;
 /// Longest time for the last messages and the goodbye at a clean stop.
@@ -263,25 +262,6 @@ impl<'a> Publisher<'a> {
         self.deaf.is_none_or(|until| Instant::now() >= until)
     }
 
-    /// Looks what became of former names.
-    fn settle(&mut self, link: &mut Link) {
-        link.look = Instant::now() + LOOK;
-        let pending = self.teller.outbox().store().takes_back();
-        let asked = link.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
-        let settled = self.former.settle(asked, pending);
-        for name in &settled.taken {
-            let (device, topics) = (&name.device, &name.topics);
-            warn!(
-                "another client is online as {device:?}, a former name of this device ({topics}status): what is there is left \
-                 alone"
-            );
-        }
-        self.teller.left_behind(settled.left);
-        if settled.over {
-            self.listener.names(self.former.names());
-        }
-    }
-
     /// What was seen when the broker took this client and the connection was soon closed, again and again; and its likely cause.
     fn rival(&self) -> Option<String> {
         (self.evictions > 1).then(|| {
@@ -411,45 +391,6 @@ impl<'a> Publisher<'a> {
             self.ask(link);
         }
         Some(done)
-    }
-
-    /// What an earlier run may have told that this one does not tell anew.
-    fn told_before(&self) -> [String; 2] {
-        ["state/+", "health/+"].map(|topic| self.config.topic(topic))
-    }
-
-    /// Takes wishes, and reads the states that an earlier run left; our own, coming back, says that those
-    /// were all.
-    fn hear(&mut self, link: &Link, message: &Publish) {
-        let topic = String::from_utf8_lossy(&message.topic);
-        if let Some(key) = topic.strip_prefix(&self.config.topic("set/")) {
-            if key.len() > LONGEST_KEY {
-                return warn!(
-                    bytes = key.len(),
-                    "a wish whose key is longer than {LONGEST_KEY} bytes is not answered"
-                );
-            }
-            let (payload, retained) = (message.payload.to_vec(), message.retain);
-            self.listener.wish(Wish { key: key.into(), payload, retained });
-        } else if let Some(left) = self.former.hear(&topic, &message.payload, message.retain) {
-            self.teller.left_behind(left);
-        } else if self.teller.overhear(&topic, &message.payload, message.retain) {
-            debug!(%topic, "heard of Home Assistant");
-        } else if let Some(part) =
-            topic.strip_prefix(&self.config.topic("health/")).filter(|_| message.retain)
-        {
-            self.teller.earlier_part(part);
-        } else if message.retain {
-            match serde_json::from_slice::<ClassState>(&message.payload) {
-                Ok(state) if self.config.topic(&Report::state_topic(&state.class)) == topic => {
-                    self.teller.earlier(state);
-                }
-                Ok(_) => debug!(%topic, "a retained state is of another class than its topic"),
-                Err(error) => debug!("a retained state is not ours: {error}"),
-            }
-        } else if self.earlier.insert(link.broker.clone()) {
-            self.attempt(link.client.try_unsubscribe_many(self.told_before()));
-        }
     }
 
     /// Sends what still waits and the word `stopped`, and closes the connection.
