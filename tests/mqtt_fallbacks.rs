@@ -39,22 +39,31 @@ impl Stage {
     }
 }
 
+/// Who listens at a broker that says the device is there and red sounds.
+fn told_of_the_device(port: u16) -> Subscriber {
+    let subscriber = Subscriber::start(port);
+    subscriber.status("online");
+    subscriber.next("state/red", |state| state["state"] == "ON");
+    subscriber
+}
+
+/// Waits until the broker says that the device is gone and nothing sounds.
+fn told_of_its_leave(subscriber: &Subscriber) {
+    subscriber.status("offline");
+    let off = subscriber.next("state/red", |state| state["state"] == "OFF");
+    assert_eq!(off["sources"].as_array().map(Vec::len), Some(0), "{off}");
+}
+
 #[test]
 fn the_preferred_broker_is_gone_back_to_and_the_other_is_told() {
     let stage = Stage::new();
     let second = stage.broker(1);
-    let there = Subscriber::start(stage.ports[1]);
     let mut daemon = Daemon::start(&stage.config);
-    there.status("online");
-    there.next("state/red", |state| state["state"] == "ON");
+    let there = told_of_the_device(stage.ports[1]);
     let _first = stage.broker(0);
-    let here = Subscriber::start(stage.ports[0]);
-    here.status("online");
-    here.next("state/red", |state| state["state"] == "ON");
+    let here = told_of_the_device(stage.ports[0]);
     daemon.log.find(|line| line.contains("going back"));
-    there.status("offline");
-    let off = there.next("state/red", |state| state["state"] == "OFF");
-    assert_eq!(off["sources"].as_array().map(Vec::len), Some(0), "{off}");
+    told_of_its_leave(&there);
     daemon.signal("TERM");
     assert!(daemon.end().success());
     here.status("stopped");
@@ -70,18 +79,13 @@ fn a_broker_that_died_and_comes_back_with_its_memory_says_nothing_of_before() {
     subscriber.next("state/red", |state| state["state"] == "ON");
     // It goes on at the second one when the first has died, and at the first one when the second has.
     first.stop();
-    let there = Subscriber::start(stage.ports[1]);
-    there.status("online");
-    there.next("state/red", |state| state["state"] == "ON");
-    drop(there);
+    drop(told_of_the_device(stage.ports[1]));
     second.stop();
     let _first = stage.broker(0);
     let here = Subscriber::start(stage.ports[0]);
     here.status("online");
     let _second = stage.broker(1);
-    let there = Subscriber::start(stage.ports[1]);
-    there.status("offline");
-    there.next("state/red", |state| state["state"] == "OFF");
+    told_of_its_leave(&Subscriber::start(stage.ports[1]));
     daemon.signal("TERM");
     assert!(daemon.end().success());
 }

@@ -178,12 +178,18 @@ fn number(line: &str) -> Option<u64> {
     event["sequence"].as_u64()
 }
 
-#[test]
-fn a_link_that_stalls_for_a_while_is_kept_and_nothing_comes_twice() {
+/// A link that stalls after event number 5, and a device that has found more since than may be under way.
+fn stalled() -> (Stage, Wire) {
     let (stage, wire) = Stage::wired("keep_alive = 600");
     stage.subscriber.events(0, 5);
     wire.stall();
-    finds(&stage.daemon, 40); // more than may be under way
+    finds(&stage.daemon, 40);
+    (stage, wire)
+}
+
+#[test]
+fn a_link_that_stalls_for_a_while_is_kept_and_nothing_comes_twice() {
+    let (stage, wire) = stalled();
     wire.resume();
     assert_eq!(stage.subscriber.events(5, 80), 0);
     assert_eq!(wire.connections(), 1);
@@ -191,10 +197,7 @@ fn a_link_that_stalls_for_a_while_is_kept_and_nothing_comes_twice() {
 
 #[test]
 fn what_waits_in_the_device_while_a_link_stalls_is_late() {
-    let (stage, wire) = Stage::wired("keep_alive = 600");
-    stage.subscriber.events(0, 5);
-    wire.stall();
-    finds(&stage.daemon, 40); // more than may be under way
+    let (stage, wire) = stalled();
     let [waits, put_by] = [(); 2].map(|()| published(&stage.daemon.messages.find(|_| true)));
     stage.daemon.messages.find(|line| published(line) > put_by + 2.5);
     wire.resume();

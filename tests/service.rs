@@ -122,15 +122,20 @@ fn ready_after_a_frame_alive_while_it_works_gone_within_two_seconds() {
     assert!(last.contains("\"ended\":[{"), "what was reported is ended: {last}");
 }
 
+/// A daemon whose analysis is soon stuck in the midst of a turn: nobody reads what it tells, and there is room for a few
+/// messages; with what would let it go on.
+fn getting_stuck(config: &Path, manager: &Manager) -> (std::io::PipeReader, Daemon) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'\n'; 60 * 1024]).expect("room for 60 KiB");
+    (reader, Daemon::start_into(writer, config, &manager.environment()))
+}
+
 #[test]
 fn a_stuck_analysis_starves_the_watchdog() {
     let place = Place::new();
     let config = place.plays(&clip(&place, 3), QUIET);
     let manager = Manager::new(&place);
-    // Nobody reads what it tells, and there is room for a few messages: it waits in the midst of a turn.
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
-    writer.write_all(&[b'\n'; 60 * 1024]).expect("room for 60 KiB");
-    let _daemon = Daemon::start_into(writer, &config, &manager.environment());
+    let (reader, _daemon) = getting_stuck(&config, &manager);
     manager.until("WATCHDOG=1");
     manager.falls_silent();
     let messages = Lines::of(reader);
@@ -159,9 +164,7 @@ fn a_stuck_analysis_ends_in_a_new_start() {
     let place = Place::new();
     let config = place.plays(&clip(&place, 3), QUIET);
     let manager = Manager::new(&place);
-    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
-    writer.write_all(&[b'\n'; 60 * 1024]).expect("room for 60 KiB");
-    let daemon = Daemon::start_into(writer, &config, &manager.environment());
+    let (_reader, daemon) = getting_stuck(&config, &manager);
     manager.until("READY=1");
     manager.falls_silent();
     start_again(&manager, daemon, &manager.environment(), &config);

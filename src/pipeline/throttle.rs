@@ -75,6 +75,7 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn at(seconds: f64) -> Instant {
         Instant::from_secs_f64(seconds)
@@ -83,6 +84,12 @@ mod tests {
     /// Pictures admitted of ten a second from `from` on, at 4 a second at most.
     fn admitted(throttle: &mut Throttle, from: f64) -> usize {
         (0..10).filter(|picture| throttle.admits(at(from + f64::from(*picture) / 10.0), 4.0)).count()
+    }
+
+    /// What a look at the machine under `root` changes, why, and how many of ten pictures are then admitted.
+    fn looked(throttle: &mut Throttle, root: &Path, seconds: f64) -> (Option<Turn>, String, usize) {
+        let turn = throttle.look(at(seconds), || Heat::under(root));
+        (turn, throttle.why().to_owned(), admitted(throttle, seconds))
     }
 
     #[test]
@@ -95,10 +102,9 @@ mod tests {
         write("trip_point_0_type", "passive");
         write("trip_point_0_temp", "95000");
         let mut throttle = Throttle::default();
-        let mut look = |seconds: f64, degrees: &str| {
+        let mut look = |seconds, degrees: &str| {
             write("temp", degrees);
-            let turn = throttle.look(at(seconds), || Heat::under(root.path()));
-            (turn, throttle.why().to_owned(), admitted(&mut throttle, seconds))
+            looked(&mut throttle, root.path(), seconds)
         };
         assert_eq!(look(0.0, "90000"), (None, String::new(), 10));
         assert_eq!(look(1.0, "96000"), (None, String::new(), 10), "not looked at yet");
@@ -118,10 +124,9 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(chip.join(name), text).expect("room for a file");
         write("oc3_throt_en", "1\n");
         let mut throttle = Throttle::default();
-        let mut look = |seconds: f64, alarms: &str| {
+        let mut look = |seconds, alarms: &str| {
             write("oc3_event_cnt", alarms);
-            let turn = throttle.look(at(seconds), || Heat::under(root.path()));
-            (turn, throttle.why().to_owned(), admitted(&mut throttle, seconds))
+            looked(&mut throttle, root.path(), seconds)
         };
         assert_eq!(look(0.0, "27\n"), (None, String::new(), 10), "what was before it started is over");
         assert_eq!(look(5.0, "27\n"), (None, String::new(), 10));
