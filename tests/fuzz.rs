@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use daemon::{Daemon, PATIENCE, Place};
@@ -21,8 +22,8 @@ use tvsl::geometry::Size;
 use tvsl::model::Manifest;
 use tvsl::picture::{Canvas, write_png};
 
-/// Longest that one input may take.
-const HANG: Duration = Duration::from_secs(20);
+/// Longest that one input may take: GStreamer may go round in circles for ten seconds, and not stop for five.
+const HANG: Duration = Duration::from_secs(30);
 /// Inputs are not longer than this.
 const LONGEST: usize = 1 << 16;
 
@@ -82,16 +83,40 @@ fn fuzz(name: &str, seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
     let (seconds, seed) = (number("TVSL_FUZZ_SECONDS").unwrap_or(1), number("TVSL_FUZZ_SEED"));
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let seeds = &[seeds, &kept(name)].concat();
-    seeds.iter().for_each(|seed| target(seed));
+    let alive = watched(format!("{name}: seed {seed}"));
+    for seed in seeds {
+        alive.send(()).ok();
+        target(seed);
+    }
     let (mut random, began, mut inputs) = (fastrand::Rng::with_seed(seed), Instant::now(), 0u64);
     while began.elapsed() < Duration::from_secs(seconds) {
         let (input, start) = (mutated(seeds, &mut random), Instant::now());
+        alive.send(()).ok();
         let survived = catch_unwind(AssertUnwindSafe(|| target(&input))).is_ok();
         assert!(survived, "{name}: seed {seed}, input {inputs}: {}", input.escape_ascii());
         assert!(start.elapsed() < HANG, "{name}: seed {seed}, input {inputs} takes {:?}", start.elapsed());
         inputs += 1;
     }
     println!("{name}: {inputs} inputs in {seconds} s, seed {seed}");
+}
+
+/// Ends the program with these words if one input takes much too long: a test that hangs says nothing.
+fn watched(words: String) -> mpsc::Sender<()> {
+    let (alive, signs) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut input = 0u64;
+        loop {
+            match signs.recv_timeout(4 * HANG) {
+                Ok(()) => input += 1,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    eprintln!("{words}, input {input}, counted with those kept: hangs");
+                    std::process::abort();
+                }
+            }
+        }
+    });
+    alive
 }
 
 fn text_of(file: &str) -> Vec<u8> {

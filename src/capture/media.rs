@@ -13,13 +13,16 @@ use super::branch::{Delivery, FIRST, end_of};
 use super::error::CaptureError;
 use super::extent::{self, Part};
 use super::oversize;
-use super::sources::Origin;
+use super::sources::{Origin, whole_picture};
 use super::wiring::{Wants, Wiring};
 use crate::queue::{Sender, Sense, Sensed};
 
 /// A running pipeline; stops when dropped.
 pub(super) struct Media {
     pipeline: gst::Pipeline,
+    /// Its name, if it is a file. A device that does not let go is waited for instead: who opens it has a watchdog, and
+    /// nobody else could open it meanwhile.
+    file: Option<String>,
     out: Sender,
     watch: Option<JoinHandle<()>>,
 }
@@ -28,6 +31,8 @@ pub(super) struct Media {
 const START: Duration = Duration::from_secs(10);
 /// A live source that delivers nothing for so long is broken.
 const STALL: Duration = Duration::from_secs(10);
+/// The longest that the decoders of a file may take to let go of it.
+const LET_GO: Duration = Duration::from_secs(5);
 /// A recording that is shorter than it says by more than this was cut off.
 const CUT_OFF: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// How often the watch looks whether anything moves.
@@ -57,8 +62,9 @@ impl Media {
         delivery: Arc<Delivery>,
         repeat: bool,
     ) -> Result<Media, CaptureError> {
-        let mut media = Media { pipeline, out: delivery.out.clone(), watch: None };
         let live = origin.live;
+        let file = (!live).then(|| origin.name.clone());
+        let mut media = Media { pipeline, file, out: delivery.out.clone(), watch: None };
         let wiring = Wiring::connect(&media.pipeline, &origin, wants, Arc::clone(&delivery))?;
         let mut watch = Watch { pipeline: media.pipeline.clone(), origin, wiring, delivery, declared: None };
         watch.start(if live { gst::State::Playing } else { gst::State::Paused })?;
@@ -82,11 +88,37 @@ impl Drop for Media {
         if let Some(watch) = self.watch.take() {
             watch.join().ok();
         }
-        self.pipeline.set_state(gst::State::Null).ok();
-        // A message holds its element, and so a bus that still holds messages would keep its own pipeline for ever.
-        if let Some(bus) = self.pipeline.bus() {
-            bus.set_flushing(true);
+        match &self.file {
+            Some(name) => shut_in_time(&self.pipeline, name),
+            None => shut(&self.pipeline),
         }
+    }
+}
+
+/// Ends everything that works in the pipeline, and waits for it.
+fn shut(pipeline: &gst::Pipeline) {
+    pipeline.set_state(gst::State::Null).ok();
+    // A message holds its element, and so a bus that still holds messages would keep its own pipeline for ever.
+    if let Some(bus) = pipeline.bus() {
+        bus.set_flushing(true);
+    }
+}
+
+/// A decoder may turn in a circle for ever at what is damaged (GStreamer 1.22's of JPEG where a picture begins right after
+/// another began). It is left behind then, with the thread that waits for it.
+fn shut_in_time(pipeline: &gst::Pipeline, name: &str) {
+    let (done, over) = std::sync::mpsc::channel();
+    let working = pipeline.clone();
+    let stopping = std::thread::Builder::new().name("camera-stop".into()).spawn(move || {
+        shut(&working);
+        done.send(()).ok();
+    });
+    match stopping.map(|_| over.recv_timeout(LET_GO)) {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::warn!(
+            "{name}: a decoder does not stop, as happens with damaged files; it goes on until the program ends"
+        ),
+        Err(_no_thread) => shut(pipeline),
     }
 }
 
@@ -321,14 +353,6 @@ impl Watch {
         let cure = if self.is_picture() { whole_picture(&origin) } else { install.into() };
         Some(CaptureError::Decoder { origin, format, cure })
     }
-}
-
-/// What would do in place of a picture that cannot be read.
-fn whole_picture(name: &str) -> String {
-    format!(
-        "expected a whole picture as JPEG (not CMYK), PNG, WebP, BMP or TIFF; `convert '{name}[0]' picture.png` (package \
-         imagemagick) makes one of another format"
-    )
 }
 
 /// Processor time of all threads so far.

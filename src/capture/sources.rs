@@ -147,6 +147,11 @@ pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureEr
         return Err(CaptureError::file(path, "is empty"));
     }
     let still = Still::of(&absolute);
+    if still.is_some_and(|still| still.torn) {
+        let (origin, reason) =
+            (path.display().to_string(), "is damaged: another picture begins within it".into());
+        return Err(CaptureError::Media { cure: whole_picture(&origin), origin, reason });
+    }
     if let Some(size) = still.and_then(|still| still.size).filter(|size| oversize::is_refused(*size)) {
         let origin = path.display().to_string();
         let (reason, cure) = (oversize::reason(size), oversize::cure_of_picture(&origin));
@@ -162,6 +167,14 @@ pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureEr
         still,
         outlets: vec![decoder],
     })
+}
+
+/// What would do in place of a picture that cannot be read.
+pub(super) fn whole_picture(name: &str) -> String {
+    format!(
+        "expected a whole picture as JPEG (not CMYK), PNG, WebP, BMP or TIFF; `convert '{name}[0]' picture.png` (package \
+         imagemagick) makes one of another format"
+    )
 }
 
 /// A made-up picture, or the `flash` that goes with a click.

@@ -19,15 +19,16 @@ pub(super) struct Still {
     pub turn: Option<&'static str>,
     /// Whether its end is missing.
     pub cut: bool,
+    /// Whether another picture begins before it ends: GStreamer 1.22 may decode that for ever.
+    pub torn: bool,
 }
 
 impl Still {
     /// `None` for what is no JPEG, PNG, WebP, BMP, GIF or TIFF.
     pub fn of(file: &Path) -> Option<Still> {
         let mut reader = BufReader::new(File::open(file).ok()?);
-        let start = take::<12>(&mut reader)?;
-        reader.rewind().ok()?;
-        match &start {
+        let start: Vec<u8> = reader.fill_buf().ok()?.iter().copied().take(12).collect();
+        match &start[..] {
             [0xff, 0xd8, 0xff, ..] => Some(jpeg(&mut reader)),
             [0x89, b'P', b'N', b'G', ..] => Some(png(&mut reader)),
             [b'R', b'I', b'F', b'F', .., b'W', b'E', b'B', b'P'] => Some(webp(&mut reader)),
@@ -52,9 +53,11 @@ const MOST_EXIF: u32 = 1 << 20;
 /// Segments up to the end-of-image marker; what stands between them is coded picture.
 fn jpeg(file: &mut (impl BufRead + Seek)) -> Still {
     let mut still = Still { cut: true, ..Still::default() };
+    skip(file, 2); // the marker of its start
     while let Some(marker) = marker(file) {
-        if marker == 0xd9 {
-            still.cut = false;
+        still.torn = marker == 0xd8;
+        if still.torn || marker == 0xd9 {
+            still.cut = still.torn;
             break;
         }
         let Some(length) = take::<2>(file).map(u16::from_be_bytes) else { break };
@@ -77,7 +80,7 @@ fn is_told(marker: u8) -> bool {
     matches!(marker, 0xe1 | 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf)
 }
 
-/// The next marker that has a segment, or ends the picture.
+/// The next marker that has a segment, or begins or ends a picture.
 fn marker(file: &mut impl BufRead) -> Option<u8> {
     let mut next = [0];
     loop {
@@ -85,7 +88,7 @@ fn marker(file: &mut impl BufRead) -> Option<u8> {
             file.skip_until(0xff).ok()?;
         }
         file.read_exact(&mut next).ok()?;
-        if !matches!(next, [0x00 | 0x01 | 0xd0..=0xd8 | 0xff]) {
+        if !matches!(next, [0x00 | 0x01 | 0xd0..=0xd7 | 0xff]) {
             return Some(next[0]);
         }
     }

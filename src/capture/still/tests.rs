@@ -15,13 +15,21 @@ const JPEG: &[u8] = b"\xff\xd8\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\
 
 #[test]
 fn a_jpeg_is_whole_up_to_its_end_marker() {
-    let whole = Still { size: Some(Size::new(640, 480)), turn: Some("90r"), cut: false };
+    let whole = Still { size: Some(Size::new(640, 480)), turn: Some("90r"), ..Still::default() };
     assert_eq!(still(JPEG), Some(whole));
     let trailed = [JPEG, b"what a telephone writes behind it"].concat();
     assert_eq!(still(&trailed), Some(whole));
     for length in [JPEG.len() - 1, JPEG.len() - 4, 70, 56] {
         assert_eq!(still(&JPEG[..length]), Some(Still { cut: true, ..whole }), "{length}");
     }
+}
+
+#[test]
+fn in_a_jpeg_no_other_begins() {
+    let torn = |bytes: &[u8]| still(bytes).is_some_and(|still| still.torn);
+    assert!(torn(b"\xff\xd8\xff\xd8"));
+    assert!(torn(&[&JPEG[..JPEG.len() - 4], JPEG].concat()));
+    assert!(!torn(&[JPEG, JPEG].concat()), "as telephones write them");
 }
 
 #[test]
