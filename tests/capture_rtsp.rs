@@ -30,7 +30,7 @@ fn h264_and_aac_arrive_over_either_transport() {
         let server = Server::of(&format!("( {PICTURE} {sound} )"));
         let before = SystemClock::new().now();
         let (_capture, receiver) =
-            start(&stream(&server, transport), &microphone(MicrophoneSource::Media), Pace::Live)
+            start_roomy(&stream(&server, transport), &microphone(MicrophoneSource::Media), Pace::Live)
                 .expect("a stream");
         let heard = collect(&receiver, |heard| heard.frames.len() >= 20 && heard.samples() >= 8000);
         let now = SystemClock::new().now();
@@ -46,7 +46,7 @@ fn h264_and_aac_arrive_over_either_transport() {
 fn a_stream_without_sound_says_so_at_once() {
     let server = Server::of(&format!("( {PICTURE} )"));
     let (_capture, receiver) =
-        start(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
+        start_roomy(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
             .expect("a stream");
     let heard = collect(&receiver, |heard| heard.frames.len() >= 5 && !heard.ends.is_empty());
     assert_eq!(heard.ends, [tvsl::queue::Sense::Microphone]);
@@ -68,7 +68,7 @@ fn flash_and_click_stay_together_and_the_end_is_told() {
     flash_and_click(&file, 3);
     let server = serve(&file);
     let (_capture, receiver) =
-        start(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
+        start_roomy(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
             .expect("a stream");
     let heard = collect(&receiver, |_| false);
     assert!(heard.over());
@@ -80,7 +80,7 @@ fn a_server_that_hangs_up_is_noticed() {
     for transport in [Transport::Tcp, Transport::Udp] {
         let server = Server::of(&format!("( {PICTURE} )"));
         let (_capture, receiver) =
-            start(&stream(&server, transport), &microphone(MicrophoneSource::None), Pace::Live)
+            start_roomy(&stream(&server, transport), &microphone(MicrophoneSource::None), Pace::Live)
                 .expect("a stream");
         collect(&receiver, |heard| heard.frames.len() >= 5);
         drop(server);
@@ -95,7 +95,7 @@ fn a_path_that_the_server_does_not_know() {
     let server = Server::of(&format!("( {PICTURE} )"));
     let mut camera = stream(&server, Transport::Tcp);
     camera.rtsp.url.push_str("/none");
-    let error = start(&camera, &microphone(MicrophoneSource::None), Pace::Live).map(|_| ());
+    let error = start_roomy(&camera, &microphone(MicrophoneSource::None), Pace::Live).map(|_| ());
     let text = error.expect_err("an error").to_string();
     assert!(text.contains("/camera/none") && text.contains("[camera.rtsp] url"), "{text}");
 }

@@ -100,7 +100,25 @@ pub fn start(
     microphone: &config::Microphone,
     pace: Pace,
 ) -> Result<(Capture, Receiver), CaptureError> {
-    let (sender, receiver) = queue::bounded(Limits::default(), pace.policy());
+    start_with(Limits::default(), camera, microphone, pace)
+}
+
+/// With room for all of a live stream, so that nothing is shed however late a busy machine takes it.
+pub fn start_roomy(
+    camera: &config::Camera,
+    microphone: &config::Microphone,
+    pace: Pace,
+) -> Result<(Capture, Receiver), CaptureError> {
+    start_with(Limits { frames: 1000, sound: Duration::from_secs(60) }, camera, microphone, pace)
+}
+
+fn start_with(
+    limits: Limits,
+    camera: &config::Camera,
+    microphone: &config::Microphone,
+    pace: Pace,
+) -> Result<(Capture, Receiver), CaptureError> {
+    let (sender, receiver) = queue::bounded(limits, pace.policy());
     capture::start(camera, microphone, &wanted(), pace, sender).map(|capture| (capture, receiver))
 }
 
