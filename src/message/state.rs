@@ -65,6 +65,10 @@ pub struct ClassState {
     pub last: Option<f64>,
     /// The sources of the class that sound.
     pub sources: Vec<Source>,
+    /// Those that are over, while their `start` may have come and their `end` not yet; absent if none. They matter to the
+    /// next run alone, which ends what a crash left here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ending: Vec<Source>,
     /// When the message was made, Unix seconds.
     pub published: f64,
 }

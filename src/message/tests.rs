@@ -101,6 +101,7 @@ pub(crate) fn state(state: OnOff) -> Report {
         state,
         last: None,
         sources: vec![],
+        ending: vec![],
         published: 100.0,
     }))
 }

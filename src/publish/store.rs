@@ -10,7 +10,7 @@ mod tests;
 
 use crate::clock::Instant;
 use crate::config;
-use crate::message::{Delivery, EventMessage, EventPhase, Report};
+use crate::message::{Delivery, EventMessage, Report};
 
 use board::Board;
 use lane::Lane;
@@ -146,13 +146,15 @@ impl Store {
         if !self.connected || self.in_flight() >= WINDOW {
             return None;
         }
+        self.announce();
         if let Some((topic, version, report)) = self.board.next(false) {
             return Some((Ticket::Value(topic, version), report));
         }
         if let Some((number, report)) = self.answers.next(now) {
             return Some((Ticket::Answer(number), report));
         }
-        if let Some((number, report)) = self.events.next_unless(now, |report| early(report, &self.board)) {
+        let early = self.events.waiting().next().is_some_and(|report| self.board.awaits(report));
+        if let Some((number, report)) = (!early).then(|| self.events.next(now)).flatten() {
             return Some((Ticket::Event(number), report));
         }
         let over = self.events.is_sent().then(|| self.board.next(true)).flatten();
@@ -162,20 +164,41 @@ impl Store {
         self.detections.next(now).map(|(number, report)| (Ticket::Detections(number), report))
     }
 
+    /// Has the states name the next sources that no state named and that are over already: without that nobody would end
+    /// them after a crash between their start and their end.
+    fn announce(&mut self) {
+        if self.events.waiting().next().is_some_and(|report| self.board.awaits(report)) {
+            self.events.waiting().take(WINDOW).for_each(|report| self.board.announce(report));
+        }
+    }
+
     /// The broker has what `ticket` stands for. Tickets of an earlier connection say nothing.
     pub fn acknowledge(&mut self, ticket: &Ticket) {
         match ticket {
-            Ticket::Event(number) => self.events.acknowledge(*number),
-            Ticket::Detections(number) => self.detections.acknowledge(*number),
-            Ticket::Answer(number) => self.answers.acknowledge(*number),
+            Ticket::Event(number) => {
+                self.events.acknowledge(*number).iter().for_each(|report| self.board.ended(report));
+                self.settle();
+            }
+            Ticket::Detections(number) => drop(self.detections.acknowledge(*number)),
+            Ticket::Answer(number) => drop(self.answers.acknowledge(*number)),
             Ticket::Value(topic, version) => self.board.acknowledge(topic, *version),
+        }
+    }
+
+    /// With all events at the broker nothing waits for its end.
+    fn settle(&mut self) {
+        if self.events.len() == 0 {
+            self.board.settle();
         }
     }
 
     /// What `ticket` stands for is not sent: nobody would take it. The next of its topic tells.
     pub fn refuse(&mut self, ticket: &Ticket) {
         match ticket {
-            Ticket::Event(number) => self.events.refuse(*number),
+            Ticket::Event(number) => {
+                self.events.refuse(*number);
+                self.settle();
+            }
             Ticket::Detections(number) => self.detections.refuse(*number),
             Ticket::Answer(number) => self.answers.refuse(*number),
             Ticket::Value(topic, version) => {
@@ -236,9 +259,4 @@ impl Store {
     fn lanes_mut(&mut self) -> [&mut Lane; 3] {
         [&mut self.answers, &mut self.events, &mut self.detections]
     }
-}
-
-/// Whether an event tells of a start before the state of its class does.
-fn early(report: &Report, board: &Board) -> bool {
-    matches!(report, Report::Event(event) if event.event == EventPhase::Start && board.awaits(&event.source.id))
 }

@@ -166,7 +166,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Ends what the state of an earlier run says is still sounding, and keeps what it says of when the
+    /// Ends what the state of an earlier run says is still sounding, or may lack its end, and keeps what it says of when the
     /// class was last heard.
     pub fn earlier(&self, state: ClassState) {
         let moment = self.moment();
@@ -174,7 +174,8 @@ impl<'a> Teller<'a> {
         if state.run == told.run {
             return;
         }
-        let open = state.sources.iter().filter(|source| !told.over.contains(&source.id));
+        let open = state.sources.iter().chain(&state.ending);
+        let open = open.filter(|source| !told.over.contains(&source.id));
         for source in open.cloned().collect::<Vec<_>>() {
             told.over.insert(source.id.clone()); // another broker may say it too
             let event = told.interrupted(source, moment);
@@ -282,6 +283,7 @@ impl<'a> Teller<'a> {
                 state: OnOff::Off,
                 last: None,
                 sources: vec![],
+                ending: vec![],
                 published: published.unix(published.now),
             };
             self.outbox.put(Report::State(Box::new(state.clone())));

@@ -123,8 +123,11 @@ impl Call {
         .await?;
         let moment = ends.teller.moment();
         let published = moment.unix(moment.now);
-        let on = told.into_iter().filter(|state| !same && state.state == OnOff::On);
-        let off = on.map(|state| ClassState { state: OnOff::Off, sources: vec![], published, ..state });
+        let open = |state: &ClassState| state.state == OnOff::On || !state.ending.is_empty();
+        let on = told.into_iter().filter(|state| !same && open(state));
+        let off =
+            |state| ClassState { state: OnOff::Off, sources: vec![], ending: vec![], published, ..state };
+        let off = on.map(off);
         let gone = (!same).then_some(Report::Status(Presence::Offline));
         Ok(gone.into_iter().chain(off.map(|state| Report::State(Box::new(state)))).collect())
     }

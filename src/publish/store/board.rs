@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::message::{Delivery, OnOff, Report, Source};
+use crate::message::{Delivery, EventPhase, OnOff, Report, Source};
 
 /// The latest value of every such topic.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ struct Value {
     flying: Option<(u64, bool)>,
     /// The version that no broker would take.
     refused: Option<u64>,
+    /// Sources that are over, and whose start may be there before their end is.
+    ending: Vec<Source>,
     /// The sources that the broker may hold it to name: of the value that it acknowledged last, and of those sent since.
     named: Vec<Source>,
     /// Those that were sent over this connection.
@@ -27,22 +29,30 @@ struct Value {
 }
 
 impl Value {
+    /// The sources that it names, those that are over last.
+    fn names(&self) -> impl Iterator<Item = &Source> {
+        sources(&self.report).iter().chain(&self.ending)
+    }
+
     /// The sources that it names no more and named before.
     fn dropped(&self) -> impl Iterator<Item = &Source> {
-        self.named.iter().filter(|source| !names(sources(&self.report), &source.id))
+        self.named.iter().filter(|source| !names(self.names(), &source.id))
     }
 
-    /// Whether it names a source for the first time over this connection.
+    /// Whether there is a source to name that was not named yet over this connection.
     fn adds_a_source(&self) -> bool {
-        sources(&self.report).iter().any(|source| !self.sent.contains(&source.id))
+        self.names().chain(self.dropped()).any(|source| !self.sent.contains(&source.id))
     }
 
-    /// The report, with the sources too that it named before.
-    fn with_dropped(&self) -> Report {
+    /// The report as it is sent: `whole`, or with the sources too that it named before.
+    fn told(&self, whole: bool) -> Report {
         let mut report = self.report.clone();
         if let Report::State(state) = &mut report {
-            state.sources.extend(self.dropped().cloned());
-            state.state = OnOff::On;
+            state.ending.clone_from(&self.ending);
+            if !whole {
+                state.sources.extend(self.dropped().cloned());
+                state.state = OnOff::On;
+            }
         }
         report
     }
@@ -56,8 +66,26 @@ fn sources(report: &Report) -> &[Source] {
     }
 }
 
-fn names(sources: &[Source], id: &str) -> bool {
-    sources.iter().any(|source| source.id == id)
+fn names<'a>(sources: impl IntoIterator<Item = &'a Source>, id: &str) -> bool {
+    sources.into_iter().any(|source| source.id == id)
+}
+
+/// All sources that a report names, those too that are over.
+fn all_sources(report: &Report) -> impl Iterator<Item = &Source> {
+    let ending = if let Report::State(state) = report { &state.ending[..] } else { &[] };
+    sources(report).iter().chain(ending)
+}
+
+/// The source of which it tells that it began or ended, if it does.
+fn of(report: &Report, phase: EventPhase) -> Option<&Source> {
+    match report {
+        Report::Event(event) if event.event == phase => Some(&event.source),
+        _ => None,
+    }
+}
+
+fn is_state(report: &Report) -> bool {
+    matches!(report, Report::State(_))
 }
 
 /// Whether it takes a retained value back: once the broker has that, there is nothing to tell any more.
@@ -69,14 +97,13 @@ fn takes_back(report: &Report) -> bool {
 impl Board {
     pub(super) fn set(&mut self, report: Report) {
         let topic = report.topic();
-        if !self.untold.contains(&topic) {
-            self.untold.push(topic.clone());
-        }
+        self.tell(topic.clone());
         match self.values.get_mut(&topic) {
             Some(value) => (value.report, value.version) = (report, value.version + 1),
             None => {
-                let (version, flying, refused, named, sent) = (0, None, None, vec![], BTreeSet::new());
-                self.values.insert(topic, Value { report, version, flying, refused, named, sent });
+                let (version, flying, refused, sent) = (0, None, None, BTreeSet::new());
+                let (ending, named) = (vec![], vec![]);
+                self.values.insert(topic, Value { report, version, flying, refused, ending, named, sent });
             }
         }
     }
@@ -91,21 +118,67 @@ impl Board {
         let topic = self.untold.remove(self.untold.iter().position(ready)?);
         let value = self.values.get_mut(&topic)?;
         let whole = whole(value);
-        let report = if whole { value.report.clone() } else { value.with_dropped() };
+        let report = value.told(whole);
         value.flying = Some((value.version, whole));
-        let new = sources(&report).iter().filter(|source| !names(&value.named, &source.id)).cloned();
+        let new = all_sources(&report).filter(|source| !names(&value.named, &source.id)).cloned();
         let new = new.collect::<Vec<_>>();
         value.named.extend(new);
-        value.sent = sources(&report).iter().map(|source| source.id.clone()).collect();
+        value.sent = all_sources(&report).map(|source| source.id.clone()).collect();
         if !whole {
             self.untold.push(topic.clone());
         }
         Some((topic, value.version, report))
     }
 
-    /// Whether a source sounds that no value was sent to name, over this connection: its start waits for that.
-    pub(super) fn awaits(&self, id: &str) -> bool {
-        self.values.values().any(|value| names(sources(&value.report), id) && !value.sent.contains(id))
+    /// Whether an event tells of a start, and no state was sent over this connection that names its source: it waits for
+    /// that.
+    pub(super) fn awaits(&self, event: &Report) -> bool {
+        let Some(source) = of(event, EventPhase::Start) else { return false };
+        let value = self.values.get(&Report::state_topic(&source.class));
+        value.is_some_and(|value| is_state(&value.report) && !value.sent.contains(&source.id))
+    }
+
+    /// Has the state name the source of a start that is to be sent, if it is over already.
+    pub(super) fn announce(&mut self, event: &Report) {
+        let Some(source) = of(event, EventPhase::Start) else { return };
+        let topic = Report::state_topic(&source.class);
+        let Some(value) = self.values.get_mut(&topic) else { return };
+        if is_state(&value.report) && !names(value.names().chain(&value.named), &source.id) {
+            value.ending.push(source.clone());
+            self.tell(topic);
+        }
+    }
+
+    /// The broker has this event: if it is the end of a source, no state has to name that any more.
+    pub(super) fn ended(&mut self, event: &Report) {
+        let Some(source) = of(event, EventPhase::End) else { return };
+        if let Some(value) = self.values.get_mut(&Report::state_topic(&source.class)) {
+            value.ending.retain(|ending| {
+                let over = ending.id == source.id;
+                value.named.retain(|named| !over || named.id != source.id);
+                !over
+            });
+        }
+    }
+
+    /// The broker has all events: states name no source any more that is over.
+    pub(super) fn settle(&mut self) {
+        let mut changed = Vec::new();
+        for (topic, value) in &mut self.values {
+            let over = std::mem::take(&mut value.ending);
+            value.named.retain(|named| !names(&over, &named.id));
+            let sounds = |id: &String| names(sources(&value.report), id) || names(&value.named, id);
+            if !value.sent.iter().all(sounds) {
+                changed.push(topic.clone());
+            }
+        }
+        changed.into_iter().for_each(|topic| self.tell(topic));
+    }
+
+    fn tell(&mut self, topic: String) {
+        if !self.untold.contains(&topic) {
+            self.untold.push(topic);
+        }
     }
 
     /// Whether something is to be taken back that the broker still has.
@@ -119,7 +192,7 @@ impl Board {
         if whole && value.version == version && takes_back(&value.report) {
             self.values.remove(topic);
         } else if whole && value.version == version {
-            value.named = sources(&value.report).to_vec();
+            value.named = value.names().cloned().collect();
         }
     }
 

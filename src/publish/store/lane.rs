@@ -92,31 +92,27 @@ impl Lane {
         kept.map(|item| (item.number, item.missed, &item.report))
     }
 
-    /// The oldest that waits, which is in flight from `now` on.
-    pub(super) fn next(&mut self, now: Instant) -> Option<(u64, Report)> {
-        self.next_unless(now, |_| false)
+    /// Those that wait, oldest first.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Report> {
+        self.items.range(self.flying..).map(|item| &item.report)
     }
 
-    /// The same, unless it has to wait.
-    pub(super) fn next_unless(
-        &mut self,
-        now: Instant,
-        waits: impl Fn(&Report) -> bool,
-    ) -> Option<(u64, Report)> {
-        let item = self.items.get(self.flying).filter(|item| !waits(&item.report))?;
+    /// The oldest that waits, which is in flight from `now` on.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(u64, Report)> {
+        let item = self.items.get(self.flying)?;
         self.flying += 1;
         let late = item.late || now.since(item.since) > PROMPT;
         Some((item.number, item.report.clone().marked(item.missed, late)))
     }
 
-    /// Brokers acknowledge in order; one that does not is believed too, and order is kept.
-    pub(super) fn acknowledge(&mut self, number: u64) {
+    /// Brokers acknowledge in order; one that does not is believed too, and order is kept. Returns what the broker has now,
+    /// and all that came before it.
+    pub(super) fn acknowledge(&mut self, number: u64) -> Vec<Report> {
         let flying = self.items.iter_mut().take(self.flying);
         flying.filter(|item| item.number == number).for_each(|item| item.acknowledged = true);
-        while self.flying > 0 && self.items.front().is_some_and(|item| item.acknowledged) {
-            self.items.pop_front();
-            self.flying -= 1;
-        }
+        let there = self.items.iter().take(self.flying).take_while(|item| item.acknowledged).count();
+        self.flying -= there;
+        self.items.drain(..there).map(|item| item.report).collect()
     }
 
     /// Drops one in flight that nobody would take; the one after it tells.
