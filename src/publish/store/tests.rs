@@ -501,3 +501,23 @@ proptest! {
         prop_assert_eq!(last.map(|state| ids(&state.ending)).unwrap_or_default(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn naming_what_is_over_takes_few_states_and_short_ones() {
+    let mut kennel = Kennel { world: World::new(1000), barking: vec![], number: 0 };
+    for _ in 0..500 {
+        kennel.live(Life::Start);
+        let id = kennel.barking.remove(0);
+        kennel.tell(EventPhase::End, &id);
+    }
+    kennel.world.settle();
+    let states = kennel.world.told.iter().filter_map(|report| match report {
+        Report::State(state) => Some(state.ending.len()),
+        _ => None,
+    });
+    let states = states.collect::<Vec<_>>();
+    assert!(
+        states.len() <= 2 + 1000 / (WINDOW / 2) && states.iter().all(|ending| *ending <= WINDOW),
+        "{states:?}"
+    );
+}
