@@ -114,7 +114,9 @@ fn what_a_broker_will_not_take_is_left_out_and_never_sent_for_ever() {
         }
         assert_eq!(missed, [(42, 1), (91, 10)], "{topic}");
     }
-    let health = subscriber.next("health/broker", |health| health["state"] == "degraded");
-    assert!(health["reason"].as_str().is_some_and(|why| why.contains("max_packet_size")), "{health}");
+    // On a slow machine it may look like a rival before.
+    let told = |health: &Value| health["reason"].as_str().is_some_and(|why| why.contains("max_packet_size"));
+    let health = subscriber.next("health/broker", told);
+    assert_eq!(health["state"], "degraded", "{health}");
     subscriber.next("settings", |settings: &Value| settings["device"] == "test");
 }
