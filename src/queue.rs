@@ -194,6 +194,11 @@ impl Sender {
         self.shared.lock().shed
     }
 
+    /// What waits to be received.
+    pub fn load(&self) -> Load {
+        self.shared.lock().load()
+    }
+
     fn open(&self, state: &State) -> Result<bool, Closed> {
         let closed = state.receiver_gone || self.cancelled.load(Ordering::Relaxed);
         if closed { Err(Closed) } else { Ok(true) }

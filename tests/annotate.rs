@@ -175,33 +175,48 @@ fn a_picture_that_is_cut_off_is_told_once_and_seen_as_far_as_it_goes() {
     assert_eq!(told(&folder.file("cut.jpg", &whole[..whole.len() * 2 / 3])), 1);
 }
 
-/// GStreamer 1.22 decodes a JPEG for ever if a picture begins in it right after another began.
-#[test]
-fn a_picture_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
-    let folder = Folder::new("annotate-for-ever");
+/// A JPEG, and what GStreamer 1.22 decodes for ever: pictures that begin right after another began.
+fn whole_and_endless(folder: &Folder) -> (Vec<u8>, &'static [u8]) {
     let whole = folder.join("whole.jpg");
     make(
         "videotestsrc num-buffers=1 pattern=snow ! video/x-raw,width=320,height=180 ! jpegenc ! filesink",
         &whole,
     );
-    let (whole, torn) =
-        (fs::read(&whole).expect("a picture"), &b"\xff\xd8\xff\xd8\xff\xd8\xff\xd8\xff\xff"[..]);
-    let log = |name: &str, bytes: &[u8]| {
-        let annotate = command(&folder, &[&folder.file(name, bytes), &sound(&folder)]);
-        let mut bounded = Command::new("timeout");
-        bounded.arg("60").arg(annotate.get_program()).args(annotate.get_args());
-        bounded.envs(annotate.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = bounded.output().expect("it runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (code, told) = log("within.jpg", &[&whole[..whole.len() / 2], torn].concat());
+    (fs::read(&whole).expect("a picture"), b"\xff\xd8\xff\xd8\xff\xd8\xff\xd8\xff\xff")
+}
+
+/// What annotating this tells; it has to end by itself.
+fn bounded(folder: &Folder, arguments: &[&Path]) -> (Option<i32>, String) {
+    let annotate = command(folder, arguments);
+    let mut bounded = Command::new("timeout");
+    bounded.arg("60").arg(annotate.get_program()).args(annotate.get_args());
+    let output = bounded.output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_picture_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
+    let folder = Folder::new("annotate-for-ever");
+    let (whole, endless) = whole_and_endless(&folder);
+    let within = folder.file("within.jpg", &[&whole[..whole.len() / 2], endless].concat());
+    let (code, told) = bounded(&folder, &[&within, &sound(&folder)]);
     assert!(
         code == Some(1) && told.contains("within.jpg: is damaged: another picture begins within it"),
         "{told}"
     );
-    let (code, told) = log("behind.jpg", &[&whole, torn].concat());
+    let behind = folder.file("behind.jpg", &[&whole, endless].concat());
+    let (code, told) = bounded(&folder, &[&behind, &sound(&folder)]);
     assert!(code == Some(1) && told.contains("behind.jpg: cannot be read on"), "{code:?} {told}");
-    assert!(told.contains("behind.jpg: a decoder does not stop"), "{told}");
+    assert!(told.contains("behind.jpg: what decodes it does not stop"), "{told}");
+}
+
+#[test]
+fn a_recording_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
+    let folder = Folder::new("annotate-clip-for-ever");
+    let (whole, endless) = whole_and_endless(&folder);
+    let behind = folder.file("behind.jpg", &[&whole, endless].concat());
+    let (code, told) = bounded(&folder, &[&behind]);
+    assert!(code == Some(1) && told.contains("behind.jpg delivered nothing for 10 s"), "{code:?} {told}");
 }
 
 #[test]

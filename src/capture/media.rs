@@ -15,7 +15,7 @@ use super::extent::{self, Part};
 use super::oversize;
 use super::sources::{Origin, whole_picture};
 use super::wiring::{Wants, Wiring};
-use crate::queue::{Sender, Sense, Sensed};
+use crate::queue::{Load, Sender, Sense, Sensed};
 
 /// A running pipeline; stops when dropped.
 pub(super) struct Media {
@@ -31,6 +31,10 @@ pub(super) struct Media {
 const START: Duration = Duration::from_secs(10);
 /// A live source that delivers nothing for so long is broken.
 const STALL: Duration = Duration::from_secs(10);
+/// A recording of which nothing comes for so long, while all that came was taken, is broken: its decoder turns in a circle.
+const STUCK: Duration = Duration::from_secs(10);
+/// The same of one that is played in its own time, which may show a picture for minutes.
+const STUCK_IN_TIME: Duration = Duration::from_secs(600);
 /// The longest that the decoders of a file may take to let go of it.
 const LET_GO: Duration = Duration::from_secs(5);
 /// A recording that is shorter than it says by more than this was cut off.
@@ -116,7 +120,7 @@ fn shut_in_time(pipeline: &gst::Pipeline, name: &str) {
     match stopping.map(|_| over.recv_timeout(LET_GO)) {
         Ok(Ok(())) => {}
         Ok(Err(_)) => tracing::warn!(
-            "{name}: a decoder does not stop, as happens with damaged files; it goes on until the program ends"
+            "{name}: what decodes it does not stop, as happens with damaged files; it is left behind until the program ends"
         ),
         Err(_no_thread) => shut(pipeline),
     }
@@ -176,12 +180,12 @@ impl Watch {
     }
 
     fn run(self) {
+        let mut quiet = Quiet::default();
         loop {
             let Some(message) = self.next(LOOK) else {
-                match self.silence() {
-                    Some(silence) if self.origin.live && silence > STALL => {
-                        return self.fault(&self.stalled(silence));
-                    }
+                let silence = if self.origin.live { self.silence() } else { quiet.look(&self.delivery) };
+                match silence {
+                    Some(silence) if silence > self.patience() => return self.fault(&self.stalled(silence)),
                     _ => continue,
                 }
             };
@@ -292,6 +296,14 @@ impl Watch {
         }
     }
 
+    fn patience(&self) -> Duration {
+        match (self.origin.live, self.delivery.in_time) {
+            (true, _) => STALL,
+            (false, false) => STUCK,
+            (false, true) => STUCK_IN_TIME,
+        }
+    }
+
     fn silence(&self) -> Option<Duration> {
         let last = self.delivery.last.load(Ordering::Relaxed);
         let now = self.pipeline.clock()?.time();
@@ -352,6 +364,25 @@ impl Watch {
         let install = "install one with `apt-get install gstreamer1.0-libav gstreamer1.0-plugins-bad`";
         let cure = if self.is_picture() { whole_picture(&origin) } else { install.into() };
         Some(CaptureError::Decoder { origin, format, cure })
+    }
+}
+
+/// For how many looks in a row nothing came of a recording although nobody had it wait. They are counted, and not the time
+/// between them: a process may be stopped for a while.
+#[derive(Default)]
+struct Quiet {
+    looks: u32,
+    last: u64,
+}
+
+impl Quiet {
+    /// How long it has been quiet; `None`: nobody can tell.
+    fn look(&mut self, delivery: &Delivery) -> Option<Duration> {
+        let last = delivery.last.load(Ordering::Relaxed);
+        let waits = delivery.out.load() != Load::default();
+        self.looks = if waits || last != self.last { 0 } else { self.looks + 1 };
+        self.last = last;
+        (!delivery.dropped).then(|| Duration::from_nanos(LOOK.nseconds()) * self.looks)
     }
 }
 

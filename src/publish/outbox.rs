@@ -29,6 +29,14 @@ impl<'a> Outbox<'a> {
         self.arrival.notify_one();
     }
 
+    /// Puts these in at once: none of them is sent before the last is in.
+    pub fn put_all(&self, reports: impl IntoIterator<Item = Report>) {
+        let (now, mut store) = (self.clock.now(), self.store());
+        reports.into_iter().for_each(|report| store.put(report, now));
+        drop(store);
+        self.arrival.notify_one();
+    }
+
     /// The next report to send; see [`Store::take`].
     pub fn take(&self) -> Option<(Ticket, Report)> {
         let now = self.clock.now();

@@ -69,7 +69,7 @@ impl Store {
 
     /// Holds at most what `config` says from now on; the oldest give way and are counted.
     pub fn bound(&mut self, config: &config::Mqtt) {
-        self.events.bound(config.keep_events);
+        self.events.bound(config.keep_events).iter().for_each(|gone| self.board.ended(gone));
         self.detections.bound(config.keep_detections);
     }
 
@@ -98,13 +98,21 @@ impl Store {
 
     fn take_in(&mut self, report: Report, now: Instant) {
         match report.delivery() {
-            Delivery::Kept => self.events.put(report, !self.connected, now),
-            Delivery::Recent => self.detections.put(report, !self.connected, now),
-            Delivery::Answered => self.answers.put(report, !self.connected, now),
+            Delivery::Kept => {
+                self.events.put(report, !self.connected, now).iter().for_each(|gone| self.board.ended(gone));
+            }
+            Delivery::Recent => drop(self.detections.put(report, !self.connected, now)),
+            Delivery::Answered => drop(self.answers.put(report, !self.connected, now)),
             Delivery::Retained => self.board.set(report),
             Delivery::Fleeting if self.connected => self.board.set(report),
             Delivery::Fleeting => {}
         }
+    }
+
+    /// Puts in the end of a source that the broker holds to be sounding: until that is sent, it finds it so.
+    pub fn put_owed(&mut self, end: EventMessage, now: Instant) {
+        self.board.owes(&end.source);
+        self.put(Report::Event(Box::new(end)), now);
     }
 
     /// Puts back an event that an earlier run left, with its number; all of them before any other report.
@@ -128,10 +136,11 @@ impl Store {
 
     /// Drops the oldest events that wait while `old` says so. They are counted; the newest event stays.
     pub fn give_way(&mut self, old: impl Fn(u64, &EventMessage) -> bool) {
-        self.events.give_way_while(|number, report| match report {
+        let gone = self.events.give_way_while(|number, report| match report {
             Report::Event(event) => old(number, event),
             _ => false,
         });
+        gone.iter().for_each(|gone| self.board.ended(gone));
     }
 
     /// Whether something is to be taken back that the broker still has.
@@ -196,11 +205,11 @@ impl Store {
     pub fn refuse(&mut self, ticket: &Ticket) {
         match ticket {
             Ticket::Event(number) => {
-                self.events.refuse(*number);
+                self.events.refuse(*number).iter().for_each(|gone| self.board.ended(gone));
                 self.settle();
             }
-            Ticket::Detections(number) => self.detections.refuse(*number),
-            Ticket::Answer(number) => self.answers.refuse(*number),
+            Ticket::Detections(number) => drop(self.detections.refuse(*number)),
+            Ticket::Answer(number) => drop(self.answers.refuse(*number)),
             Ticket::Value(topic, version) => {
                 self.refused += u64::from(self.board.refuse(topic, *version));
             }

@@ -97,9 +97,10 @@ impl<'a> Teller<'a> {
         let states = told.changed(&events);
         let detections = told.due(message, now);
         drop(told);
-        events.into_iter().for_each(|event| self.outbox.put(Report::Event(Box::new(event))));
-        states.into_iter().for_each(|state| self.outbox.put(Report::State(Box::new(state))));
-        detections.into_iter().for_each(|message| self.outbox.put(Report::Detections(Box::new(message))));
+        let events = events.into_iter().map(|event| Report::Event(Box::new(event)));
+        let states = states.into_iter().map(|state| Report::State(Box::new(state)));
+        let detections = detections.into_iter().map(|message| Report::Detections(Box::new(message)));
+        self.outbox.put_all(events.chain(states).chain(detections));
     }
 
     /// Tells how loud it is, when that is due, and how large pictures are, when that is new.
@@ -176,10 +177,11 @@ impl<'a> Teller<'a> {
         }
         let open = state.sources.iter().chain(&state.ending);
         let open = open.filter(|source| !told.over.contains(&source.id));
-        for source in open.cloned().collect::<Vec<_>>() {
+        let open = open.cloned().collect::<Vec<_>>();
+        let mut ends = Vec::new();
+        for source in open {
             told.over.insert(source.id.clone()); // another broker may say it too
-            let event = told.interrupted(source, moment);
-            self.outbox.put(Report::Event(Box::new(event)));
+            ends.push(told.interrupted(source, moment));
         }
         let report = match told.states.get_mut(&state.class) {
             Some(ours) => {
@@ -188,7 +190,11 @@ impl<'a> Teller<'a> {
             }
             None => Report::Gone(Report::State(Box::new(state)).topic()),
         };
-        self.outbox.put(report);
+        let mut store = self.outbox.store();
+        store.put(report, moment.now);
+        ends.into_iter().for_each(|end| store.put_owed(end, moment.now));
+        drop(store);
+        self.outbox.put_all([]);
     }
 
     /// Takes back what an earlier run said of a part of which this one has nothing to say.
@@ -294,7 +300,7 @@ impl<'a> Teller<'a> {
     }
 
     fn put_all(&self, reports: Vec<Report>) {
-        reports.into_iter().for_each(|report| self.outbox.put(report));
+        self.outbox.put_all(reports);
     }
 
     /// Now, on the clock that everything is told by.

@@ -148,8 +148,10 @@ impl Link {
     /// When a report of so many bytes is sent. None overtakes one of its topic.
     fn turn(&self, ticket: &Ticket, bytes: usize) -> Turn {
         let same = |held: &Ticket| std::mem::discriminant(held) == std::mem::discriminant(ticket);
+        // Nor does an event overtake the state that may name its source.
+        let before = |held: &Report| matches!((ticket, held), (Ticket::Event(_), Report::State(_)));
         let numbered = !matches!(ticket, Ticket::Value(..));
-        let behind = numbered && self.held.iter().any(|(held, _)| same(held));
+        let behind = numbered && self.held.iter().any(|(ticket, report)| same(ticket) || before(report));
         let alone = self.wire.largest().is_none_or(|bytes| !self.limit.is_bold(bytes));
         match self.limit.turn(bytes, alone, Instant::now() >= self.good) {
             Turn::Now if behind => Turn::Later,

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::message::{Delivery, EventPhase, OnOff, Report, Source};
 
+/// A state that names so many sources that are over takes in another only when it was sent.
+pub(super) const ANNOUNCED: usize = 8;
+
 /// The latest value of every such topic.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -29,9 +32,10 @@ struct Value {
 }
 
 impl Value {
-    /// The sources that it names, those that are over last.
+    /// The sources that it names, those that are over last. What takes a state back names none.
     fn names(&self) -> impl Iterator<Item = &Source> {
-        sources(&self.report).iter().chain(&self.ending)
+        let ending = if is_state(&self.report) { &self.ending[..] } else { &[] };
+        sources(&self.report).iter().chain(ending)
     }
 
     /// The sources that it names no more and named before.
@@ -41,7 +45,8 @@ impl Value {
 
     /// Whether there is a source to name that was not named yet over this connection.
     fn adds_a_source(&self) -> bool {
-        self.names().chain(self.dropped()).any(|source| !self.sent.contains(&source.id))
+        let named = self.names().chain(self.dropped());
+        is_state(&self.report) && named.into_iter().any(|source| !self.sent.contains(&source.id))
     }
 
     /// The report as it is sent: `whole`, or with the sources too that it named before.
@@ -138,26 +143,37 @@ impl Board {
         value.is_some_and(|value| is_state(&value.report) && !value.sent.contains(&source.id))
     }
 
-    /// Has the state name the source of a start that is to be sent, if it is over already.
+    /// Has the state name the source of a start that is to be sent, if it is over already. It names few at a time where it
+    /// can: some brokers take only small messages.
     pub(super) fn announce(&mut self, event: &Report) {
         let Some(source) = of(event, EventPhase::Start) else { return };
         let topic = Report::state_topic(&source.class);
-        let Some(value) = self.values.get_mut(&topic) else { return };
-        if is_state(&value.report) && !names(value.names().chain(&value.named), &source.id) {
+        let Some(value) = self.values.get_mut(&topic).filter(|value| is_state(&value.report)) else { return };
+        let room = value.ending.len() < ANNOUNCED
+            || value.ending.iter().all(|source| value.sent.contains(&source.id));
+        if room && !names(value.names().chain(&value.named), &source.id) {
             value.ending.push(source.clone());
             self.tell(topic);
         }
     }
 
-    /// The broker has this event: if it is the end of a source, no state has to name that any more.
+    /// The broker holds that this source sounds, whose end is yet to be sent: until then its class's state names it, or is
+    /// not taken back.
+    pub(super) fn owes(&mut self, source: &Source) {
+        let topic = Report::state_topic(&source.class);
+        if let Some(value) = self.values.get_mut(&topic) {
+            value.ending.push(source.clone());
+            value.named.push(source.clone());
+            self.tell(topic);
+        }
+    }
+
+    /// The broker has this event, or never will: if it is the end of a source, no state has to name that any more.
     pub(super) fn ended(&mut self, event: &Report) {
         let Some(source) = of(event, EventPhase::End) else { return };
         if let Some(value) = self.values.get_mut(&Report::state_topic(&source.class)) {
-            value.ending.retain(|ending| {
-                let over = ending.id == source.id;
-                value.named.retain(|named| !over || named.id != source.id);
-                !over
-            });
+            value.ending.retain(|ending| ending.id != source.id);
+            value.named.retain(|named| named.id != source.id);
         }
     }
 

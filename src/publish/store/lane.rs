@@ -40,32 +40,31 @@ impl Lane {
         Self { most: most.max(1), items: VecDeque::new(), flying: 0, next: 0, dropped: 0, untold: 0 }
     }
 
-    pub(super) fn put(&mut self, report: Report, late: bool, now: Instant) {
+    /// Takes a report; returns the one that gives way to it, if one does.
+    pub(super) fn put(&mut self, report: Report, late: bool, now: Instant) -> Option<Report> {
         let number = self.next;
         self.next += 1;
         let missed = std::mem::take(&mut self.untold);
         self.items.push_back(Item { number, missed, late, since: now, acknowledged: false, report });
-        if self.items.len() > self.most {
-            self.give_way();
-        }
+        if self.items.len() > self.most { self.give_way() } else { None }
     }
 
-    /// Holds at most so many from now on.
-    pub(super) fn bound(&mut self, most: usize) {
+    /// Holds at most so many from now on; returns what gives way.
+    pub(super) fn bound(&mut self, most: usize) -> Vec<Report> {
         self.most = most.max(1);
-        (self.most..self.items.len()).for_each(|_| self.give_way());
+        (self.most..self.items.len()).map_while(|_| self.give_way()).collect()
     }
 
     /// Drops the oldest that is not in flight; the one after it tells. (All in flight and full: the
     /// new one waits beyond the bound, which is at most the window.)
-    fn give_way(&mut self) {
+    fn give_way(&mut self) -> Option<Report> {
         if self.flying + 1 >= self.items.len() {
-            return;
+            return None;
         }
-        if let Some(oldest) = self.items.remove(self.flying) {
-            self.dropped += 1;
-            self.items[self.flying].missed += 1 + oldest.missed;
-        }
+        let oldest = self.items.remove(self.flying)?;
+        self.dropped += 1;
+        self.items[self.flying].missed += 1 + oldest.missed;
+        Some(oldest.report)
     }
 
     /// Puts back what an earlier run left, with its number; all of it before anything else.
@@ -75,13 +74,17 @@ impl Lane {
         self.items.back_mut().into_iter().for_each(|item| item.missed += missed);
     }
 
-    /// Drops from the oldest on what is not in flight, while `old` says so; the newest stays and tells.
-    pub(super) fn give_way_while(&mut self, old: impl Fn(u64, &Report) -> bool) {
-        while self.items.get(self.flying).is_some_and(|item| old(item.number, &item.report))
-            && self.flying + 1 < self.items.len()
-        {
-            self.give_way();
+    /// Drops from the oldest on what is not in flight, while `old` says so; the newest stays and tells. Returns what gives
+    /// way.
+    pub(super) fn give_way_while(&mut self, old: impl Fn(u64, &Report) -> bool) -> Vec<Report> {
+        let mut gone = Vec::new();
+        while self.items.get(self.flying).is_some_and(|item| old(item.number, &item.report)) {
+            match self.give_way() {
+                Some(report) => gone.push(report),
+                None => break,
+            }
         }
+        gone
     }
 
     /// What is not acknowledged from a number on, in order: its number, how many gave way right before it,
@@ -115,20 +118,19 @@ impl Lane {
         self.items.drain(..there).map(|item| item.report).collect()
     }
 
-    /// Drops one in flight that nobody would take; the one after it tells.
-    pub(super) fn refuse(&mut self, number: u64) {
+    /// Drops one in flight that nobody would take, and returns it; the one after it tells.
+    pub(super) fn refuse(&mut self, number: u64) -> Option<Report> {
         let flying = self.items.iter().take(self.flying);
-        let Some(at) = flying.take_while(|item| item.number <= number).position(|item| item.number == number)
-        else {
-            return;
-        };
-        let gone = self.items.remove(at).map_or(0, |item| 1 + item.missed);
+        let at = flying.take_while(|item| item.number <= number).position(|item| item.number == number)?;
+        let gone = self.items.remove(at)?;
+        let missed = 1 + gone.missed;
         self.flying -= 1;
         self.dropped += 1;
         match self.items.range_mut(at..).find(|item| !item.acknowledged) {
-            Some(after) => after.missed += gone,
-            None => self.untold += gone,
+            Some(after) => after.missed += missed,
+            None => self.untold += missed,
         }
+        Some(gone.report)
     }
 
     pub(super) fn recall(&mut self) {

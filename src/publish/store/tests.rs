@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::board::ANNOUNCED;
 use super::{ANSWERS, Store, Ticket, WINDOW};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::message::tests::{answer, detections, event, state};
-use crate::message::{EventPhase, OnOff, Report, Source};
+use crate::message::{EventMessage, EventPhase, OnOff, Report, Source};
 
 /// The time, where it makes no difference.
 const NOW: Instant = Instant::ZERO;
@@ -384,6 +385,89 @@ fn a_state_forgets_a_source_only_after_its_end_was_sent() {
     assert_eq!(order(&mut store).1, ["state/dog", "Off"]);
 }
 
+/// A store whose broker has the start of a source and the state that names it.
+fn barking() -> Store {
+    let mut store = Store::new(&Config::default().mqtt);
+    let (mut on, start) = (state(OnOff::On), event(1));
+    if let (Report::State(state), Report::Event(event)) = (&mut on, &start) {
+        state.sources.push(event.source.clone());
+    }
+    store.connected();
+    store.put(on, NOW);
+    store.put(start, NOW);
+    all(&mut store);
+    store
+}
+
+/// Sends what there is to send, has it acknowledged, and so on; the topics, and what states say.
+fn all(store: &mut Store) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some((ticket, report)) = store.take(NOW) {
+        told.push(match &report {
+            Report::State(state) => format!("{:?}, {} ending", state.state, state.ending.len()),
+            Report::Gone(_) => "gone".into(),
+            report => report.topic(),
+        });
+        store.acknowledge(&ticket);
+        assert!(told.len() < 10, "it goes on for ever: {told:?}");
+    }
+    told
+}
+
+fn end() -> EventMessage {
+    let Report::Event(start) = event(2) else { unreachable!("an event") };
+    EventMessage { event: EventPhase::End, ..*start }
+}
+
+#[test]
+fn a_state_is_taken_back_after_the_end_of_what_it_names() {
+    let mut store = barking();
+    store.disconnected();
+    store.put(Report::Event(Box::new(end())), NOW);
+    store.put(Report::Gone("state/dog".into()), NOW);
+    store.connected();
+    assert_eq!(all(&mut store), ["events", "gone"]);
+    assert!(store.is_empty() && !store.takes_back());
+}
+
+#[test]
+fn what_has_ended_is_not_on_again() {
+    let mut store = barking();
+    store.put(Report::Event(Box::new(end())), NOW);
+    store.put(state(OnOff::Off), NOW);
+    let (ticket, _) = store.take(NOW).expect("the end");
+    store.take(NOW).expect("the state, whose answer is lost");
+    store.acknowledge(&ticket);
+    store.disconnected();
+    store.connected();
+    assert_eq!(all(&mut store), ["Off, 0 ending"]);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_named_until_it_is_ended() {
+    let mut store = Store::new(&Config::default().mqtt);
+    store.connected();
+    store.put(state(OnOff::Off), NOW);
+    store.put_owed(end(), NOW);
+    assert_eq!(all(&mut store), ["Off, 1 ending", "events", "Off, 0 ending"]);
+}
+
+#[test]
+fn an_end_that_gives_way_is_named_no_more() {
+    let (mut config, update) = (Config::default().mqtt, EventMessage { event: EventPhase::Update, ..end() });
+    config.keep_events = 2;
+    let mut store = Store::new(&config);
+    store.connected();
+    store.put(state(OnOff::Off), NOW);
+    store.put_owed(end(), NOW);
+    store.disconnected();
+    (0..2).for_each(|_| store.put(Report::Event(Box::new(update.clone())), NOW)); // the end gives way
+    store.connected();
+    let (_, told) = store.take(NOW).expect("the state");
+    let Report::State(state) = told else { panic!("{told:?}") };
+    assert!(!state.ending.iter().any(|source| source.id == end().source.id), "{state:?}");
+}
+
 /// What happens to the sources of one class.
 #[derive(Debug, Clone, Copy)]
 enum Life {
@@ -517,7 +601,7 @@ fn naming_what_is_over_takes_few_states_and_short_ones() {
     });
     let states = states.collect::<Vec<_>>();
     assert!(
-        states.len() <= 2 + 1000 / (WINDOW / 2) && states.iter().all(|ending| *ending <= WINDOW),
+        states.len() <= 2 + 500 / ANNOUNCED && states.iter().all(|ending| *ending <= ANNOUNCED),
         "{states:?}"
     );
 }
