@@ -37,6 +37,8 @@ pub(super) struct Delivery {
     pub told: bool,
     /// Monotonic nanoseconds at which something last arrived; 0: nothing yet.
     pub last: AtomicU64,
+    /// How many pictures were decoded, those too that are not wanted.
+    pub decoded: AtomicU64,
     /// Where the furthest item ends, nanoseconds of running time.
     pub reached: AtomicU64,
     /// Senses that have said their last word.
@@ -189,7 +191,7 @@ pub(super) fn picture(
         });
     }
     oversize::bound(pad, bin);
-    thin_out(pad, rate);
+    thin_out(pad, rate, Arc::clone(delivery));
     join(pad, &stages)
 }
 
@@ -297,10 +299,11 @@ fn pack(sample: &gst::Sample, captured: Instant, source: Size) -> Option<Frame> 
 }
 
 /// Drops pictures above the rate before anything is spent on them.
-fn thin_out(pad: &gst::Pad, rate: Rate) {
+fn thin_out(pad: &gst::Pad, rate: Rate, delivery: Arc<Delivery>) {
     let mut decimator = Decimator::new(rate);
     let decimator = Mutex::new(move |at: Instant| decimator.keeps(at));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        delivery.decoded.fetch_add(1, Ordering::Relaxed);
         let at = info.buffer().and_then(|b| b.pts()).map(|at| Instant::from_nanos(at.nseconds()));
         let mut keeps = decimator.lock().unwrap_or_else(PoisonError::into_inner);
         if at.is_none_or(&mut *keeps) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
@@ -336,6 +339,7 @@ mod tests {
             dropped: false,
             told: true,
             last: AtomicU64::new(0),
+            decoded: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             over: Mutex::default(),
         });

@@ -372,16 +372,17 @@ impl Watch {
 #[derive(Default)]
 struct Quiet {
     looks: u32,
-    last: u64,
+    /// What had come at the last look.
+    came: (u64, u64),
 }
 
 impl Quiet {
     /// How long it has been quiet; `None`: nobody can tell.
     fn look(&mut self, delivery: &Delivery) -> Option<Duration> {
-        let last = delivery.last.load(Ordering::Relaxed);
+        let came = (delivery.last.load(Ordering::Relaxed), delivery.decoded.load(Ordering::Relaxed));
         let waits = delivery.out.load() != Load::default();
-        self.looks = if waits || last != self.last { 0 } else { self.looks + 1 };
-        self.last = last;
+        self.looks = if waits || came != self.came { 0 } else { self.looks + 1 };
+        self.came = came;
         (!delivery.dropped).then(|| Duration::from_nanos(LOOK.nseconds()) * self.looks)
     }
 }

@@ -343,6 +343,7 @@ fn delivery(origin: &Origin, pace: Pace, out: Sender) -> Delivery {
         dropped: false,
         told: true,
         last: AtomicU64::default(),
+        decoded: AtomicU64::default(),
         reached: AtomicU64::new(0),
         over: Mutex::default(),
     }

@@ -96,11 +96,12 @@ impl<'a> Teller<'a> {
         let events = told.chronicle.follow(message);
         let states = told.changed(&events);
         let detections = told.due(message, now);
-        drop(told);
         let events = events.into_iter().map(|event| Report::Event(Box::new(event)));
         let states = states.into_iter().map(|state| Report::State(Box::new(state)));
         let detections = detections.into_iter().map(|message| Report::Detections(Box::new(message)));
+        // While nobody else tells of states, or an older one might come last.
         self.outbox.put_all(events.chain(states).chain(detections));
+        drop(told);
     }
 
     /// Tells how loud it is, when that is due, and how large pictures are, when that is new.
@@ -136,8 +137,10 @@ impl<'a> Teller<'a> {
     pub fn connected(&self) {
         self.outbox.put(Report::Status(Presence::Online));
         let moment = self.moment();
-        let states = self.told().sounding(moment.unix(moment.now));
-        states.into_iter().for_each(|state| self.outbox.put(Report::State(Box::new(state))));
+        let mut told = self.told();
+        let states = told.sounding(moment.unix(moment.now));
+        self.outbox.put_all(states.into_iter().map(|state| Report::State(Box::new(state))));
+        drop(told);
         self.outbox.store().connected();
     }
 
@@ -244,8 +247,8 @@ impl<'a> Teller<'a> {
         let mut reports: Vec<Report> = told.states.values_mut().map(renamed).collect();
         let parts = told.health.values();
         reports.extend(parts.map(|part| Report::Health(HealthMessage::new(&device, part.clone()))));
-        drop(told);
         self.put_all(reports);
+        drop(told);
         self.configured(info, settings);
     }
 

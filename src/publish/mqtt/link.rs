@@ -134,7 +134,7 @@ impl Link {
             Err(error) => return Err((ticket, (address, error.to_string()))),
         };
         let bytes = address.len() + payload.len();
-        match self.turn(&ticket, bytes) {
+        match self.turn(&ticket, &report, bytes) {
             Turn::Now => self.hand(address, payload, ticket, &report),
             Turn::Later => self.held.push((ticket, report)),
             Turn::Never => {
@@ -146,12 +146,16 @@ impl Link {
     }
 
     /// When a report of so many bytes is sent. None overtakes one of its topic.
-    fn turn(&self, ticket: &Ticket, bytes: usize) -> Turn {
-        let same = |held: &Ticket| std::mem::discriminant(held) == std::mem::discriminant(ticket);
-        // Nor does an event overtake the state that may name its source.
-        let before = |held: &Report| matches!((ticket, held), (Ticket::Event(_), Report::State(_)));
+    fn turn(&self, ticket: &Ticket, report: &Report, bytes: usize) -> Turn {
         let numbered = !matches!(ticket, Ticket::Value(..));
-        let behind = numbered && self.held.iter().any(|(ticket, report)| same(ticket) || before(report));
+        let same = |held: &Ticket| numbered && std::mem::discriminant(held) == std::mem::discriminant(ticket);
+        // Nor does an event overtake the state that names its source, nor one that names it no more its end.
+        let paired = |held: &Ticket, held_report: &Report| {
+            let event = |ticket: &Ticket| matches!(ticket, Ticket::Event(_));
+            let state = |report: &Report| matches!(report, Report::State(_) | Report::Gone(_));
+            (event(ticket) && state(held_report)) || (state(report) && event(held))
+        };
+        let behind = self.held.iter().any(|(held, report)| same(held) || paired(held, report));
         let alone = self.wire.largest().is_none_or(|bytes| !self.limit.is_bold(bytes));
         match self.limit.turn(bytes, alone, Instant::now() >= self.good) {
             Turn::Now if behind => Turn::Later,
