@@ -13,7 +13,7 @@ cache=.cache/arm64
 target=aarch64-unknown-linux-gnu
 root_suite=bullseye
 root_packages=libc6-dev,libgstreamer1.0-dev,libgstreamer-plugins-base1.0-dev,libasound2-dev,libgstrtspserver-1.0-dev,\
-gstreamer1.0-plugins-base,gstreamer1.0-plugins-good,gstreamer1.0-plugins-bad,gstreamer1.0-libav,gstreamer1.0-alsa
+gstreamer1.0-plugins-base,gstreamer1.0-plugins-good,gstreamer1.0-plugins-bad,gstreamer1.0-plugins-ugly,gstreamer1.0-libav,gstreamer1.0-alsa
 rust_suite=forky
 rust_packages=rustc,libstd-rust-dev:arm64
 # This machine's mirror where it has Debian's, else mmdebstrap's own.
@@ -57,6 +57,13 @@ processor() {
     for name in possible present kernel_max; do echo 0 >"$1/sys/devices/system/cpu/$name"; done
 }
 processor $cache/root
+
+# GdkPixbuf finds its loaders in a list that is made when a package is installed.
+loaders=$cache/root/usr/lib/aarch64-linux-gnu/gdk-pixbuf-2.0
+if [ ! -f $loaders/2.10.0/loaders.cache ]; then
+    packaging/arm64/run.sh $loaders/gdk-pixbuf-query-loaders >"$cache/loaders.part"
+    mv "$cache/loaders.part" $loaders/2.10.0/loaders.cache
+fi
 
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     unpack rust $rust_suite amd64,arm64 "$rust_packages"

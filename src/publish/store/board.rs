@@ -157,10 +157,9 @@ impl Board {
         }
     }
 
-    /// The broker holds that this source sounds, whose end is yet to be sent: until then its class's state names it, or is
-    /// not taken back.
-    pub(super) fn owes(&mut self, source: &Source) {
-        let topic = Report::state_topic(&source.class);
+    /// The broker holds on this topic that a source sounds whose end is yet to be sent: until then the state there names it,
+    /// or is not taken back.
+    pub(super) fn owes(&mut self, topic: String, source: &Source) {
         if let Some(value) = self.values.get_mut(&topic) {
             value.ending.push(source.clone());
             value.named.push(source.clone());

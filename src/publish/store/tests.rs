@@ -453,6 +453,17 @@ fn what_an_earlier_run_left_is_named_until_it_is_ended() {
 }
 
 #[test]
+fn what_was_left_under_a_former_name_is_taken_back_after_it_is_ended() {
+    let mut store = Store::new(&Config::default().mqtt);
+    store.connected();
+    store.put(state(OnOff::Off), NOW);
+    store.put_owed(end(), NOW);
+    store.take_back("tvsl/old/state/dog".into(), [end().source].iter(), NOW);
+    assert_eq!(all(&mut store), ["Off, 1 ending", "events", "tvsl/old/state/dog", "Off, 0 ending"]);
+    assert!(store.is_empty() && !store.takes_back());
+}
+
+#[test]
 fn an_end_that_gives_way_is_named_no_more() {
     let (mut config, update) = (Config::default().mqtt, EventMessage { event: EventPhase::Update, ..end() });
     config.keep_events = 2;
