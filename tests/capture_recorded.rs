@@ -156,7 +156,10 @@ fn pictures_are_shown_with_square_pixels_and_upright() {
         start(&turned, &microphone(MicrophoneSource::None), Pace::Fast).expect("a pipeline");
     let heard = collect(&receiver, |_| false);
     let sizes = heard.frames.iter().map(|frame| frame.source).collect::<Vec<_>>();
-    assert_eq!(sizes, [Size::new(180, 320); 2]);
+    assert_eq!(sizes.len(), 2);
+    // Before that version the first picture overtakes what this element tells.
+    let told = usize::from(gstreamer::version() < (1, 20, 0, 0));
+    assert!(sizes[told..].iter().all(|size| *size == Size::new(180, 320)), "{sizes:?}");
 }
 
 #[test]
