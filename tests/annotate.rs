@@ -156,34 +156,32 @@ fn a_sound_that_is_cut_off_is_told_and_heard_as_far_as_it_goes() {
     assert!(output.status.success() && log.contains(&told), "{log}");
 }
 
-#[test]
-fn a_picture_that_is_cut_off_is_told_once_and_seen_as_far_as_it_goes() {
-    let folder = Folder::new("annotate-cut-picture");
+/// The bytes of a picture, which is left as `whole.jpg`.
+fn jpeg(folder: &Folder) -> Vec<u8> {
     let picture = folder.join("whole.jpg");
     make(
         "videotestsrc num-buffers=1 pattern=snow ! video/x-raw,width=320,height=180 ! jpegenc ! filesink",
         &picture,
     );
-    let whole = fs::read(&picture).expect("a picture");
+    fs::read(&picture).expect("a picture")
+}
+
+#[test]
+fn a_picture_that_is_cut_off_is_told_once_and_seen_as_far_as_it_goes() {
+    let folder = Folder::new("annotate-cut-picture");
+    let whole = jpeg(&folder);
     let told = |path: &Path| {
         let output = annotate(&folder, &[path, &sound(&folder)]);
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{log}");
         log.matches("is cut off: the end of the picture is missing").count()
     };
-    assert_eq!(told(&picture), 0);
+    assert_eq!(told(&folder.join("whole.jpg")), 0);
     assert_eq!(told(&folder.file("cut.jpg", &whole[..whole.len() * 2 / 3])), 1);
 }
 
-/// A JPEG, and what GStreamer 1.22 decodes for ever: pictures that begin right after another began.
-fn whole_and_endless(folder: &Folder) -> (Vec<u8>, &'static [u8]) {
-    let whole = folder.join("whole.jpg");
-    make(
-        "videotestsrc num-buffers=1 pattern=snow ! video/x-raw,width=320,height=180 ! jpegenc ! filesink",
-        &whole,
-    );
-    (fs::read(&whole).expect("a picture"), b"\xff\xd8\xff\xd8\xff\xd8\xff\xd8\xff\xff")
-}
+/// What GStreamer 1.22 decodes for ever in a JPEG: pictures that begin right after another began.
+const ENDLESS: &[u8] = b"\xff\xd8\xff\xd8\xff\xd8\xff\xd8\xff\xff";
 
 /// What annotating this tells; it has to end by itself.
 fn bounded(folder: &Folder, arguments: &[&Path]) -> (Option<i32>, String) {
@@ -197,14 +195,14 @@ fn bounded(folder: &Folder, arguments: &[&Path]) -> (Option<i32>, String) {
 #[test]
 fn a_picture_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
     let folder = Folder::new("annotate-for-ever");
-    let (whole, endless) = whole_and_endless(&folder);
-    let within = folder.file("within.jpg", &[&whole[..whole.len() / 2], endless].concat());
+    let whole = jpeg(&folder);
+    let within = folder.file("within.jpg", &[&whole[..whole.len() / 2], ENDLESS].concat());
     let (code, told) = bounded(&folder, &[&within, &sound(&folder)]);
     assert!(
         code == Some(1) && told.contains("within.jpg: is damaged: another picture begins within it"),
         "{told}"
     );
-    let behind = folder.file("behind.jpg", &[&whole, endless].concat());
+    let behind = folder.file("behind.jpg", &[&whole, ENDLESS].concat());
     let (code, told) = bounded(&folder, &[&behind, &sound(&folder)]);
     assert!(code == Some(1) && told.contains("behind.jpg: cannot be read on"), "{code:?} {told}");
     assert!(told.contains("behind.jpg: what decodes it does not stop"), "{told}");
@@ -213,8 +211,8 @@ fn a_picture_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
 #[test]
 fn a_recording_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
     let folder = Folder::new("annotate-clip-for-ever");
-    let (whole, endless) = whole_and_endless(&folder);
-    let behind = folder.file("behind.jpg", &[&whole, endless].concat());
+    let whole = jpeg(&folder);
+    let behind = folder.file("behind.jpg", &[&whole, ENDLESS].concat());
     let (code, told) = bounded(&folder, &[&behind]);
     assert!(code == Some(1) && told.contains("behind.jpg delivered nothing for 10 s"), "{code:?} {told}");
 }

@@ -53,12 +53,12 @@ fn a_sound_that_is_cut_off_behind_its_samples_comes_to_its_end() {
     make("audiotestsrc num-buffers=4 ! audio/x-raw,rate=16000,channels=1 ! wavenc ! filesink", &sound);
     let bytes = std::fs::read(&sound).expect("a sound");
     let bytes = bytes.strip_suffix(b"INFO").expect("a list behind the samples");
-    match read_sound(&folder.file("cut.wav", bytes), 16_000) {
-        Ok(sound) => assert_eq!(sound.mono.len(), 4 * 1024, "GStreamer 1.18 gives what is there"),
-        Err(error) => {
-            assert!(error.to_string().contains("cut.wav: is cut off before what is wanted of it"), "{error}");
-        }
+    let heard = read_sound(&folder.file("cut.wav", bytes), 16_000);
+    if gstreamer::version() < (1, 20, 0, 0) {
+        return assert_eq!(heard.expect("what is there").mono.len(), 4 * 1024);
     }
+    let error = heard.expect_err("it gives no samples");
+    assert!(error.to_string().contains("cut.wav: is cut off before what is wanted of it"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::store::{Store, Ticket};
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::config;
 use crate::message::Report;
 
@@ -24,16 +24,17 @@ impl<'a> Outbox<'a> {
 
     /// Puts a report in. Never waits for the network.
     pub fn put(&self, report: Report) {
-        let now = self.clock.now();
-        self.store().put(report, now);
-        self.arrival.notify_one();
+        self.put_all([report]);
     }
 
     /// Puts these in at once: none of them is sent before the last is in.
     pub fn put_all(&self, reports: impl IntoIterator<Item = Report>) {
-        let (now, mut store) = (self.clock.now(), self.store());
-        reports.into_iter().for_each(|report| store.put(report, now));
-        drop(store);
+        self.fill(|store, now| reports.into_iter().for_each(|report| store.put(report, now)));
+    }
+
+    /// Has this put in what it will; nothing of it is sent before it has returned.
+    pub fn fill(&self, put: impl FnOnce(&mut Store, Instant)) {
+        put(&mut self.store(), self.clock.now());
         self.arrival.notify_one();
     }
 

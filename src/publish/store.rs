@@ -69,7 +69,8 @@ impl Store {
 
     /// Holds at most what `config` says from now on; the oldest give way and are counted.
     pub fn bound(&mut self, config: &config::Mqtt) {
-        self.events.bound(config.keep_events).iter().for_each(|gone| self.board.ended(gone));
+        let gone = self.events.bound(config.keep_events);
+        self.board.ended(&gone);
         self.detections.bound(config.keep_detections);
     }
 
@@ -99,7 +100,8 @@ impl Store {
     fn take_in(&mut self, report: Report, now: Instant) {
         match report.delivery() {
             Delivery::Kept => {
-                self.events.put(report, !self.connected, now).iter().for_each(|gone| self.board.ended(gone));
+                let gone = self.events.put(report, !self.connected, now);
+                self.board.ended(&gone);
             }
             Delivery::Recent => drop(self.detections.put(report, !self.connected, now)),
             Delivery::Answered => drop(self.answers.put(report, !self.connected, now)),
@@ -146,7 +148,7 @@ impl Store {
             Report::Event(event) => old(number, event),
             _ => false,
         });
-        gone.iter().for_each(|gone| self.board.ended(gone));
+        self.board.ended(&gone);
     }
 
     /// Whether something is to be taken back that the broker still has.
@@ -161,14 +163,13 @@ impl Store {
         if !self.connected || self.in_flight() >= WINDOW {
             return None;
         }
-        self.announce();
+        let early = self.announce();
         if let Some((topic, version, report)) = self.board.next(false) {
             return Some((Ticket::Value(topic, version), report));
         }
         if let Some((number, report)) = self.answers.next(now) {
             return Some((Ticket::Answer(number), report));
         }
-        let early = self.events.waiting().next().is_some_and(|report| self.board.awaits(report));
         if let Some((number, report)) = (!early).then(|| self.events.next(now)).flatten() {
             return Some((Ticket::Event(number), report));
         }
@@ -179,19 +180,22 @@ impl Store {
         self.detections.next(now).map(|(number, report)| (Ticket::Detections(number), report))
     }
 
-    /// Has the states name the next sources that no state named and that are over already: without that nobody would end
-    /// them after a crash between their start and their end.
-    fn announce(&mut self) {
-        if self.events.waiting().next().is_some_and(|report| self.board.awaits(report)) {
+    /// Whether the oldest event that waits is a start that a state has to name first. The states then name the next sources
+    /// that are over already: without that nobody would end them after a crash between their start and their end.
+    fn announce(&mut self) -> bool {
+        let early = self.events.waiting().next().is_some_and(|report| self.board.awaits(report));
+        if early {
             self.events.waiting().take(WINDOW).for_each(|report| self.board.announce(report));
         }
+        early
     }
 
     /// The broker has what `ticket` stands for. Tickets of an earlier connection say nothing.
     pub fn acknowledge(&mut self, ticket: &Ticket) {
         match ticket {
             Ticket::Event(number) => {
-                self.events.acknowledge(*number).iter().for_each(|report| self.board.ended(report));
+                let there = self.events.acknowledge(*number);
+                self.board.ended(&there);
                 self.settle();
             }
             Ticket::Detections(number) => drop(self.detections.acknowledge(*number)),
@@ -211,7 +215,8 @@ impl Store {
     pub fn refuse(&mut self, ticket: &Ticket) {
         match ticket {
             Ticket::Event(number) => {
-                self.events.refuse(*number).iter().for_each(|gone| self.board.ended(gone));
+                let gone = self.events.refuse(*number);
+                self.board.ended(&gone);
                 self.settle();
             }
             Ticket::Detections(number) => drop(self.detections.refuse(*number)),

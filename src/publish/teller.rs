@@ -193,11 +193,10 @@ impl<'a> Teller<'a> {
             }
             None => Report::Gone(Report::State(Box::new(state)).topic()),
         };
-        let mut store = self.outbox.store();
-        store.put(report, moment.now);
-        ends.into_iter().for_each(|end| store.put_owed(end, moment.now));
-        drop(store);
-        self.outbox.put_all([]);
+        self.outbox.fill(|store, now| {
+            store.put(report, now);
+            ends.into_iter().for_each(|end| store.put_owed(end, now));
+        });
     }
 
     /// Takes back what an earlier run said of a part of which this one has nothing to say.
@@ -213,15 +212,14 @@ impl<'a> Teller<'a> {
             let state = serde_json::from_slice::<ClassState>(&payload).ok();
             state.iter().for_each(|state| self.earlier(state.clone()));
             let named = state.iter().flat_map(|state| state.sources.iter().chain(&state.ending));
-            self.outbox.store().take_back(topic, named, self.now());
+            self.outbox.fill(|store, now| store.take_back(topic, named, now));
         }
-        self.outbox.put_all([]);
     }
 
     /// Tells which settings are in force, and what this device is with them.
     pub fn configured(&self, info: Info, settings: Settings) {
         self.outbox.put(Report::Settings(Box::new(settings)));
-        self.put_all(self.told().home.introduce(&info));
+        self.outbox.put_all(self.told().home.introduce(&info));
         self.introduce(info);
     }
 
@@ -248,7 +246,7 @@ impl<'a> Teller<'a> {
         let mut reports: Vec<Report> = told.states.values_mut().map(renamed).collect();
         let parts = told.health.values();
         reports.extend(parts.map(|part| Report::Health(HealthMessage::new(&device, part.clone()))));
-        self.put_all(reports);
+        self.outbox.put_all(reports);
         drop(told);
         self.configured(info, settings);
     }
@@ -261,7 +259,7 @@ impl<'a> Teller<'a> {
     /// Takes a message of such a topic; `false`: it is of another.
     pub fn overhear(&self, topic: &str, payload: &[u8], retained: bool) -> bool {
         let asked = self.told().home.hear(topic, payload, retained);
-        asked.map(|reports| self.put_all(reports)).is_some()
+        asked.map(|reports| self.outbox.put_all(reports)).is_some()
     }
 
     /// Tells what came of the wish to change the setting `key`: whether it is in force, and why not.
@@ -301,10 +299,6 @@ impl<'a> Teller<'a> {
         }
         told.info = Some(info);
         told.info().into_iter().for_each(|info| self.outbox.put(info));
-    }
-
-    fn put_all(&self, reports: Vec<Report>) {
-        self.outbox.put_all(reports);
     }
 
     /// Now, on the clock that everything is told by.

@@ -167,12 +167,13 @@ impl Board {
         }
     }
 
-    /// The broker has this event, or never will: if it is the end of a source, no state has to name that any more.
-    pub(super) fn ended(&mut self, event: &Report) {
-        let Some(source) = of(event, EventPhase::End) else { return };
-        if let Some(value) = self.values.get_mut(&Report::state_topic(&source.class)) {
-            value.ending.retain(|ending| ending.id != source.id);
-            value.named.retain(|named| named.id != source.id);
+    /// The broker has these events, or never will: no state has to name a source any more whose end is among them.
+    pub(super) fn ended<'a>(&mut self, events: impl IntoIterator<Item = &'a Report>) {
+        for source in events.into_iter().filter_map(|event| of(event, EventPhase::End)) {
+            if let Some(value) = self.values.get_mut(&Report::state_topic(&source.class)) {
+                value.ending.retain(|ending| ending.id != source.id);
+                value.named.retain(|named| named.id != source.id);
+            }
         }
     }
 

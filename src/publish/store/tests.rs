@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::board::ANNOUNCED;
 use super::{ANSWERS, Store, Ticket, WINDOW};
 use crate::clock::Instant;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::message::tests::{answer, detections, event, state};
 use crate::message::{EventMessage, EventPhase, OnOff, Report, Source};
 
@@ -419,6 +419,15 @@ fn end() -> EventMessage {
     EventMessage { event: EventPhase::End, ..*start }
 }
 
+/// A store that owes the end of a source that an earlier run left.
+fn owing(config: &config::Mqtt) -> Store {
+    let mut store = Store::new(config);
+    store.connected();
+    store.put(state(OnOff::Off), NOW);
+    store.put_owed(end(), NOW);
+    store
+}
+
 #[test]
 fn a_state_is_taken_back_after_the_end_of_what_it_names() {
     let mut store = barking();
@@ -445,19 +454,13 @@ fn what_has_ended_is_not_on_again() {
 
 #[test]
 fn what_an_earlier_run_left_is_named_until_it_is_ended() {
-    let mut store = Store::new(&Config::default().mqtt);
-    store.connected();
-    store.put(state(OnOff::Off), NOW);
-    store.put_owed(end(), NOW);
+    let mut store = owing(&Config::default().mqtt);
     assert_eq!(all(&mut store), ["Off, 1 ending", "events", "Off, 0 ending"]);
 }
 
 #[test]
 fn what_was_left_under_a_former_name_is_taken_back_after_it_is_ended() {
-    let mut store = Store::new(&Config::default().mqtt);
-    store.connected();
-    store.put(state(OnOff::Off), NOW);
-    store.put_owed(end(), NOW);
+    let mut store = owing(&Config::default().mqtt);
     store.take_back("tvsl/old/state/dog".into(), [end().source].iter(), NOW);
     assert_eq!(all(&mut store), ["Off, 1 ending", "events", "tvsl/old/state/dog", "Off, 0 ending"]);
     assert!(store.is_empty() && !store.takes_back());
@@ -467,10 +470,7 @@ fn what_was_left_under_a_former_name_is_taken_back_after_it_is_ended() {
 fn an_end_that_gives_way_is_named_no_more() {
     let (mut config, update) = (Config::default().mqtt, EventMessage { event: EventPhase::Update, ..end() });
     config.keep_events = 2;
-    let mut store = Store::new(&config);
-    store.connected();
-    store.put(state(OnOff::Off), NOW);
-    store.put_owed(end(), NOW);
+    let mut store = owing(&config);
     store.disconnected();
     (0..2).for_each(|_| store.put(Report::Event(Box::new(update.clone())), NOW)); // the end gives way
     store.connected();
