@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use gstreamer::prelude::PluginFeatureExtManual;
 use serde_json::Value;
 use support::{Folder, flash_and_click, flashes, make};
 use tiny::{BLUE, RED};
@@ -166,18 +167,25 @@ fn jpeg(folder: &Folder) -> Vec<u8> {
     fs::read(&picture).expect("a picture")
 }
 
+/// Whether GStreamer puts a parser before the decoder of a JPEG, as newer ones do: it hands on whole pictures alone.
+fn only_whole_pictures() -> bool {
+    gstreamer::init().expect("GStreamer");
+    gstreamer::ElementFactory::find("jpegparse").is_some_and(|parser| parser.rank() > gstreamer::Rank::NONE)
+}
+
 #[test]
 fn a_picture_that_is_cut_off_is_told_once_and_seen_as_far_as_it_goes() {
     let folder = Folder::new("annotate-cut-picture");
     let whole = jpeg(&folder);
-    let told = |path: &Path| {
+    let told = |path: &Path, seen: bool| {
         let output = annotate(&folder, &[path, &sound(&folder)]);
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{log}");
+        assert_eq!(output.status.success(), seen, "{log}");
         log.matches("is cut off: the end of the picture is missing").count()
     };
-    assert_eq!(told(&folder.join("whole.jpg")), 0);
-    assert_eq!(told(&folder.file("cut.jpg", &whole[..whole.len() * 2 / 3])), 1);
+    assert_eq!(told(&folder.join("whole.jpg"), true), 0);
+    let cut = folder.file("cut.jpg", &whole[..whole.len() * 2 / 3]);
+    assert_eq!(told(&cut, !only_whole_pictures()), 1);
 }
 
 /// What GStreamer 1.22 decodes for ever in a JPEG: pictures that begin right after another began.
@@ -204,6 +212,10 @@ fn a_picture_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
     );
     let behind = folder.file("behind.jpg", &[&whole, ENDLESS].concat());
     let (code, told) = bounded(&folder, &[&behind, &sound(&folder)]);
+    if only_whole_pictures() {
+        assert_eq!(code, Some(0), "{told}");
+        return;
+    }
     assert!(code == Some(1) && told.contains("behind.jpg: cannot be read on"), "{code:?} {told}");
     assert!(told.contains("behind.jpg: what decodes it does not stop"), "{told}");
 }
@@ -214,7 +226,8 @@ fn a_recording_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
     let whole = jpeg(&folder);
     let behind = folder.file("behind.jpg", &[&whole, ENDLESS].concat());
     let (code, told) = bounded(&folder, &[&behind]);
-    assert!(code == Some(1) && told.contains("behind.jpg delivered nothing for 10 s"), "{code:?} {told}");
+    let why = if only_whole_pictures() { "has no sound" } else { "behind.jpg delivered nothing for 10 s" };
+    assert!(code == Some(1) && told.contains(why), "{code:?} {told}");
 }
 
 #[test]

@@ -16,6 +16,21 @@ fn openssl(place: &Place, line: &str) {
     assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// How `openssl ca` signs, in the folder that it runs in.
+const AUTHORITY: &str = "[ca]
+default_ca = ours
+[ours]
+certificate = ca.crt
+private_key = ca.key
+database = index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = named
+[named]
+commonName = supplied
+";
+
 /// An authority `ca`, and what it signed: `server` for 127.0.0.1, `stale` long expired, `elsewhere` for another host,
 /// `client`. And a `stranger`, an authority that signed nothing.
 pub fn certificates(place: &Place) {
@@ -27,6 +42,8 @@ pub fn certificates(place: &Place) {
             ),
         );
     }
+    fs::write(place.path("authority"), AUTHORITY).expect("room for a file");
+    fs::write(place.path("index"), "").expect("room for a file");
     fs::write(place.path("names"), "subjectAltName=IP:127.0.0.1\n").expect("room for a file");
     fs::write(place.path("others"), "subjectAltName=DNS:elsewhere.example\n").expect("room for a file");
     for name in ["server", "stale", "elsewhere", "client"] {
@@ -36,13 +53,14 @@ pub fn certificates(place: &Place) {
                 "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
             ),
         );
-        // OpenSSL makes a certificate that ended yesterday of -days -1.
-        let days = if name == "stale" { -1 } else { 2 };
+        // `openssl x509` cannot be told a day of the past, in every version.
+        let days =
+            if name == "stale" { "-startdate 20200101000000Z -enddate 20200102000000Z" } else { "-days 2" };
         let names = if name == "elsewhere" { "others" } else { "names" };
         openssl(
             place,
             &format!(
-                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days {days} -extfile {names}"
+                "ca -batch -notext -config authority -in {name}.csr -out {name}.crt -extfile {names} {days}"
             ),
         );
     }
