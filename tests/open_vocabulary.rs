@@ -181,6 +181,8 @@ fn impossible_texts_are_refused() {
     let long = format!("classes = [\"x\"]\nprompts.x = \"{}\"", "dog ".repeat(76));
     assert!(library.refused(&long).contains("has 76 tokens, expected 1 to 75"));
     assert!(library.refused("classes = [\"x\"]\nprompts.x = \" \"").contains("has 0 tokens"));
+    let entity = library.refused("classes = [\"x\"]\nprompts.x = \"R&amp;B\"");
+    assert!(entity.contains("detection.prompts.x") && entity.contains("holds `&amp;`"), "{entity}");
     let stray = library.refused("classes = [\"red\"]\nprompts.green = \"{}\"");
     assert!(stray.contains("detection.prompts") && stray.contains("no class \"green\""), "{stray}");
 }

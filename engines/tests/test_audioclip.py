@@ -1,5 +1,6 @@
 """Dense image tokens and text against open_clip's own CLIP; the checkpoint's names, shapes and faults."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tvsl_engines.__main__ import main
 from tvsl_engines.audioclip import AudioClip, attend, positions, tokenize
 from tvsl_engines.errors import CheckpointError
 
+TABLE = Path(__file__).parents[2] / "tests/data/clip_tokens.json"
 PUBLISHED_BYTES = 537_302_068  # of AudioCLIP-Full-Training.pt
 
 
@@ -53,6 +55,14 @@ def test_text_is_clips_own(model) -> None:
     expected = model.clip.encode_text(tokens, normalize=True)
     torch.testing.assert_close(model.read(tokens.float()), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.read(tokens[:, :12].float()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_programs_table_of_spellings_is_clips_own() -> None:
+    """What the program's tokeniser is held to (src/model/words.rs), line by line: open_clip's numbers from start to end."""
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    for text, expected in table.items():
+        row = tokenize([text])[0].tolist()
+        assert row[: len(expected)] == expected and not any(row[len(expected) :]), text
 
 
 def test_names_and_shapes_fill_the_published_file() -> None:

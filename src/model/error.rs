@@ -97,6 +97,18 @@ pub enum ModelError {
         /// The most that the model reads.
         most: usize,
     },
+    /// A text in the spelling of HTML.
+    #[error(
+        "detection.prompts.{class}: \"{text}\" holds `{entity}`, expected text as it is read; cure: the character itself"
+    )]
+    Entity {
+        /// The class.
+        class: String,
+        /// Its text.
+        text: String,
+        /// What is not read as it stands.
+        entity: String,
+    },
     /// A background profile cannot be used.
     #[error("{}: not a background profile: {reason}", file.display())]
     Background {
@@ -147,7 +159,7 @@ impl ModelError {
         match self {
             Self::Class { key: "detection.classes", .. } => Some("detection.classes".to_owned()),
             Self::Class { key, name, .. } => Some(format!("{key}.{name}")),
-            Self::Fixed { class, .. } | Self::Text { class, .. } => {
+            Self::Fixed { class, .. } | Self::Text { class, .. } | Self::Entity { class, .. } => {
                 Some(format!("detection.prompts.{class}"))
             }
             Self::Background { .. } => Some("detection.background".to_owned()),

@@ -17,6 +17,7 @@ mod resize;
 mod score;
 mod sound;
 mod vocabulary;
+mod words;
 
 use std::path::Path;
 use std::time::Duration;

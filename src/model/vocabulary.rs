@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use instant_clip_tokenizer::{Token, Tokenizer as ClipTokenizer};
+use instant_clip_tokenizer::Tokenizer as ClipTokenizer;
 
 use super::manifest::{Class, Manifest};
-use super::{ModelError, detect, parts};
+use super::{ModelError, detect, parts, words};
 use crate::config::{Config, Detection};
 use crate::engine::{Engine, Tensor};
 
@@ -59,15 +59,18 @@ impl Manifest {
             return Ok(own.clone());
         }
         let prompt = template.map_or("{}", String::as_str).replace("{}", &name.replace('_', " "));
-        let mut tokens = Vec::new();
-        tokenizer.encode(&prompt, &mut tokens);
+        if let Some(entity) = words::entity(&prompt) {
+            let (class, entity) = (name.to_owned(), entity.to_owned());
+            return Err(ModelError::Entity { class, text: prompt, entity });
+        }
+        let mut tokens = words::tokens(tokenizer, &prompt);
         if !(1..=MOST_TOKENS).contains(&tokens.len()) {
             let (class, tokens) = (name.to_owned(), tokens.len());
             return Err(ModelError::Text { class, text: prompt, tokens, most: MOST_TOKENS });
         }
         tokens.insert(0, tokenizer.start_of_text());
         tokens.push(tokenizer.end_of_text());
-        let tokens = tokens.into_iter().map(|token: Token| u32::from(token.to_u16())).collect();
+        let tokens = tokens.into_iter().map(|token| u32::from(token.to_u16())).collect();
         Ok(Class { name: name.to_owned(), prompt, tokens, ..own.cloned().unwrap_or_default() })
     }
 }
