@@ -20,6 +20,19 @@ fn classes() -> BTreeMap<String, BTreeMap<usize, String>> {
     classes
 }
 
+/// What a builder or a runtime makes, and what is deleted in the same way.
+const MADE: [&str; 9] = [
+    "Runtime",
+    "CudaEngine",
+    "EngineInspector",
+    "ExecutionContext",
+    "Builder",
+    "BuilderConfig",
+    "NetworkDefinition",
+    "TimingCache",
+    "HostMemory",
+];
+
 /// Headers in which each method stands at its slot.
 fn write_headers(folder: &Path, classes: &BTreeMap<String, BTreeMap<usize, String>>) {
     let mut core = String::from(
@@ -28,14 +41,21 @@ fn write_headers(folder: &Path, classes: &BTreeMap<String, BTreeMap<usize, Strin
          enum class ExecutionContextAllocationStrategy { kSTATIC };\nnamespace apiv {\n",
     );
     let mut parser = String::from("#pragma once\nnamespace nvonnxparser {\n");
-    for (class, methods) in classes {
+    let handle = &classes["Handle"];
+    let before = if handle.contains_key(&1) { "" } else { "virtual void other() = 0;" };
+    for (class, methods) in classes.iter().filter(|(class, _)| *class != "Handle") {
         let (out, name) = match class.strip_prefix("Parser") {
             Some(_) => (&mut parser, format!("I{class}")),
             None => (&mut core, format!("V{class}")),
         };
         let _ = writeln!(out, "struct {name} {{");
         for slot in 0..=methods.keys().max().copied().unwrap_or(0) {
+            // A destructor has two slots, and the second is the one that deletes.
+            if methods.get(&(slot + 1)).is_some_and(|method| method == "delete") {
+                continue;
+            }
             let _ = match methods.get(&slot).map(String::as_str) {
+                Some("delete") => writeln!(out, "virtual ~{name}() noexcept = default;"),
                 None => writeln!(out, "virtual void other{slot}() noexcept = 0;"),
                 Some(method @ "deserializeCudaEngine") => {
                     writeln!(out, "virtual ICudaEngine* {method}(void const*, std::size_t) noexcept = 0;")
@@ -49,7 +69,12 @@ fn write_headers(folder: &Path, classes: &BTreeMap<String, BTreeMap<usize, Strin
         }
         out.push_str("};\n");
     }
-    std::fs::write(folder.join("NvInfer.h"), core + "} }\n").expect("room for a header");
+    core.push_str("}\n");
+    for class in MADE {
+        let _ =
+            writeln!(core, "class I{class} {{ {before} public: virtual ~I{class}() noexcept = default; }};");
+    }
+    std::fs::write(folder.join("NvInfer.h"), core + "}\n").expect("room for a header");
     std::fs::write(folder.join("NvOnnxParser.h"), parser + "}\n").expect("room for a header");
     let version = "#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n";
     std::fs::write(folder.join("NvInferVersion.h"), version).expect("room for a header");
@@ -70,6 +95,10 @@ fn a_slot_that_differs_is_named() {
     let (same, said) = check(folder.path());
     assert!(same && said.contains("TensorRT 10.3.0: 0 of"), "{said}");
 
+    let parser = classes.get_mut("Parser").expect("the class");
+    let delete = parser.remove(&9).expect("the destructor");
+    parser.insert(10, delete);
+    classes.insert("Handle".into(), BTreeMap::from([(2, "delete".into())]));
     let context = classes.get_mut("ExecutionContext").expect("the class");
     let method = context.remove(&37).expect("enqueueV3");
     context.insert(38, method);
@@ -77,4 +106,6 @@ fn a_slot_that_differs_is_named() {
     let (same, said) = check(folder.path());
     assert!(!same, "{said}");
     assert!(said.contains("ExecutionContext.enqueueV3: slot 38 in the headers, 37 in slots.def"), "{said}");
+    assert!(said.contains("delete Parser: slot 10 in the headers, 9 in slots.def"), "{said}");
+    assert!(said.contains("delete Runtime: slot 2 in the headers, 1 in slots.def"), "{said}");
 }

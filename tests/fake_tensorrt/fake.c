@@ -79,12 +79,11 @@ typedef struct Object { Function *table; struct Object *implementation; const ch
 #define CLASS(name) static Function name##_table[SLOTS];
 CLASS(Runtime) CLASS(CudaEngine) CLASS(EngineInspector) CLASS(ExecutionContext) CLASS(Builder) CLASS(BuilderConfig)
 CLASS(NetworkDefinition) CLASS(Layer) CLASS(Tensor) CLASS(OptimizationProfile) CLASS(TimingCache) CLASS(HostMemory)
-CLASS(Parser) CLASS(ParserError)
-static Function handle_table[2];
+CLASS(Parser) CLASS(ParserError) CLASS(Handle)
 
 static void *make(Function *table, const char *class) {
     Object *handle = calloc(1, sizeof *handle);
-    handle->table = handle_table;
+    handle->table = Handle_table;
     handle->class = class;
     handle->implementation = calloc(1, sizeof *handle);
     handle->implementation->table = table;
@@ -92,14 +91,14 @@ static void *make(Function *table, const char *class) {
     alive++;
     return handle;
 }
-static void delete_handle(Object *handle) {
+static void Handle_delete(Object *handle) {
     note("~%s", handle->class);
     alive--;
     if (strcmp(handle->class, "ExecutionContext") == 0) free(handle->implementation->data);
     free(handle->implementation);
     free(handle);
 }
-static void delete_parser(Object *parser) {
+static void Parser_delete(Object *parser) {
     note("~Parser");
     alive--;
     free(parser);
@@ -401,7 +400,7 @@ static const char *ParserError_desc(Object *self) { return "node 7 (Blur): no im
 __attribute__((constructor)) static void fill(void) {
     Function *tables[] = {Runtime_table, CudaEngine_table, EngineInspector_table, ExecutionContext_table,
         Builder_table, BuilderConfig_table, NetworkDefinition_table, Layer_table, Tensor_table, OptimizationProfile_table,
-        TimingCache_table, HostMemory_table, Parser_table, ParserError_table};
+        TimingCache_table, HostMemory_table, Parser_table, ParserError_table, Handle_table};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (int slot = 0; slot < SLOTS; slot++) tables[t][slot] = trap;
 #define SLOT(class, method, v8, v10, v11) \
@@ -409,9 +408,6 @@ __attribute__((constructor)) static void fill(void) {
 #include "slots.def"
     (void)Layer_setPrecision, (void)Layer_setOutputType; // gone from 11 on
     if (MAJOR == 8 && MINOR == 5) BuilderConfig_table[51] = trap; // came with 8.6
-    Parser_table[PICK(10, 9, 7)] = (Function)delete_parser;
-    handle_table[0] = trap;
-    handle_table[1] = (Function)delete_handle;
 }
 
 static bool checks(void *given, int32_t version) {

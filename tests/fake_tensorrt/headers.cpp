@@ -6,6 +6,7 @@
 #endif
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 using namespace nvinfer1;
 using namespace nvinfer1::apiv;
@@ -25,6 +26,19 @@ template <class C> int createExecutionContext(IExecutionContext* (C::*m)() noexc
 template <class C> int deserializeCudaEngine(ICudaEngine* (C::*m)(void const*, std::size_t) noexcept) { return slot(m); }
 template <class C> int createExecutionContext(IExecutionContext* (C::*m)(ExecutionContextAllocationStrategy) noexcept) { return slot(m); }
 #endif
+
+// The slot that `delete` calls, found by deleting an object each of whose slots knows its number.
+static int called;
+template <int Slot> void here(void*) { called = Slot; }
+template <class T, int... Slots> int deleted(std::integer_sequence<int, Slots...>) {
+    static void (*table[])(void*) = {here<Slots>...};
+    static void (**object)(void*) = table;
+    T* volatile doomed = reinterpret_cast<T*>(&object);
+    called = -1;
+    delete doomed;
+    return called;
+}
+template <class T> int deleted() { return deleted<T>(std::make_integer_sequence<int, 64>()); }
 
 static int faults;
 static void compare(char const* method, int header, int table) {

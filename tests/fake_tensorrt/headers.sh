@@ -13,8 +13,8 @@ minor=$(version MINOR)
 case $major in 8) column=3 ;; 10) column=4 ;; *) column=5 ;; esac
 
 skipped='^$'
-[ -f "$headers/NvOnnxParser.h" ] || skipped="$skipped|Parser"
-[ "$major.$minor" != 8.5 ] || skipped="$skipped|setBuilderOptimizationLevel"
+[ -f "$headers/NvOnnxParser.h" ] || { skipped="$skipped|Parser"; echo "not compared: the ONNX parser, for $headers/NvOnnxParser.h is not there"; }
+[ "$major.$minor" != 8.5 ] || { skipped="$skipped|setBuilderOptimizationLevel"; echo "not compared: setBuilderOptimizationLevel, which 8.5 lacks"; }
 
 # NvInfer.h needs no more of CUDA than these two names.
 if [ $# -lt 2 ]; then
@@ -24,6 +24,13 @@ fi
 sed -nE 's/^SLOT\((.*)\)$/\1/p' "$here/slots.def" | sed -E 's/RTX_ONLY\((.*)\)/'"$([ "$major" = 1 ] && echo '\1' || echo -1)"'/' |
     tr -d ' ' | grep -vE "$skipped" | awk -F, -v column="$column" '
         $column < 0 { next }
+        $2 == "delete" {
+          classes = $1 == "Handle" ? "Runtime CudaEngine EngineInspector ExecutionContext Builder BuilderConfig NetworkDefinition TimingCache HostMemory" : $1
+          count = split(classes, made, " ")
+          for (n = 1; n <= count; n++) {
+            space = $1 == "Handle" ? "nvinfer1" : "nvonnxparser"
+            printf "    compare(\"delete %s\", deleted<%s::I%s>(), %s);\n", made[n], space, made[n], $column; rows++ }
+          next }
         { class = $1 ~ /^Parser/ ? "nvonnxparser::I" $1 : "V" $1
           slot = $2 ~ /^(deserializeCudaEngine|createExecutionContext)$/ ? $2 : "slot"
           printf "    compare(\"%s.%s\", %s(&%s::%s), %s);\n", $1, $2, slot, class, $2, $column; rows++ }
