@@ -6,6 +6,8 @@ pub mod metrics;
 
 pub mod bootstrap;
 
+mod calibration;
+
 pub mod scenes;
 
 pub mod exchange;
@@ -58,7 +60,8 @@ fn protocol(manifest: &Manifest) -> String {
          may be given to the sources in any way; by_frame: the mean IoU of a scene's sources is held against the \
          threshold; \
          duet_half: peak of the map in the source's half. class_map: mean over classes with a positive of the \
-         average precision of the highest p over scenes. swapped_audio_f1: sounds exchanged between scenes that \
+         average precision of the highest p over scenes. calibration_error: mean distance between p and the share that is true, \
+         in ten bins, over the classes that a scene gives p >= 0.1. swapped_audio_f1: sounds exchanged between scenes that \
          share no sounding class, scenes without such a partner left out; text_shuffled_f1: every class given another one's text. Intervals: 95 %, 1000 \
          bootstrap draws of scenes, seed fixed. A class is known by the \
          manifest's name or aliases.",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::bootstrap::{Bootstrap, Figure, Part};
+use super::calibration::calibration_error;
 use super::metrics::{self, compare};
 use super::outcome::{Boxed, Outcome, Place};
 use super::scenes::Kind;
@@ -85,6 +86,7 @@ fn set_figures(outcomes: &[Outcome], draws: &Bootstrap) -> Vec<(&'static str, Fi
         ("set_f1", f1(outcomes, draws, |o| Some(&o.reported))),
         ("class_map", class_map(outcomes, draws)),
         ("exact_set", ratio(outcomes, draws, |o| Some((usize::from(is_exact(o)), 1)))),
+        ("calibration_error", calibration_error(outcomes, draws, None)),
     ]
 }
 
@@ -256,6 +258,7 @@ pub fn class_figures(outcomes: &[Outcome], class: ClassId) -> Option<Figures> {
         ("set_precision", ratio(outcomes, &draws, |o| Some((hit(o), has(&o.reported))))),
         ("set_recall", ratio(outcomes, &draws, |o| Some((hit(o), has(&o.truth))))),
         ("set_f1", Figure { n: positives, ..ratio(outcomes, &draws, twice) }),
+        ("calibration_error", calibration_error(outcomes, &draws, Some(class))),
         ("average_precision", draws.figure(positives, |times| ranking.as_ref()?.precision(times))),
         (
             "silent_false_rate",
