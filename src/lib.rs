@@ -11,6 +11,8 @@ pub mod clock;
 
 pub mod bounded;
 
+pub mod backoff;
+
 pub mod geometry;
 
 pub mod bearing;

@@ -1,14 +1,11 @@
-//! The life of a part that can be lost and found again: its state, and when it is tried. Camera, microphone, publisher
-//! and monitor have one each. Pure: time and chance are arguments.
-
-mod backoff;
+//! The life of a part that can be lost and found again: its state, and when it is tried. Camera, microphone, engine,
+//! publisher and monitor have one each. Pure: time and chance are arguments.
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::clock::Instant;
 use crate::message::{Health, HealthState, Moment, Part};
-
-pub use backoff::Backoff;
 
 /// How a part does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -222,7 +222,7 @@ impl<'a> Supervisor<'a> {
             notifier: Notifier::new(),
             analysed: 0,
             failures: 0,
-            engine: EngineWatch::default(),
+            engine: EngineWatch::new(if pace == Pace::Fast { Instant::ZERO } else { clock.now() }),
             progress: Progress::default(),
             throttle: Throttle::default(),
             latest: Instant::ZERO,
@@ -234,6 +234,7 @@ impl<'a> Supervisor<'a> {
 
     fn run(mut self) -> Result<(), PipelineError> {
         self.tell_part(Part::Configuration, HealthState::Ok, "");
+        self.tell_engine();
         let result = self.pace_engine().and_then(|()| match self.pace {
             Pace::Live => self.watch(),
             Pace::Realtime | Pace::Fast => self.play(),
@@ -353,8 +354,13 @@ impl<'a> Supervisor<'a> {
 
     /// Tells how the engine does, if that changed; whether it did.
     fn check_engine(&mut self, failure: Option<&ModelError>) -> bool {
-        let (trouble, moment) = (self.analysis.model().trouble(), self.moment());
-        let news = self.engine.news(failure, trouble, moment);
+        let (trouble, now) = (self.analysis.model().trouble(), self.moment().now);
+        self.engine.judged(failure, trouble, now);
+        self.tell_engine()
+    }
+
+    fn tell_engine(&mut self) -> bool {
+        let news = self.engine.news(self.moment());
         news.map(|health| self.observer.health(health)).is_some()
     }
 

@@ -1,61 +1,68 @@
-//! How the engine does, told when it changes. Pure.
+//! The life of the engine: it starts with the first picture, and every picture is its next try. Pure.
 
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::message::{Health, HealthState, Moment, Part};
+use crate::lifecycle::Lifecycle;
+use crate::message::{Health, Moment, Part};
 use crate::model::ModelError;
 
 /// A model that failed is sound again when it has not for so long: one that fails now and then is not told with every picture.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// What was last told of the engine.
-#[derive(Debug, Default)]
+/// How the engine does.
+#[derive(Debug)]
 pub(super) struct EngineWatch {
-    told: Option<Health>,
+    life: Lifecycle,
     /// When it last failed.
     failed: Option<Instant>,
 }
 
 impl EngineWatch {
-    /// Takes how a run of the model went, and what the engine says is wrong with itself; gives what is to
-    /// be told, if that is something new.
-    pub fn news(
-        &mut self,
-        failure: Option<&ModelError>,
-        trouble: Option<&str>,
-        moment: Moment,
-    ) -> Option<Health> {
-        let lately = self.failed.is_some_and(|at| moment.now.since(at) < STEADY);
+    /// Before the first picture.
+    pub fn new(now: Instant) -> Self {
+        Self { life: Lifecycle::new(now), failed: None }
+    }
+
+    /// Takes how a run of the model went, and what the engine says is wrong with itself.
+    pub fn judged(&mut self, failure: Option<&ModelError>, trouble: Option<&str>, now: Instant) {
+        let lately = self.failed.is_some_and(|at| now.since(at) < STEADY);
         if failure.is_some() {
-            self.failed = Some(moment.now);
+            self.failed = Some(now);
         }
-        let (state, reason) = match (failure, trouble) {
-            _ if lately => return None,
-            (Some(error), _) => (HealthState::Failed, error.to_string()),
-            (None, Some(trouble)) => (HealthState::Degraded, trouble.to_owned()),
-            (None, None) => (HealthState::Ok, String::new()),
-        };
-        let told = self.told.as_ref().filter(|told| told.state == state);
-        if told.is_some_and(|told| told.reason == reason) {
-            return None;
+        match failure {
+            _ if lately => {}
+            Some(error) => drop(self.life.lost(&error.to_string(), now, 0.0)),
+            None => {
+                self.life.opened(now);
+                self.life.delivered(now);
+                self.life.complain(trouble, now);
+            }
         }
-        let since = told.map_or_else(|| moment.unix(moment.now), |told| told.since);
-        self.told = Some(Health { part: Part::Engine, state, reason, since });
-        self.told.clone()
+    }
+
+    /// What is to be told, if that is something new.
+    pub fn news(&mut self, moment: Moment) -> Option<Health> {
+        self.life.news(Part::Engine, moment)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::HealthState;
 
     #[test]
     fn a_change_is_told_once_and_a_failure_until_there_was_none_for_a_while() {
-        let mut watch = EngineWatch::default();
+        let at = Instant::from_secs_f64;
+        let mut watch = EngineWatch::new(at(0.0));
+        let news = |watch: &mut EngineWatch, seconds| {
+            watch.news(Moment::of_recording(at(seconds))).map(|health| health.state)
+        };
+        assert_eq!(news(&mut watch, 0.0), Some(HealthState::Starting));
         let mut state = |seconds, failure: Option<&ModelError>, trouble| {
-            let moment = Moment::of_recording(Instant::from_secs_f64(seconds));
-            watch.news(failure, trouble, moment).map(|health| health.state)
+            watch.judged(failure, trouble, at(seconds));
+            news(&mut watch, seconds)
         };
         assert_eq!(state(0.0, None, None), Some(HealthState::Ok));
         assert_eq!(state(0.1, None, None), None);
