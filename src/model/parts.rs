@@ -24,6 +24,8 @@ pub(super) struct Parts {
     text: Tensor,
     /// The rows of `t` that stage 2 is asked about.
     asked: Tensor,
+    /// The most classes that a GPU was asked about at once.
+    widest: usize,
     dimension: usize,
 }
 
@@ -60,6 +62,7 @@ impl Parts {
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),
+            widest: 0,
             text,
             dimension,
         })
@@ -151,17 +154,24 @@ impl Parts {
         if classes.is_empty() {
             return Ok(Vec::new());
         }
-        let Self { stage2, text, asked, dimension, .. } = self;
+        let Self { stage2, text, asked, widest, dimension, .. } = self;
         asked.data.clear();
         for &class in classes {
             let row = text.data.chunks_exact(*dimension).nth(class).ok_or(ModelError::Index(class))?;
             asked.data.extend_from_slice(row);
         }
         asked.shape[0] = classes.len();
+        if let Value::Gpu(_) = cells {
+            // Work on a GPU is recorded for one shape: a class more or less would have it recorded anew.
+            *widest = classes.len().max(*widest);
+            let again = asked.data[..*dimension].repeat(*widest - classes.len());
+            asked.data.extend(again);
+            asked.shape[0] = *widest;
+        }
         let maps = stage2.run(&[("V", cells.into()), ("A", rows.into()), ("t", (&*asked).into())])?.remove(0);
         let positions = cells.shape()[1];
-        expect("stage2", "H", &maps.shape, &[1, classes.len(), positions])?;
-        Ok(maps.data.chunks_exact(positions).map(<[f32]>::to_vec).collect())
+        expect("stage2", "H", &maps.shape, &[1, asked.shape[0], positions])?;
+        Ok(maps.data.chunks_exact(positions).take(classes.len()).map(<[f32]>::to_vec).collect())
     }
 }
 
