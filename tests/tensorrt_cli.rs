@@ -6,8 +6,9 @@ mod fake_tensorrt;
 
 mod tiny;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
 use safetensors::tensor::{Dtype, TensorView};
@@ -31,11 +32,14 @@ impl Machine {
         Self { libraries, model: tiny::Copy::new() }
     }
 
-    fn engine(&self, action: &str, variables: &[(&str, &str)]) -> Output {
+    fn command(&self, action: &str) -> Command {
         let mut tvsl = tvsl(action, self.model.0.path());
         tvsl.env("LD_LIBRARY_PATH", &self.libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
-        tvsl.envs(variables.iter().copied());
-        tvsl.output().expect("the program starts")
+        tvsl
+    }
+
+    fn engine(&self, action: &str, variables: &[(&str, &str)]) -> Output {
+        self.command(action).envs(variables.iter().copied()).output().expect("the program starts")
     }
 
     fn sidecar(&self, graph: &str) -> plan::Sidecar {
@@ -104,7 +108,7 @@ fn a_build_that_runs_out_of_memory_takes_less_workspace_and_then_says_so() {
     let options = machine.sidecar("image.onnx").options;
     assert_eq!((options.workspace_mib, options.level), (128, 3));
     let failed = machine.engine("build", &[("FAKE_TENSORRT_WORKSPACE", "10")]);
-    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(failed.status.code(), Some(75));
     assert!(
         text(&failed).contains("buildSerializedNetwork failed; TensorRT said: OutOfMemory"),
         "{}",
@@ -278,6 +282,32 @@ fn the_doctor_warns_of_plans_that_the_gpu_lacks() {
     assert!(about.contains("1 of its plans not in use") && about.contains("tvsl engine build"), "{about}");
 }
 
+/// A machine's own service and its administrator may want plans at the same time.
+#[test]
+fn a_build_waits_for_one_that_is_under_way_and_both_end_well() {
+    let machine = Machine::new();
+    let place = plan::path(&machine.model.path("image.onnx"));
+    let folder = place.parent().expect("a folder");
+    let turn = plan::Turn::take(folder, || panic!("nobody has it")).expect("a turn");
+    let start = |action| {
+        let mut tvsl = machine.command(action);
+        tvsl.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    };
+    let mut builds = [start("build"), start("build --missing")];
+    let mut logs = builds.each_mut().map(|build| BufReader::new(build.stderr.take().expect("a log")).lines());
+    for log in &mut logs {
+        let told =
+            log.find(|line| line.as_ref().expect("UTF-8").contains("plans are being built here already"));
+        assert!(told.is_some() && !place.exists());
+    }
+    drop(turn);
+    for (mut build, log) in builds.into_iter().zip(logs) {
+        let rest: Vec<_> = log.map(|line| line.expect("UTF-8")).collect();
+        assert!(build.wait().expect("a status").success(), "{rest:?}");
+    }
+    assert!(machine.engine("verify", &[]).status.success());
+}
+
 /// A service that may not write to its model folder has plans of its own; an administrator's lie beside the model.
 #[test]
 fn of_two_plans_the_good_one_is_taken_wherever_it_lies() {
@@ -288,7 +318,7 @@ fn of_two_plans_the_good_one_is_taken_wherever_it_lies() {
     let onnx = machine.model.path("image.onnx");
     let beside = plan::path(&onnx);
     // The place of the service's own, which is taken where nothing can be written beside the model.
-    let (folder, aside) = (beside.parent().expect("a folder"), machine.libraries.join("aside"));
+    let (folder, aside) = (beside.parent().expect("a folder"), machine.model.path("aside"));
     std::fs::rename(folder, &aside).expect("one file system");
     std::fs::write(folder, "in the way").expect("room for a file");
     let own = shelf.place(&onnx);
@@ -393,18 +423,24 @@ fn what_a_plan_computes_in_is_told_as_it_is() {
             "{:?}",
             RELEASES[release]
         );
-        let warned = text(&built).contains("this model has no [graphs.fp16]: plans are fp32");
+        let warned = text(&built).contains("this model has no encoder in half precision: plans are fp32");
         assert_eq!(warned, !by_flag, "{}", text(&built));
         let verified = text(&machine.engine("verify", &[]));
         assert_eq!(verified.contains("fp32 in truth"), !by_flag, "{verified}");
     }
 
-    // With its encoders in half precision the model is built from those.
+    // A list of graphs in half precision that names those of single changes nothing.
     let machine = Machine::of(RELEASES[3]);
-    std::fs::copy(machine.model.path("image.onnx"), machine.model.path("image.half.onnx")).expect("room");
-    let graphs = "[graphs.fp16]\nimage = \"image.half.onnx\"\naudio = \"audio.onnx\"\nstage1 = \"stage1.onnx\"\n\
+    let graphs = "[graphs.fp16]\nimage = \"image.onnx\"\naudio = \"audio.onnx\"\nstage1 = \"stage1.onnx\"\n\
                   stage2 = \"stage2.onnx\"\n\n[embedding]";
     machine.model.edit("[embedding]", graphs);
+    let built = machine.engine("build", &[]);
+    assert!(built.status.success() && text(&built).contains("plans are fp32"), "{}", text(&built));
+    assert_eq!(machine.sidecar("image.onnx").options.precision, Precision::Fp32);
+
+    // With an encoder in half precision the model is built from that.
+    std::fs::copy(machine.model.path("image.onnx"), machine.model.path("image.half.onnx")).expect("room");
+    machine.model.edit("[graphs.fp16]\nimage = \"image.onnx\"", "[graphs.fp16]\nimage = \"image.half.onnx\"");
     let built = machine.engine("build", &[]);
     assert!(built.status.success() && !text(&built).contains("plans are fp32"), "{}", text(&built));
     let image = machine.sidecar("image.onnx");
@@ -422,7 +458,7 @@ fn what_a_plan_computes_in_is_told_as_it_is() {
 fn a_build_that_never_has_enough_memory_names_the_cure() {
     let machine = Machine::new();
     let failed = machine.engine("build", &[("FAKE_TENSORRT_WORKSPACE", "10")]);
-    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(failed.status.code(), Some(75));
     let told = text(&failed);
     assert!(told.contains("5 of 5 graphs have no new plan"), "{told}");
     assert!(told.contains("too little memory; cure: end other programs that use the GPU"), "{told}");

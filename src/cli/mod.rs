@@ -1,7 +1,7 @@
 //! The command line: one file for each subcommand, and what they share.
 //!
 //! Results go to standard output, messages and logs to standard error. Exit codes: 0 done, 1 failed,
-//! 2 the command line is wrong, 78 the configuration is wrong (no use in starting again unchanged).
+//! 2 the command line is wrong, 75 something is lacking now, 78 the configuration is wrong (no use in starting again unchanged).
 
 mod annotate;
 mod bench;
@@ -66,7 +66,8 @@ Configuration: the first there is of --config FILE, $TVSL_CONFIG, ./tvsl.toml,
 /etc/tvsl/tvsl.toml and the built-in defaults. A file holds only what differs;
 config/tvsl.toml shows every key.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 78 wrong configuration.";
+Exit codes: 0 done, 1 failed, 2 wrong command line, 75 too little memory now, 78 wrong
+configuration.";
 
 #[derive(Parser)]
 #[command(name = "tvsl", version = VERSION, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
@@ -162,6 +163,8 @@ fn environment() -> Option<PathBuf> {
 pub enum Failure {
     /// The configuration is wrong: exit code 78 (`EX_CONFIG`).
     Configuration(String),
+    /// There is too little of something now, and may be enough later: exit code 75 (`EX_TEMPFAIL`).
+    Lacking(String),
     /// Anything else: exit code 1.
     Failed(String),
 }
@@ -211,13 +214,17 @@ impl Failure {
 
     /// What it says.
     fn text(&self) -> &str {
-        let (Self::Configuration(text) | Self::Failed(text)) = self;
+        let (Self::Configuration(text) | Self::Lacking(text) | Self::Failed(text)) = self;
         text.trim_end()
     }
+
+    /// The exit code of [`Self::Lacking`].
+    const LACKING: u8 = 75;
 
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
+            Self::Lacking(_) => Self::LACKING,
             Self::Configuration(_) => 78,
         }
     }

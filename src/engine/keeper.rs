@@ -1,21 +1,22 @@
 //! TensorRT as a service keeps it: what the GPU cannot run, the CPU engine runs, and plans that are no
 //! longer good are built again meanwhile.
 //!
-//! A [`Rebuilder`] builds plans somewhere else and returns when they are good; then each waiting graph is
+//! A [`Rebuilder`] has plans built somewhere else until they are good; then each waiting graph is
 //! exchanged between two runs. Until then the last good plan serves, or the CPU engine.
 
+mod rebuilder;
+
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::rebuilder::{Order, Rebuilder};
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
 use super::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
 use crate::config::{Lost, Rebuild};
 
-/// Builds the plans of a model folder that are missing or not good, and proves them; returns when the good
-/// ones lie in the folder, or says why they do not. It runs on a thread of its own.
-pub type Build = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
+pub use self::rebuilder::{Build, Unbuilt};
 
 /// Keeps TensorRT going.
 pub(super) struct Keeper {
@@ -46,7 +47,9 @@ impl Keeper {
     ) -> Self {
         let gpu = Arc::new(gpu);
         let build = build.filter(|_| policy.rebuild == Rebuild::Auto);
-        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Arc::clone(&gpu))));
+        let loads = Arc::clone(&gpu);
+        let load = move |file: &Path| loads.load(file);
+        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load))));
         Self { gpu, spare, policy, rebuilder, faults: Mutex::default() }
     }
 
@@ -133,7 +136,7 @@ struct Serving {
     outputs: Vec<Port>,
     order: Vec<usize>,
     /// Where a better graph will come from.
-    better: Option<Receiver<Box<dyn Graph>>>,
+    better: Option<Order>,
     /// Who goes on when the GPU cannot.
     spare: Option<Arc<dyn Engine>>,
     policy: Policy,
@@ -156,7 +159,7 @@ impl Serving {
 
     fn take_delivery(&mut self) {
         let Some(better) = &self.better else { return };
-        match better.try_recv() {
+        match better.delivery() {
             Ok(graph) => {
                 self.better = None;
                 if self.exchange(graph) {
@@ -238,59 +241,6 @@ impl Graph for Serving {
 
     fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
         self.through(|graph| graph.start(inputs))
-    }
-}
-
-/// Has plans built, and brings them to the graphs that wait.
-struct Rebuilder {
-    build: Build,
-    gpu: Arc<TensorRt>,
-    orders: Mutex<Orders>,
-}
-
-#[derive(Default)]
-struct Orders {
-    busy: bool,
-    waiting: Vec<(PathBuf, Sender<Box<dyn Graph>>)>,
-}
-
-impl Rebuilder {
-    fn new(build: Build, gpu: Arc<TensorRt>) -> Self {
-        Self { build, gpu, orders: Mutex::default() }
-    }
-
-    /// Orders a good plan of `file`. One build serves every order that comes before it ends.
-    fn order(self: &Arc<Self>, file: &Path) -> Receiver<Box<dyn Graph>> {
-        let (sender, receiver) = channel();
-        let mut orders = lock(&self.orders);
-        orders.waiting.push((file.to_owned(), sender));
-        if !orders.busy {
-            let (rebuilder, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
-            let work = move || rebuilder.work(&folder);
-            match std::thread::Builder::new().name("plans".into()).spawn(work) {
-                Ok(_) => orders.busy = true,
-                Err(error) => tracing::error!("no thread to build plans on: {error}"),
-            }
-        }
-        receiver
-    }
-
-    fn work(&self, folder: &Path) {
-        let outcome = (self.build)(folder);
-        let waiting = {
-            let mut orders = lock(&self.orders);
-            orders.busy = false;
-            std::mem::take(&mut orders.waiting)
-        };
-        if let Err(reason) = outcome {
-            tracing::error!("the plans were not built, so what serves now goes on: {reason}");
-        }
-        for (file, sender) in waiting {
-            match self.gpu.load(&file) {
-                Ok(graph) => drop(sender.send(graph)),
-                Err(fault) => tracing::error!("{fault}"),
-            }
-        }
     }
 }
 

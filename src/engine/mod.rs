@@ -22,7 +22,7 @@ use crate::config::{self, EngineKind};
 use keeper::{Keeper, Policy};
 use tensorrt::{Settings, Shelf, TensorRt, TensorRtError};
 
-pub use keeper::Build;
+pub use keeper::{Build, Unbuilt};
 pub use picture::{Easel, Layout, Picture};
 pub use tensor::Tensor;
 pub use value::{Input, Port, Value};

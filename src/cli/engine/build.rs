@@ -1,7 +1,7 @@
 //! `tvsl engine build`: one plan after the other, each proved before it takes its place.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,9 @@ use super::chain::{self, Outcome};
 use super::recipe::{self, Form};
 use super::trial::Trial;
 use super::{Kit, stem};
-use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, TensorRtError, plan};
-use crate::engine::{self, Engine};
+use crate::engine::tensorrt::plan::{self, Turn};
+use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, TensorRtError};
+use crate::engine::{self, Engine, Unbuilt};
 
 /// How often a build that goes on says so.
 const EVERY: Duration = Duration::from_secs(10);
@@ -23,12 +24,13 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
     print(&format!("building for {}: {}\n", kit.tensorrt.target(), kit.tensorrt.settings()))?;
     if kit.asks_in_vain_for_half() {
         tracing::warn!(
-            "{} computes in the types of the ONNX file, and this model has no [graphs.fp16]: plans are fp32",
+            "{} computes in the types of the ONNX file, and this model has no encoder in half precision: plans are fp32",
             kit.tensorrt.library().version()
         );
     }
     kit.tensorrt.device().bind().map_err(Failure::failed)?;
     let files = kit.files()?;
+    let _turn = turn(kit, &files)?;
     let expected = chain::run(kit, &mut |file| kit.cpu.load(file).map_err(Failure::failed))?;
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
@@ -44,13 +46,22 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
         };
         match patiently(EVERY, tell, || build_one(kit, file, &expected)) {
             Ok(done) => print(&format!("{counted}: {done}\n"))?,
-            Err(Failure::Failed(fault) | Failure::Configuration(fault)) => {
+            Err(fault) => {
                 print(&format!("{counted}: FAILED, see below\n"))?;
                 faults.push(fault);
             }
         }
     }
     verdict(files.len(), &faults)
+}
+
+/// Builds beside each other would only take memory and time from each other, and put each other's files away.
+fn turn(kit: &Kit, files: &[PathBuf]) -> Result<Option<Turn>, Failure> {
+    let Some(place) = files.first().map(|file| kit.tensorrt.shelf().place(file)) else { return Ok(None) };
+    let folder = place.parent().unwrap_or(Path::new("."));
+    let waits =
+        || tracing::info!("{}: plans are being built here already; waiting for that", folder.display());
+    Turn::take(folder, waits).map(Some).map_err(Failure::failed)
 }
 
 /// Does `work`, and tells the seconds that it has taken at the end of `every` interval.
@@ -70,15 +81,17 @@ fn patiently<T>(every: Duration, tell: impl Fn(u64) + Send, work: impl FnOnce() 
 }
 
 /// One graph that cannot be built takes nothing from the others: on the GPU they still run.
-fn verdict(all: usize, faults: &[String]) -> Result<(), Failure> {
-    match faults {
-        [] => Ok(()),
-        faults => Err(Failure::Failed(format!(
-            "{} of {all} graphs have no new plan, and the CPU, or the plan before it, does their part:\n{}",
-            faults.len(),
-            faults.join("\n")
-        ))),
+fn verdict(all: usize, faults: &[Failure]) -> Result<(), Failure> {
+    if faults.is_empty() {
+        return Ok(());
     }
+    let told = format!(
+        "{} of {all} graphs have no new plan, and the CPU, or the plan before it, does their part:\n{}",
+        faults.len(),
+        faults.iter().map(Failure::text).collect::<Vec<_>>().join("\n")
+    );
+    let lacking = faults.iter().any(|fault| matches!(fault, Failure::Lacking(_)));
+    Err(if lacking { Failure::Lacking(told) } else { Failure::Failed(told) })
 }
 
 /// Builds the plan of `file`, and puts it in its place if it computes what the CPU computes, alone and in the whole.
@@ -88,7 +101,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
     let compiled = recipe::compiled(&kit.manifest, file, library.family(), settings);
     let (built, options) = compile(kit, file, &compiled).map_err(told)?;
     let place = kit.tensorrt.shelf().place(file);
-    let mut graph = kit.tensorrt.graph(file, &built.plan).map_err(Failure::failed)?;
+    let mut graph = kit.tensorrt.graph(file, &built.plan).map_err(told)?;
     let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
     let judged = chain::with(kit, file, graph)?;
     let whole = chain::compare(expected, &judged);
@@ -117,7 +130,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
 fn told(error: TensorRtError) -> Failure {
     match error.out_of_memory() {
         false => Failure::failed(error),
-        true => Failure::Failed(format!(
+        true => Failure::Lacking(format!(
             "{error}. Even with the least workspace there is too little memory; cure: end other programs that use the GPU \
              (on a Jetson the desktop too: `sudo systemctl isolate multi-user.target`), or set engine.kind = \"cpu\""
         )),
@@ -155,19 +168,42 @@ fn within_memory(
     }
 }
 
+/// How often it is asked whether a build is still wanted.
+const ASKED: Duration = Duration::from_millis(250);
+
 /// Builds what is missing in a process of its own, which may take gigabytes and minutes and may even die
-/// without harm to the service.
+/// without harm to the service. It is ended when nobody wants its plans any more.
 pub(in crate::cli) fn in_the_background(config: Option<PathBuf>) -> engine::Build {
-    Box::new(move |folder| {
-        let program = std::env::current_exe().map_err(|error| format!("this program's file: {error}"))?;
+    Box::new(move |folder, wanted| {
+        let failed = |reason| Unbuilt { reason, lacking: false };
+        let program = std::env::current_exe();
+        let program = program.map_err(|error| failed(format!("this program's file: {error}")))?;
         let mut build = Command::new(&program);
         build.args(["engine", "build", "--missing", "--model"]).arg(folder);
         build.args(config.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
         build.stdin(Stdio::null()).stdout(Stdio::null()); // the service's own messages go there
-        let status = build.status().map_err(|error| format!("{}: {error}", program.display()))?;
+        let status = ended(&mut build, wanted);
+        let status = status.map_err(|error| failed(format!("{}: {error}", program.display())))?;
+        // The kernel ends a process for want of memory by a signal.
+        let lacking = status.code().is_none_or(|code| code == i32::from(Failure::LACKING));
         let reason = || format!("`tvsl engine build` ended with {status}; the log above says why");
-        status.success().then_some(()).ok_or_else(reason)
+        status.success().then_some(()).ok_or_else(|| Unbuilt { reason: reason(), lacking })
     })
+}
+
+/// Runs `build` to its end, or ends it when it is not `wanted` any more.
+fn ended(build: &mut Command, wanted: &dyn Fn() -> bool) -> std::io::Result<ExitStatus> {
+    let mut process = build.spawn()?;
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        if !wanted() {
+            process.kill()?;
+            return process.wait();
+        }
+        std::thread::sleep(ASKED);
+    }
 }
 
 #[cfg(test)]

@@ -110,9 +110,10 @@ impl Kit {
 
     /// Whether half precision is configured, but neither a flag nor the model's files can bring it about.
     fn asks_in_vain_for_half(&self) -> bool {
-        self.tensorrt.settings().precision == Precision::Fp16
-            && self.tensorrt.library().family().computes_in_types_of_the_file()
-            && self.manifest.precision("fp16").is_none()
+        let (family, settings) = (self.tensorrt.library().family(), self.tensorrt.settings());
+        settings.precision == Precision::Fp16
+            && family.computes_in_types_of_the_file()
+            && !recipe::halves(&self.manifest)
     }
 }
 

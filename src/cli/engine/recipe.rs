@@ -31,6 +31,14 @@ pub(super) fn compiled(manifest: &Manifest, file: &Path, family: Family, setting
     form.map_or(file.to_owned(), |(_, halved)| file.with_file_name(halved))
 }
 
+/// Whether the model has an encoder in half precision; its list of such graphs may name the very ones of single.
+pub(super) fn halves(manifest: &Manifest) -> bool {
+    let (Some(whole), Some(halved)) = (manifest.precision("fp32"), manifest.precision("fp16")) else {
+        return false;
+    };
+    (&whole.image, &whole.audio) != (&halved.image, &halved.audio)
+}
+
 /// What the types in the compiled file say of its precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {

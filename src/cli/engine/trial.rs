@@ -104,9 +104,10 @@ pub(super) fn input(kit: &Kit, port: &Port) -> Result<Tensor, Failure> {
         (name, _) if golden.is_file() => read_tensor(&golden, name),
         (name, _) => {
             let shape = recipe::usual(manifest, *rows, name, &port.shape);
-            // The same noise for the same input, whichever graph takes it.
+            // The same noise for the same input, whichever graph takes it, and loud enough to be heard.
+            let scale = if name == "sound" { manifest.audio.scale / 4.0 } else { 1.0 };
             let mut noise = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
-            let data = (0..shape.iter().product()).map(|_| noise.f32()).collect();
+            let data = (0..shape.iter().product()).map(|_| noise.f32() * scale).collect();
             Ok(Tensor { shape, data })
         }
     };

@@ -13,8 +13,11 @@ const TIMED: u32 = 20;
 
 pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
     print(&machine(&kit.tensorrt))?;
-    let note =
-        if kit.asks_in_vain_for_half() { "; fp32 in truth: the model has no [graphs.fp16]" } else { "" };
+    let note = if kit.asks_in_vain_for_half() {
+        "; fp32 in truth: the model has no encoder in half precision"
+    } else {
+        ""
+    };
     print(&format!("plans   {}{note}\n", kit.tensorrt.settings()))?;
     let [mut differing, mut unusable] = [0; 2];
     for file in kit.files()? {
@@ -23,9 +26,9 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
                 differing += usize::from(!good);
                 print(&lines)?;
             }
-            Err(Failure::Failed(fault) | Failure::Configuration(fault)) => {
+            Err(fault) => {
                 unusable += 1;
-                print(&format!("{:<7} NOT USABLE: {fault}\n", stem(&file)))?;
+                print(&format!("{:<7} NOT USABLE: {}\n", stem(&file), fault.text()))?;
             }
         }
     }

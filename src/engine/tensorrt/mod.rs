@@ -19,8 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! That much, down to `runtime`, is the binding: of this crate it needs nothing but the word for a precision, and it calls no
-//! CUDA. On it stand memory and streams (`cuda` to `slot`), plans on disk ([`plan`]), and what this program makes of them all:
+//! That much, down to `runtime`, is the binding: of this crate it needs the word for a precision, the bounded reading of a
+//! file, and, for its one type of errors, what may be wrong with a plan on disk (`target`); it calls no CUDA. On it stand memory and streams (`cuda` to `slot`), plans on disk ([`plan`]), and what this program makes of them all:
 //! a graph ([`crate::engine::Graph`]) and an engine ([`TensorRt`]).
 //!
 //! Everything `unsafe` of the crate stands in this folder, each block with its reason. An object is

@@ -80,8 +80,36 @@ pub fn timing_cache_path(plan: &Path) -> PathBuf {
     plan.with_file_name("timing.cache")
 }
 
+/// The right to write plans into a folder, as long as it lives: one process has it at a time.
+pub struct Turn(#[allow(dead_code, reason = "closing the file gives the right back")] fs::File);
+
+impl Turn {
+    /// Takes it; if another process has it now, says so to `waits` and waits.
+    ///
+    /// # Errors
+    /// If there can be no such folder, or no locks in it.
+    pub fn take(folder: &Path, waits: impl FnOnce()) -> Result<Self, TensorRtError> {
+        let file = folder.join("build.lock");
+        let take = || {
+            fs::create_dir_all(folder)?;
+            let lock = fs::File::create(&file)?;
+            match lock.try_lock() {
+                Err(fs::TryLockError::WouldBlock) => {
+                    waits();
+                    lock.lock()?;
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+                Ok(()) => {}
+            }
+            Ok(Self(lock))
+        };
+        take().map_err(|reason| TensorRtError::File { file: file.clone(), reason })
+    }
+}
+
 /// Writes the plan of `onnx`, which was built from the file `compiled` beside it, with its sidecar and the timing cache,
-/// each replaced in one step.
+/// each replaced in one step. Whoever
+/// does this has the folder's [`Turn`].
 ///
 /// # Errors
 /// If a file cannot be read or written.

@@ -1,0 +1,253 @@
+//! Has plans built, and brings their graphs to whoever waits for them.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use super::lock;
+use crate::backoff::Backoff;
+use crate::engine::{EngineError, Graph};
+
+/// Builds the plans of a model folder that are missing or not good, and proves them; returns when the good
+/// ones lie in the folder, or says why they do not. It runs on a thread of its own, and may ask whether its
+/// plans are still wanted.
+pub type Build = Box<dyn Fn(&Path, &dyn Fn() -> bool) -> Result<(), Unbuilt> + Send + Sync>;
+
+/// Loads the plan of an ONNX file.
+pub(super) type Load = Box<dyn Fn(&Path) -> Result<Box<dyn Graph>, EngineError> + Send + Sync>;
+
+/// Why plans were not built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbuilt {
+    /// For people.
+    pub reason: String,
+    /// Whether memory was lacking, of which there may be more later.
+    pub lacking: bool,
+}
+
+/// Waits before a build for which memory was lacking is tried again: from this, doubling,
+const FIRST: Duration = Duration::from_secs(60);
+/// to this.
+const MOST: Duration = Duration::from_secs(3600);
+/// How often it is looked meanwhile whether it is still wanted.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Has plans built.
+pub(super) struct Rebuilder {
+    build: Build,
+    load: Load,
+    backoff: Backoff,
+    orders: Mutex<Orders>,
+}
+
+#[derive(Default)]
+struct Orders {
+    busy: bool,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who waits for a graph, and whether he still does.
+struct Waiting {
+    file: PathBuf,
+    sender: Sender<Box<dyn Graph>>,
+    waits: Weak<()>,
+}
+
+/// A graph that will come; dropping it says that it is not wanted any more.
+pub(super) struct Order {
+    graph: Receiver<Box<dyn Graph>>,
+    #[allow(dead_code, reason = "dropping it is what it is for")]
+    waits: Arc<()>,
+}
+
+impl Order {
+    /// The graph, if it has come.
+    ///
+    /// # Errors
+    /// It has not yet, or never will.
+    pub fn delivery(&self) -> Result<Box<dyn Graph>, TryRecvError> {
+        self.graph.try_recv()
+    }
+}
+
+impl Rebuilder {
+    pub fn new(build: Build, load: Load) -> Self {
+        Self { build, load, backoff: Backoff::new(FIRST, MOST), orders: Mutex::default() }
+    }
+
+    /// Orders a good plan of `file`. One build serves every order that comes before it ends.
+    pub fn order(self: &Arc<Self>, file: &Path) -> Order {
+        let (sender, graph) = channel();
+        let order = Order { graph, waits: Arc::new(()) };
+        let mut orders = lock(&self.orders);
+        orders.waiting.push(Waiting { file: file.to_owned(), sender, waits: Arc::downgrade(&order.waits) });
+        if !orders.busy {
+            let (rebuilder, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
+            let work = move || rebuilder.work(&folder);
+            match std::thread::Builder::new().name("plans".into()).spawn(work) {
+                Ok(_) => orders.busy = true,
+                Err(error) => tracing::error!("no thread to build plans on: {error}"),
+            }
+        }
+        order
+    }
+
+    /// Builds until everything is built that can be, or nobody waits any more.
+    fn work(&self, folder: &Path) {
+        let mut backoff = self.backoff.clone();
+        loop {
+            let outcome = (self.build)(folder, &|| lock(&self.orders).is_wanted());
+            let lacking = outcome.as_ref().is_err_and(|why| why.lacking);
+            let waiting = {
+                let mut orders = lock(&self.orders);
+                orders.busy = lacking;
+                std::mem::take(&mut orders.waiting)
+            };
+            if let Err(Unbuilt { reason, .. }) = outcome
+                && waiting.iter().any(Waiting::waits)
+            {
+                let then = if lacking { " until that is tried again" } else { "" };
+                tracing::error!("the plans were not built, so what serves now goes on{then}: {reason}");
+            }
+            let left = self.deliver(waiting);
+            if !lacking {
+                left.into_iter().for_each(|(_, fault)| tracing::error!("{fault}"));
+                return;
+            }
+            lock(&self.orders).waiting.extend(left.into_iter().map(|(waiting, _)| waiting));
+            if !self.pause(backoff.next(fastrand::f64())) {
+                return;
+            }
+        }
+    }
+
+    /// Sends the graphs whose plans are good now; gives those whose are not.
+    fn deliver(&self, waiting: Vec<Waiting>) -> Vec<(Waiting, EngineError)> {
+        let mut left = Vec::new();
+        for waiting in waiting.into_iter().filter(Waiting::waits) {
+            match (self.load)(&waiting.file) {
+                Ok(graph) => drop(waiting.sender.send(graph)),
+                Err(fault) => left.push((waiting, fault)),
+            }
+        }
+        left
+    }
+
+    /// Waits before the next try; `false` when there is nobody to try it for.
+    fn pause(&self, mut wait: Duration) -> bool {
+        loop {
+            let mut orders = lock(&self.orders);
+            orders.busy = orders.is_wanted();
+            if wait.is_zero() || !orders.busy {
+                return orders.busy;
+            }
+            drop(orders);
+            let step = wait.min(LOOK);
+            std::thread::sleep(step);
+            wait -= step;
+        }
+    }
+}
+
+impl Orders {
+    fn is_wanted(&self) -> bool {
+        self.waiting.iter().any(Waiting::waits)
+    }
+}
+
+impl Waiting {
+    fn waits(&self) -> bool {
+        self.waits.strong_count() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Input, Port, Tensor};
+
+    struct Nothing;
+
+    impl Graph for Nothing {
+        fn inputs(&self) -> &[Port] {
+            &[]
+        }
+
+        fn outputs(&self) -> &[Port] {
+            &[]
+        }
+
+        fn run(&mut self, _: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// One whose builds are told to `began` with the way to end them, and whose plans are good after the `good`th.
+    fn rebuilder(began: Sender<Sender<Result<(), Unbuilt>>>, good: usize) -> Arc<Rebuilder> {
+        let builds = Arc::new(Mutex::new(0));
+        let built = Arc::clone(&builds);
+        let build = move |_: &Path, wanted: &dyn Fn() -> bool| {
+            let (end, ended) = channel();
+            began.send(end).expect("a test that listens");
+            let outcome = loop {
+                match ended.recv_timeout(Duration::from_millis(1)) {
+                    Ok(outcome) => break outcome,
+                    Err(_) if !wanted() => break Err(Unbuilt { reason: "not wanted".into(), lacking: true }),
+                    Err(_) => {}
+                }
+            };
+            *lock(&built) += 1;
+            outcome
+        };
+        let load = move |file: &Path| match *lock(&builds) >= good {
+            true => Ok(Box::new(Nothing) as Box<dyn Graph>),
+            false => {
+                let (file, reason, inputs) = (file.to_owned(), "no plan".to_owned(), String::new());
+                Err(EngineError::Run { file, reason, inputs })
+            }
+        };
+        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+        Arc::new(Rebuilder { backoff, ..Rebuilder::new(Box::new(build), Box::new(load)) })
+    }
+
+    fn unbuilt(lacking: bool) -> Result<(), Unbuilt> {
+        Err(Unbuilt { reason: "it failed".into(), lacking })
+    }
+
+    #[test]
+    fn a_build_that_lacked_memory_is_tried_again_and_any_other_is_not() {
+        let (began, builds) = channel();
+        let rebuilder = rebuilder(began, 3);
+        let order = rebuilder.order("image.onnx".as_ref());
+        for outcome in [unbuilt(true), unbuilt(true), Ok(())] {
+            builds.recv().expect("a build").send(outcome).expect("it waits");
+        }
+        assert!(order.graph.recv().is_ok(), "the plan of the third is good");
+        let order = rebuilder.order("audio.onnx".as_ref());
+        builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
+        assert!(order.graph.recv().is_ok(), "what is good is brought even so");
+    }
+
+    #[test]
+    fn what_fails_for_good_is_given_up() {
+        let (began, builds) = channel();
+        let rebuilder = rebuilder(began, usize::MAX);
+        let order = rebuilder.order("image.onnx".as_ref());
+        builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
+        assert!(order.graph.recv().is_err() && builds.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_build_that_nobody_waits_for_is_ended_and_the_next_order_has_one_of_its_own() {
+        let (began, builds) = channel();
+        let rebuilder = rebuilder(began, 2);
+        drop(rebuilder.order("image.onnx".as_ref()));
+        let first = builds.recv().expect("a build");
+        let order = rebuilder.order("image.onnx".as_ref());
+        // The first may have been ended, or serve the new order too.
+        drop(first.send(unbuilt(true)));
+        builds.recv().expect("a build").send(Ok(())).expect("it waits");
+        assert!(order.graph.recv().is_ok());
+    }
+}
