@@ -1,5 +1,6 @@
-"""A data folder in the standard layout: frames of one colour per class, tones of one pitch per class."""
+"""A data folder in the standard layout: frames of one colour per class, tones of one pitch per class; a model folder with a fault."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,4 +31,13 @@ def folder(path: Path, each: int = 3) -> Path:
             clip(path, f"{kind}_{i}", kind, len(lines))
             lines.append(f"{kind}_{i},{kind}")
     (path / "train.txt").write_text("\n".join(lines) + "\n")
+    return path
+
+
+def altered(model: Path, path: Path, name: str) -> Path:
+    """A copy of a model folder with another bit in the last byte of a file."""
+    shutil.copytree(model, path, ignore=shutil.ignore_patterns("build", "tensorrt"))
+    data = bytearray((path / name).read_bytes())
+    data[-1] ^= 1
+    (path / name).write_bytes(data)
     return path

@@ -1,6 +1,7 @@
 """CLIP-SSL over a CLIPSeg of the real architecture with random weights, in a small size."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,22 +14,26 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 from tvsl_engines import clip_ssl
 from tvsl_engines.__main__ import main
 from tvsl_engines.choose import choose
-from tvsl_engines.clip_ssl import GRID
+from tvsl_engines.clip_ssl import GRID, ClipSegEncoders
 from tvsl_engines.config import Config
 from tvsl_engines.errors import CheckpointError, TrainingError
+from tvsl_engines.features import identity
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.train import train
 
 
-@pytest.fixture(scope="module")
-def clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(6)
+def write(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
     size = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=3)
     config = CLIPSegConfig(text_config=size, vision_config={**size, "image_size": 64, "patch_size": 16}, projection_dim=24,
                            extract_layers=[0, 1, 2], reduce_dim=16, decoder_num_attention_heads=2, decoder_intermediate_size=32)
-    folder = tmp_path_factory.mktemp("clipseg")
     CLIPSegForImageSegmentation(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("clipseg"), 6)
 
 
 def batch(method, encoders, count: int = 4):
@@ -116,6 +121,12 @@ def test_it_is_trained_and_judged_like_the_others(clipseg: Path, tmp_path: Path,
     assert "| clip-ssl | " in out and "needs CLIPSeg weights" not in out
     with pytest.raises(TrainingError, match="needs CLIPSeg weights"):
         train(replace(config, clipseg=None))
+
+
+def test_other_weights_are_other_encoders_and_another_place_is_not(clipseg: Path, tmp_path: Path) -> None:
+    own = identity(ClipSegEncoders(DEFAULT, clipseg, 1))
+    assert identity(ClipSegEncoders(DEFAULT, shutil.copytree(clipseg, tmp_path / "copy"), 1)) == own
+    assert identity(ClipSegEncoders(DEFAULT, write(tmp_path / "copy", 7), 1)) != own
 
 
 def test_a_folder_without_clipseg_is_told(tmp_path: Path) -> None:

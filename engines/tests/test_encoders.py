@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from pathlib import Path
 
+import material
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +13,7 @@ from safetensors.numpy import load_file
 from tvsl_engines import picture, sound
 from tvsl_engines.encoders import Encoders
 from tvsl_engines.errors import DataError
+from tvsl_engines.features import identity
 from tvsl_engines.importer import DEFAULT
 
 
@@ -102,6 +105,16 @@ def test_a_damaged_model_folder_is_told(folder, tmp_path) -> None:
     (tmp_path / "audio.onnx").write_bytes((tmp_path / "audio.onnx").read_bytes()[:100])
     with pytest.raises(DataError, match="audio.onnx: ONNX Runtime cannot load it"):
         Encoders(tmp_path)
+
+
+@pytest.mark.parametrize("source, weights", [
+    ("audioclip", "image.bin"), ("audioclip", "audio.bin"), ("default", "encoders.bin"), ("default", "heads.bin")])
+def test_other_weights_are_other_encoders_and_other_heads_are_not(folder, tmp_path: Path, source: str, weights: str) -> None:
+    """By the content of what the graphs name, whatever a manifest says: both encoders of the default model read heads.bin too."""
+    own, heads = (folder, "stage2.bin") if source == "audioclip" else (DEFAULT, "stage2.onnx")
+    known, other, same = (identity(Encoders(path, 1)) for path in (
+        own, material.altered(own, tmp_path / "other", weights), material.altered(own, tmp_path / "same", heads)))
+    assert other != known == same
 
 
 def test_resampling_keeps_a_tone() -> None:

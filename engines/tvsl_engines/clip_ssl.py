@@ -4,6 +4,7 @@ The frozen parts are CLIPSeg's vision transformer, whose layers serve as V, and 
 """
 
 import copy
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class ClipSegEncoders(Encoders):
             raise CheckpointError(f"{clipseg}: no CLIPSeg model in the form of `transformers` ({reason})") from error
         vision = self.model.config.vision_config
         self.image = {"aspect": "squash", "stride": vision.patch_size, "cells_max": (vision.image_size // vision.patch_size) ** 2,
-                      "mean": MEAN, "std": STD, "clipseg": str(clipseg)}
+                      "mean": MEAN, "std": STD, "clipseg": _checksum(self.model)}
 
     def beside(self, frames: list[np.ndarray]) -> tuple[np.ndarray, picture.Fit]:
         """All frames in one square picture; maps come on a grid of their own."""
@@ -101,3 +102,12 @@ class ClipSsl(Method):
         masks = self.masks(v, self.query(norm(a).mean(1)))
         cells = F.adaptive_avg_pool2d(masks, GRID).flatten(1)
         return cells[:, None].expand(-1, present.shape[1], -1)
+
+
+def _checksum(model: CLIPSegForImageSegmentation) -> str:
+    """Of all weights and the layers that are read, wherever they came from."""
+    digest = hashlib.sha256(repr(list(model.extract_layers)).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.float().contiguous().numpy())
+    return digest.hexdigest()

@@ -1,10 +1,14 @@
 """The frozen encoders of any model folder, run by ONNX Runtime: pictures to V, sounds to A, class names to t."""
 
 import os
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from safetensors.numpy import load_file
 
 from . import manifest, picture, sound
@@ -31,6 +35,12 @@ class Encoders:
     @property
     def dimension(self) -> int:
         return self.manifest["embedding"]["dimension"]
+
+    @cached_property
+    def checksums(self) -> list[str]:
+        """What makes V and A: both graphs, and the files that hold their weights."""
+        graphs = [self.folder / self.manifest["graphs"]["fp32"][name] for name in ("image", "audio")]
+        return [manifest.sha256(path) for graph in graphs for path in (graph, *_weights(graph))]
 
     def beside(self, frames: list[np.ndarray]) -> tuple[np.ndarray, picture.Fit]:
         """Frames side by side -> ([3, H, W], where they lie). A squashing model sees every frame as a square of its own grid."""
@@ -75,3 +85,18 @@ class Encoders:
             return onnxruntime.InferenceSession(self.folder / name, options, providers=onnxruntime.get_available_providers())
         except Exception as error:  # those of ONNX Runtime have no class of their own
             raise DataError(f"{self.folder / name}: ONNX Runtime cannot load it; restore the model folder: {error}") from error
+
+
+def _weights(path: Path) -> list[Path]:
+    """The files beside a graph that hold its weights, as it names them itself."""
+    outside = filter(uses_external_data, _tensors(onnx.load(path, load_external_data=False).graph))
+    return sorted({path.parent / ExternalDataInfo(tensor).location for tensor in outside})
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph and of those inside it."""
+    yield from graph.initializer
+    for attribute in (own for node in graph.node for own in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)

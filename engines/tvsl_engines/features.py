@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from . import manifest, picture, sound
+from . import picture, sound
 from .dataset import UNREADABLE, Scene
 from .encoders import Encoders
 from .errors import DataError
@@ -147,8 +147,5 @@ def _key(encoders: Encoders, scenes: list[Scene]) -> str:
 
 
 def identity(encoders: Encoders) -> tuple[object, ...]:
-    """What the tokens depend on: checksums of both encoders, and how they are fed."""
-    said = {entry["path"]: entry["sha256"] for entry in manifest.read(encoders.folder)["files"]}
-    graphs = encoders.manifest["graphs"]["fp32"]
-    weights = sorted(v for k, v in said.items() if k in (graphs["image"], graphs["audio"]) or "encoder" in k)
-    return weights, encoders.image, encoders.front_end.audio
+    """What the tokens depend on: checksums of both encoders and their weights, and how they are fed."""
+    return encoders.checksums, encoders.image, encoders.front_end.audio
