@@ -17,18 +17,19 @@ KEPT = ("name", "prompt", "label", "aliases", "tokens")  # of a class; its thres
 
 
 def deploy(encoders: Path, weights: Path, out: Path) -> None:
-    """Copy the encoders' files and write both stages from `weights`, those of tvsl-two-stage."""
-    said = manifest.read(encoders)
-    method = TwoStage(torch.from_numpy(Encoders(encoders, 1).t))
+    """Copy the encoders' files and write both stages from `weights`, those of tvsl-two-stage, in the precisions that the encoders have."""
+    said, t = manifest.read(encoders), Encoders(encoders, 1).t
+    method = TwoStage(torch.from_numpy(t))
     method.load_state_dict(load_weights(weights, method.state_dict()))
+    heads = method.heads.eval()
     out.mkdir(parents=True, exist_ok=True)
     kept = [entry for entry in said["files"] if not entry["path"].startswith((*STAGES, "golden."))]
     for entry in kept:
         shutil.copyfile(encoders / entry["path"], out / entry["path"])
-    names = export.heads(out, method.heads.eval(), method.t.shape[1])
-    single = said["graphs"]["fp32"]
-    graphs = {precision: {**single, **said["graphs"].get(precision, {}), **stages}
-              for precision, stages in export.graphs(*STAGES).items()}
+    precisions = [precision for precision in export.PRECISIONS if precision in said["graphs"]]
+    names = export.heads(out, heads, t.shape[1], precisions)
+    graphs = {precision: {**said["graphs"][precision], **stages}
+              for precision, stages in export.graphs(*STAGES, precisions=precisions).items()}
     kept = [{key: value for key, value in entry.items() if key != "sha256"} for entry in kept]
     classes = [{key: value for key, value in entry.items() if key in KEPT} for entry in said["classes"]]
     manifest.write(out, {**said, "name": f"{said['name']}-trained", "graphs": graphs, "thresholds": manifest.THRESHOLDS,

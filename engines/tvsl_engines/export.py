@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
@@ -57,27 +58,28 @@ def encoders(folder: Path, model: AudioClip) -> list[str]:
     return names("image", "audio", "text")
 
 
-def heads(folder: Path, module: Heads, dimension: int) -> list[str]:
-    """Write stage1 and stage2 in both precisions; the names of the files."""
+def heads(folder: Path, module: Heads, dimension: int, precisions: Iterable[str] = PRECISIONS) -> list[str]:
+    """Write stage1 and stage2 in these precisions; the names of the files."""
     v, a, t = torch.zeros(1, 6, dimension), torch.zeros(1, 3, dimension), torch.zeros(2, dimension)
     free = {"V": {0: "B", 1: "P"}, "A": {0: "B", 1: "T"}}
     odds = {name: {0: "B", 1: "N"} for name in ("p", "p_v", "p_a")}
-    for precision, suffix in PRECISIONS.items():
+    for precision in precisions:
+        suffix = PRECISIONS[precision]
         own = module if precision == "fp32" else half(module)
         save(folder / f"stage1{suffix}.onnx", Call(own, "detect"), {"V": v, "A": a, "t": t}, list(odds),
              {**free, "t": {0: "N"}, **odds})
         save(folder / f"stage2{suffix}.onnx", Call(own, "localize"), {"V": v, "A": a, "t": t}, ["H"],
              {**free, "t": {0: "K"}, "H": {0: "B", 1: "K", 2: "P"}})
-    return names("stage1", "stage2")
+    return names("stage1", "stage2", precisions=precisions)
 
 
-def graphs(*parts: str) -> dict[str, dict[str, str]]:
+def graphs(*parts: str, precisions: Iterable[str] = PRECISIONS) -> dict[str, dict[str, str]]:
     """The manifest's [graphs.PRECISION] of these parts."""
-    return {precision: {part: f"{part}{suffix}.onnx" for part in parts} for precision, suffix in PRECISIONS.items()}
+    return {precision: {part: f"{part}{PRECISIONS[precision]}.onnx" for part in parts} for precision in precisions}
 
 
-def names(*parts: str) -> list[str]:
-    return [f"{part}{suffix}.{kind}" for part in parts for suffix in PRECISIONS.values() for kind in ("onnx", "bin")]
+def names(*parts: str, precisions: Iterable[str] = PRECISIONS) -> list[str]:
+    return [f"{part}{PRECISIONS[precision]}.{kind}" for part in parts for precision in precisions for kind in ("onnx", "bin")]
 
 
 def half(module: nn.Module) -> nn.Module:
