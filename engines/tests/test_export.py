@@ -8,9 +8,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from tvsl_engines import manifest
-from tvsl_engines.audioclip import tokenize
+from tvsl_engines.audioclip import SIDE, tokenize
 from tvsl_engines.esresnext import SAMPLES, WINDOW
 
 SINGLE = onnx.TensorProto.FLOAT
@@ -131,6 +132,19 @@ def test_sums_norms_and_logarithms_stay_in_single_precision(exported) -> None:
                     found[kind].add(name)
                     assert {types[x] for x in node.input if x} <= {SINGLE, onnx.TensorProto.INT64}, f"{name}: {node.name}"
     assert found == EXACT
+
+
+def test_every_graph_gives_the_goldens(exported, suffix: str) -> None:
+    """A picture and a sound such as cameras and microphones give, with what PyTorch made of them."""
+    golden = {name: torch.from_numpy(x) for name, x in load_file(exported.encoders / "golden.safetensors").items()}
+    v, a, t, image, sound = (golden[name] for name in ("V", "A", "t", "image", "sound"))
+    assert image.shape == (1, 3, SIDE, SIDE) and torch.nn.functional.avg_pool2d(image, 8).std() > 0.7 * image.std() > 0.3, "no noise"
+    assert sound.shape == (1, SAMPLES) and sound.abs().max() < 32768 and 1000 < sound.std() < 5000, "in whole steps of 16 bits"
+    given = {"image": {"image": image}, "audio": {"sound": sound}, "stage1": {"V": v, "A": a, "t": t},
+             "stage2": {"V": v, "A": a, "t": t[golden["keys"]]}}
+    for graph, names in (("image", ["V"]), ("audio", ["A"]), ("stage1", ["p", "p_v", "p_a"]), ("stage2", ["H"])):
+        for name, found in zip(names, run(exported.encoders, f"{graph}{suffix}", **given[graph])):
+            same(found, golden[name], suffix)
 
 
 def test_graphs_are_of_the_agreed_version_and_type(folder) -> None:

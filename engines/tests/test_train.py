@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from tvsl_engines import manifest
 from tvsl_engines.__main__ import main
@@ -308,6 +309,11 @@ def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> 
     assert all(manifest.sha256(tmp_path / "model" / f["path"]) == f["sha256"] for f in said["files"])
     assert {f["path"] for f in said["files"]} == {path.name for path in (tmp_path / "model").iterdir()} - {manifest.FILE}
     assert "p_v" not in said["classes"][0] and list(said["graphs"]) == ["fp32"], "the default's encoders have no form in half precision"
+    old, golden = (load_file(path / "golden.safetensors") for path in (DEFAULT, tmp_path / "model"))
+    assert all(np.array_equal(golden[name], old[name]) for name in old.keys() - {"p", "p_v", "p_a", "H"})
+    v, a, keys = torch.from_numpy(old["V"]), torch.from_numpy(old["A"]).transpose(0, 1), torch.from_numpy(old["keys"])
+    np.testing.assert_allclose(golden["H"], method.maps(v, a, keys[None]).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(golden["p"], method.presence(v, a).detach().numpy(), atol=1e-5)
 
 
 def test_weights_of_another_method_are_not_deployed(config: Config, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.numpy import load_file
 
-from . import export, manifest
+from . import export, golden, manifest
 from .checkpoint import load_weights
 from .encoders import Encoders
 from .methods import TwoStage
@@ -23,9 +24,11 @@ def deploy(encoders: Path, weights: Path, out: Path) -> None:
     method.load_state_dict(load_weights(weights, method.state_dict()))
     heads = method.heads.eval()
     out.mkdir(parents=True, exist_ok=True)
-    kept = [entry for entry in said["files"] if not entry["path"].startswith((*STAGES, "golden."))]
+    kept = [entry for entry in said["files"] if not entry["path"].startswith(STAGES)]
     for entry in kept:
         shutil.copyfile(encoders / entry["path"], out / entry["path"])
+    if (out / golden.FILE).is_file():
+        golden.write(out, {"t": t, **load_file(out / golden.FILE)}, heads)
     precisions = [precision for precision in export.PRECISIONS if precision in said["graphs"]]
     names = export.heads(out, heads, t.shape[1], precisions)
     graphs = {precision: {**said["graphs"][precision], **stages}

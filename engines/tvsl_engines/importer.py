@@ -1,19 +1,29 @@
 """A published AudioCLIP checkpoint becomes a model folder with heads that are the identity until they are trained."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import load_file
+from torch import Tensor
 
-from . import audioclip, dataset, export, manifest
+from . import audioclip, dataset, export, golden, manifest, picture, sound
 from .audioclip import AudioClip
 from .errors import DataError
 from .esresnext import RATE, SAMPLES
-from .heads import Heads
+from .heads import Heads, norm
 
 COMMENT = "Written by `python -m tvsl_engines import-audioclip`."
 DEFAULT = Path(__file__).resolve().parents[1] / "default"
 HOP = 0.5  # seconds between runs of the audio graph
+IMAGE: dict[str, Any] = {"aspect": "squash", "stride": audioclip.STRIDE, "cells_max": (audioclip.SIDE // audioclip.STRIDE) ** 2,
+                         "channels": "rgb", "mean": [255 * x for x in audioclip.MEAN], "std": [255 * x for x in audioclip.STD]}
+AUDIO: dict[str, Any] = {"front_end": "waveform", "sample_rate": RATE, "window": SAMPLES / RATE, "hop": HOP, "scale": 32768.0}
 SOURCE = "AudioCLIP (A. Guzhov and others, 2021) and CLIP (OpenAI)"
+GOLDEN_SOURCE = "tvsl_engines, by PyTorch; photo and sound of the default model's golden inputs (CC0)"
+NOISE = 0.001  # RMS in the golden sound, −60 dBFS
+MAPS = 3  # classes whose map the golden outputs hold
 
 
 def import_audioclip(checkpoint: Path, out: Path, classes: Path | None = None, split: Path | None = None) -> None:
@@ -54,17 +64,35 @@ def write(out: Path, model: AudioClip, heads: Heads, classes: list[dict[str, str
     out.mkdir(parents=True, exist_ok=True)
     model.eval()
     names = export.encoders(out, model) + export.heads(out, heads, model.dimension)
-    for entry, tokens in zip(classes, audioclip.tokenize([c["prompt"] for c in classes])):
-        entry["tokens"] = tokens[:int(tokens.argmax()) + 1].tolist()
+    tokens = audioclip.tokenize([c["prompt"] for c in classes])
+    for entry, own in zip(classes, tokens):
+        entry["tokens"] = own[:int(own.argmax()) + 1].tolist()
+    golden.write(out, encoded(model, *cat(), tokens), heads)
     manifest.write(out, {
         "schema": 1, "name": "audioclip", "version": "1",
         "description": "AudioCLIP's encoders with T-VSL's heads",
-        "image": {"aspect": "squash", "stride": audioclip.STRIDE, "cells_max": (audioclip.SIDE // audioclip.STRIDE) ** 2,
-                  "channels": "rgb", "mean": [255 * x for x in audioclip.MEAN], "std": [255 * x for x in audioclip.STD]},
-        "audio": {"front_end": "waveform", "sample_rate": RATE, "window": SAMPLES / RATE, "hop": HOP, "scale": 32768.0},
+        "image": IMAGE, "audio": AUDIO,
         "graphs": export.graphs("image", "audio", "stage1", "stage2", "text"),
         "embedding": {"dimension": model.dimension, "tokenizer": "clip"},
         "thresholds": manifest.THRESHOLDS,
         "classes": classes,
-        "files": manifest.files(names, "MIT", SOURCE),
+        "files": [*manifest.files(names, "MIT", SOURCE), *manifest.files([golden.FILE], "MIT AND CC0-1.0", GOLDEN_SOURCE)],
     }, COMMENT)
+
+
+def cat() -> tuple[np.ndarray, np.ndarray]:
+    """A cat and its voice, the default model's golden inputs, as AudioCLIP takes them."""
+    said, own = manifest.read(DEFAULT), load_file(DEFAULT / golden.FILE)
+    pixels = own["image"][0].transpose(1, 2, 0) * np.float32(said["image"]["std"]) + np.float32(said["image"]["mean"])
+    voice = sound.middle(sound.resampled(own["waveform"], said["audio"]["sample_rate"], RATE), SAMPLES)
+    # A microphone's noise: without it there would be nothing above the voice but rounding, of which each runtime has its own.
+    samples = (voice + np.random.default_rng(0).normal(0, NOISE, SAMPLES).astype(np.float32)) * np.float32(AUDIO["scale"])
+    return picture.prepared(pixels.round().astype(np.uint8), picture.squashed(IMAGE, 1), IMAGE)[None], samples[None]
+
+
+def encoded(model: AudioClip, image: np.ndarray, samples: np.ndarray, tokens: Tensor) -> dict[str, np.ndarray]:
+    """The inputs of both senses with what PyTorch makes of them and of the texts; `keys` are the classes that are most alike to a cell."""
+    with torch.no_grad():
+        v, a, t = model.see(torch.from_numpy(image)), model.hear(torch.from_numpy(samples)), model.read(tokens.float())
+    keys = (norm(v[0]) @ t.T).amax(0).topk(min(MAPS, len(t))).indices
+    return {"image": image, "sound": samples, "keys": keys.numpy(), "V": v.numpy(), "A": a.numpy(), "t": t.numpy()}
