@@ -9,12 +9,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import material
 import numpy as np
 import pytest
 import soundfile
+import torch
 from PIL import Image
 
 from tvsl_engines import importer, manifest
+from tvsl_engines.__main__ import main
+from tvsl_engines.audioclip import AudioClip
 from tvsl_engines.dataset import labelled
 from tvsl_engines.evaluate import by_program
 from tvsl_engines.importer import DEFAULT
@@ -150,6 +154,40 @@ def test_plans_are_built_of_a_folder_that_python_wrote_and_judge_like_the_cpu(pr
     by_gpu, by_cpu = (json.loads(done.stdout) for done in judged)
     for key in NAMES.values():
         assert by_gpu[key]["value"] == pytest.approx(by_cpu[key]["value"], abs=0.001), key
+
+
+def commanded(folder: Path, model: AudioClip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> str:
+    """The guide's commands from a checkpoint to the folder `model`, on clips made here; what `table` printed."""
+    monkeypatch.setattr(AudioClip, "full", AudioClip.small)
+    monkeypatch.chdir(material.folder(folder))
+    torch.save(model.published(), "small.pt")
+    Path("train.toml").write_text('encoders = "audioclip"\ndata = "."\nsplit = "train.txt"\nout = "trained"\nmixtures = 1\nepochs = 2\n')
+    Path("duet_test.csv").write_text("dog_0,dog,cat_0,cat\n")
+    Path("boxes.json").write_text(json.dumps([{"file": f"{c}_0", "class": c, "bbox": [[0, 0, 1, 1]]} for c in ("dog", "cat")]))
+    for command in ("import-audioclip small.pt --out audioclip --split train.txt",
+                    "train --config train.toml --method tvsl-two-stage --method avgn",
+                    "table --encoders audioclip --data . --boxes boxes.json --trained trained --test duet_test.csv",
+                    "deploy --encoders audioclip --weights trained/tvsl-two-stage/weights.pt --out model"):
+        assert main(command.split()) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_a_checkpoint_is_trained_judged_and_deployed_and_the_program_takes_it(
+        program: Path, model: AudioClip, gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Squashed pictures, waveforms, a text graph and both precisions, all the way. Plans are held to the CPU on the golden inputs."""
+    printed = commanded(tmp_path, model, monkeypatch, capsys)
+    assert all(f"| {name} | " in printed for name in ("tvsl-two-stage", "avgn", "tvsl-untrained"))
+    said = manifest.read(tmp_path / "model")
+    assert said["graphs"]["fp16"] == {part: f"{part}-fp16.onnx" for part in ("image", "audio", "stage1", "stage2", "text")}
+    config = configured(tmp_path, tmp_path / "model")
+    checked = tvsl(program, "check", "--model", "--config", config)
+    assert checked.returncode == 0, checked.stderr
+    assert "audioclip-trained 1, 3 classes" in checked.stdout
+    for action in ("build", "verify"):
+        done = tvsl(program, "engine", action, "--config", config, **gpu)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "this device is ready" in done.stdout
+    agree(program, write_scenes(tmp_path, tmp_path / "model", 6, "bird", ["dog", "cat"]), tmp_path / "model", "--model", tmp_path / "model")
 
 
 def test_a_fixed_list_refuses_free_words_and_an_altered_folder_is_refused(program: Path, folder: Path, tmp_path: Path) -> None:
