@@ -76,6 +76,8 @@ def measure(name: str, batch: int, classes: int, dimension: int, cells: int = 98
         bare = lambda: [torch.matmul(x, y) for x, y in made]
         bare()
         taken = [(*_step(work, batches), _seconds(bare, work.device)) for _ in range(times)]
+        if work.log:
+            work.log.close()  # else it may write into the folder while that is removed
     device = torch.cuda.get_device_name() if work.device.type == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
     waits, updates, bares = zip(*taken)
     return Speed(median(w + u for w, u in zip(waits, updates)), median(waits), median(bares), batch, device)
