@@ -1,6 +1,9 @@
 """The measurement of speed itself."""
 
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,3 +47,17 @@ def test_the_verdict_is_told(capsys: pytest.CaptureFixture) -> None:
     assert "bare matrix products" in capsys.readouterr().out
     assert main(["speed", "--method", "magic"]) == 1 and "expected one of tvsl-two-stage" in capsys.readouterr().err
     assert speed.SHARE == 0.5
+
+
+@pytest.mark.parametrize("rate, code", [("10.00", 0), ("5.00", 0), ("4.99", 1), ("-", 1)])
+def test_the_daemons_rate_with_audioclip_is_held_to_five_frames_a_second(tmp_path: Path, rate: str, code: int) -> None:
+    """The script over a program that prints what `tvsl bench` does, and a model that is there already."""
+    for name in ("engines/proof/audioclip.sh", ".cache/audioclip/random.pt", ".cache/audioclip/model/manifest.toml", "tvsl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    shutil.copy(Path(__file__).parents[1] / "proof/audioclip.sh", tmp_path / "engines/proof")
+    (tmp_path / "tvsl").write_text(f"#!/bin/sh\nprintf '%-26s%9s 1/s\\n' frames_per_second 99.00 live_rate {rate}\n")
+    (tmp_path / "tvsl").chmod(0o755)
+    done = subprocess.run([tmp_path / "engines/proof/audioclip.sh", tmp_path / "tvsl"], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert f"AudioCLIP: {rate} analysed frames a second in real time, goal 5: {'MISS' if code else 'pass'}\n" in done.stdout
