@@ -65,8 +65,8 @@ test-cluster: setup-test
 	TVSL_CLUSTER_NODE=$(CURDIR)/.cache/cluster/debug/cluster-node $(CARGO) test --locked --test fleet_cluster -- --ignored $(TESTFLAGS)
 
 # Nothing lost, read before it was written, or used after it was freed, in every test of the binding and of graphs.
-# The compiler that the tests call is not looked at. tensorrt_fast_path is left out: there graphs compute by ONNX Runtime, of whose
-# own copies valgrind complains.
+# The compiler that the tests call is not looked at. Of the way of a frame it is the part with the small model: the default model takes
+# an hour so.
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
 	--show-leak-kinds=definite,indirect --suppressions=tests/fake_tensorrt/glibc.supp --trace-children=yes \
 	--trace-children-skip=*/cc,*/cc1,*/as,*/ld,*/collect2,*-linux-gnu-*
@@ -74,6 +74,7 @@ test-memory: setup-test
 	@setup/packages.sh memory
 	$(CARGO) test --locked --no-fail-fast --config 'target."cfg(unix)".runner = "$(VALGRIND)"' \
 		--test tensorrt_binding --test tensorrt_engine
+	$(CARGO) test --locked --config 'target."cfg(unix)".runner = "$(VALGRIND)"' --test tensorrt_fast_path -- many_rows
 
 # AddressSanitizer in the program and in every test, or in those that SANITIZED names; the compiler stays the stable one. Growth of memory
 # is not measured with it: it gives nothing back at once.

@@ -88,6 +88,8 @@ fn a_model_whose_audio_graph_gives_many_rows_is_built_and_runs() {
     let machine = Machine::of(fine.0.path());
     machine.run("ask_for_all", &[]);
     machine.run("ask_for_more", &[]);
+    machine.run("count_waits", &[]);
+    machine.run("hold_pictures", &[("FAKE_CUDA_INTEGRATED", "1")]);
 }
 
 fn chosen(kind: EngineKind) -> Arc<dyn Engine> {

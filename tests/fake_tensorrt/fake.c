@@ -94,7 +94,9 @@ static void *make(Function *table, const char *class) {
 static void Handle_delete(Object *handle) {
     note("~%s", handle->class);
     alive--;
-    if (strcmp(handle->class, "ExecutionContext") == 0) free(handle->implementation->data);
+    void *data = handle->implementation->data;
+    if (strcmp(handle->class, "ExecutionContext") == 0) free(data);
+    if (strcmp(handle->class, "NetworkDefinition") == 0 || strcmp(handle->class, "CudaEngine") == 0) onnx_close(data);
     free(handle->implementation);
     free(handle);
 }

@@ -50,9 +50,10 @@ static void describe(Onnx *onnx, int port, Function *table) {
     sure(ORT(62, const void *, int64_t *, size_t)(tensor, onnx->shapes[port], onnx->axes[port]));
     onnx->targets[port] = (Object){.table = table, .class = onnx->names[port], .data = onnx};
     onnx->handles[port] = (Object){.implementation = &onnx->targets[port]};
+    ((void (*)(void *))ort[98])(type);
 }
 
-// Kept until the process ends, as a library keeps what it has compiled.
+// Belongs to the network that was parsed, or to the engine that was loaded.
 static Onnx *onnx_open(const char *path, const char *bytes, size_t size, bool half, Function *tensors) {
     start_onnxruntime();
     Onnx *onnx = calloc(1, sizeof *onnx);
@@ -73,8 +74,17 @@ static Onnx *onnx_open(const char *path, const char *bytes, size_t size, bool ha
     sure(ORT(31, void *, size_t *)(onnx->session, &outputs));
     onnx->inputs = (int)inputs;
     onnx->count = (int)(inputs + outputs);
+    ((void (*)(void *))ort[100])(options);
     for (int port = 0; port < onnx->count; port++) describe(onnx, port, tensors);
     return onnx;
+}
+
+static void onnx_close(Onnx *onnx) {
+    if (onnx == NULL) return;
+    for (int port = 0; port < onnx->count; port++) sure(ORT(76, void *, void *)(allocator, onnx->names[port]));
+    ((void (*)(void *))ort[95])(onnx->session);
+    free(onnx->bytes);
+    free(onnx);
 }
 
 static int onnx_port(Onnx *onnx, const char *name) {
