@@ -60,6 +60,9 @@ systemctl start tvsl
 recovers "service started: first detection" "$began" 60
 health camera ok
 health microphone ok
+# The configuration names no size, and the camera offers up to 3840 x 2160.
+size=$(mosquitto_sub -h 127.0.0.1 -t tvsl/vm/detections -C 1 -W 60 | grep --only-matching '"width":[0-9]*,"height":[0-9]*' | head -n 1)
+[ "$size" = '"width":640,"height":360' ] || fail "a camera's size that is left open becomes $size, not the one nearest 640 x 360"
 
 began=$(uptime_ms)
 kill -STOP "$(pid)"

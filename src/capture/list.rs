@@ -107,7 +107,8 @@ fn side(structure: &gst::StructureRef, field: &str) -> Option<u32> {
     structure.get::<i32>(field).or_else(range).ok().and_then(|pixels| u32::try_from(pixels).ok())
 }
 
-fn framerates(structure: &gst::StructureRef) -> Vec<f64> {
+/// Pictures in a second, fastest first; of a range its ends.
+pub(super) fn framerates(structure: &gst::StructureRef) -> Vec<f64> {
     let rate = |fraction: gst::Fraction| f64::from(fraction.numer()) / f64::from(fraction.denom());
     let one = structure.get::<gst::Fraction>("framerate").map(|one| vec![one]);
     let range = |_| {

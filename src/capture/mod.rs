@@ -13,6 +13,7 @@ mod flash;
 mod link;
 mod list;
 mod media;
+mod mode;
 mod oversize;
 mod rate;
 mod recorder;

@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use super::error::CaptureError;
 use super::link::{chain, make, only};
 use super::still::Still;
-use super::{extent, flash, oversize};
+use super::{extent, flash, mode, oversize};
 use crate::config::{self, CameraSource, Transport};
 
 /// An opened source inside a pipeline.
@@ -36,7 +36,7 @@ pub(super) fn open(
     live: bool,
 ) -> Result<Origin, CaptureError> {
     match camera.source {
-        CameraSource::V4l2 => v4l2(&camera.v4l2, pipeline),
+        CameraSource::V4l2 => v4l2(&camera.v4l2, camera.rate, pipeline),
         CameraSource::Csi => csi(&camera.csi, pipeline),
         CameraSource::Rtsp => rtsp(&camera.rtsp, pipeline),
         CameraSource::File => file(&camera.file.path, pipeline),
@@ -45,25 +45,16 @@ pub(super) fn open(
     }
 }
 
-/// A V4L2 camera, raw or Motion-JPEG.
-fn v4l2(camera: &config::V4l2, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
-    let source = make("v4l2src")?;
+/// A V4L2 camera, raw or Motion-JPEG, in the mode that suits `rate` pictures a second.
+fn v4l2(camera: &config::V4l2, rate: f64, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+    let (source, filter, decoder) = (make("v4l2src")?, make("capsfilter")?, make("decodebin")?);
     source.set_property("device", camera.device.to_string_lossy().as_ref());
-    let mut caps = gst::Caps::new_empty();
-    for format in ["video/x-raw", "image/jpeg"] {
-        let mut structure = gst::Structure::new_empty(format);
-        for (field, pixels) in [("width", camera.width), ("height", camera.height)] {
-            if pixels > 0 {
-                structure.set(field, pixels as i32);
-            }
-        }
-        if camera.framerate > 0.0 {
-            structure.set("framerate", fraction(camera.framerate));
-        }
-        caps.make_mut().append_structure(structure);
+    chain(pipeline, &[source.clone(), filter.clone(), decoder.clone()])?;
+    let mode = mode::offered(&source).and_then(|offered| mode::suited(&offered, camera, rate));
+    if let Some(mode) = &mode {
+        tracing::info!(device = %camera.device.display(), %mode, "camera mode chosen");
     }
-    let decoder = make("decodebin")?;
-    chain(pipeline, &[source, only(caps)?, decoder.clone()])?;
+    filter.set_property("caps", mode.unwrap_or_else(|| mode::asked(camera)));
     Ok(Origin {
         name: format!("camera {}", camera.device.display()),
         cure:
@@ -86,7 +77,7 @@ fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError
         .field("format", "NV12")
         .field("width", camera.width as i32)
         .field("height", camera.height as i32)
-        .field("framerate", fraction(camera.framerate))
+        .field("framerate", mode::fraction(camera.framerate))
         .build();
     let filter = only(caps)?;
     chain(pipeline, &[source, filter.clone()])?;
@@ -222,9 +213,4 @@ fn uri(address: &str, pipeline: &gst::Bin) -> Result<gst::Element, CaptureError>
     decoder.set_property("uri", address);
     chain(pipeline, std::slice::from_ref(&decoder))?;
     Ok(decoder)
-}
-
-/// Pictures per second as the fraction that caps want: 29.97 becomes 2997/100.
-fn fraction(rate: f64) -> gst::Fraction {
-    gst::Fraction::approximate_f64(rate).unwrap_or_else(|| gst::Fraction::new(rate.round() as i32, 1))
 }

@@ -94,13 +94,13 @@ impl CameraSource {
 pub struct V4l2 {
     /// Device file.
     pub device: PathBuf,
-    /// Pixels across; 0: the camera's choice.
+    /// Pixels across; 0: near 640, or what goes with the height.
     #[serde(deserialize_with = "value::side_or_zero")]
     pub width: u32,
-    /// Pixels down; 0: the camera's choice.
+    /// Pixels down; 0: near 360, or what goes with the width.
     #[serde(deserialize_with = "value::side_or_zero")]
     pub height: u32,
-    /// Pictures in a second; 0: the camera's choice.
+    /// Pictures in a second; 0: the most that the camera offers in that size.
     #[serde(deserialize_with = "value::rate_or_zero")]
     pub framerate: f64,
 }
