@@ -13,6 +13,8 @@ pub mod bounded;
 
 pub mod backoff;
 
+pub mod rights;
+
 pub mod geometry;
 
 pub mod bearing;

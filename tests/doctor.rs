@@ -5,7 +5,9 @@ mod certificates;
 mod daemon;
 mod support;
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -246,8 +248,56 @@ fn a_secret_is_never_shown() {
     let found = doctor(&config, &[]);
     found.stage("camera", "failed");
     found.stage("microphone", "skipped");
-    assert!(found.stage("secrets", "warning").contains("chmod"));
+    assert!(found.stage("secrets", "warning").contains("sudo chgrp video"));
     assert!(!found.2.contains(word), "{}", found.2);
+}
+
+/// As root alone, who can become another user.
+#[test]
+fn a_secret_that_is_kept_from_others_as_advised_can_still_be_read_by_the_service() {
+    if std::fs::metadata("/proc/self").expect("a process").uid() != 0 {
+        return;
+    }
+    let (place, program) = (Place::new(), env!("CARGO_BIN_EXE_tvsl"));
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own file");
+    };
+    mode(place.0.path(), 0o755);
+    let (own, model) = (place.path("tvsl"), place.path("model"));
+    std::fs::hard_link(program, &own).or_else(|_| std::fs::copy(program, &own).map(drop)).expect("a program");
+    copy_of_tiny(&model);
+    let camera =
+        "[camera]\nsource = \"rtsp\"\n[camera.rtsp]\nurl = \"rtsp://user:OpenSesame@127.0.0.1:1/stream\"\n";
+    let config = place.path("tvsl.toml");
+    let text = format!("[model]\npath = \"model\"\n{camera}[microphone]\nsource = \"media\"\n{NO_BROKER}");
+    std::fs::write(&config, text).expect("room for a file");
+    let checked_by_service = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=61184", "--regid=61184", "--groups=audio,video"]).arg(&own).arg("check");
+        let output =
+            command.arg("--config").arg(&config).current_dir(place.0.path()).output().expect("setpriv");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    mode(&config, 0o600);
+    let (code, told) = checked_by_service();
+    let words = ["Permission denied", "as user 61184", "sudo chgrp video"];
+    assert!(code == Some(78) && words.iter().all(|words| told.contains(words)), "{code:?}: {told}");
+    mode(&config, 0o644);
+    let told = doctor(&config, &[]).stage("secrets", "warning");
+    let advised = told.split('`').nth(1).unwrap_or_else(|| panic!("{told}"));
+    let done = Command::new("sh").args(["-c", &format!("sudo() {{ \"$@\"; }}; {advised}")]).status();
+    assert!(done.expect("a shell").success(), "{advised}");
+    let left = std::fs::metadata(&config).expect("our own file").mode();
+    assert_eq!((left & 0o007, checked_by_service().0), (0, Some(0)), "{left:o}");
+    doctor(&config, &[]).stage("secrets", "ok");
+}
+
+/// A copy of the tiny model.
+fn copy_of_tiny(folder: &Path) {
+    std::fs::create_dir(folder).expect("room for a folder");
+    for entry in std::fs::read_dir("tests/data/tiny").expect("the tiny model").flatten() {
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("room for a file");
+    }
 }
 
 #[test]
@@ -257,10 +307,7 @@ fn a_wrong_configuration_and_an_altered_model_are_told_apart() {
     assert_eq!(found.0, 78);
     assert!(found.stage("configuration", "failed").contains("mqtt.port"));
     let model = place.path("model");
-    std::fs::create_dir(&model).expect("room for a folder");
-    for entry in std::fs::read_dir("tests/data/tiny").expect("the tiny model").flatten() {
-        std::fs::copy(entry.path(), model.join(entry.file_name())).expect("room for a file");
-    }
+    copy_of_tiny(&model);
     std::fs::write(model.join("image.onnx"), "altered").expect("room for a file");
     let text =
         format!("[model]\npath = \"model\"\n{TEST_CAMERA}[microphone]\nsource = \"media\"\n{NO_BROKER}");

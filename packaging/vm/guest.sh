@@ -30,6 +30,7 @@ began=$(uptime_ms)
 dpkg --install tvsl.deb >/dev/null || fail "the package does not install"
 mkdir -p /usr/share/tvsl/engines && cp -r tiny /usr/share/tvsl/engines/
 cp tvsl.toml $CONFIG
+chgrp video $CONFIG && chmod 640 $CONFIG # as doctor advises for one that holds a password; the service must be able to read it
 echo "vm: installed in $((($(uptime_ms) - began) / 1000)) s; $(uname -r), $(systemd --version | head -n 1)"
 modprobe vivid n_devs=1 node_types=0x1
 show_red

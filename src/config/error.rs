@@ -2,6 +2,7 @@
 
 use super::veil::{sensitive, veiled};
 use super::{Written, place};
+use crate::rights;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read: {}", file.display(), rights::denied(file, source))]
     Unreadable {
         /// The file.
         file: PathBuf,

@@ -1,9 +1,10 @@
 //! This machine: disk, clock, rights, the service's unit, the GPU.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +17,7 @@ use crate::engine::tensorrt::{Device, Settings, TensorRt};
 use crate::heat::Heat;
 use crate::monitor::Closed;
 use crate::publish::Disk;
+use crate::rights;
 
 /// Less free space than this, in MiB, is too little for logs and updates.
 const LEAST_MIB: u64 = 200;
@@ -203,16 +205,27 @@ pub(super) fn secrecy(config: &Config, origin: &Origin) -> Check {
     };
     let holds_one = config.camera.rtsp.public_url() != config.camera.rtsp.url;
     match std::fs::metadata(file) {
-        Ok(about) if holds_one && about.permissions().mode() & 0o004 != 0 => Check::warning(
+        Ok(about) if holds_one && about.mode() & 0o004 != 0 => Check::warning(
             STAGE,
             format!("{} holds the camera's password, and everyone may read it", file.display()),
-            format!("`chmod o= {}`", file.display()),
+            rights::closing(file),
+        ),
+        Ok(about) if file.starts_with("/etc/tvsl") && kept_from_service(&about) => Check::warning(
+            STAGE,
+            format!("{} is kept from the service as well, which could not start again", file.display()),
+            rights::closing(file),
         ),
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Check::warning(STAGE, format!("{}: {error}", file.display()), "check the rights of its folder")
         }
         _ => Check::ok(STAGE, if holds_one { "kept from others" } else { "none in the configuration" }),
     }
+}
+
+/// Whether the packaged service, which runs as a user of its own, may not read this file of root's.
+fn kept_from_service(about: &Metadata) -> bool {
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    about.uid() == 0 && !rights::serve(about.mode(), about.gid(), &groups)
 }
 
 /// NVIDIA's part, where it is asked for or there.

@@ -13,6 +13,7 @@ use crate::bounded;
 use crate::config::{Address, Config, Mqtt, Tls};
 use crate::message::Presence;
 use crate::publish::store::WINDOW;
+use crate::rights;
 
 /// A message larger than this is no message of ours.
 pub(super) const LARGEST_PACKET: usize = 256 * 1024;
@@ -27,7 +28,7 @@ pub enum AccessError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// A certificate.
-    #[error("{key}: {}: {error}", path.display())]
+    #[error("{key}: {}: {}", path.display(), rights::denied(path, error))]
     Certificate {
         /// Which setting names it.
         key: &'static str,

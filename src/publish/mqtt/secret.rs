@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::bounded;
+use crate::{bounded, rights};
 
 /// A secret is smaller than this.
 const LARGEST: u64 = 64 * 1024;
@@ -15,7 +15,7 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("{key}: {}: {error}", path.display())]
+    #[error("{key}: {}: {}", path.display(), rights::denied(path, error))]
     Unreadable {
         /// Which setting names it.
         key: &'static str,
@@ -25,7 +25,7 @@ pub enum SecretError {
         error: std::io::Error,
     },
     /// Everybody can read it.
-    #[error("{key}: {}: every user of this machine can read it; `chmod o= {}`", path.display(), path.display())]
+    #[error("{key}: {}: every user of this machine can read it; {}", path.display(), rights::closing_secret(path))]
     Exposed {
         /// Which setting names it.
         key: &'static str,
@@ -137,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let open = file(folder.path(), "open", 0o644);
         let told = read_in(KEY, &open, None).expect_err("it is open").to_string();
-        assert!(told.contains("chmod") && !told.contains("hunter2"), "{told}");
+        assert!(told.contains("chgrp video") && !told.contains("hunter2"), "{told}");
         let empty = file(folder.path(), "empty", 0o600);
         fs::write(&empty, "\n").expect("our own file");
         assert!(matches!(read_in(KEY, &empty, None), Err(SecretError::Empty { .. })));
