@@ -169,15 +169,11 @@ fn a_broker_that_forbids_the_topic_is_told_from_one_that_is_away() {
     let broker = Broker::start(&place, "allow_anonymous false");
     let found = doctor(&place.config(&format!("{quiet}{}", broker.section())), &[]);
     assert!(found.stage("mqtt", "failed").contains("not authorised"));
-    for (file, verdict, cure) in
-        [("mqtt-password", "warning", "LoadCredential"), ("/no/password", "failed", "mend the file")]
-    {
-        closed(&place.path("user"), "tvsl");
-        let password =
-            format!("{quiet}{}username_file = \"user\"\npassword_file = \"{file}\"\n", broker.section());
-        let told = doctor(&place.config(&password), &[]).stage("mqtt", verdict);
-        assert!(told.contains(file) && told.contains(cure), "{told}");
-    }
+    closed(&place.path("user"), "tvsl");
+    let files = "username_file = \"user\"\npassword_file = \"mqtt-password\"\n";
+    let password = format!("{quiet}{}{files}", broker.section());
+    let told = doctor(&place.config(&password), &[]).stage("mqtt", "warning");
+    assert!(told.contains("mqtt-password") && told.contains("LoadCredential"), "{told}");
     let nowhere = format!("{quiet}[mqtt]\nhost = \"no-such-host.invalid\"\n");
     doctor(&place.config(&nowhere), &[]).stage("dns", "failed");
 }
@@ -298,6 +294,41 @@ fn copy_of_tiny(folder: &Path) {
     for entry in std::fs::read_dir("tests/data/tiny").expect("the tiny model").flatten() {
         std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("room for a file");
     }
+}
+
+#[test]
+fn what_check_refuses_is_refused_here_too_in_the_same_words() {
+    let place = Place::new();
+    let quiet = format!("{TEST_CAMERA}[microphone]\nsource = \"none\"\n");
+    let pipeline = "[camera]\nsource = \"pipeline\"\n[camera.pipeline]\nlaunch = \"nosuchelement\"\n";
+    let clip = "[camera]\nsource = \"file\"\n[camera.file]\npath = \"/no/clip.mp4\"\n";
+    for (key, text) in [
+        ("detection.classes", format!("{quiet}[detection]\nclasses = [\"unicorn\"]\n{NO_BROKER}")),
+        ("camera.pipeline.launch", format!("{pipeline}{NO_BROKER}")),
+        ("camera.file.path", format!("{clip}{NO_BROKER}")),
+        ("engine.library", format!("{quiet}[engine]\nlibrary = \"/no/library.so\"\n{NO_BROKER}")),
+        ("mqtt.settings_file", format!("{quiet}[mqtt]\nsettings_file = \"/tmp\"\n")),
+        ("mqtt.password_file", format!("{quiet}[mqtt]\npassword_file = \"/no/password\"\n")),
+    ] {
+        let config = place.config(&text);
+        let found = doctor(&config, &[]);
+        assert_eq!(found.0, 78, "{key}: {}", found.2);
+        found.stage("configuration", "failed");
+        let told = found.1[0]["found"].as_str().expect("text");
+        assert!(told.contains("tvsl.toml:") && told.contains(key), "{told}");
+        assert!(!found.1.iter().any(|check| check["stage"] == "model"), "{}", found.2);
+        let mut check = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        let output = check.arg("check").arg("--config").arg(&config).output().expect("the program runs");
+        let refused = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(78) && refused.contains(told.trim_end()), "{refused}\n{told}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_told_from_a_wrong_one() {
+    let found = doctor(Path::new("/no/tvsl.toml"), &[]);
+    assert_eq!(found.0, 78);
+    assert!(found.stage("configuration", "failed").contains("/no/tvsl.toml: cannot be read"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod senses;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Common, Failure};
+use super::{Common, Failure, check};
 use crate::capture;
 use crate::config::{Config, ConfigError, Origin};
 
@@ -110,18 +110,37 @@ pub(super) fn checks(common: &Common) -> Result<Vec<Check>, Failure> {
 
 /// Looks at everything; tells whether the configuration is wrong.
 fn look(common: &Common, report: &mut Report) -> Result<bool, Failure> {
-    let found = common.find();
+    let found = configuration(common);
     let wrong = found.is_err();
     match found {
         Ok((config, origin)) => examine(&config, &origin, report)?,
-        Err(error) => report.add(configuration_error(&error))?,
+        Err(refused) => report.add(refused)?,
     }
     host::checks().into_iter().try_for_each(|check| report.add(check))?;
     Ok(wrong)
 }
 
-fn configuration_error(error: &ConfigError) -> Check {
-    Check::failed("configuration", error.to_string(), "put the lines right that are named above")
+/// The configuration, or why `check` and `run` refuse it.
+fn configuration(common: &Common) -> Result<(Config, Origin), Check> {
+    const STAGE: &str = "configuration";
+    let refused = |told: &str| Check::failed(STAGE, told, "put the lines right that are named above");
+    let (draft, origin) = common.draft().map_err(|error| match error {
+        ConfigError::Unreadable { .. } => unreadable(STAGE, &error.to_string()),
+        error => refused(&error.to_string()),
+    })?;
+    let as_read = draft.config().clone();
+    match check::judged(draft) {
+        Ok(config) => Ok((config, origin)),
+        // It is no fault of the configuration, and a later stage tells of it.
+        Err(Failure::Failed(_)) => Ok((as_read, origin)),
+        Err(failure) => Err(refused(failure.text())),
+    }
+}
+
+/// A file that cannot be read at all; where rights are missing, the words about it end in the cure.
+fn unreadable(stage: &'static str, told: &str) -> Check {
+    let (found, cure) = told.split_once("; ").unwrap_or((told, "name a file that is there"));
+    Check::failed(stage, found, cure)
 }
 
 /// Everything that a right configuration names.
