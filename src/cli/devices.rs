@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::nodes::{Nodes, Refused};
 use super::{Common, Failure};
 use crate::capture::{self, CameraFound, MicrophoneFound, Mode};
 use crate::config::{self, EngineKind};
@@ -25,6 +26,9 @@ pub(super) struct Arguments {
 pub(super) struct Devices {
     cameras: Vec<CameraFound>,
     microphones: Vec<MicrophoneFound>,
+    /// What keeps this user from cameras or sound cards, which are then missing above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused>,
     gpus: Vec<Gpu>,
     engines: Vec<EngineFound>,
 }
@@ -54,6 +58,7 @@ pub(super) fn found(common: &Common) -> Result<Devices, Failure> {
     Ok(Devices {
         cameras: capture::cameras().map_err(Failure::failed)?,
         microphones: capture::microphones(),
+        refused: Nodes::here().refused,
         gpus: Device::first().and_then(|device| device.gpu()).into_iter().collect(),
         engines: engines(&config.engine),
     })
@@ -81,8 +86,12 @@ impl Devices {
                 engine.problem.as_deref().map_or("usable".into(), |why| format!("not usable: {why}"));
             format!("  {:<10}{}\n", engine.kind, problem.replace('\n', "\n            "))
         });
+        let refused = self.refused.iter().map(|refused| {
+            section("Permissions", "", vec![format!("  {}; cure: {}\n", refused.problem, refused.cure)])
+        });
         section("Cameras", "[camera.v4l2] device", cameras)
             + &section("Microphones", "[microphone.alsa] device", microphones)
+            + &refused.collect::<String>()
             + &section("GPUs", "", gpus.collect())
             + &section("Engines", "[engine] kind", engines.collect())
     }
@@ -118,6 +127,23 @@ fn microphone(microphone: &MicrophoneFound) -> String {
 mod tests {
     use super::*;
 
+    fn nothing() -> Devices {
+        Devices { cameras: vec![], microphones: vec![], refused: None, gpus: vec![], engines: vec![] }
+    }
+
+    #[test]
+    fn who_may_not_open_what_is_there_is_told_so_and_not_only_that_there_is_none() {
+        let problem = "this user may not open /dev/video0".into();
+        let devices = Devices { refused: Some(Refused { problem, cure: "`join`" }), ..nothing() };
+        let table = devices.table();
+        assert!(
+            table.contains("Permissions\n  this user may not open /dev/video0; cure: `join`\n"),
+            "{table}"
+        );
+        let json = serde_json::to_value(&devices).expect("JSON");
+        assert_eq!(json["refused"]["cure"], "`join`", "{json}");
+    }
+
     #[test]
     fn the_table_shows_what_belongs_into_the_configuration() {
         let mode = Mode { format: "YUY2".into(), width: 640, height: 480, framerates: vec![30.0, 29.97] };
@@ -129,9 +155,9 @@ mod tests {
         };
         let (device, description) = ("plughw:CARD=Webcam,DEV=0".into(), "Webcam, USB Audio".into());
         let microphone = MicrophoneFound { device, description, stable: true };
-        let devices =
-            Devices { cameras: vec![camera], microphones: vec![microphone], gpus: vec![], engines: vec![] };
+        let devices = Devices { cameras: vec![camera], microphones: vec![microphone], ..nothing() };
         let table = devices.table();
+        assert!(!table.contains("Permissions"), "nothing is kept from this user: {table}");
         for part in [
             "    /dev/v4l/by-id/usb-Webcam (/dev/video0)\n",
             "      YUY2        640 x 480 at 30, 29.97/s\n",

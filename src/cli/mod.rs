@@ -16,6 +16,7 @@ mod eval;
 mod fleet_sim;
 mod listen;
 pub mod logging;
+mod nodes;
 mod pages;
 mod record;
 mod replay;

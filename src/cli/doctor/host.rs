@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 
+use super::super::nodes::{Nodes, Refused};
 use super::Check;
 use crate::config::{Config, EngineKind, Origin};
 use crate::engine::tensorrt::{Device, Settings, TensorRt};
@@ -116,18 +117,11 @@ fn clock() -> Check {
 /// Whether this user may open cameras and sound cards.
 fn permissions() -> Check {
     const STAGE: &str = "permissions";
-    let devices = ["/dev/snd", "/dev"].iter().filter_map(|folder| Path::new(folder).read_dir().ok());
-    let devices = devices.flatten().flatten().map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("video") || (name.starts_with("pcm") && name.ends_with('c'))
-    });
-    let (all, refused): (Vec<_>, Vec<_>) =
-        devices.partition(|path| access(path, Access::READ_OK | Access::WRITE_OK).is_ok());
-    if let Some(path) = refused.first() {
-        let found = format!("this user may not open {}", path.display());
-        return Check::failed(STAGE, found, "`sudo usermod -aG video,audio $USER`, then log in again");
+    let nodes = Nodes::here();
+    if let Some(Refused { problem, cure }) = nodes.refused {
+        return Check::failed(STAGE, problem, cure);
     }
-    match all.len() {
+    match nodes.open.len() {
         0 => Check::skipped(STAGE, "there is no device file of a camera or a sound card"),
         count => Check::ok(STAGE, format!("{count} device files of cameras and sound cards may be opened")),
     }
