@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Check;
 use super::offset::median;
 use crate::analysis::Analysis;
-use crate::capture::{self, CaptureError, Pace, Wanted};
+use crate::capture::{self, CaptureError, Pace, Rate, Wanted};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::config::{Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
@@ -32,10 +32,8 @@ pub(super) fn checks(config: &Config, analysis: Option<&Analysis>, claps: bool) 
     let wanted = wanted(analysis);
     let pace = Pace::of(&config.camera);
     let (sender, receiver) = queue::bounded(Limits::default(), pace.policy());
-    // The camera's own rate is measured, and not what is left of it for the analysis.
-    let camera = crate::config::Camera { rate: f64::INFINITY, ..config.camera.clone() };
     let media = config.microphone.source == MicrophoneSource::Media;
-    let eye = capture::open_camera(&camera, media, &wanted, pace, &sender);
+    let eye = capture::open_camera(&config.camera, media, &wanted, pace, &sender);
     let alsa = config.microphone.source == MicrophoneSource::Alsa;
     let ear = alsa.then(|| capture::open_microphone(&config.microphone.alsa, wanted.rate, &sender));
     drop(sender);
@@ -70,7 +68,8 @@ fn wanted(analysis: Option<&Analysis>) -> Wanted {
             None => Fit::letterbox(size, 32, 84),
         }),
         rate: analysis.map_or(16_000, |analysis| analysis.model().sample_rate()),
-        most: None,
+        // The camera's own rate is measured, and not what is left of it for the analysis.
+        most: Some(Rate::new(f64::INFINITY)),
     }
 }
 
