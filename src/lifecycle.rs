@@ -167,6 +167,11 @@ impl Lifecycle {
         }
     }
 
+    /// What was open was closed on purpose, and is to be opened anew at once: until that fails it is not lost.
+    pub fn renew(&mut self, now: Instant) {
+        self.phase = Phase::Waiting { until: now };
+    }
+
     /// A try failed, or what was open is lost, and there is something to fall back on, which is tried at once.
     pub fn falls_back(&mut self, why: &str, now: Instant) {
         self.phase = Phase::Waiting { until: now };

@@ -59,6 +59,24 @@ fn a_sound_card_that_is_pulled_out_and_put_back() {
 }
 
 #[test]
+fn a_stream_without_sound_is_told_once_and_its_pictures_go_on() {
+    let (pictures, _) = rtsp::SENSOR.split_once(" audiotestsrc").expect("its sound comes last");
+    let server = Server::of(&format!("{pictures} )"));
+    let camera = format!("[camera]\nsource = \"rtsp\"\nrtsp.url = \"{}\"\n", server.url());
+    let (_place, config, _broker, subscriber) = stage(&format!("{camera}[microphone]\nsource = \"media\"\n"));
+    let mut daemon = Daemon::start(&config);
+    assert_eq!(becomes(&subscriber, "microphone", "failed")["reason"], "the stream has no sound");
+    becomes(&subscriber, "camera", "ok");
+    server.serve(rtsp::SENSOR);
+    becomes(&subscriber, "microphone", "ok");
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    let log = daemon.log.rest();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("no sound")).collect();
+    assert!(told.len() == 1 && told[0].contains("ever more seldom"), "{told:?}");
+}
+
+#[test]
 fn sound_that_tells_nothing_is_told_and_so_is_its_end() {
     let folder = Folder::new("health-sound");
     let sound = folder.join("sound");

@@ -24,6 +24,8 @@ pub(super) struct Media {
     /// nobody else could open it meanwhile.
     file: Option<String>,
     out: Sender,
+    /// Whether it was asked for sound and has none.
+    mute: bool,
     watch: Option<JoinHandle<()>>,
 }
 
@@ -68,19 +70,25 @@ impl Media {
     ) -> Result<Media, CaptureError> {
         let live = origin.live;
         let file = (!live).then(|| origin.name.clone());
-        let mut media = Media { pipeline, file, out: delivery.out.clone(), watch: None };
+        let mut media = Media { pipeline, file, out: delivery.out.clone(), mute: false, watch: None };
         let wiring = Wiring::connect(&media.pipeline, &origin, wants, Arc::clone(&delivery))?;
         let mut watch = Watch { pipeline: media.pipeline.clone(), origin, wiring, delivery, declared: None };
         watch.start(if live { gst::State::Playing } else { gst::State::Paused })?;
         if repeat {
             watch.rewind(gst::SeekFlags::FLUSH)?;
         }
+        media.mute = watch.wiring.lacking().contains(&Sense::Microphone);
         watch.tell_of_cut_picture();
         watch.set_state(gst::State::Playing)?;
         watch.declared = media.pipeline.query_duration::<gst::ClockTime>().filter(|_| !live && !repeat);
         let thread = std::thread::Builder::new().name("camera-watch".into()).spawn(move || watch.run());
         media.watch = Some(thread.map_err(|error| CaptureError::Thread("camera-watch", error.to_string()))?);
         Ok(media)
+    }
+
+    /// What it is called, if it was asked for sound and has none.
+    pub fn mute(&self) -> Option<&str> {
+        self.mute.then(|| self.file.as_deref().unwrap_or("the camera's stream"))
     }
 }
 
@@ -170,12 +178,7 @@ impl Watch {
         match (self.wiring.lacking(), undecoded) {
             (lacking, Some(undecoded)) if !lacking.is_empty() => Err(undecoded),
             (lacking, None) if lacking == self.wiring.wants.senses() => Err(self.no_track(&lacking)),
-            (lacking, _) => {
-                if lacking.contains(&Sense::Microphone) {
-                    tracing::warn!("{}: has no sound, so nothing of it will be reported", self.origin.name);
-                }
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 

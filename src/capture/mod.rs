@@ -104,7 +104,7 @@ impl Capture {
 /// A camera at work; it stops when this is dropped.
 #[must_use = "dropping it stops the camera"]
 pub struct Camera {
-    _media: Media,
+    media: Media,
 }
 
 /// A sound card at work; it stops when this is dropped.
@@ -173,16 +173,20 @@ pub fn start(
 ) -> Result<Capture, CaptureError> {
     init()?;
     let media = microphone.source == MicrophoneSource::Media;
-    let _camera = open_camera(camera, media, wanted, pace, &out)?;
+    let camera = open_camera(camera, media, wanted, pace, &out)?;
+    if let Some(name) = camera.media.mute() {
+        tracing::warn!("{name}: has no sound, so nothing of it will be reported");
+    }
     let alsa = microphone.source == MicrophoneSource::Alsa;
     let microphone = alsa.then(|| open_microphone(&microphone.alsa, wanted.rate, &out)).transpose()?;
     if microphone.is_none() && !media {
         out.send(Sensed::End(Sense::Microphone)).ok();
     }
-    Ok(Capture { _camera, microphone })
+    Ok(Capture { _camera: camera, microphone })
 }
 
-/// Opens the camera alone, with its sound track if `sound`; sends as [`start`] does.
+/// Opens the camera alone, with its sound track if `sound`; sends as [`start`] does. That there is no sound to be had is told by
+/// its [`Sensed::End`] alone: who opens a camera again and again says so once.
 ///
 /// # Errors
 /// A camera that cannot be opened within 10 s, or has no sound track to give.
@@ -203,7 +207,7 @@ pub fn open_camera(
     let most = wanted.most.clone().unwrap_or_else(|| Rate::new(camera.rate));
     let wants = Wants { pictures: Some((scale, most)), sound: sound.then_some(wanted.rate) };
     let delivery = Arc::new(delivery(&origin, pace, out.group()));
-    Ok(Camera { _media: Media::start(pipeline, origin, wants, delivery, repeat)? })
+    Ok(Camera { media: Media::start(pipeline, origin, wants, delivery, repeat)? })
 }
 
 /// Opens the sound card alone and reads it towards mono sound at `rate`; sends as [`start`] does.

@@ -75,3 +75,23 @@ fn a_try_that_drags_on_has_failed_and_is_the_only_one() {
     part.delivered(at(1e6));
     assert_eq!((part.state(), part.trying(at(2e6))), (State::Running, Duration::ZERO));
 }
+
+#[test]
+fn what_is_opened_anew_on_purpose_is_not_lost_until_that_fails() {
+    let at = Instant::from_secs_f64;
+    let mut part = Lifecycle::new(at(0.0));
+    assert!(part.begin(at(0.0)));
+    part.opened(at(0.0));
+    part.delivered(at(1.0));
+    assert!(told(&mut part));
+    part.renew(at(2.0));
+    assert!(part.begin(at(2.0)) && part.delivers());
+    part.opened(at(4.0));
+    part.delivered(at(5.0));
+    assert!(!told(&mut part) && part.since() == at(1.0));
+    part.renew(at(6.0));
+    assert!(part.begin(at(6.0)));
+    part.lost("gone", at(7.0), 1.0);
+    assert!(told(&mut part));
+    assert_eq!((part.state(), part.since()), (State::Failed, at(7.0)));
+}

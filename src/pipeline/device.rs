@@ -95,6 +95,13 @@ impl Device {
         }
     }
 
+    /// Takes it down to open it anew at once, for more than it delivers. It does as it did until that fails.
+    pub fn renew(&mut self, now: Instant) {
+        debug!(device = %self.sense, "is opened anew");
+        self.handle = None;
+        self.life.renew(now);
+    }
+
     /// Notes that it delivered something.
     pub fn delivered(&mut self, now: Instant) {
         let (was, since) = (self.life.state(), self.life.since());

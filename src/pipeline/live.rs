@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::device::Device;
 use super::hardware::Hardware;
 use super::reload::Changes;
+use super::soundtrack::{self, SoundTrack};
 use super::vigil::{PictureVigil, SoundVigil};
 use crate::capture::{CaptureError, Wanted};
 use crate::clock::Instant;
@@ -18,12 +19,9 @@ use crate::queue::{Receiver, Sender, Sense};
 enum Sound {
     Card(Device),
     /// The camera's own track, which is lost and found with it.
-    Track(Lifecycle),
+    Track(SoundTrack),
     None,
 }
-
-/// A stream that shows no sound, or none yet, is asked for it again after this.
-const MUTE: Duration = Duration::from_secs(60);
 
 /// The cure of a frozen picture.
 const THAW: &str = "switch the camera off and on; for one that shows no noise set [camera] frozen = 0";
@@ -52,7 +50,7 @@ impl Live {
                 let listen = hardware.microphone(config, wanted, out);
                 Sound::Card(Device::new(Sense::Microphone, now, listen))
             }
-            MicrophoneSource::Media => Sound::Track(Lifecycle::new(now)),
+            MicrophoneSource::Media => Sound::Track(SoundTrack::new(now)),
             MicrophoneSource::None => Sound::None,
         };
         let mut live = Self {
@@ -94,13 +92,12 @@ impl Live {
         if let Sound::Card(card) = &mut self.sound {
             lost |= card.tend(now)?;
         }
-        // The track has no tries of its own: it is open while its camera is.
         if let Sound::Track(track) = &mut self.sound
             && self.camera.is_open()
-            && track.begin(Instant::from_nanos(u64::MAX))
         {
-            track.opened(now);
+            track.open(now);
         }
+        self.seek_sound(now, receiver);
         if let Some(why) = self.blind(now).or_else(|| self.mute(now)) {
             self.lose(Sense::Camera, &why, now, receiver);
             lost = true;
@@ -124,16 +121,41 @@ impl Live {
     /// That the sound of the camera's stream has stopped while pictures went on.
     fn mute(&self, now: Instant) -> Option<String> {
         let Sound::Track(track) = &self.sound else { return None };
-        let patience = if track.delivers() { self.stall } else { self.stall.max(MUTE) };
-        let silence = track.silence(now);
-        let alone = silence.saturating_sub(self.camera.life.silence(now));
-        (alone > patience).then(|| format!("no sound in the stream for {:.1} s", silence.as_secs_f64()))
+        let mute = track.life.delivers() && self.alone(track, now) > self.stall;
+        let silence = track.life.silence(now).as_secs_f64();
+        mute.then(|| format!("no sound in the stream for {silence:.1} s"))
+    }
+
+    /// For how long pictures have come without sound.
+    fn alone(&self, track: &SoundTrack, now: Instant) -> Duration {
+        track.life.silence(now).saturating_sub(self.camera.life.silence(now))
+    }
+
+    /// Looks again, now and then, for the sound of a stream that shows none. What is in a stream is said when it is
+    /// opened and never later, so the camera is opened anew for it: without a word about the camera, which does as well
+    /// as before, and whose pictures nobody judges without sound.
+    fn seek_sound(&mut self, now: Instant, receiver: &Receiver) {
+        let due = matches!(&self.sound, Sound::Track(track) if track.is_due(self.alone(track, now)));
+        let Sound::Track(track) = &mut self.sound else { return };
+        if due {
+            track.sought(now, fastrand::f64());
+            self.camera.renew(now);
+            self.picture.close();
+            [Sense::Camera, Sense::Microphone].into_iter().for_each(|sense| receiver.forget(sense));
+        }
+    }
+
+    /// What it means that a sense says it is over.
+    pub fn ended(&self, sense: Sense) -> String {
+        let lacking = matches!(&self.sound, Sound::Track(track) if sense == Sense::Microphone && !track.life.delivers());
+        if lacking { soundtrack::NONE } else { "the stream ended" }.into()
     }
 
     /// Takes a sense down; what it sent and nobody took is forgotten. A camera and the sound of its stream go together.
     pub fn lose(&mut self, sense: Sense, why: &str, now: Instant, receiver: &Receiver) {
         // A stream that never had sound still has its pictures.
-        let both = matches!(&self.sound, Sound::Track(track) if sense == Sense::Camera || track.delivers());
+        let both =
+            matches!(&self.sound, Sound::Track(track) if sense == Sense::Camera || track.life.delivers());
         if both || sense == Sense::Camera {
             self.camera.lose(why, now);
             self.picture.close();
@@ -142,7 +164,8 @@ impl Live {
         if both || sense == Sense::Microphone {
             match &mut self.sound {
                 Sound::Card(card) => card.lose(why, now),
-                Sound::Track(track) => drop(track.lost(why, now, 0.0)),
+                Sound::Track(track) if both => track.lose(why, now),
+                Sound::Track(track) => track.lack(now),
                 Sound::None => {}
             }
             self.heard = SoundVigil::default();
@@ -179,7 +202,7 @@ impl Live {
             }
             Sound::Track(track) => {
                 track.delivered(now);
-                track
+                &mut track.life
             }
             Sound::None => return,
         };
@@ -211,7 +234,7 @@ impl Live {
     pub fn news(&mut self, moment: Moment) -> Vec<Health> {
         let ear = match &mut self.sound {
             Sound::Card(card) => Some(&mut card.life),
-            Sound::Track(track) => Some(track),
+            Sound::Track(track) => Some(&mut track.life),
             Sound::None => None,
         };
         let parts = [(Part::Camera, Some(&mut self.camera.life)), (Part::Microphone, ear)];
@@ -221,7 +244,7 @@ impl Live {
     fn ear(&self) -> Option<&Lifecycle> {
         match &self.sound {
             Sound::Card(card) => Some(&card.life),
-            Sound::Track(track) => Some(track),
+            Sound::Track(track) => Some(&track.life),
             Sound::None => None,
         }
     }

@@ -15,6 +15,7 @@ mod pulse;
 mod reload;
 mod remember;
 mod serve;
+mod soundtrack;
 mod stop;
 mod supervise;
 mod throttle;

@@ -110,7 +110,7 @@ impl Supervisor<'_> {
                 self.listen(&sound, pairing)?;
                 None
             }
-            Ok(Sensed::End(sense)) => Some((sense, "the stream ended".to_owned())),
+            Ok(Sensed::End(sense)) => Some((sense, live.ended(sense))),
             Ok(Sensed::Fault(sense, error)) => Some((sense, error.to_string())),
             Err(Empty::TimedOut | Empty::Closed) => None,
         };
