@@ -1,20 +1,27 @@
-//! A sound card's samples arrive stamped, whatever its format, and what is lost is told. The card is a
-//! plug-in of ALSA's own (`support/card.c`), opened through the same code as a real one.
+//! A sound card's samples arrive stamped, whatever its format, what is lost is told, and a lost card leaves nothing
+//! behind. The card is a
+//! plug-in of ALSA's own (`cards/card.c`), opened through the same code as a real one.
 
+mod cards;
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant as Moment};
 
+use cards::test_cards;
 use support::*;
 use tvsl::capture::{self, Pace};
 use tvsl::clock::{Clock, SystemClock};
 use tvsl::config::{self, CameraSource, Channel, MicrophoneSource};
-use tvsl::queue::{self, Limits, Policy};
+use tvsl::queue::{self, Limits, Policy, Sense};
+
+/// Names the file that unplugs the cards while it is there.
+const UNPLUGGED: &str = "TVSL_TEST_UNPLUGGED";
 
 /// Runs `test` in a process of its own that sees the test cards, since ALSA reads its environment once.
 fn with_cards(test: impl FnOnce()) {
-    if std::env::var_os("TVSL_TEST_CARDS").is_some() {
+    if std::env::var_os(UNPLUGGED).is_some() {
         return test();
     }
     let name = std::thread::current().name().expect("a test has a name").to_owned();
@@ -22,7 +29,8 @@ fn with_cards(test: impl FnOnce()) {
     let config = test_cards(&folder);
     let mut child = Command::new(std::env::current_exe().expect("this test"));
     child.args([name.as_str(), "--exact", "--nocapture"]);
-    let status = child.env("ALSA_CONFIG_PATH", config).env("TVSL_TEST_CARDS", "1").status();
+    child.env("ALSA_CONFIG_PATH", config).env(UNPLUGGED, folder.join("unplugged"));
+    let status = child.env("MALLOC_ARENA_MAX", "2").status(); // as the program has it
     assert!(status.expect("a process").success());
 }
 
@@ -130,5 +138,49 @@ fn a_wrong_device_or_setting_names_what_there_is() {
         refuse(&|alsa| alsa.rate = 12_345, &["12345", "from 48000 to 48000"]);
         refuse(&|alsa| alsa.channels = 7, &["no 7 channels", "from 2 to 2"]);
         refuse(&|alsa| alsa.channel = Channel::Index(4), &["no 5 channels"]);
+    });
+}
+
+/// Opens a card, hears it, has it pulled out, finds it away, and puts it back.
+fn lose(card: &config::Alsa, unplugged: &Path) {
+    let (sender, receiver) = queue::bounded(Limits::default(), Policy::ShedOldest);
+    let microphone = capture::open_microphone(card, RATE, &sender).expect("a test card");
+    let heard = collect(&receiver, |heard| !heard.sound.is_empty());
+    assert!(heard.faults.is_empty(), "{:?}", heard.faults);
+    std::fs::write(unplugged, "pulled").expect("room for a file");
+    let lost = collect(&receiver, |heard| !heard.faults.is_empty());
+    assert_eq!(lost.faults[0].0, Sense::Microphone);
+    drop(microphone);
+    assert!(capture::open_microphone(card, RATE, &sender).is_err(), "it is away");
+    std::fs::remove_file(unplugged).expect("the file");
+}
+
+/// Descriptors, threads and bytes of memory of this process.
+fn held() -> [usize; 3] {
+    let [descriptors, threads] = ["/proc/self/fd", "/proc/self/task"]
+        .map(|folder| std::fs::read_dir(folder).expect("a Linux").count());
+    let status = std::fs::read_to_string("/proc/self/status").expect("a Linux");
+    let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a Linux");
+    let own: usize = own.trim().trim_end_matches(" kB").parse().expect("a number");
+    [descriptors, threads, own * 1024]
+}
+
+/// Times that a card is lost while what is held is compared, after half as many in which the heap finds its size.
+const LOSSES: usize = 200;
+/// Most memory that each may keep, in bytes: less than anything that belongs to a card.
+const KEPT: usize = 256;
+
+#[test]
+fn a_card_that_is_lost_for_ever_leaves_no_memory_behind() {
+    with_cards(|| {
+        capture::init().expect("GStreamer");
+        let unplugged = PathBuf::from(std::env::var_os(UNPLUGGED).expect("with cards"));
+        let card = card("s32").alsa;
+        (0..LOSSES / 2).for_each(|_| lose(&card, &unplugged));
+        let before = held();
+        (0..LOSSES).for_each(|_| lose(&card, &unplugged));
+        let after = held();
+        println!("{before:?}, then {after:?} descriptors, threads and bytes");
+        assert!(after[0] <= before[0] && after[1] <= before[1] && after[2] < before[2] + LOSSES * KEPT);
     });
 }

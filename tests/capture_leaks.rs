@@ -1,5 +1,5 @@
-//! Who opens a source again and again keeps nothing of it: no descriptor and no thread. One test, for both are counted
-//! for the whole process.
+//! Who opens a camera again and again keeps nothing of it: no descriptor and no thread. One test, for both are counted
+//! for the whole process. `capture_alsa.rs` does the same with a sound card.
 
 mod rtsp;
 mod support;

@@ -1,6 +1,7 @@
 //! `tvsl doctor` names what does not work, with its cure, and never shows a secret; `tvsl devices` lists
 //! what there is.
 
+mod cards;
 mod certificates;
 mod daemon;
 mod support;
@@ -12,10 +13,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use cards::test_cards;
 use certificates::{certificates, closed, shows};
 use daemon::{PATIENCE, Place};
 use serde_json::Value;
-use support::{Folder, test_cards};
+use support::Folder;
 
 const TEST_CAMERA: &str = "[camera]\nsource = \"test\"\n";
 const NO_BROKER: &str = "[mqtt]\nenabled = false\n";

@@ -2,6 +2,7 @@
 //! docs/reliability.md: `cargo test --test mqtt_health -- --nocapture`.
 
 mod broker;
+mod cards;
 mod daemon;
 mod rtsp;
 mod subscriber;
@@ -12,11 +13,12 @@ use std::path::PathBuf;
 use std::time::{Instant, UNIX_EPOCH};
 
 use broker::{Broker, OPEN, free_port};
+use cards::test_cards;
 use daemon::{Daemon, Place};
 use rtsp::Server;
 use serde_json::Value;
 use subscriber::Subscriber;
-use support::{Folder, test_cards};
+use support::Folder;
 
 /// A broker with a subscriber, and a daemon's configuration for it.
 fn stage(devices: &str) -> (Place, PathBuf, Broker, Subscriber) {

@@ -1,5 +1,6 @@
 //! A device that is lost is found again by itself, and nothing is reported without it.
 
+mod cards;
 mod daemon;
 mod rtsp;
 mod support;
@@ -8,10 +9,11 @@ mod wire;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use cards::test_cards;
 use daemon::{Daemon, Place};
 use rtsp::Server;
 use serde_json::{Value, json};
-use support::{Folder, test_cards};
+use support::Folder;
 use wire::Wire;
 
 const QUIET: &str = "[mqtt]\nenabled = false\n";

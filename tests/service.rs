@@ -2,6 +2,7 @@
 //! about input that it cannot use.
 
 mod broker;
+mod cards;
 mod daemon;
 mod support;
 
@@ -179,7 +180,7 @@ fn an_opening_that_hangs_is_told_and_ends_in_a_new_start() {
     let microphone = "[microphone]\nsource = \"alsa\"\nalsa.device = \"s16\"\n";
     let config = place.config(&format!("[camera]\nsource = \"test\"\n{microphone}{QUIET}"));
     let manager = Manager::new(&place);
-    let [cards, file] = [&support::test_cards(&folder), &hangs].map(|file| file.display().to_string());
+    let [cards, file] = [&cards::test_cards(&folder), &hangs].map(|file| file.display().to_string());
     let [socket, watchdog] = manager.environment();
     let environment = [socket, watchdog, ("ALSA_CONFIG_PATH", &cards), ("TVSL_TEST_HANGS", &file)];
     let daemon = Daemon::start_with(&config, &environment);

@@ -1,7 +1,7 @@
 //! A daemon that may be killed and started again, its log, and what it said itself.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -11,11 +11,12 @@ use crate::daemon::Daemon;
 const KEPT: usize = 60;
 
 /// Without what cargo sets for tests, so that the program settles its environment itself, as it does for users.
-const ENVIRONMENT: &[(&str, &str)] = &[("ORT_DISABLE_TELEMETRY", "")];
+const SETTLES: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "");
 
 pub struct Device {
     pub name: &'static str,
     config: PathBuf,
+    environment: Vec<(&'static str, String)>,
     pub daemon: Daemon,
     log: VecDeque<String>,
     /// How often the log told that the configuration was read again.
@@ -25,12 +26,28 @@ pub struct Device {
 }
 
 impl Device {
-    pub fn start(name: &'static str, folder: PathBuf, text: &str) -> Self {
+    /// With the configuration `text`, and `environment` beside what every process has.
+    pub fn start(
+        name: &'static str,
+        folder: PathBuf,
+        text: &str,
+        environment: &[(&'static str, PathBuf)],
+    ) -> Self {
         std::fs::create_dir_all(&folder).expect("room for a folder");
         let config = folder.join("tvsl.toml");
         std::fs::write(&config, text).expect("room for a file");
-        let daemon = Daemon::start_with(&config, ENVIRONMENT);
-        Self { name, config, daemon, log: VecDeque::new(), read_again: 0, started: HashMap::new() }
+        let own = environment.iter().map(|(name, file)| (*name, file.display().to_string()));
+        let own: Vec<_> = own.collect();
+        let daemon = launch(&config, &own);
+        Self {
+            name,
+            config,
+            environment: own,
+            daemon,
+            log: VecDeque::new(),
+            read_again: 0,
+            started: HashMap::new(),
+        }
     }
 
     /// Puts another configuration in its file and tells it.
@@ -47,7 +64,7 @@ impl Device {
     }
 
     pub fn start_again(&mut self) {
-        self.daemon = Daemon::start_with(&self.config, ENVIRONMENT);
+        self.daemon = launch(&self.config, &self.environment);
     }
 
     /// Reads what it printed.
@@ -79,4 +96,9 @@ impl Device {
     pub fn log(&self) -> String {
         self.log.iter().fold(format!("--- the log of {}\n", self.name), |text, line| text + line + "\n")
     }
+}
+
+fn launch(config: &Path, environment: &[(&'static str, String)]) -> Daemon {
+    let own = environment.iter().map(|(name, value)| (*name, value.as_str()));
+    Daemon::start_with(config, &own.chain([SETTLES]).collect::<Vec<_>>())
 }

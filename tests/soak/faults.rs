@@ -1,7 +1,8 @@
-//! What is done to the devices, their cameras and their broker.
+//! What is done to the devices, their cameras, their microphone and their broker.
 
 use fastrand::Rng;
 
+use crate::card;
 use crate::rtsp::Server;
 use crate::stage::{EVERY, STALL, Stage, now};
 
@@ -29,6 +30,13 @@ pub const FAULTS: &[Fault] = &[
     Fault { name: "camera hangs up", concerns: STEADY, told_on: CAMERA, weight: 3, strike: camera_hangs_up },
     Fault { name: "camera gone 1-15 s", concerns: STEADY, told_on: CAMERA, weight: 3, strike: camera_gone },
     Fault { name: "camera silent, connection open", concerns: STEADY, told_on: CAMERA, weight: 2, strike: camera_silent },
+    Fault { name: "sound card pulled out", concerns: STEADY, told_on: NOTHING, weight: 3, strike: card::pulled_out },
+    Fault { name: "sound card falls silent, does not open", concerns: STEADY, told_on: NOTHING, weight: 2, strike: card::falls_silent },
+    Fault { name: "sound card's opening hangs", concerns: STEADY, told_on: NOTHING, weight: 1, strike: card::hangs },
+    Fault { name: "sound card gives digital silence", concerns: STEADY, told_on: NOTHING, weight: 1, strike: card::digital_silence },
+    Fault { name: "sound card overruns now and then", concerns: STEADY, told_on: NOTHING, weight: 1, strike: card::overruns },
+    Fault { name: "sound card never read in time", concerns: STEADY, told_on: NOTHING, weight: 1, strike: card::never_read_in_time },
+    Fault { name: "sound of the stream, which hangs up", concerns: STEADY, told_on: NOTHING, weight: 2, strike: other_sound },
     Fault { name: "connection to the broker cut", concerns: STEADY, told_on: CONNECTION, weight: 3, strike: wire_cut },
     Fault { name: "connection to the broker half-open", concerns: STEADY, told_on: CONNECTION, weight: 2, strike: wire_half_open },
     Fault { name: "broker's answers lost 1-10 s", concerns: STEADY, told_on: CONNECTION, weight: 2, strike: answers_lost },
@@ -53,7 +61,7 @@ pub fn shuffled(random: &mut Rng) -> Vec<&'static Fault> {
 }
 
 /// From `least` to `most` seconds, as often short as long.
-fn seconds(random: &mut Rng, least: f64, most: f64) -> f64 {
+pub fn seconds(random: &mut Rng, least: f64, most: f64) -> f64 {
     least * (most / least).powf(random.f64())
 }
 
@@ -76,6 +84,21 @@ fn camera_silent(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {
     let silent = now();
     stage.away(silent, silent + STALL - 0.5);
     stage.listen(STALL)
+}
+
+/// For a while the sound is that of the camera's stream, whose end is then the microphone's too.
+fn other_sound(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {
+    let heard = |stage: &mut Stage, what| {
+        let moment = now();
+        stage.until(what, |stage| stage.ledger.fresh("steady", moment + 0.5))
+    };
+    stage.microphone = "media";
+    reload(stage, "")?;
+    heard(stage, "the stream's sound is heard")?;
+    stage.camera.as_ref().expect("it runs between faults").close();
+    heard(stage, "the stream's sound is heard again")?;
+    stage.microphone = "alsa";
+    reload(stage, "")
 }
 
 fn wire_cut(stage: &mut Stage, _: &mut Rng) -> Result<(), String> {

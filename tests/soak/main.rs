@@ -6,6 +6,9 @@
 
 #[path = "../broker/mod.rs"]
 mod broker;
+mod card;
+#[path = "../cards/mod.rs"]
+mod cards;
 #[path = "../daemon/mod.rs"]
 mod daemon;
 mod device;

@@ -1,4 +1,5 @@
-//! A network camera whose scene never ends: part of the demonstration clip, again and again without a step in time.
+//! A network camera whose scene never ends: part of the demonstration clip, again and again without a step in time. Both
+//! that sound are to be seen all the while, so a card may play them at another moment.
 
 use std::path::Path;
 
@@ -6,9 +7,10 @@ use crate::support;
 
 /// Seconds of the clip: a cat that meows, a person who sneezes, and both, with quiet between them.
 const PART: std::ops::Range<usize> = 3..24;
-const RATE: usize = 48_000;
+/// Samples of its sound in a second.
+pub const RATE: usize = 48_000;
 
-/// Decodes the part into `folder`; gives the launch line of a server that streams it at 10 pictures a second for ever.
+/// Decodes the part into `folder`, its sound as S16 samples into `sound.raw`; gives the launch line of a server that streams it at 10 pictures a second for ever.
 pub fn launch(folder: &Path) -> String {
     let clip = "filesrc location=demo/clip.webm ! decodebin !";
     let pictures = "videoconvert ! videorate ! video/x-raw,framerate=10/1 ! jpegenc ! multifilesink";

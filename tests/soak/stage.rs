@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::broker::Broker;
+use crate::card::{CARD, Card};
 use crate::daemon::{self, Place};
 use crate::device::Device;
 use crate::ledger::Ledger;
@@ -32,7 +33,10 @@ pub struct Stage {
     pub camera_port: u16,
     pub launch: String,
     pub camera_wire: Wire,
-    /// The default model, a network camera, its messages through a wire; never killed.
+    pub card: Card,
+    /// Where `steady` hears: `alsa`, the card, or `media`, the camera's stream.
+    pub microphone: &'static str,
+    /// The default model, a network camera, a sound card, its messages through a wire; never killed.
     pub steady: Device,
     /// The tiny model and a store on disk; killed at any time.
     pub mortal: Device,
@@ -64,9 +68,10 @@ impl Stage {
         let camera = Some(Server::on(camera_port, &launch));
         let (broker_wire, camera_wire) = (Wire::to(broker_port), Wire::to(camera_port));
         let subscriber = Subscriber::lasting(broker_port);
-        let steady = steady(&place, camera_wire.port, broker_wire.port, "");
-        let steady = Device::start("steady", place.path("steady"), &steady);
-        let mortal = Device::start("mortal", place.path("mortal"), &mortal(&place, broker_port));
+        let (card, microphone) = (Card::new(&place.path("sound.raw")), "alsa");
+        let steady = steady(&place, camera_wire.port, broker_wire.port, microphone, "");
+        let steady = Device::start("steady", place.path("steady"), &steady, &card.environment());
+        let mortal = Device::start("mortal", place.path("mortal"), &mortal(&place, broker_port), &[]);
         Self {
             place,
             broker,
@@ -76,6 +81,8 @@ impl Stage {
             camera_port,
             launch,
             camera_wire,
+            card,
+            microphone,
             steady,
             mortal,
             subscriber,
@@ -87,7 +94,7 @@ impl Stage {
 
     /// Another configuration for `steady`, with these lines at its start.
     pub fn configure(&self, lines: &str) {
-        let text = steady(&self.place, self.camera_wire.port, self.broker_wire.port, lines);
+        let text = steady(&self.place, self.camera_wire.port, self.broker_wire.port, self.microphone, lines);
         self.steady.configure(&text);
     }
 
@@ -163,7 +170,7 @@ impl Stage {
         };
         if let Some(after) = self.away.iter().find_map(told) {
             return Err(format!(
-                "steady tells of a picture {after:.2} s after its camera or its leave was gone"
+                "steady tells of a picture {after:.2} s after its camera, its sound or its leave was gone"
             ));
         }
         self.away.clear();
@@ -209,11 +216,11 @@ fn start_broker(place: &Place, port: u16) -> Broker {
     Broker::start(place, port, &format!("allow_anonymous true\nmax_queued_messages 0\nuser root\n{state}"))
 }
 
-fn steady(place: &Place, camera: u16, broker: u16, lines: &str) -> String {
+fn steady(place: &Place, camera: u16, broker: u16, microphone: &str, lines: &str) -> String {
     format!(
         "{lines}\ndevice.name = \"steady\"\ncamera.source = \"rtsp\"\ncamera.stall = {STALL:.1}\n\
-         camera.rtsp.url = \"rtsp://127.0.0.1:{camera}/camera\"\nmicrophone.source = \"media\"\n\
-         mqtt.port = {broker}\nmqtt.keep_alive = 5\nmqtt.settings_file = \"{}\"\n",
+         camera.rtsp.url = \"rtsp://127.0.0.1:{camera}/camera\"\nmicrophone.source = \"{microphone}\"\n\
+         microphone.alsa.device = \"{CARD}\"\nmqtt.port = {broker}\nmqtt.keep_alive = 5\nmqtt.settings_file = \"{}\"\n",
         place.path("steady/settings.json").display()
     )
 }

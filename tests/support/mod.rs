@@ -42,27 +42,6 @@ impl Drop for Folder {
     }
 }
 
-pub const CARDS: &str = "
-pcm.s16 { type tvsltest format \"S16_LE\" rate 16000 channels 1 hint.description \"test card\" }
-pcm.s32 { type tvsltest format \"S32_LE\" rate 48000 channels 2 hint.description \"test card\" }
-pcm.float { type tvsltest format \"FLOAT_LE\" rate 44100 channels 2 hint.description \"test card\" }
-pcm.plugged { type plug slave.pcm \"s32\" }
-";
-
-/// Builds the test cards into `folder`; gives the file for `ALSA_CONFIG_PATH`, with which ALSA sees them.
-pub fn test_cards(folder: &Folder) -> PathBuf {
-    let plug_in = folder.join("card.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/card.c");
-    let mut cc = std::process::Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-DPIC", "-O1", "-Wall", "-Werror", source, "-lasound", "-o"]).arg(&plug_in);
-    assert!(cc.status().expect("a C compiler").success());
-    let lines = format!(
-        "</usr/share/alsa/alsa.conf>\npcm_type.tvsltest {{ lib \"{}\" }}\n{CARDS}",
-        plug_in.display()
-    );
-    folder.file("asound.conf", lines.as_bytes())
-}
-
 pub fn camera(source: CameraSource) -> config::Camera {
     config::Camera {
         lens: config::Config::default().camera.lens,

@@ -1,16 +1,20 @@
 // A sound card for tests, as ALSA's own external plug-in: it keeps real time on CLOCK_MONOTONIC, and overruns.
 //
-// Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second; the other
-// channels are silent, and no numbers at all in the float format. While the file of TVSL_TEST_UNPLUGGED is there, the
-// card takes no more sound and does not open. The file of TVSL_TEST_RATE, if it is there, holds another rate for it. That of
+// Channel 0 holds a click of 2 ms whenever the monotonic clock passes a quarter of a second, or, of a card with a "file", its samples
+// (S16, at the card's rate) again and again; the other channels are silent, and no numbers at all in the float format. While the
+// file of TVSL_TEST_UNPLUGGED is there, the card takes no more sound and does not open; if the file says "pulled", whoever reads the card
+// is told at once. The file of TVSL_TEST_RATE, if it is there, holds another rate for it. That of
 // TVSL_TEST_HANGS makes its opening hang while it is there, as a driver does that waits for its device. That of
 // TVSL_TEST_SOUND holds what is wrong with the sound: "silent", "loud", "late" (every two seconds whoever takes it is held up for
 // longer than the card waits) or "busy" (the same each time).
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +23,8 @@ typedef struct {
 	snd_pcm_ioplug_t io;
 	int64_t start; // nanoseconds at which frame 0 is taken
 	int64_t held;  // and at which somebody was held up
+	const int16_t *scene; // what it plays in place of clicks
+	int64_t length;       // samples of it
 } card_t;
 
 static int64_t now(void) {
@@ -27,14 +33,13 @@ static int64_t now(void) {
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static int unplugged(void) {
-	const char *file = getenv("TVSL_TEST_UNPLUGGED");
+static int is_there(const char *variable) {
+	const char *file = getenv(variable);
 	return file && access(file, F_OK) == 0;
 }
 
-static int hangs(void) {
-	const char *file = getenv("TVSL_TEST_HANGS");
-	return file && access(file, F_OK) == 0;
+static int unplugged(void) {
+	return is_there("TVSL_TEST_UNPLUGGED");
 }
 
 static long rate_now(long rate) {
@@ -48,8 +53,9 @@ static long rate_now(long rate) {
 	return rate;
 }
 
-static int sounds(const char *fault) {
-	const char *name = getenv("TVSL_TEST_SOUND");
+// Whether the file of a variable is there and begins with this word.
+static int says(const char *variable, const char *wanted) {
+	const char *name = getenv(variable);
 	FILE *file = name ? fopen(name, "r") : NULL;
 	char word[16] = "";
 	if (file) {
@@ -57,7 +63,21 @@ static int sounds(const char *fault) {
 			word[0] = 0;
 		fclose(file);
 	}
-	return !strcmp(word, fault);
+	return !strcmp(word, wanted);
+}
+
+static int sounds(const char *fault) {
+	return says("TVSL_TEST_SOUND", fault);
+}
+
+static int pulled(void) {
+	return says("TVSL_TEST_UNPLUGGED", "pulled");
+}
+
+// ALSA makes an overrun of all that goes wrong while a plug-in is read, so a card that was pulled out tells when it is to go on.
+static int card_prepare(snd_pcm_ioplug_t *io) {
+	(void)io;
+	return pulled() ? -ENODEV : 0;
 }
 
 static int card_start(snd_pcm_ioplug_t *io) {
@@ -74,6 +94,8 @@ static int card_stop(snd_pcm_ioplug_t *io) {
 
 static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io) {
 	card_t *card = io->private_data;
+	if (pulled())
+		return -EPIPE;
 	if (unplugged()) {
 		card_stop(io); // or snd_pcm_wait would turn with every tick, and never time out
 		return io->hw_ptr % io->buffer_size;
@@ -88,6 +110,7 @@ static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chann
 				       snd_pcm_uframes_t offset, snd_pcm_uframes_t size) {
 	card_t *card = io->private_data;
 	int silent = sounds("silent"), loud = sounds("loud");
+	int64_t first = card->start / 1000000 * io->rate / 1000 + (int64_t)io->appl_ptr;
 	if (sounds("busy") || (sounds("late") && now() - card->held > 2000000000LL)) {
 		usleep(io->buffer_size * 1200000LL / io->rate);
 		card->held = now();
@@ -96,7 +119,10 @@ static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chann
 		int64_t at = card->start + (int64_t)(io->appl_ptr + i) * 1000000000LL / io->rate;
 		for (unsigned int c = 0; c < io->channels; c++) {
 			char *to = (char *)areas[c].addr + (areas[c].first + areas[c].step * (offset + i)) / 8;
-			float level = c == 0 && at / 1000000 % 250 < 2 ? 0.5f : 0.0f;
+			float level = at / 1000000 % 250 < 2 ? 0.5f : 0.0f;
+			if (card->scene)
+				level = card->scene[(first + (int64_t)i) % card->length] / 32768.0f;
+			level = c > 0 ? 0.0f : level;
 			level = silent ? 0.0f : loud ? 1.0f : level;
 			if (io->format == SND_PCM_FORMAT_S16_LE)
 				*(int16_t *)to = (int16_t)(level * 32767);
@@ -119,19 +145,36 @@ static int card_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned 
 }
 
 static int card_close(snd_pcm_ioplug_t *io) {
+	card_t *card = io->private_data;
 	close(io->poll_fd);
-	free(io->private_data);
+	if (card->scene)
+		munmap((void *)card->scene, card->length * sizeof *card->scene);
+	free(card);
 	return 0;
+}
+
+// Takes the samples of a file; none if it holds none.
+static void card_load(card_t *card, const char *file) {
+	struct stat about;
+	int scene = open(file, O_RDONLY | O_CLOEXEC);
+	if (scene < 0)
+		return;
+	if (fstat(scene, &about) == 0 && about.st_size > 1) {
+		card->length = about.st_size / (int64_t)sizeof *card->scene;
+		void *samples = mmap(NULL, card->length * sizeof *card->scene, PROT_READ, MAP_PRIVATE, scene, 0);
+		card->scene = samples == MAP_FAILED ? NULL : samples;
+	}
+	close(scene);
 }
 
 static const snd_pcm_ioplug_callback_t callbacks = {
 	.start = card_start, .stop = card_stop, .pointer = card_pointer, .transfer = card_transfer,
-	.poll_revents = card_poll_revents, .close = card_close,
+	.prepare = card_prepare, .poll_revents = card_poll_revents, .close = card_close,
 };
 
 SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
 	const unsigned int accesses[] = { SND_PCM_ACCESS_RW_INTERLEAVED, SND_PCM_ACCESS_MMAP_INTERLEAVED };
-	const char *format = "S16_LE";
+	const char *format = "S16_LE", *file = NULL;
 	long rate = 16000, channels = 1;
 	snd_config_iterator_t i, next;
 	snd_config_for_each(i, next, conf) {
@@ -141,9 +184,10 @@ SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
 			continue;
 		if (!strcmp(id, "format")) snd_config_get_string(n, &format);
 		if (!strcmp(id, "rate")) snd_config_get_integer(n, &rate);
+		if (!strcmp(id, "file")) snd_config_get_string(n, &file);
 		if (!strcmp(id, "channels")) snd_config_get_integer(n, &channels);
 	}
-	while (hangs())
+	while (is_there("TVSL_TEST_HANGS"))
 		usleep(10000);
 	if (unplugged())
 		return -ENODEV;
@@ -151,6 +195,8 @@ SND_PCM_PLUGIN_DEFINE_FUNC(tvsltest) {
 	card_t *card = calloc(1, sizeof *card);
 	if (!card)
 		return -ENOMEM;
+	if (file)
+		card_load(card, file);
 	card->io.version = SND_PCM_IOPLUG_VERSION;
 	card->io.name = "test card";
 	card->io.callback = &callbacks;
