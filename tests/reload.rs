@@ -16,6 +16,23 @@ use daemon::{Daemon, Place};
 use serde_json::Value;
 use subscriber::{Subscriber, place};
 
+/// When the picture of a message was captured.
+fn captured(message: &Value) -> f64 {
+    message["frame"]["captured"].as_f64().expect("a stamp")
+}
+
+/// Whether a message tells of another picture than the one before; none may be missing between them.
+fn assert_next(apart: f64, message: &Value) -> bool {
+    let ended = apart.abs() < 0.001; // what ended with the picture before
+    assert!(ended || (apart - 0.1).abs() < 0.02, "{apart} s from picture to picture: {message}");
+    !ended
+}
+
+/// Whether something is found in a picture.
+fn found(message: &Value) -> bool {
+    !message["detections"].as_array().expect("a list").is_empty()
+}
+
 /// A daemon that plays red which hums and tells of every picture, its broker, and who listens.
 struct Stage {
     subscriber: Subscriber,
@@ -66,20 +83,21 @@ impl Stage {
     /// The next message on `detections`, and the time since the picture before.
     fn next(&self) -> (Value, f64) {
         let message = self.subscriber.detections();
-        let captured = message["frame"]["captured"].as_f64().expect("a stamp");
-        let apart = self.last.replace(Some(captured)).map_or(0.1, |last| captured - last);
+        let apart = self.apart(&message);
         (message, apart)
+    }
+
+    /// The time from the picture before to that of `message`.
+    fn apart(&self, message: &Value) -> f64 {
+        let captured = captured(message);
+        self.last.replace(Some(captured)).map_or(0.1, |last| captured - last)
     }
 
     /// Reads on until `enough`; no picture may be missing before.
     fn whole(&self, enough: impl Fn(&Value) -> bool) {
         loop {
             let (message, apart) = self.next();
-            if apart < 0.001 {
-                continue; // what ended with the picture before
-            }
-            assert!((apart - 0.1).abs() < 0.02, "{apart} s from picture to picture: {message}");
-            if enough(&message) {
+            if assert_next(apart, &message) && enough(&message) {
                 return;
             }
         }
@@ -88,7 +106,7 @@ impl Stage {
     /// Reads on until what was captured from now on is told.
     fn works_on(&self) {
         let now = std::time::UNIX_EPOCH.elapsed().expect("a clock that was set").as_secs_f64();
-        self.whole(|message| message["frame"]["captured"].as_f64().is_some_and(|at| at > now));
+        self.whole(|message| captured(message) > now);
     }
 }
 
@@ -114,6 +132,50 @@ fn no_picture_is_dropped_whatever_key_changes() {
 }
 
 #[test]
+fn thresholds_and_classes_hold_from_the_next_picture_on() {
+    let stage = Stage::new();
+    for lines in ["detection.thresholds = { red = { p = 1.0 } }", "detection.classes = [\"green\"]"] {
+        stage.whole(found);
+        let line = stage.change(lines);
+        assert!(
+            line.contains("detection and tracking follow it") && !line.contains("anew"),
+            "{lines}: {line}"
+        );
+        stage.whole(|message| !found(message));
+        stage.subscriber.event("end");
+        stage.change("");
+        stage.whole(found);
+        stage.subscriber.event("start");
+    }
+}
+
+#[test]
+fn topics_move_between_one_picture_and_the_next() {
+    let stage = Stage::new();
+    let there = Subscriber::watching(stage.port, "moved/test/detections");
+    let next = || {
+        let line = there.lines.find(|_| true);
+        serde_json::from_str::<Value>(line.split_once(' ').expect("a payload").1).expect("JSON")
+    };
+    stage.whole(found);
+    let line = stage.change("mqtt.prefix = \"moved/{device}\"");
+    assert!(line.contains("the broker is connected to anew") && !line.contains("camera"), "{line}");
+    // The old topic tells of every picture before the first of the new one.
+    let first = next();
+    while stage.last.get() < Some(captured(&first) - 0.15) {
+        let (message, apart) = stage.next();
+        assert_next(apart, &message);
+    }
+    let until = captured(&first) + 1.0;
+    assert!(assert_next(stage.apart(&first), &first));
+    while stage.last.get() < Some(until) {
+        let message = next();
+        assert_next(stage.apart(&message), &message);
+    }
+    stage.subscriber.status("stopped");
+}
+
+#[test]
 fn masks_hold_from_the_next_picture_on() {
     let stage = Stage::new();
     // All that is found lies where `side`, the left or the right end of a box, is as wanted.
@@ -128,7 +190,7 @@ fn masks_hold_from_the_next_picture_on() {
     stage.whole(|message| lie(message, 0, |left| left >= 0.5));
     stage.subscriber.next("info", |info| info["masked"] == 0.5);
     stage.change("detection.masks = [[0.0, 0.0, 1.0, 1.0]]");
-    stage.whole(|message| message["detections"].as_array().is_some_and(Vec::is_empty));
+    stage.whole(|message| !found(message));
     stage.subscriber.event("end");
 }
 
