@@ -32,7 +32,8 @@ mkdir -p /usr/share/tvsl/engines && cp -r tiny /usr/share/tvsl/engines/
 cp tvsl.toml $CONFIG
 chgrp video $CONFIG && chmod 640 $CONFIG # as doctor advises for one that holds a password; the service must be able to read it
 echo "vm: installed in $((($(uptime_ms) - began) / 1000)) s; $(uname -r), $(systemd --version | head -n 1)"
-modprobe vivid n_devs=1 node_types=0x1
+echo options vivid n_devs=1 node_types=0x1 >/etc/modprobe.d/vivid.conf
+modprobe vivid
 show_red
 systemctl start mosquitto
 
@@ -76,13 +77,14 @@ status_with "the camera is away"
 row "camera unplugged: told in its status" "$began" 15
 health camera failed
 silent "camera unplugged"
+# A module goes when nobody has its device open any more.
+eventually modprobe -r vivid 2>/dev/null ||
+    fail "vivid stays in use; the service keeps of the camera that was pulled out: $(readlink /proc/"$(pid)"/fd/* | grep '^/dev/video.*deleted')"
 sleep 5
 began=$(uptime_ms)
-echo vivid.0 >/sys/bus/platform/drivers/vivid/bind
+modprobe vivid
 show_red
 recovers "camera plugged in again: detection" "$began" 30
-kept=$(readlink /proc/"$(pid)"/fd/* | grep '^/dev/video.*deleted')
-[ -z "$kept" ] || fail "it keeps of the camera that was pulled out: $kept"
 
 systemctl stop hum
 began=$(uptime_ms)
@@ -218,7 +220,6 @@ date +%s >today
 systemctl --quiet enable tvsl || fail "it cannot be enabled"
 systemctl --quiet disable mosquitto tvsl-vm 2>/dev/null
 echo vivid >/etc/modules-load.d/vivid.conf
-echo options vivid n_devs=1 node_types=0x1 >/etc/modprobe.d/vivid.conf
 cat >/etc/systemd/system/tvsl-vm-booted.service <<UNIT
 [Unit]
 Before=tvsl.service
