@@ -1,7 +1,7 @@
 """Build the default model folder, or check the one that is there.
 
-    python build.py            fetch, build, write goldens, check
-    python build.py --check    compare ONNX Runtime with the goldens, and FP16 storage with the published weights
+    make model           fetch, build, write goldens, check
+    make check-model     (`build.py --check`) compare ONNX Runtime with the goldens, and FP16 storage with the published weights
 """
 
 import hashlib

@@ -1,6 +1,8 @@
 """Write clips of one source each in the layout that `python -m tvsl_engines` trains and tests on.
 
-    python clips.py [--out DIR]      frames/, audio/, train.txt, single.csv, duet.csv, boxes.json (default DIR: .cache/clips)
+    .cache/engines-venv/bin/python engines/default/build/clips.py [--out DIR]
+
+writes frames/, audio/, train.txt, single.csv, duet.csv and boxes.json there (default DIR: .cache/clips). `make proof` does it.
 
 Photographs and recordings are those of scenes.py, and so is the split: train.txt draws on `fit`, the tests on `heldout`, and the two
 share no photograph and no recording, but their classes. boxes.json has the form of vggss.json. A duet is two test clips, neither of which shows the other's class.

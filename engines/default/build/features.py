@@ -6,7 +6,7 @@
     f, logits = e.image(x)                       # [P,1280] features, [P,1000] ImageNet logits, P row-major
     scores = e.audio(read_sound("a.ogg"))        # [T,527] sigmoids, a row every 0.24 s
 
-    python features.py FILE...                   # prints the likeliest labels of pictures and sounds
+    .cache/model-venv/bin/python engines/default/build/features.py FILE...     # prints the likeliest labels of pictures and sounds
 """
 
 import csv

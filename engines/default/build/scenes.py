@@ -1,8 +1,9 @@
 """Compose labelled audio-visual scenes from real photographs and recordings, for fitting and for measuring.
 
-    python scenes.py [--out DIR]     writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and
-                                     DIR/coco/scenes.json and DIR/voices/scenes.json (default DIR: .cache/scenes; about two
-                                     minutes of one core)
+    .cache/model-venv/bin/python engines/default/build/scenes.py [--out DIR]
+
+writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and DIR/coco/scenes.json and DIR/voices/scenes.json
+(default DIR: .cache/scenes; about two minutes of one core). `make eval` does it.
 
 The two files share no photograph and no recording, whatever their names: what is in `fit` is left out of the other by its bytes. Kinds of the held-out scenes: single 25 %, duet 25 %, silent object 20 %,
 off-screen 15 %, silence and noise 15 %; `fit` has more off-screen ones, because they decide the thresholds. A duet is two photos

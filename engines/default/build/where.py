@@ -1,6 +1,6 @@
 """Cross-validate the map: its constants were chosen on COCO photos, so how good are constants chosen without the photo asked?
 
-    python scenes.py && python where.py        (two minutes; needs fit-requirements.txt)
+    make where        (two minutes)
 
 The photos are dealt into FOLDS; the constants that locate best on the others locate this one. Peak, regions and IoU are
 those of `tvsl eval`: bicubic map over the picture, boxes around connected places, against the labelled boxes on a raster.
