@@ -174,12 +174,15 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(config: Config, tm
         train(replace(config, out=tmp_path, **changed))
 
 
-def test_other_encoders_and_other_data_are_noticed(config: Config, tmp_path: Path) -> None:
+def test_other_encoders_other_texts_and_other_data_are_noticed(config: Config, tmp_path: Path) -> None:
     """Another number among their weights is enough."""
     train(replace(config, out=tmp_path, epochs=1))
     other = material.altered(DEFAULT, tmp_path / "other", "heads.bin")
     with pytest.raises(TrainingError, match="another training: encoders [0-9a-f]{8} instead of"):
         train(replace(config, out=tmp_path, encoders=other))
+    reworded = material.altered(DEFAULT, tmp_path / "reworded", "text.safetensors")
+    with pytest.raises(TrainingError, match="another training: texts [0-9a-f]{8} instead of"):
+        train(replace(config, out=tmp_path, encoders=reworded))
     (tmp_path / "other.txt").write_text("\n".join(config.split.read_text().splitlines()[1:]))
     with pytest.raises(TrainingError, match="another training: data [0-9a-f]{8} instead of"):
         train(replace(config, out=tmp_path, split=tmp_path / "other.txt"))

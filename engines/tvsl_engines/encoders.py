@@ -42,6 +42,15 @@ class Encoders:
         graphs = [self.folder / self.manifest["graphs"]["fp32"][name] for name in ("image", "audio")]
         return [manifest.sha256(path) for graph in graphs for path in (graph, *_weights(graph))]
 
+    @cached_property
+    def wording(self) -> list[object]:
+        """What makes t: the classes with their prompts, and the table of texts or what reads them."""
+        entries = [(entry["name"], entry.get("prompt"), entry.get("tokens")) for entry in self.manifest["classes"]]
+        table = self.manifest["embedding"].get("text")
+        graph = self.folder / (table or self.manifest["graphs"]["fp32"]["text"])
+        files = [graph] if table else [graph, *_weights(graph)]
+        return [*entries, *map(manifest.sha256, files)]
+
     def beside(self, frames: list[np.ndarray]) -> tuple[np.ndarray, picture.Fit]:
         """Frames side by side -> ([3, H, W], where they lie). A squashing model sees every frame as a square of its own grid."""
         if self.image["aspect"] == "squash":

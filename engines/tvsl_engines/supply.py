@@ -32,9 +32,9 @@ class Supply:
         self._latest: tuple[int, Features] | None = None
 
     def identity(self) -> dict[str, str]:
-        """Short names of the encoders and of the data, others for others."""
+        """Short names of the encoders, of the texts and of the data, others for others."""
         short = lambda value: hashlib.sha256(repr(value).encode()).hexdigest()[:8]
-        return {"encoders": short(identity(self.encoders)), "data": short(self.listed)}
+        return {"encoders": short(identity(self.encoders)), "texts": short(self.encoders.wording), "data": short(self.listed)}
 
     def features(self, epoch: int = 0) -> Features:
         """The features of an epoch's scenes, encoded as far as they are not yet; those of another epoch go if mixtures are fresh."""
