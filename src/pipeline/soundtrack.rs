@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use crate::backoff::Backoff;
 use crate::clock::Instant;
-use crate::lifecycle::{Backoff, Lifecycle, State};
+use crate::lifecycle::{Lifecycle, State};
 use crate::queue::Sense;
 
 /// What is told of a stream in which there is none.
