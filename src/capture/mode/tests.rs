@@ -1,3 +1,5 @@
+//! The modes of real cameras, and which of them is chosen.
+
 use std::str::FromStr;
 
 use proptest::prelude::*;
