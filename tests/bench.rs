@@ -3,6 +3,7 @@
 mod daemon;
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use daemon::Place;
@@ -10,7 +11,11 @@ use serde_json::{Value, json};
 
 /// The figures of a clip in which red hums for all of its three seconds, by the model for tests.
 fn figures() -> Value {
-    let place = Place::new();
+    figures_in(&Place::new())
+}
+
+/// The same, with the programs of the folder `bin` before those of the system.
+fn figures_in(place: &Place) -> Value {
     let (clip, truth) = (place.path("clip.mkv"), place.path("truth.json"));
     let (red, hum) = (daemon::red(3), daemon::hum(3));
     support::make(&format!("{red} ! queue ! m. {hum} ! queue ! m. matroskamux name=m ! filesink"), &clip);
@@ -19,6 +24,8 @@ fn figures() -> Value {
     std::fs::write(&truth, told.to_string()).expect("room for a file");
     let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
     tvsl.args(["bench", "--json", "--rounds", "1", "--model", "tests/data/tiny", "--truth"]).arg(&truth);
+    let system = std::env::var("PATH").unwrap_or_default();
+    tvsl.env("PATH", format!("{}:{system}:/usr/sbin", place.path("bin").display()));
     let output = tvsl.output().expect("the program starts");
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"))
@@ -70,4 +77,39 @@ fn every_goal_is_that_of_two_cores() {
         assert_eq!(figures[name]["target"], goal, "{name}");
         assert!(figures[name]["pass"].is_boolean(), "{name}");
     }
+}
+
+/// A `mosquitto` that says of itself in a file `N.log` what it hears.
+const TALKATIVE: &str = "#!/bin/sh
+printf 'user root\\nlog_type all\\nlog_dest file FOLDER/%s.log\\n' $$ >>\"$2\"
+PATH=${PATH#*:} exec mosquitto \"$@\"
+";
+
+#[test]
+fn overhead_is_that_of_a_daemon_whose_messages_a_broker_has() {
+    let place = Place::new();
+    let folder = place.path("bin");
+    std::fs::create_dir(&folder).expect("room for a folder");
+    let talkative = TALKATIVE.replace("FOLDER", &folder.display().to_string());
+    std::fs::write(folder.join("mosquitto"), talkative).expect("room for a file");
+    let program = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.join("mosquitto"), program).expect("our own file");
+    figures_in(&place);
+    let files = std::fs::read_dir(&folder).expect("our own folder").map(|file| file.expect("a file").path());
+    let logs = files.filter(|file| file.extension().is_some_and(|extension| extension == "log"));
+    let logs: Vec<_> = logs.map(|log| std::fs::read_to_string(log).expect("text")).collect();
+    // In real time somebody listens, and flat out nobody, who would be part of what is measured.
+    let (heard, alone): (Vec<_>, Vec<_>) =
+        logs.iter().partition(|log| log.contains("Received SUBSCRIBE from tvsl-subscriber"));
+    let told = |log: &String, topic: &str| {
+        let told = |line: &&str| line.contains("Received PUBLISH") && line.contains(topic);
+        log.lines().filter(told).count()
+    };
+    let [heard, alone] = [heard, alone].map(|logs| {
+        assert_eq!(logs.len(), 1, "one broker each");
+        ["bench/detections'", "bench/events'"].map(|topic| told(logs[0], topic))
+    });
+    println!("{heard:?} detections and events in real time, {alone:?} flat out");
+    assert!(alone[0] > 20 && alone[0].abs_diff(heard[0]) <= 3, "{alone:?}, {heard:?}");
+    assert!(alone[1] > 0);
 }

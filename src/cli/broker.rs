@@ -83,7 +83,7 @@ pub(super) fn plain(config: &mut Config) {
 /// A broker for one purpose, whose folder goes with it.
 pub(super) struct Own {
     broker: Broker, // stops before its folder goes
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Own {
@@ -99,7 +99,12 @@ impl Own {
         mqtt.fallbacks.clear();
         (mqtt.username_file, mqtt.password_file) = (PathBuf::new(), PathBuf::new());
         mqtt.tls.enabled = false;
-        Ok(Self { broker, _folder: folder })
+        Ok(Self { broker, folder })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
     }
 }
 

@@ -15,6 +15,7 @@ mod pulse;
 mod reload;
 mod remember;
 mod serve;
+mod signals;
 mod soundtrack;
 mod stop;
 mod supervise;
@@ -24,7 +25,7 @@ mod web;
 mod workshop;
 
 pub use reload::{Change, Reloaded};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, rush, serve};
 pub use stop::Stop;
 pub use supervise::{Observer, PipelineError, replay, run};
 pub use workshop::Workshop;

@@ -1,19 +1,19 @@
-//! The daemon: signals and the broker on this thread, analysis on one of its own.
+//! The daemon: the broker, the monitor and signals on this thread, analysis on one of its own.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant as Moment};
+use std::time::Duration;
 
-use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::analysis::Analysis;
+use crate::capture::Pace;
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
 use crate::message::{Health, Info, Settings, Wish};
@@ -21,15 +21,17 @@ use crate::monitor::Monitor;
 use crate::publish::mqtt::{Course, Listener};
 use crate::publish::{Former, Name, Teller, mqtt};
 
-use super::edited::{Edit, Edited, LOOK, Mark};
+use super::edited::LOOK;
 use super::outlet::Outlet;
 use super::pictures::{Photographer, develop};
 use super::preserve::Preserver;
 use super::pulse::Pulse;
 use super::reload::Inbox;
 use super::remember::{Note, Notebook, restore};
-use super::supervise::run_as;
+use super::signals::watch_signals;
+use super::supervise::run_at;
 use super::web::{Ports, Web};
+use super::workshop::Idle;
 use super::{PipelineError, Reloaded, Stop, Workshop};
 
 /// Why the daemon ended with a failure.
@@ -62,99 +64,144 @@ pub enum ServeError {
 /// The pipeline gave up, standard output is full, or the system refuses a thread or a signal handler.
 pub fn serve(
     config: &Config,
-    mut analysis: Analysis,
+    analysis: Analysis,
     clock: &dyn Clock,
     stdout: bool,
     file: Option<PathBuf>,
     workshop: Arc<dyn Workshop>,
     read_again: impl Fn() -> Reloaded + Send + 'static,
 ) -> Result<(), ServeError> {
-    let system = |what| move |error| ServeError::System { what, error };
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(system("an event loop"))?;
-    let stop = Arc::new(Stop::default());
-    let inbox = Arc::new(Inbox::default());
-    let signals = async { watch_signals(Arc::clone(&stop), Arc::clone(&inbox), file, read_again) };
-    runtime.block_on(signals).map_err(system("signal handlers"))?;
-    let number = fastrand::u32(..);
-    let layers = restore(config, &mut analysis, workshop.as_ref());
-    let merged = layers.merged();
-    let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
-    let monitor = Arc::new(Monitor::new(about.0.clone()));
-    let (listens, listened) = watch::channel(config.monitor.listens());
-    let (info, settings) = about.clone();
-    let (course, set) = watch::channel(Course { config: merged.clone(), info, settings });
-    let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
-    let (teller, notebook) = (teller.as_ref(), Notebook::open(config));
-    let former = Former::new(config, notebook.names());
-    let preserver = teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
-    let (notes, noted) = channel();
-    let mailbox = Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone(), monitor: Arc::clone(&monitor) };
-    let (going, over) = channel();
-    let (photographer, shots) = teller.map(|_| Photographer::new(&config.mqtt)).unzip();
-    let finished = Arc::new(Notify::new());
-    let pulse = Pulse::new("the event loop of broker, monitor and signals", DEADLINE, clock.now());
-    thread::scope(|scope| {
-        let (inbox_there, watched, captured) = (Arc::clone(&inbox), Arc::clone(&monitor), Instant::ZERO);
-        let mut outlet = Outlet {
-            clock,
-            config: merged,
-            teller,
-            course,
-            monitor: watched,
-            listens,
-            stdout,
-            unwritten: None,
-            stop: Arc::clone(&stop),
-            inbox: inbox_there,
-            workshop: Arc::clone(&workshop),
-            notes,
-            photographer,
-            pulse: &pulse,
-            captured,
-        };
-        let done = Done(Arc::clone(&finished));
-        let body = move || {
-            let _done = done;
-            run_as(number, layers, analysis, clock, &stop, &mut outlet)?;
-            outlet.unwritten.map_or(Ok(()), unread)
-        };
-        let analysis = thread::Builder::new()
-            .name("analysis".into())
-            .spawn_scoped(scope, body)
-            .map_err(system("a thread"))?;
-        if let Some(teller) = teller {
-            let body = move || notebook.write(&noted, teller);
-            let named = thread::Builder::new().name("settings".into());
-            named.spawn_scoped(scope, body).map_err(system("a thread"))?;
-        }
-        if let Some((teller, shots)) = teller.zip(shots) {
-            let body = move || develop(&shots, teller);
-            let named = thread::Builder::new().name("pictures".into());
-            named.spawn_scoped(scope, body).map_err(system("a thread"))?;
-        }
-        let preserve = preserver.map(|preserver| {
-            let named = thread::Builder::new().name("store".into());
-            named.spawn_scoped(scope, move || preserver.run(&over)).map_err(system("a thread"))
-        });
-        let preserve = preserve.transpose()?;
-        runtime.block_on(async {
-            let work = async {
-                match teller {
-                    Some(teller) => mqtt::follow(set, teller, former, mailbox, finished).await,
-                    None => finished.notified().await,
-                }
+    let daemon = Daemon::new(config, clock, workshop, stdout)?;
+    let (stop, inbox) = (Arc::clone(&daemon.stop), Arc::clone(&daemon.inbox));
+    let signals = async { watch_signals(stop, inbox, file, read_again) };
+    daemon.runtime.block_on(signals).map_err(system("signal handlers"))?;
+    daemon.run(Pace::of(&config.camera), analysis).map(drop)
+}
+
+/// Takes the recording that the configuration names through the whole daemon, publisher and monitor included, as fast as it
+/// can: what that costs is to be measured. It follows no signals, and nothing changes meanwhile. Gives when the analysis
+/// was over; what it told has reached the broker when this returns.
+///
+/// # Errors
+/// The recording cannot be read to its end, or the system refuses a thread.
+pub fn rush(config: &Config, analysis: Analysis, clock: &dyn Clock) -> Result<Instant, ServeError> {
+    Daemon::new(config, clock, Arc::new(Idle), false)?.run(Pace::Fast, analysis)
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> ServeError {
+    move |error| ServeError::System { what, error }
+}
+
+/// What runs beside the analysis, and what reaches it from outside.
+struct Daemon<'a> {
+    config: &'a Config,
+    clock: &'a dyn Clock,
+    workshop: Arc<dyn Workshop>,
+    stdout: bool,
+    runtime: Runtime,
+    stop: Arc<Stop>,
+    inbox: Arc<Inbox>,
+}
+
+impl<'a> Daemon<'a> {
+    fn new(
+        config: &'a Config,
+        clock: &'a dyn Clock,
+        workshop: Arc<dyn Workshop>,
+        stdout: bool,
+    ) -> Result<Self, ServeError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(system("an event loop"))?;
+        let (stop, inbox) = (Arc::default(), Arc::default());
+        Ok(Self { config, clock, workshop, stdout, runtime, stop, inbox })
+    }
+
+    /// Runs everything until the analysis is over, and tells when that was.
+    fn run(self, pace: Pace, mut analysis: Analysis) -> Result<Instant, ServeError> {
+        let Self { config, clock, workshop, stdout, runtime, stop, inbox } = self;
+        let number = fastrand::u32(..);
+        let layers = restore(config, &mut analysis, workshop.as_ref());
+        let merged = layers.merged();
+        let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
+        let monitor = Arc::new(Monitor::new(about.0.clone()));
+        let (listens, listened) = watch::channel(config.monitor.listens());
+        let (info, settings) = about.clone();
+        let (course, set) = watch::channel(Course { config: merged.clone(), info, settings });
+        let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
+        let (teller, notebook) = (teller.as_ref(), Notebook::open(config));
+        let former = Former::new(config, notebook.names());
+        let preserver =
+            teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
+        let (notes, noted) = channel();
+        let mailbox =
+            Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone(), monitor: Arc::clone(&monitor) };
+        let (going, over) = channel();
+        let (photographer, shots) = teller.map(|_| Photographer::new(&config.mqtt)).unzip();
+        let finished = Arc::new(Notify::new());
+        let pulse = Pulse::new("the event loop of broker, monitor and signals", DEADLINE, clock.now());
+        thread::scope(|scope| {
+            let (inbox_there, watched, captured) = (Arc::clone(&inbox), Arc::clone(&monitor), Instant::ZERO);
+            let mut outlet = Outlet {
+                clock,
+                config: merged,
+                teller,
+                course,
+                monitor: watched,
+                listens,
+                stdout,
+                unwritten: None,
+                stop: Arc::clone(&stop),
+                inbox: inbox_there,
+                workshop: Arc::clone(&workshop),
+                notes,
+                photographer,
+                pulse: &pulse,
+                captured,
             };
-            tokio::select! {
-                () = work => {}
-                () = beat(&pulse, clock) => {}
-                never = Web::new(monitor, Ports, teller, clock).follow(listened) => match never {},
+            let done = Done(Arc::clone(&finished));
+            let body = move || {
+                let _done = done;
+                run_at(pace, number, layers, analysis, clock, &stop, &mut outlet)?;
+                let over = clock.now();
+                outlet.unwritten.map_or(Ok(over), |error| unread(error).map(|()| over))
+            };
+            let analysis = thread::Builder::new()
+                .name("analysis".into())
+                .spawn_scoped(scope, body)
+                .map_err(system("a thread"))?;
+            if let Some(teller) = teller {
+                let body = move || notebook.write(&noted, teller);
+                let named = thread::Builder::new().name("settings".into());
+                named.spawn_scoped(scope, body).map_err(system("a thread"))?;
             }
-        });
-        drop(going);
-        let kept = preserve.map_or(0, |thread| thread.join().unwrap_or(0));
-        teller.iter().for_each(|teller| tell_lost(teller, kept));
-        analysis.join().map_err(|_| ServeError::Died)?
-    })
+            if let Some((teller, shots)) = teller.zip(shots) {
+                let body = move || develop(&shots, teller);
+                let named = thread::Builder::new().name("pictures".into());
+                named.spawn_scoped(scope, body).map_err(system("a thread"))?;
+            }
+            let preserve = preserver.map(|preserver| {
+                let named = thread::Builder::new().name("store".into());
+                named.spawn_scoped(scope, move || preserver.run(&over)).map_err(system("a thread"))
+            });
+            let preserve = preserve.transpose()?;
+            runtime.block_on(async {
+                let work = async {
+                    match teller {
+                        Some(teller) => mqtt::follow(set, teller, former, mailbox, finished).await,
+                        None => finished.notified().await,
+                    }
+                };
+                tokio::select! {
+                    () = work => {}
+                    () = beat(&pulse, clock) => {}
+                    never = Web::new(monitor, Ports, teller, clock).follow(listened) => match never {},
+                }
+            });
+            drop(going);
+            let kept = preserve.map_or(0, |thread| thread.join().unwrap_or(0));
+            teller.iter().for_each(|teller| tell_lost(teller, kept));
+            analysis.join().map_err(|_| ServeError::Died)?
+        })
+    }
 }
 
 /// Says at the end what the broker never took, of which `kept` events wait for the next start.
@@ -222,64 +269,4 @@ impl Drop for Done {
     fn drop(&mut self) {
         self.0.notify_one();
     }
-}
-
-/// What is told of a configuration file that is away.
-fn gone(file: &Path) -> String {
-    format!("{}: there is no such file any more; put it back before the next start", file.display())
-}
-
-/// A second signal to stop so soon after the first is the same wish: a terminal and a supervisor may both tell it.
-const IMPATIENT: Duration = Duration::from_secs(1);
-
-/// SIGHUP, or a change of the file, reads the configuration again. The first SIGTERM or SIGINT asks to stop, a later one stops at once.
-fn watch_signals(
-    stop: Arc<Stop>,
-    inbox: Arc<Inbox>,
-    file: Option<PathBuf>,
-    read_again: impl Fn() -> Reloaded + Send + 'static,
-) -> io::Result<()> {
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let there = file.clone();
-    let mark = move || there.as_deref().and_then(Mark::of);
-    // Without it the next place would be looked at, and the defaults at last: nobody asked for those.
-    let read_again = move || match &file {
-        Some(file) if Mark::of(file).is_none() => Err(gone(file)),
-        _ => read_again(),
-    };
-    let mut edited = Edited::default();
-    edited.read(mark());
-    tokio::spawn(async move {
-        let (mut asked, mut looks) = (None::<Moment>, interval(LOOK));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hang_up.recv() => {
-                    edited.read(mark());
-                    inbox.put(read_again());
-                    continue;
-                }
-                _ = looks.tick() => {
-                    if let Some(edit) = edited.look(mark()) {
-                        info!("the configuration file {}", if edit == Edit::Changed { "has changed" } else { "is gone" });
-                        inbox.put(read_again());
-                    }
-                    continue;
-                }
-            }
-            match asked {
-                Some(first) if first.elapsed() > IMPATIENT => std::process::exit(130),
-                Some(_) => {}
-                None => {
-                    info!("told to stop");
-                    stop.ask();
-                    asked = Some(Moment::now());
-                }
-            }
-        }
-    });
-    Ok(())
 }

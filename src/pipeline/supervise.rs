@@ -116,19 +116,7 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
     let layers = Layers { file: config.clone(), overrides: Overrides::default() };
-    run_as(fastrand::u32(..), layers, analysis, clock, stop, observer)
-}
-
-/// [`run`], with the number that tells this run from others, and with what subscribers changed.
-pub(super) fn run_as(
-    number: u32,
-    layers: Layers,
-    analysis: Analysis,
-    clock: &dyn Clock,
-    stop: &Stop,
-    observer: &mut dyn Observer,
-) -> Result<(), PipelineError> {
-    run_at(Pace::of(&layers.file.camera), number, layers, analysis, clock, stop, observer)
+    run_at(Pace::of(&config.camera), fastrand::u32(..), layers, analysis, clock, stop, observer)
 }
 
 /// Analyses the recording that the configuration names as fast as it can. All stamps are seconds of the
@@ -147,7 +135,8 @@ pub fn replay(
     run_at(Pace::Fast, 0, layers, analysis, clock, stop, observer)
 }
 
-fn run_at(
+/// [`run`] or [`replay`], with the number that tells this run from others, and with what subscribers changed.
+pub(super) fn run_at(
     pace: Pace,
     number: u32,
     layers: Layers,

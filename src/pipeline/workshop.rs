@@ -26,6 +26,24 @@ pub trait Workshop: Send + Sync {
     fn log(&self, config: &Log);
 }
 
+/// Of a run in which nothing changes.
+pub(super) struct Idle;
+
+/// Why it makes nothing.
+const IDLE: &str = "nothing changes in this run";
+
+impl Workshop for Idle {
+    fn words(&self, _: &Config) -> Result<Vocabulary, String> {
+        Err(IDLE.into())
+    }
+
+    fn model(&self, _: &Config) -> Result<Model, String> {
+        Err(IDLE.into())
+    }
+
+    fn log(&self, _: &Log) {}
+}
+
 /// What is needed, or was made.
 pub(super) enum Made {
     /// Settings alone.

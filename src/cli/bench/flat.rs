@@ -1,19 +1,20 @@
-//! Flat out: the clip decoded only, decoded and analysed, and the bare engine on the same inputs.
+//! Flat out: the clip decoded only, taken through the whole daemon, and the bare engine on the same inputs.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::gpu::{self, Gpu};
+use super::live;
 use super::meter::{Cost, Mark, Metered, Tally};
-use crate::analysis::{Analysed, Analysis};
+use crate::analysis::Analysis;
 use crate::capture::{self, Pace, Wanted};
 use crate::cli::Failure;
-use crate::clock::{Instant, SystemClock};
+use crate::clock::{Clock, Instant, SystemClock};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::message::{Composer, Message, Moment};
+use crate::message::{Composer, Moment};
 use crate::model::{Manifest, Model};
-use crate::pipeline::{self, Observer, Stop};
+use crate::pipeline;
 use crate::queue::{self, Empty, Limits, Sensed};
 use crate::window::{Pairing, Patience};
 
@@ -69,28 +70,15 @@ fn wanted(manifest: &Manifest) -> Wanted {
     Wanted { fitting: Arc::new(move |size| image.fit(size)), rate: manifest.audio.sample_rate, most: None }
 }
 
-/// Decodes and analyses the clip the way the daemon does, messages written as JSON.
-pub(super) fn whole(config: &Config, analysis: Analysis) -> Result<Pass, Failure> {
-    let (clock, stop, mut counter) = (SystemClock::new(), Stop::default(), Counter::default());
-    let began = Mark::now();
-    pipeline::replay(config, analysis, &clock, &stop, &mut counter).map_err(Failure::failed)?;
-    Ok(Pass { frames: counter.frames, cost: began.cost() })
-}
-
-#[derive(Default)]
-struct Counter {
-    frames: usize,
-    bytes: usize,
-}
-
-impl Observer for Counter {
-    fn message(&mut self, message: Message) {
-        self.bytes += serde_json::to_vec(&message).map_or(0, |json| json.len());
-    }
-
-    fn analysed(&mut self, _: &Analysed) {
-        self.frames += 1;
-    }
+/// Decodes and analyses the clip, whose `frames` are known, in the whole daemon: its messages are built, queued and sent to a
+/// broker, which is another process, and heard by nobody, who would be part of this one.
+pub(super) fn whole(config: &Config, analysis: Analysis, frames: usize) -> Result<Pass, Failure> {
+    let (_broker, config) = live::beside(config)?;
+    let clock = SystemClock::new();
+    let (began, start) = (Mark::now(), clock.now());
+    let over = pipeline::rush(&config, analysis, &clock).map_err(Failure::failed)?;
+    // What is still to be sent then takes processor time, and no picture waits for it.
+    Ok(Pass { frames, cost: Cost { wall: over.since(start), ..began.cost() } })
 }
 
 /// What the engine was asked, and what that cost, when the clip came from memory.

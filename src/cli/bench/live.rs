@@ -36,12 +36,22 @@ pub(super) struct Live {
     pub verdict: Verdict,
 }
 
-/// Plays the clip through the daemon's pipeline at its own speed, and its findings through the daemon's publisher.
-pub(super) fn play(config: &Config, analysis: Analysis, truth: &Truth) -> Result<Live, Failure> {
+/// A broker of our own, and `config` with messages to it that leave nothing else on this machine: no file, no open port.
+pub(super) fn beside(config: &Config) -> Result<(Own, Config), Failure> {
     let mut config = config.clone();
     let own = Own::start(&mut config).map_err(Failure::Failed)?;
     broker::plain(&mut config);
-    (config.mqtt.client_id, config.mqtt.prefix) = ("tvsl-bench".into(), "tvsl-bench".into());
+    let mqtt = &mut config.mqtt;
+    mqtt.enabled = true;
+    (mqtt.client_id, mqtt.prefix) = ("tvsl-bench".into(), "tvsl-bench".into());
+    (mqtt.settings_file, mqtt.store.enabled) = (own.folder().join("settings.json"), false);
+    config.monitor.port = 0;
+    Ok((own, config))
+}
+
+/// Plays the clip through the daemon's pipeline at its own speed, and its findings through the daemon's publisher.
+pub(super) fn play(config: &Config, analysis: Analysis, truth: &Truth) -> Result<Live, Failure> {
+    let (own, config) = beside(config)?;
     let heard = listen::subscribe(own.port, &config.mqtt.prefix).map_err(Failure::Failed)?;
     let (clock, stop) = (SystemClock::new(), Stop::default());
     let about = (Info::new(&config, analysis.model()), Settings::new(&config, &Overrides::default()));
