@@ -52,6 +52,11 @@ impl Supervisor<'_> {
             }
         };
         let lost = self.receive(devices, wait)? || lost;
+        // In this order: what was reported of a sense ends before it is lost, and it is back before anything is reported of it.
+        if lost {
+            self.finish_tracks();
+        }
+        self.tell(&mut devices.live, devices.began);
         while let Some(frame) = devices.pairing.next(self.clock.now()) {
             if !devices.live.whole() {
                 self.progress.unjudged += 1;
@@ -61,10 +66,6 @@ impl Supervisor<'_> {
                 self.progress.throttled += 1;
             }
         }
-        if lost {
-            self.finish_tracks();
-        }
-        self.tell(&mut devices.live, devices.began);
         self.spare();
         self.turned(&devices.receiver, devices.live.stuck(self.clock.now()));
         self.adapt(Some(devices));
