@@ -28,12 +28,14 @@ def deploy(encoders: Path, weights: Path, out: Path) -> None:
     for entry in kept:
         shutil.copyfile(encoders / entry["path"], out / entry["path"])
     if (out / golden.FILE).is_file():
-        golden.write(out, {"t": t, **load_file(out / golden.FILE)}, heads)
+        golden.write(out, load_file(out / golden.FILE), t, heads)
     precisions = [precision for precision in export.PRECISIONS if precision in said["graphs"]]
     names = export.heads(out, heads, t.shape[1], precisions)
     graphs = {precision: {**said["graphs"][precision], **stages}
               for precision, stages in export.graphs(*STAGES, precisions=precisions).items()}
     kept = [{key: value for key, value in entry.items() if key != "sha256"} for entry in kept]
+    for entry in (entry for entry in kept if entry["path"] == golden.FILE):
+        entry["source"] += f"; of the stages: {SOURCE}"
     classes = [{key: value for key, value in entry.items() if key in KEPT} for entry in said["classes"]]
     manifest.write(out, {**said, "name": f"{said['name']}-trained", "graphs": graphs, "thresholds": manifest.THRESHOLDS,
                          "classes": classes, "files": kept + manifest.files(names, "Apache-2.0", SOURCE)}, COMMENT)

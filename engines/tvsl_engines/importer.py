@@ -67,7 +67,8 @@ def write(out: Path, model: AudioClip, heads: Heads, classes: list[dict[str, str
     tokens = audioclip.tokenize([c["prompt"] for c in classes])
     for entry, own in zip(classes, tokens):
         entry["tokens"] = own[:int(own.argmax()) + 1].tolist()
-    golden.write(out, encoded(model, *cat(), tokens), heads)
+    given = encoded(model, *cat(), tokens)
+    golden.write(out, given, given["t"], heads)
     manifest.write(out, {
         "schema": 1, "name": "audioclip", "version": "1",
         "description": "AudioCLIP's encoders with T-VSL's heads",

@@ -56,6 +56,13 @@ impl Subscriber {
         Self::of(command)
     }
 
+    /// The same, which the broker has taken; what it says of itself is among its lines.
+    pub fn attending(port: u16, topic: &str) -> Self {
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-d", "-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", topic]);
+        Self::of(command).subscribed()
+    }
+
     /// Home Assistant in small, which takes discovery by its published rules.
     pub fn home_assistant(port: u16) -> Self {
         let mut command = Command::new("/usr/bin/python3");

@@ -212,7 +212,10 @@ pub(super) fn secrecy(config: &Config, origin: &Origin) -> Check {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Check::warning(STAGE, format!("{}: {error}", file.display()), "check the rights of its folder")
         }
-        _ => Check::ok(STAGE, if holds_one { "kept from others" } else { "none in the configuration" }),
+        _ => Check::ok(
+            STAGE,
+            if holds_one { "not for every user to read" } else { "none in the configuration" },
+        ),
     }
 }
 
