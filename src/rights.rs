@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What keeps `file` from others and leaves it to its owner and to the service. The service has a user of its own only
@@ -24,10 +25,16 @@ pub fn denied(file: &Path, error: &Error) -> String {
         return error.to_string();
     }
     let hidden = file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    let cure = if hidden {
-        "move it into a folder that everybody may enter, such as /etc/tvsl".into()
-    } else {
-        closing(file)
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let cure = match file.metadata() {
+        _ if hidden => "move it into a folder that everybody may enter, such as /etc/tvsl".into(),
+        Ok(about) if serve(about.mode(), about.gid(), &groups) => {
+            let group = name(about.gid(), &groups).unwrap_or_default();
+            format!(
+                "the service may read it, and so may who is in the group {group}, or root: try it with `sudo`"
+            )
+        }
+        _ => closing(file),
     };
     format!("{error}, as {}; {cure}", User::of_this_process())
 }

@@ -287,8 +287,7 @@ fn the_doctor_warns_of_plans_that_the_gpu_lacks() {
 fn a_build_waits_for_one_that_is_under_way_and_both_end_well() {
     let machine = Machine::new();
     let place = plan::path(&machine.model.path("image.onnx"));
-    let folder = place.parent().expect("a folder");
-    let turn = plan::Turn::take(folder, || panic!("nobody has it")).expect("a turn");
+    let turn = plan::Turn::take(machine.model.0.path(), || panic!("nobody has it")).expect("a turn");
     let start = |action| {
         let mut tvsl = machine.command(action);
         tvsl.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
@@ -297,7 +296,7 @@ fn a_build_waits_for_one_that_is_under_way_and_both_end_well() {
     let mut logs = builds.each_mut().map(|build| BufReader::new(build.stderr.take().expect("a log")).lines());
     for log in &mut logs {
         let told =
-            log.find(|line| line.as_ref().expect("UTF-8").contains("plans are being built here already"));
+            log.find(|line| line.as_ref().expect("UTF-8").contains("plans of it are being built already"));
         assert!(told.is_some() && !place.exists());
     }
     drop(turn);

@@ -24,7 +24,8 @@ pub(super) fn asked(camera: &config::V4l2) -> gst::Caps {
             }
         }
         if camera.framerate > 0.0 {
-            structure.set("framerate", fraction(camera.framerate));
+            let near = [0.999, 1.001].map(|off| fraction(camera.framerate * off));
+            structure.set("framerate", gst::FractionRange::new(near[0], near[1]));
         }
         caps.make_mut().append_structure(structure);
     }
@@ -54,11 +55,13 @@ pub(super) fn suited(offered: &gst::Caps, camera: &config::V4l2, rate: f64) -> O
     let (at, width, height) = choose(&offers, aim(camera.width, camera.height), rate)?;
     // Nothing but what was chosen: a driver that answers with another colorimetry than it listed is no other mode.
     let mut mode = gst::Structure::new_empty(structures[at].name());
-    for field in ["format", "framerate"] {
-        let wanted = field == "format" || camera.framerate > 0.0;
-        if let Some(value) = structures[at].value(field).ok().filter(|_| wanted) {
-            mode.set_value(field, value.clone());
-        }
+    if let Ok(format) = structures[at].value("format") {
+        mode.set_value("format", format.clone());
+    }
+    if camera.framerate > 0.0 {
+        // As the camera writes it: 29.97 is 30000/1001.
+        let own = structures[at].get::<gst::Fraction>("framerate");
+        mode.set("framerate", own.unwrap_or_else(|_| fraction(camera.framerate)));
     }
     mode.set("width", width as i32);
     mode.set("height", height as i32);

@@ -21,10 +21,14 @@ impl Rate {
         self.0.store(rate.to_bits(), Ordering::Relaxed);
     }
 
+    /// The most pictures in a second, as it was last set; `None`: no limit.
+    pub(super) fn get(&self) -> Option<f64> {
+        Some(f64::from_bits(self.0.load(Ordering::Relaxed))).filter(|rate| rate.is_finite() && *rate > 0.0)
+    }
+
     /// The time from picture to picture; `None` without a limit.
     fn period(&self) -> Option<Duration> {
-        let rate = f64::from_bits(self.0.load(Ordering::Relaxed));
-        Duration::try_from_secs_f64(1.0 / rate).ok().filter(|period| !period.is_zero())
+        Duration::try_from_secs_f64(1.0 / self.get()?).ok().filter(|period| !period.is_zero())
     }
 }
 

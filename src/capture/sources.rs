@@ -27,16 +27,17 @@ pub(super) struct Origin {
     pub outlets: Vec<gst::Element>,
 }
 
-/// Opens the configured camera inside `pipeline`. `live` asks the test picture to keep real time and
+/// Opens the configured camera inside `pipeline`, for `rate` pictures a second. `live` asks the test picture to keep real time and
 /// takes the user's own launch line for live.
 pub(super) fn open(
     camera: &config::Camera,
+    rate: f64,
     pipeline: &gst::Bin,
     sound: bool,
     live: bool,
 ) -> Result<Origin, CaptureError> {
     match camera.source {
-        CameraSource::V4l2 => v4l2(&camera.v4l2, camera.rate, pipeline),
+        CameraSource::V4l2 => v4l2(&camera.v4l2, rate, pipeline),
         CameraSource::Csi => csi(&camera.csi, pipeline),
         CameraSource::Rtsp => rtsp(&camera.rtsp, pipeline),
         CameraSource::File => file(&camera.file.path, pipeline),
@@ -52,7 +53,7 @@ fn v4l2(camera: &config::V4l2, rate: f64, pipeline: &gst::Bin) -> Result<Origin,
     chain(pipeline, &[source.clone(), filter.clone(), decoder.clone()])?;
     let mode = mode::offered(&source).and_then(|offered| mode::suited(&offered, camera, rate));
     if let Some(mode) = &mode {
-        tracing::info!(device = %camera.device.display(), %mode, "camera mode chosen");
+        tracing::debug!(device = %camera.device.display(), %mode, "camera mode chosen");
     }
     filter.set_property("caps", mode.unwrap_or_else(|| mode::asked(camera)));
     Ok(Origin {

@@ -24,6 +24,8 @@ pub(super) struct Keeper {
     spare: Option<Arc<dyn Engine>>,
     policy: Policy,
     rebuilder: Option<Arc<Rebuilder>>,
+    /// Held by every graph, too: without any of them no plan is wanted.
+    user: Arc<()>,
     /// Why graphs were not loaded by TensorRT.
     faults: Mutex<Vec<String>>,
 }
@@ -49,8 +51,10 @@ impl Keeper {
         let build = build.filter(|_| policy.rebuild == Rebuild::Auto);
         let loads = Arc::clone(&gpu);
         let load = move |file: &Path| loads.load(file);
-        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load))));
-        Self { gpu, spare, policy, rebuilder, faults: Mutex::default() }
+        let user = Arc::new(());
+        let users = Arc::downgrade(&user);
+        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load), users)));
+        Self { gpu, spare, policy, rebuilder, user, faults: Mutex::default() }
     }
 
     /// Something that runs `file` although its plan has a fault.
@@ -100,6 +104,7 @@ impl Keeper {
             spare: self.spare.clone(),
             policy: self.policy,
             trouble: None,
+            user: Arc::clone(&self.user),
         }
     }
 }
@@ -142,6 +147,8 @@ struct Serving {
     policy: Policy,
     /// Why `graph` is not the plan on the GPU.
     trouble: Option<String>,
+    #[allow(dead_code, reason = "dropping it is what it is for")]
+    user: Arc<()>,
 }
 
 impl Serving {
@@ -159,7 +166,7 @@ impl Serving {
 
     fn take_delivery(&mut self) {
         let Some(better) = &self.better else { return };
-        match better.delivery() {
+        match better.try_recv() {
             Ok(graph) => {
                 self.better = None;
                 if self.exchange(graph) {

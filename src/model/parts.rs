@@ -11,6 +11,9 @@ use crate::geometry::Fit;
 /// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
 pub const TEXTS_AT_ONCE: usize = 256;
 
+/// As many classes as sound at once, usually, and as a GPU is asked about at least.
+const USUALLY_ASKED: usize = 4;
+
 /// The precision that every model folder has.
 const PRECISION: &str = "fp32";
 
@@ -24,8 +27,6 @@ pub(super) struct Parts {
     text: Tensor,
     /// The rows of `t` that stage 2 is asked about.
     asked: Tensor,
-    /// The most classes that a GPU was asked about at once.
-    widest: usize,
     dimension: usize,
 }
 
@@ -62,7 +63,6 @@ impl Parts {
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),
-            widest: 0,
             text,
             dimension,
         })
@@ -154,7 +154,7 @@ impl Parts {
         if classes.is_empty() {
             return Ok(Vec::new());
         }
-        let Self { stage2, text, asked, widest, dimension, .. } = self;
+        let Self { stage2, text, asked, dimension, .. } = self;
         asked.data.clear();
         for &class in classes {
             let row = text.data.chunks_exact(*dimension).nth(class).ok_or(ModelError::Index(class))?;
@@ -163,10 +163,11 @@ impl Parts {
         asked.shape[0] = classes.len();
         if let Value::Gpu(_) = cells {
             // Work on a GPU is recorded for one shape: a class more or less would have it recorded anew.
-            *widest = classes.len().max(*widest);
-            let again = asked.data[..*dimension].repeat(*widest - classes.len());
+            let wide = classes.len().max(USUALLY_ASKED).next_power_of_two();
+            let wide = wide.min(text.shape[0]).max(classes.len());
+            let again = asked.data[..*dimension].repeat(wide - classes.len());
             asked.data.extend(again);
-            asked.shape[0] = *widest;
+            asked.shape[0] = wide;
         }
         let maps = stage2.run(&[("V", cells.into()), ("A", rows.into()), ("t", (&*asked).into())])?.remove(0);
         let positions = cells.shape()[1];

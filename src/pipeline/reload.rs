@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
-use crate::config::{Config, Overrides};
+use crate::config::{self, CameraSource, Config, Overrides};
 use crate::geometry::Fit;
 use crate::message::{Wish, one_line};
 use crate::model::Manifest;
@@ -139,7 +139,9 @@ impl Changes {
                 || running.tracking != new.tracking
                 || running.window.memory != new.window.memory,
             rates: paced != *running,
-            camera: paced.camera != new.camera || running.microphone.source != new.microphone.source,
+            camera: paced.camera != new.camera
+                || running.microphone.source != new.microphone.source
+                || outruns_its_mode(&running.camera, &new.camera),
             microphone: running.microphone != new.microphone,
             model: running.model != new.model || running.engine != new.engine,
             publisher: running.mqtt.enabled && (&paced.device, &paced.mqtt) != (&new.device, &new.mqtt),
@@ -169,6 +171,12 @@ impl Changes {
     pub fn devices(&self) -> bool {
         self.camera || self.microphone
     }
+}
+
+/// Whether a camera that may choose its mode chose it for fewer pictures than are wanted now.
+fn outruns_its_mode(running: &config::Camera, new: &config::Camera) -> bool {
+    let open = new.v4l2.width == 0 || new.v4l2.height == 0;
+    new.source == CameraSource::V4l2 && open && new.rate > running.rate
 }
 
 /// `running` with the rates, waits and limits of `new`: they take effect at once wherever they are used.
@@ -263,6 +271,12 @@ mod tests {
             ("window.memory = 1.0", &judgement),
             ("window.wait = 0.3", &rates),
             ("camera.rate = 5.0", &rates),
+            ("camera.rate = 20.0", &Changes { camera: true, ..rates.clone() }), // in another mode, perhaps
+            (
+                "camera.rate = 20.0\ncamera.v4l2.width = 640\ncamera.v4l2.height = 480",
+                &Changes { camera: true, ..rates.clone() },
+            ),
+            ("camera.rate = 20.0\ncamera.source = \"test\"", &Changes { camera: true, ..rates.clone() }),
             ("camera.lens.field_of_view = 60.0", &rates),
             ("mqtt.update_every = 5.0", &rates),
             ("mqtt.keep_events = 100", &rates),

@@ -47,15 +47,20 @@ impl SoundTrack {
         self.life.delivered(now);
     }
 
-    /// It is lost with its camera.
+    /// It is lost with its camera; where there was none, that stays what is wrong with it.
     pub fn lose(&mut self, why: &str, now: Instant) {
+        let why = if self.lacks() { NONE } else { why };
         self.life.lost(why, now, 0.0);
+    }
+
+    fn lacks(&self) -> bool {
+        self.life.state() == State::Failed && self.life.reason() == NONE
     }
 
     /// Its camera delivers, and it does not: that is told, once.
     pub fn lack(&mut self, now: Instant) {
         let (device, wait) = (Sense::Microphone, self.patience.as_secs());
-        if self.life.state() == State::Failed && self.life.reason() == NONE {
+        if self.lacks() {
             debug!(%device, "{NONE}; looking for it again in {wait} s");
         } else {
             warn!(%device, "{NONE}, so nothing is reported; looking for it ever more seldom, first in {wait} s");
@@ -90,6 +95,8 @@ mod tests {
         }
         assert_eq!(waits, [60, 120, 240, 480, 600, 600, 600]);
         assert_eq!((track.life.state(), track.life.reason()), (State::Failed, NONE));
+        track.lose("the picture is frozen", Instant::ZERO);
+        assert!(track.lacks(), "and will be told no second time");
         track.open(Instant::ZERO);
         track.delivered(Instant::ZERO);
         assert!(!track.is_due(Duration::MAX), "it has some");

@@ -26,6 +26,8 @@ const VIVID: &str = "\
     video/x-raw, format=YUY2, width=1280, height=720, framerate={ (fraction)1/1, (fraction)15/1 }; \
     video/x-raw, format=YUY2, width=3840, height=2160, framerate={ (fraction)1/1, (fraction)2/1 }; \
     video/x-raw, format=NV12, width=640, height=360, framerate={ (fraction)1/1, (fraction)30/1, (fraction)40/1 }";
+/// A capture card for television.
+const NTSC: &str = "video/x-raw, format=UYVY, width=720, height=480, framerate=30000/1001";
 /// A webcam that is slow wherever it is raw.
 const SLOW_RAW: &str = "\
     video/x-raw, format=YUY2, width={ 640, 1280 }, height=480, framerate=5/1; \
@@ -68,6 +70,7 @@ fn what_is_set_is_kept_to() {
     assert_eq!(suits(C920, (1920, 1080), 0.0, 5.0).as_deref(), Some("YUY2 1920x1080"));
     assert_eq!(suits(C920, (1920, 1080), 5.0, 10.0).as_deref(), Some("YUY2 1920x1080 5"));
     assert_eq!(suits(C920, (0, 0), 60.0, 10.0).as_deref(), Some("jpeg 1280x720 60"));
+    assert_eq!(suits(NTSC, (0, 0), 29.97, 10.0).as_deref(), Some("UYVY 720x480 30000/1001"));
     assert_eq!(suits(C920, (640, 0), 0.0, 10.0).as_deref(), Some("YUY2 640x360"));
     assert_eq!(suits(C920, (0, 720), 0.0, 15.0).as_deref(), Some("jpeg 1280x720"));
     assert_eq!(suits(SCALING, (1280, 0), 25.0, 10.0).as_deref(), Some("NV12 1280x720 25"));

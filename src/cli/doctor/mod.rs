@@ -133,6 +133,9 @@ fn configuration(common: &Common) -> Result<(Config, Origin), Check> {
         Ok(config) => Ok((config, origin)),
         // It is no fault of the configuration, and a later stage tells of it.
         Err(Failure::Failed(_)) => Ok((as_read, origin)),
+        Err(failure) if failure.text().contains("Permission denied") => {
+            Err(unreadable(STAGE, failure.text()))
+        }
         Err(failure) => Err(refused(failure.text())),
     }
 }

@@ -1,5 +1,6 @@
 //! `tvsl engine build`: one plan after the other, each proved before it takes its place.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -30,7 +31,7 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
     }
     kit.tensorrt.device().bind().map_err(Failure::failed)?;
     let files = kit.files()?;
-    let _turn = turn(kit, &files)?;
+    let _turn = turn(kit)?;
     let expected = chain::run(kit, &mut |file| kit.cpu.load(file).map_err(Failure::failed))?;
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
@@ -56,12 +57,10 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
 }
 
 /// Builds beside each other would only take memory and time from each other, and put each other's files away.
-fn turn(kit: &Kit, files: &[PathBuf]) -> Result<Option<Turn>, Failure> {
-    let Some(place) = files.first().map(|file| kit.tensorrt.shelf().place(file)) else { return Ok(None) };
-    let folder = place.parent().unwrap_or(Path::new("."));
-    let waits =
-        || tracing::info!("{}: plans are being built here already; waiting for that", folder.display());
-    Turn::take(folder, waits).map(Some).map_err(Failure::failed)
+fn turn(kit: &Kit) -> Result<Turn, Failure> {
+    let folder = kit.folder.display();
+    let waits = || tracing::info!("{folder}: plans of it are being built already; waiting for that");
+    Turn::take(&kit.folder, waits).map_err(Failure::failed)
 }
 
 /// Does `work`, and tells the seconds that it has taken at the end of `every` interval.
@@ -127,7 +126,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
 }
 
 /// Running out of memory to the end has a cure of its own.
-fn told(error: TensorRtError) -> Failure {
+pub(super) fn told(error: TensorRtError) -> Failure {
     match error.out_of_memory() {
         false => Failure::failed(error),
         true => Failure::Lacking(format!(
@@ -179,13 +178,14 @@ pub(in crate::cli) fn in_the_background(config: Option<PathBuf>) -> engine::Buil
         let program = std::env::current_exe();
         let program = program.map_err(|error| failed(format!("this program's file: {error}")))?;
         let mut build = Command::new(&program);
-        build.args(["engine", "build", "--missing", "--model"]).arg(folder);
+        build.args(["engine", "build", "--missing", "--for-parent", "--model"]).arg(folder);
         build.args(config.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
         build.stdin(Stdio::null()).stdout(Stdio::null()); // the service's own messages go there
         let status = ended(&mut build, wanted);
         let status = status.map_err(|error| failed(format!("{}: {error}", program.display())))?;
-        // The kernel ends a process for want of memory by a signal.
-        let lacking = status.code().is_none_or(|code| code == i32::from(Failure::LACKING));
+        // SIGKILL is how the kernel ends a process for want of memory.
+        let killed = status.signal() == Some(9);
+        let lacking = killed || status.code() == Some(i32::from(Failure::LACKING));
         let reason = || format!("`tvsl engine build` ended with {status}; the log above says why");
         status.success().then_some(()).ok_or_else(|| Unbuilt { reason: reason(), lacking })
     })

@@ -43,6 +43,9 @@ enum Action {
         /// Leave plans alone that are good
         #[arg(long)]
         missing: bool,
+        /// End with the process that started this one
+        #[arg(long, hide = true)]
+        for_parent: bool,
     },
     /// Show what the plans were built from and for, and the precision of every layer
     Inspect,
@@ -62,6 +65,10 @@ struct Kit {
 }
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
+    if let Action::Build { for_parent: true, .. } = arguments.action {
+        let end = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        end.map_err(|error| Failure::Failed(format!("tying this build to its service: {error}")))?;
+    }
     let (config, _) = common.settings()?;
     let folder = match arguments.model {
         Some(folder) => folder,
@@ -79,7 +86,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             "this device is not ready for TensorRT, and the CPU does its part: {error}. Cure: NVIDIA's driver and TensorRT (on a \
              Jetson `apt-get install nvidia-jetpack`), then `tvsl engine build`"
         )),
-        Action::Build { .. } | Action::Inspect => Failure::failed(error),
+        Action::Build { .. } | Action::Inspect => build::told(error),
     })?;
     let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });
     let cpu = cpu.map_err(Failure::failed)?;
@@ -87,7 +94,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let rows = recipe::rows(&manifest, audio, cpu.as_ref())?;
     let kit = Kit { folder, manifest, tensorrt, cpu, rows };
     match arguments.action {
-        Action::Build { missing } => build::run(&kit, missing),
+        Action::Build { missing, .. } => build::run(&kit, missing),
         Action::Verify => verify::run(&kit),
         Action::Inspect => Ok(()),
     }

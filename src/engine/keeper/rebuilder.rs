@@ -1,7 +1,7 @@
 //! Has plans built, and brings their graphs to whoever waits for them.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Rebuilder {
     build: Build,
     load: Load,
     backoff: Backoff,
+    /// Whoever has a graph of the engine, or the engine itself.
+    users: Weak<()>,
     orders: Mutex<Orders>,
 }
 
@@ -47,41 +49,26 @@ struct Orders {
     waiting: Vec<Waiting>,
 }
 
-/// Somebody who waits for a graph, and whether he still does.
+/// Somebody who waits for a graph.
 struct Waiting {
     file: PathBuf,
     sender: Sender<Box<dyn Graph>>,
-    waits: Weak<()>,
 }
 
-/// A graph that will come; dropping it says that it is not wanted any more.
-pub(super) struct Order {
-    graph: Receiver<Box<dyn Graph>>,
-    #[allow(dead_code, reason = "dropping it is what it is for")]
-    waits: Arc<()>,
-}
-
-impl Order {
-    /// The graph, if it has come.
-    ///
-    /// # Errors
-    /// It has not yet, or never will.
-    pub fn delivery(&self) -> Result<Box<dyn Graph>, TryRecvError> {
-        self.graph.try_recv()
-    }
-}
+/// A graph that will come.
+pub(super) type Order = Receiver<Box<dyn Graph>>;
 
 impl Rebuilder {
-    pub fn new(build: Build, load: Load) -> Self {
-        Self { build, load, backoff: Backoff::new(FIRST, MOST), orders: Mutex::default() }
+    /// Builds as long as there is one of the `users`: a graph that was needed only once, as that of texts, wants its plan too.
+    pub fn new(build: Build, load: Load, users: Weak<()>) -> Self {
+        Self { build, load, backoff: Backoff::new(FIRST, MOST), users, orders: Mutex::default() }
     }
 
     /// Orders a good plan of `file`. One build serves every order that comes before it ends.
     pub fn order(self: &Arc<Self>, file: &Path) -> Order {
-        let (sender, graph) = channel();
-        let order = Order { graph, waits: Arc::new(()) };
+        let (sender, order) = channel();
         let mut orders = lock(&self.orders);
-        orders.waiting.push(Waiting { file: file.to_owned(), sender, waits: Arc::downgrade(&order.waits) });
+        orders.waiting.push(Waiting { file: file.to_owned(), sender });
         if !orders.busy {
             let (rebuilder, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
             let work = move || rebuilder.work(&folder);
@@ -93,11 +80,11 @@ impl Rebuilder {
         order
     }
 
-    /// Builds until everything is built that can be, or nobody waits any more.
+    /// Builds until everything is built that can be, or the engine has no user any more.
     fn work(&self, folder: &Path) {
         let mut backoff = self.backoff.clone();
         loop {
-            let outcome = (self.build)(folder, &|| lock(&self.orders).is_wanted());
+            let outcome = (self.build)(folder, &|| self.is_wanted());
             let lacking = outcome.as_ref().is_err_and(|why| why.lacking);
             let waiting = {
                 let mut orders = lock(&self.orders);
@@ -105,7 +92,7 @@ impl Rebuilder {
                 std::mem::take(&mut orders.waiting)
             };
             if let Err(Unbuilt { reason, .. }) = outcome
-                && waiting.iter().any(Waiting::waits)
+                && self.is_wanted()
             {
                 let then = if lacking { " until that is tried again" } else { "" };
                 tracing::error!("the plans were not built, so what serves now goes on{then}: {reason}");
@@ -125,7 +112,7 @@ impl Rebuilder {
     /// Sends the graphs whose plans are good now; gives those whose are not.
     fn deliver(&self, waiting: Vec<Waiting>) -> Vec<(Waiting, EngineError)> {
         let mut left = Vec::new();
-        for waiting in waiting.into_iter().filter(Waiting::waits) {
+        for waiting in waiting {
             match (self.load)(&waiting.file) {
                 Ok(graph) => drop(waiting.sender.send(graph)),
                 Err(fault) => left.push((waiting, fault)),
@@ -137,28 +124,21 @@ impl Rebuilder {
     /// Waits before the next try; `false` when there is nobody to try it for.
     fn pause(&self, mut wait: Duration) -> bool {
         loop {
-            let mut orders = lock(&self.orders);
-            orders.busy = orders.is_wanted();
-            if wait.is_zero() || !orders.busy {
-                return orders.busy;
+            if !self.is_wanted() {
+                lock(&self.orders).busy = false;
+                return false;
             }
-            drop(orders);
+            if wait.is_zero() {
+                return true;
+            }
             let step = wait.min(LOOK);
             std::thread::sleep(step);
             wait -= step;
         }
     }
-}
 
-impl Orders {
     fn is_wanted(&self) -> bool {
-        self.waiting.iter().any(Waiting::waits)
-    }
-}
-
-impl Waiting {
-    fn waits(&self) -> bool {
-        self.waits.strong_count() > 0
+        self.users.strong_count() > 0
     }
 }
 
@@ -184,7 +164,7 @@ mod tests {
     }
 
     /// One whose builds are told to `began` with the way to end them, and whose plans are good after the `good`th.
-    fn rebuilder(began: Sender<Sender<Result<(), Unbuilt>>>, good: usize) -> Arc<Rebuilder> {
+    fn rebuilder(began: Sender<Sender<Result<(), Unbuilt>>>, good: usize) -> (Arc<Rebuilder>, Arc<()>) {
         let builds = Arc::new(Mutex::new(0));
         let built = Arc::clone(&builds);
         let build = move |_: &Path, wanted: &dyn Fn() -> bool| {
@@ -208,7 +188,9 @@ mod tests {
             }
         };
         let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
-        Arc::new(Rebuilder { backoff, ..Rebuilder::new(Box::new(build), Box::new(load)) })
+        let user = Arc::new(());
+        let users = Arc::downgrade(&user);
+        (Arc::new(Rebuilder { backoff, ..Rebuilder::new(Box::new(build), Box::new(load), users) }), user)
     }
 
     fn unbuilt(lacking: bool) -> Result<(), Unbuilt> {
@@ -218,36 +200,35 @@ mod tests {
     #[test]
     fn a_build_that_lacked_memory_is_tried_again_and_any_other_is_not() {
         let (began, builds) = channel();
-        let rebuilder = rebuilder(began, 3);
+        let (rebuilder, _user) = rebuilder(began, 3);
         let order = rebuilder.order("image.onnx".as_ref());
         for outcome in [unbuilt(true), unbuilt(true), Ok(())] {
             builds.recv().expect("a build").send(outcome).expect("it waits");
         }
-        assert!(order.graph.recv().is_ok(), "the plan of the third is good");
+        assert!(order.recv().is_ok(), "the plan of the third is good");
         let order = rebuilder.order("audio.onnx".as_ref());
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
-        assert!(order.graph.recv().is_ok(), "what is good is brought even so");
+        assert!(order.recv().is_ok(), "what is good is brought even so");
     }
 
     #[test]
     fn what_fails_for_good_is_given_up() {
         let (began, builds) = channel();
-        let rebuilder = rebuilder(began, usize::MAX);
+        let (rebuilder, _user) = rebuilder(began, usize::MAX);
         let order = rebuilder.order("image.onnx".as_ref());
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
-        assert!(order.graph.recv().is_err() && builds.try_recv().is_err());
+        assert!(order.recv().is_err() && builds.try_recv().is_err());
     }
 
     #[test]
-    fn a_build_that_nobody_waits_for_is_ended_and_the_next_order_has_one_of_its_own() {
+    fn a_build_goes_on_without_who_ordered_it_but_not_without_any_user() {
         let (began, builds) = channel();
-        let rebuilder = rebuilder(began, 2);
-        drop(rebuilder.order("image.onnx".as_ref()));
-        let first = builds.recv().expect("a build");
-        let order = rebuilder.order("image.onnx".as_ref());
-        // The first may have been ended, or serve the new order too.
-        drop(first.send(unbuilt(true)));
-        builds.recv().expect("a build").send(Ok(())).expect("it waits");
-        assert!(order.graph.recv().is_ok());
+        let (rebuilder, user) = rebuilder(began, 1);
+        drop(rebuilder.order("text.onnx".as_ref()));
+        let end = builds.recv().expect("a build");
+        assert!(end.send(unbuilt(true)).is_ok(), "it goes on");
+        let end = builds.recv().expect("and is tried again");
+        drop(user);
+        assert!(builds.recv().is_err() || end.send(Ok(())).is_err(), "it was ended, and is the last");
     }
 }

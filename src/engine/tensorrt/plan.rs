@@ -80,36 +80,38 @@ pub fn timing_cache_path(plan: &Path) -> PathBuf {
     plan.with_file_name("timing.cache")
 }
 
-/// The right to write plans into a folder, as long as it lives: one process has it at a time.
-pub struct Turn(#[allow(dead_code, reason = "closing the file gives the right back")] fs::File);
+/// The right to build the plans of a model, as long as it lives: on a machine one process has it at a time, wherever its
+/// plans lie.
+pub struct Turn(#[allow(dead_code, reason = "closing the file gives the right back")] Option<fs::File>);
 
 impl Turn {
-    /// Takes it; if another process has it now, says so to `waits` and waits.
+    /// Takes that of the model in `folder`; if another process has it now, says so to `waits` and waits. Where files cannot
+    /// be locked, as on some networks, everybody has it.
     ///
     /// # Errors
-    /// If there can be no such folder, or no locks in it.
+    /// If the model's manifest cannot be read.
     pub fn take(folder: &Path, waits: impl FnOnce()) -> Result<Self, TensorRtError> {
-        let file = folder.join("build.lock");
-        let take = || {
-            fs::create_dir_all(folder)?;
-            let lock = fs::File::create(&file)?;
-            match lock.try_lock() {
-                Err(fs::TryLockError::WouldBlock) => {
-                    waits();
-                    lock.lock()?;
-                }
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-                Ok(()) => {}
+        let file = folder.join(MANIFEST);
+        // It is there in any case, and is only read: the model may be another user's.
+        let lock = fs::File::open(&file).map_err(|error| read_error(&file, error))?;
+        let locked = match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => {
+                waits();
+                lock.lock()
             }
-            Ok(Self(lock))
+            Err(fs::TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
         };
-        take().map_err(|reason| TensorRtError::File { file: file.clone(), reason })
+        if let Err(error) = &locked {
+            tracing::debug!("{}: cannot be locked: {error}", file.display());
+        }
+        Ok(Self(locked.is_ok().then_some(lock)))
     }
 }
 
 /// Writes the plan of `onnx`, which was built from the file `compiled` beside it, with its sidecar and the timing cache,
 /// each replaced in one step. Whoever
-/// does this has the folder's [`Turn`].
+/// does this has the model's [`Turn`].
 ///
 /// # Errors
 /// If a file cannot be read or written.
