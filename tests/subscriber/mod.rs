@@ -58,8 +58,9 @@ impl Subscriber {
 
     /// The same, which the broker has taken; what it says of itself is among its lines.
     pub fn attending(port: u16, topic: &str) -> Self {
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-d", "-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", topic]);
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &port.to_string()]);
+        command.args(["-q", "1", "-v", "-t", topic]);
         Self::of(command).subscribed()
     }
 
