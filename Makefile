@@ -15,7 +15,7 @@ help:
 	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, then make fuzz for ten minutes each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-cluster  of these, a fleet on a broker of two nodes (builds the broker: a minute or two)"
-	@echo "make test-memory  the TensorRT binding and the CUDA half under valgrind, on stand-ins; ten minutes"
+	@echo "make test-memory  of these, the TensorRT binding and the CUDA half under valgrind, on stand-ins; two minutes"
 	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
@@ -41,10 +41,11 @@ build: setup
 demo: build
 	target/release/tvsl demo
 
-# TESTFLAGS goes to the test programs, for example TESTFLAGS=--show-output. A clustered broker is built last, in a minute or two.
+# TESTFLAGS goes to the test programs, for example TESTFLAGS=--show-output. After them a clustered broker is built, in a minute or two,
+# and the GPU's half is watched by valgrind.
 test: setup-test
 	$(CARGO) test --locked --no-fail-fast -- $(TESTFLAGS)
-	@$(MAKE) --no-print-directory test-cluster
+	@$(MAKE) --no-print-directory test-cluster test-memory
 
 # The TensorRT binding against NVIDIA's real builder and ONNX parser; needs no GPU.
 test-rtx: setup-test
@@ -69,7 +70,7 @@ test-cluster: setup-test
 # The compiler that the tests call is not looked at. The way of a frame is gone with the small model: the default one was not through in
 # ten minutes.
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
-	--show-leak-kinds=definite,indirect --suppressions=tests/fake_tensorrt/glibc.supp --trace-children=yes \
+	--show-leak-kinds=definite,indirect --suppressions=tests/fake_tensorrt/valgrind.supp --trace-children=yes \
 	--trace-children-skip=*/cc,*/cc1,*/as,*/ld,*/collect2,*-linux-gnu-*
 test-memory: setup-test
 	@setup/packages.sh memory
