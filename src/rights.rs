@@ -1,6 +1,7 @@
 //! Who may read a file that holds a secret, and what would let those read it who have to.
 
 use std::fmt;
+use std::fs::Metadata;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -25,10 +26,10 @@ pub fn denied(file: &Path, error: &Error) -> String {
         return error.to_string();
     }
     let hidden = file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let cure = match file.metadata() {
         _ if hidden => "move it into a folder that everybody may enter, such as /etc/tvsl".into(),
-        Ok(about) if serve(about.mode(), about.gid(), &groups) => {
+        Ok(about) if serves(&about) => {
+            let groups = groups();
             let group = name(about.gid(), &groups).unwrap_or_default();
             format!(
                 "the service may read it, and so may who is in the group {group}, or root: try it with `sudo`"
@@ -39,8 +40,17 @@ pub fn denied(file: &Path, error: &Error) -> String {
     format!("{error}, as {}; {cure}", User::of_this_process())
 }
 
-/// Whether the service may read a root's file of this mode and group, by the lines of /etc/group.
-pub fn serve(mode: u32, group: u32, groups: &str) -> bool {
+/// Whether the service may read this file of root's.
+pub fn serves(about: &Metadata) -> bool {
+    serve(about.mode(), about.gid(), &groups())
+}
+
+fn groups() -> String {
+    std::fs::read_to_string("/etc/group").unwrap_or_default()
+}
+
+/// The same by a file's mode and group, and the lines of /etc/group.
+fn serve(mode: u32, group: u32, groups: &str) -> bool {
     let service = ["video", "audio", "render"];
     let ours = name(group, groups).is_some_and(|name| service.contains(&name));
     mode & 0o004 != 0 || (mode & 0o040 != 0 && ours)

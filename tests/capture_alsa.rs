@@ -156,9 +156,8 @@ fn lose(card: &config::Alsa, unplugged: &Path) {
 }
 
 /// Descriptors, threads and bytes of memory of this process.
-fn held() -> [usize; 3] {
-    let [descriptors, threads] = ["/proc/self/fd", "/proc/self/task"]
-        .map(|folder| std::fs::read_dir(folder).expect("a Linux").count());
+fn held_with_memory() -> [usize; 3] {
+    let [descriptors, threads] = held();
     // Page by page: the counters in `status` are not summed up at once by every kernel.
     let mapped = std::fs::read_to_string("/proc/self/smaps_rollup").expect("a Linux");
     let own = mapped.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("a Linux");
@@ -178,12 +177,12 @@ fn a_card_that_is_lost_for_ever_leaves_no_memory_behind() {
         let unplugged = PathBuf::from(std::env::var_os(UNPLUGGED).expect("with cards"));
         let card = card("s32").alsa;
         (0..LOSSES / 2).for_each(|_| lose(&card, &unplugged));
-        let before = held();
+        let before = held_with_memory();
         (0..LOSSES).for_each(|_| lose(&card, &unplugged));
         // A thread that was joined may be counted for a moment longer.
         let began = Moment::now();
         loop {
-            let after = held();
+            let after = held_with_memory();
             if after[0] <= before[0] && after[1] <= before[1] && after[2] < before[2] + LOSSES * KEPT {
                 return println!("{before:?}, then {after:?} descriptors, threads and bytes");
             }

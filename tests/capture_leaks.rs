@@ -11,11 +11,6 @@ use support::*;
 use tvsl::capture::Pace;
 use tvsl::config::{Camera, CameraSource, MicrophoneSource};
 
-/// Descriptors and threads of this process.
-fn held() -> [usize; 2] {
-    ["/proc/self/fd", "/proc/self/task"].map(|folder| std::fs::read_dir(folder).expect("a Linux").count())
-}
-
 /// Opens the camera, takes a few pictures if there are any, and lets go.
 fn visit(camera: &Camera) {
     if let Ok((_capture, receiver)) = start(camera, &microphone(MicrophoneSource::None), Pace::Live) {

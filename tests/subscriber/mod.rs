@@ -51,17 +51,14 @@ impl Subscriber {
 
     /// A subscriber to one topic outside of the device's.
     pub fn watching(port: u16, topic: &str) -> Self {
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", topic]);
-        Self::of(command)
+        Self::to(Command::new("mosquitto_sub"), port, topic)
     }
 
     /// The same, which the broker has taken; what it says of itself is among its lines.
     pub fn attending(port: u16, topic: &str) -> Self {
         let mut command = Command::new("stdbuf");
-        command.args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &port.to_string()]);
-        command.args(["-q", "1", "-v", "-t", topic]);
-        Self::of(command).subscribed()
+        command.args(["-oL", "mosquitto_sub", "-d"]);
+        Self::to(command, port, topic).subscribed()
     }
 
     /// Home Assistant in small, which takes discovery by its published rules.
@@ -85,9 +82,7 @@ impl Subscriber {
 
     /// Mosquitto's own client.
     pub fn mosquitto(port: u16) -> Self {
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", "tvsl/test/#"]);
-        Self::of(command)
+        Self::watching(port, "tvsl/test/#")
     }
 
     /// One of several clients that share the events of every device, as docs/fleet.md has it.
@@ -155,6 +150,12 @@ impl Subscriber {
     pub fn subscribed(self) -> Self {
         self.lines.find(|line| line.contains("Subscribed"));
         self
+    }
+
+    /// Mosquitto's own client, as `command` starts it.
+    fn to(mut command: Command, port: u16, topic: &str) -> Self {
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-v", "-t", topic]);
+        Self::of(command)
     }
 
     fn of(mut command: Command) -> Self {

@@ -221,8 +221,7 @@ pub(super) fn secrecy(config: &Config, origin: &Origin) -> Check {
 
 /// Whether the packaged service, which runs as a user of its own, may not read this file of root's.
 fn kept_from_service(about: &Metadata) -> bool {
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    about.uid() == 0 && !rights::serve(about.mode(), about.gid(), &groups)
+    about.uid() == 0 && !rights::serves(about)
 }
 
 /// NVIDIA's part, where it is asked for or there.
