@@ -41,8 +41,6 @@ keep() {
 
 for target in "$@"; do
     "$tool/bin/cargo-fuzz" build --fuzz-dir fuzz "$target"
-    python3 setup/sources.py fuzz/Cargo.lock >/dev/null
-    setup/advisories.sh fuzz/Cargo.lock --no-yanked >/dev/null
     mkdir -p "$kept/$target" "$kept/found"
     seed "$target"
     if libfuzzer "$target" "$kept/$target" "fuzz/corpus/$target" -- \
