@@ -8,8 +8,8 @@ use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
 use crate::mask::Masks;
 use crate::model::{
-    self, Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Manifest, Model, ModelError, Score,
-    Vocabulary,
+    self, Background, ClassId, Decision, GpuTimes, Hearing, HeatMap, Judging, Manifest, Model, ModelError,
+    Score, Vision, Vocabulary,
 };
 use crate::regions::regions;
 use crate::track::{Detection, Track, Tracker};
@@ -53,9 +53,9 @@ pub struct Timing {
     pub image: Duration,
     /// Encoding the sound that came since the frame before.
     pub audio: Duration,
-    /// Deciding which classes are there.
+    /// Deciding which classes are there; with a GPU also drawing their heat maps.
     pub stage1: Duration,
-    /// Drawing their heat maps.
+    /// Drawing their heat maps, unless a GPU has drawn them.
     pub stage2: Duration,
     /// All of it, with regions and tracks.
     pub total: Duration,
@@ -74,6 +74,35 @@ pub struct Analysis {
     memory: Duration,
     /// Time spent on sound since the last frame.
     audio: Duration,
+    /// The picture of a frame that is still to come.
+    ahead: Option<Ahead>,
+}
+
+/// A picture that was encoded before its frame is judged.
+struct Ahead {
+    captured: Instant,
+    vision: Vision,
+    took: Duration,
+}
+
+/// A frame that is being judged.
+#[derive(Debug)]
+pub struct Pending {
+    captured: Instant,
+    source: Size,
+    hearing: Hearing,
+    judging: Judging,
+    image: Duration,
+    audio: Duration,
+    /// Time spent so far, but for the sound.
+    spent: Duration,
+}
+
+impl Pending {
+    /// Whether a GPU is at it while the host has time for [`Analysis::look_ahead`].
+    pub fn is_under_way(&self) -> bool {
+        self.judging.is_under_way()
+    }
 }
 
 impl Analysis {
@@ -90,6 +119,7 @@ impl Analysis {
             tracker: Tracker::new(&config.tracking),
             memory: config.window.memory,
             audio: Duration::ZERO,
+            ahead: None,
             model,
         })
     }
@@ -143,6 +173,8 @@ impl Analysis {
         self.map_thresholds = self.model.manifest().map_thresholds();
         (self.masks, self.memory) = (config.detection.masks.clone(), config.window.memory);
         self.tracker.configure(&config.tracking);
+        // It was seen by other settings.
+        self.ahead = None;
     }
 
     /// The model in use.
@@ -168,38 +200,75 @@ impl Analysis {
 
     /// Judges a frame with the sound up to its capture time. What is masked is gone from it before anything looks.
     ///
-    /// One frame after the other: why none is encoded ahead stands in `engines/README.md`, under "The way of a frame".
-    ///
     /// # Errors
     /// When the model fails on it; the analysis stays usable.
     pub fn push_frame(&mut self, frame: &mut Frame) -> Result<Analysed, ModelError> {
+        let pending = self.begin(frame)?;
+        self.complete(pending)
+    }
+
+    /// The first half of [`Analysis::push_frame`]: all that a GPU has to do is under way then.
+    ///
+    /// # Errors
+    /// As [`Analysis::push_frame`].
+    pub fn begin(&mut self, frame: &mut Frame) -> Result<Pending, ModelError> {
         let mut lap = Laps::start();
-        self.masks.hide(frame, self.model.manifest().image.neutral());
         let audio = std::mem::take(&mut self.audio);
-        let vision = self.model.see(frame)?;
-        let image = lap.lap();
-        let hearing = self.model.heard_lately(frame.captured, self.memory);
-        let scores = self.model.detect(&vision, &hearing)?;
-        let present = self.decision.select(&scores, hearing.level_dbfs, &self.tracker.going());
-        let stage1 = lap.lap();
+        self.masks.hide(frame, self.model.manifest().image.neutral());
+        let seen = self.ahead.take().filter(|ahead| ahead.captured == frame.captured);
+        let (vision, took) = match seen {
+            Some(Ahead { vision, took, .. }) => (vision, took),
+            None => (self.model.see(frame)?, Duration::ZERO),
+        };
+        let image = lap.lap() + took;
+        let hearing = self.model.heard_lately(frame.captured, self.memory)?;
+        let judging = self.model.judge(vision, &hearing)?;
+        let (captured, source) = (frame.captured, frame.source);
+        Ok(Pending { captured, source, hearing, judging, image, audio, spent: lap.total() + took })
+    }
+
+    /// Encodes the picture of the frame that comes next, while a GPU is at the one before. The frame is begun as any other
+    /// later, and encoded then if it cannot be now.
+    pub fn look_ahead(&mut self, frame: &mut Frame) {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.captured == frame.captured) {
+            return;
+        }
+        let watch = Stopwatch::now();
+        self.masks.hide(frame, self.model.manifest().image.neutral());
+        let ahead = |vision| Ahead { captured: frame.captured, vision, took: watch.elapsed() };
+        self.ahead = self.model.see(frame).ok().map(ahead);
+    }
+
+    /// The second half of [`Analysis::push_frame`]: waits for the GPU, once.
+    ///
+    /// # Errors
+    /// As [`Analysis::push_frame`].
+    pub fn complete(&mut self, pending: Pending) -> Result<Analysed, ModelError> {
+        let mut lap = Laps::start();
+        let Pending { captured, source, hearing, judging, image, audio, spent } = pending;
+        let judged = self.model.judged(judging, &hearing)?;
+        let present = self.decision.select(&judged.scores, hearing.level_dbfs, &self.tracker.going());
+        let stage1 = lap.lap() + spent.saturating_sub(image);
         let classes: Vec<ClassId> = present.iter().map(|score| score.class).collect();
-        let mut maps = self.model.localize(&vision, &hearing, &classes)?;
+        let mut maps = self.model.maps(&judged, &hearing, &classes)?;
         maps.iter_mut().for_each(|map| map.hidden = self.masks.clone());
         let stage2 = lap.lap();
+        let scores = judged.scores;
         let unseen = scores.iter().filter(|score| !classes.contains(&score.class));
         let rival = unseen.map(|score| score.p_audio).fold(0.0, f32::max);
         let detections = self.detections(present, rival, &maps);
-        let tracks = self.tracker.update(frame.captured, &detections);
+        let tracks = self.tracker.update(captured, &detections);
         let gpu = self.model.take_gpu_times();
+        let total = spent + lap.total() + audio;
         Ok(Analysed {
-            captured: frame.captured,
-            source: frame.source,
+            captured,
+            source,
             sound: SoundWindow::of(&hearing),
             scores,
             detections,
             tracks,
             maps,
-            timing: Timing { image, audio, stage1, stage2, total: lap.total() + audio, gpu },
+            timing: Timing { image, audio, stage1, stage2, total, gpu },
         })
     }
 

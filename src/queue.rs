@@ -246,6 +246,22 @@ impl Receiver {
         }
     }
 
+    /// The next frame, whatever sound comes before it, if it is there now with something behind it: what is merged needs
+    /// the other to tell which comes next.
+    pub fn frame(&self) -> Option<Frame> {
+        let mut state = self.0.lock();
+        let waiting = &state.frames.items;
+        if waiting.len() < 2 || !matches!(waiting.front(), Some((_, Sensed::Frame(_)))) {
+            return None;
+        }
+        let frame = state.pop(Sense::Camera);
+        self.0.room.notify_all();
+        match frame {
+            Some(Sensed::Frame(frame)) => Some(frame),
+            _ => None,
+        }
+    }
+
     /// Drops what a sense has sent and nobody took: its source is gone.
     pub fn forget(&self, sense: Sense) {
         self.0.lock().lane(sense).clear();

@@ -68,6 +68,11 @@ impl Pairing {
         if ready { self.frames.pop_front().map(|(_, frame)| frame) } else { None }
     }
 
+    /// The frame that [`Pairing::next`] gives next, if one is held.
+    pub fn coming(&mut self) -> Option<&mut Frame> {
+        self.frames.front_mut().map(|(_, frame)| frame)
+    }
+
     /// When [`Pairing::next`] gives the oldest frame even if no more sound comes.
     pub fn deadline(&self) -> Option<Instant> {
         match (self.patience, self.frames.front()) {
@@ -105,7 +110,9 @@ mod tests {
         assert_eq!(pairing.next(at(1e6)), None);
         pairing.sound(at(1.0));
         assert_eq!(pairing.next(at(0.0)), Some(frame(1.0)));
+        assert_eq!(pairing.coming(), None);
         pairing.frame(frame(2.0), at(0.0));
+        assert_eq!(pairing.coming(), Some(&mut frame(2.0)));
         pairing.no_more_sound();
         assert_eq!(pairing.next(at(0.0)), Some(frame(2.0)));
     }

@@ -109,7 +109,7 @@ fn broken_samples_and_empty_blocks_are_harmless() {
     model.hear(&nothing).expect("an empty block is no sound");
     let mono = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].repeat(4_000);
     model.hear(&Samples { mono, ..nothing }).expect("it is silence");
-    let hearing = model.heard(Instant::from_secs_f64(1.0));
+    let hearing = model.heard(Instant::from_secs_f64(1.0)).expect("it heard");
     assert!(hearing.rows.data.iter().all(|v| v.is_finite()) && hearing.level_dbfs.is_finite());
     let vision = model.see(&stripes(&[GREEN], Size::new(64, 64), 1.0)).expect("it sees");
     assert!(model.detect(&vision, &hearing).expect("stage 1 runs").iter().all(|s| s.p < 0.1));
@@ -129,7 +129,7 @@ fn sound_of_another_rate_and_torn_frames_are_errors() {
 fn a_class_outside_the_model_is_an_error() {
     let mut model = tiny::open(tiny::folder()).expect("the tiny model opens");
     let vision = model.see(&stripes(&[RED], Size::new(8, 8), 0.0)).expect("it sees");
-    let hearing = model.heard(Instant::ZERO);
+    let hearing = model.heard(Instant::ZERO).expect("it heard");
     assert!(model.localize(&vision, &hearing, &[7]).is_err());
     assert!(model.localize(&vision, &hearing, &[usize::MAX]).is_err());
 }

@@ -139,7 +139,7 @@ fn texts_are_read_once_kept_and_never_again_per_frame() {
     for _ in 0..3 {
         model.hear(&hum(&[RED], 0.0, 1.0)).expect("it hears");
         let vision = model.see(&stripes(&[RED], Size::new(160, 90), 1.0)).expect("it sees");
-        let hearing = model.heard(tvsl::clock::Instant::from_secs_f64(1.0));
+        let hearing = model.heard(tvsl::clock::Instant::from_secs_f64(1.0)).expect("it heard");
         assert!(model.detect(&vision, &hearing).expect("stage 1")[0].p > 0.9);
     }
     assert_eq!(library.runs(), 1);
@@ -157,8 +157,8 @@ fn a_long_list_is_read_in_pieces() {
     assert_eq!(library.runs(), 2);
     model.hear(&hum(&[RED], 0.0, 1.0)).expect("it hears");
     let vision = model.see(&stripes(&[RED], Size::new(160, 90), 1.0)).expect("it sees");
-    let scores =
-        model.detect(&vision, &model.heard(tvsl::clock::Instant::from_secs_f64(1.0))).expect("stage 1");
+    let hearing = model.heard(tvsl::clock::Instant::from_secs_f64(1.0)).expect("it heard");
+    let scores = model.detect(&vision, &hearing).expect("stage 1");
     // Each piece begins with red, which is every third word of it.
     let red: Vec<_> = scores.iter().filter(|score| score.p > 0.9).map(|score| score.class).collect();
     assert_eq!(red, (0..256).step_by(3).chain((256..500).step_by(3)).collect::<Vec<_>>());

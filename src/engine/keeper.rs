@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::rebuilder::{Order, Rebuilder};
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
-use super::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
+use super::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted};
 use crate::config::{Lost, Rebuild};
 
 pub use self::rebuilder::{Build, Unbuilt};
@@ -189,6 +189,17 @@ impl Serving {
         if may { self.spare.take() } else { None }
     }
 
+    /// Has the CPU go on after a fault of the GPU; whether it does.
+    fn go_on(&mut self, fault: &EngineError) -> Result<bool, EngineError> {
+        let Some(spare) = self.stand_in(fault) else { return Ok(false) };
+        let trouble = format!("{fault}; the {} engine goes on", spare.name());
+        tracing::error!("{trouble}");
+        self.trouble = Some(trouble);
+        self.better = None;
+        let graph = spare.load(&self.file)?;
+        Ok(self.exchange(graph))
+    }
+
     /// Does `work` on the graph; where the GPU fails or the plan takes no such shapes, again on the CPU.
     fn through<T>(
         &mut self,
@@ -199,19 +210,8 @@ impl Serving {
     {
         self.take_delivery();
         let mut all = match work(self.graph.as_mut()) {
-            Err(fault) => {
-                let Some(spare) = self.stand_in(&fault) else { return Err(fault) };
-                let trouble = format!("{fault}; the {} engine goes on", spare.name());
-                tracing::error!("{trouble}");
-                self.trouble = Some(trouble);
-                self.better = None;
-                let graph = spare.load(&self.file)?;
-                if !self.exchange(graph) {
-                    return Err(fault);
-                }
-                work(self.graph.as_mut())?
-            }
-            Ok(all) => all,
+            Err(fault) if self.go_on(&fault)? => work(self.graph.as_mut())?,
+            outcome => outcome?,
         };
         Ok(self.order.iter().filter_map(|&place| all.get_mut(place).map(std::mem::take)).collect())
     }
@@ -234,6 +234,14 @@ impl Graph for Serving {
         self.trouble.as_deref()
     }
 
+    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
+        match self.graph.read(outputs) {
+            // What was being computed is lost with the GPU, and only that.
+            Err(fault) if self.go_on(&fault)? => Err(EngineError::Gone(fault.to_string())),
+            outcome => outcome,
+        }
+    }
+
     fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {
         self.graph.repeat(times)
     }
@@ -246,8 +254,8 @@ impl Graph for Serving {
         self.through(|graph| graph.run(inputs))
     }
 
-    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
-        self.through(|graph| graph.start(inputs))
+    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, EngineError> {
+        self.through(|graph| graph.start(inputs, wanted))
     }
 }
 

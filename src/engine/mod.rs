@@ -41,12 +41,20 @@ pub trait Graph: Send {
     /// When the runtime refuses an input (name, shape) or fails.
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError>;
 
-    /// Starts a run whose outputs are for other graphs: a GPU keeps them, and is not waited for.
+    /// Starts a run whose outputs are wanted in that place, later: a GPU is not waited for.
     ///
     /// # Errors
     /// As [`Graph::run`]; what fails on a GPU may show only when the outputs are used.
-    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
+    fn start(&mut self, inputs: &[(&str, Input<'_>)], _wanted: Wanted) -> Result<Vec<Value>, EngineError> {
         Ok(self.run(inputs)?.into_iter().map(Value::Host).collect())
+    }
+
+    /// Brings what was started, here or in other graphs, to the host: it waits once for all of it.
+    ///
+    /// # Errors
+    /// When a GPU failed meanwhile.
+    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
+        Value::tensors(outputs)
     }
 
     /// Runs again on what was given last, so many `times` in a row, and waits only at the end: the fastest that the plan
@@ -58,7 +66,7 @@ pub trait Graph: Send {
         Ok(None)
     }
 
-    /// How long the GPU worked on the runs since this was last asked, copies included; `None` without a GPU.
+    /// How long the GPU worked on the runs that ended since this was last asked, copies included; `None` without a GPU.
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
         None
     }
@@ -76,6 +84,15 @@ pub trait Graph: Send {
     fn trouble(&self) -> Option<&str> {
         None
     }
+}
+
+/// Where the outputs of a run that was started are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// By the host, which reads them when it comes to it.
+    OnHost,
+    /// By other graphs: a GPU keeps them.
+    OnGpu,
 }
 
 /// How long a GPU worked.

@@ -45,6 +45,28 @@ impl Value {
             Self::Gpu(lent) => lent.read().map(Cow::Owned).map_err(gone),
         }
     }
+
+    /// Brings several to the host's memory, none of them twice; waits for the GPU once at most.
+    ///
+    /// # Errors
+    /// As [`Value::tensor`].
+    pub(super) fn tensors(values: Vec<Self>) -> Result<Vec<Tensor>, EngineError> {
+        Self::read_all(values).map_err(gone)
+    }
+
+    /// [`Value::tensors`], and what the GPU says if it failed.
+    pub(super) fn read_all(values: Vec<Self>) -> Result<Vec<Tensor>, TensorRtError> {
+        let on_gpu = values.iter().filter_map(|value| match value {
+            Self::Host(_) => None,
+            Self::Gpu(lent) => Some(lent.as_ref()),
+        });
+        let mut read = Lent::read_all(&on_gpu.collect::<Vec<_>>())?.into_iter();
+        let tensor = |value| match value {
+            Self::Host(tensor) => Some(tensor),
+            Self::Gpu(_) => read.next(),
+        };
+        Ok(values.into_iter().filter_map(tensor).collect())
+    }
 }
 
 impl Default for Value {
@@ -64,6 +86,8 @@ impl From<Tensor> for Value {
 pub enum Input<'a> {
     /// Numbers in the host's memory.
     Tensor(&'a Tensor),
+    /// Numbers that stay the same as long as it is the same allocation: a GPU is given them once.
+    Lasting(&'a Arc<Tensor>),
     /// What another graph gave.
     Value(&'a Value),
     /// A picture, which the engine lays out and normalises.
@@ -75,7 +99,7 @@ impl<'a> Input<'a> {
     pub(super) fn picture(self) -> Option<Picture<'a>> {
         match self {
             Self::Picture(picture) => Some(picture),
-            Self::Tensor(_) | Self::Value(_) => None,
+            Self::Tensor(_) | Self::Lasting(_) | Self::Value(_) => None,
         }
     }
 
@@ -83,6 +107,7 @@ impl<'a> Input<'a> {
     pub(super) fn on_host(self, laid: &'a Tensor) -> Result<Cow<'a, Tensor>, EngineError> {
         match self {
             Self::Tensor(tensor) => Ok(Cow::Borrowed(tensor)),
+            Self::Lasting(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Value(value) => value.tensor(),
             Self::Picture(_) => Ok(Cow::Borrowed(laid)),
         }
@@ -92,6 +117,7 @@ impl<'a> Input<'a> {
     pub fn shape(&self) -> Cow<'_, [usize]> {
         match self {
             Self::Tensor(tensor) => Cow::Borrowed(&tensor.shape),
+            Self::Lasting(tensor) => Cow::Borrowed(&tensor.shape),
             Self::Value(value) => Cow::Borrowed(value.shape()),
             Self::Picture(picture) => Cow::Owned(picture.layout.shape().to_vec()),
         }
@@ -101,6 +127,12 @@ impl<'a> Input<'a> {
 impl<'a> From<&'a Tensor> for Input<'a> {
     fn from(tensor: &'a Tensor) -> Self {
         Self::Tensor(tensor)
+    }
+}
+
+impl<'a> From<&'a Arc<Tensor>> for Input<'a> {
+    fn from(tensor: &'a Arc<Tensor>) -> Self {
+        Self::Lasting(tensor)
     }
 }
 

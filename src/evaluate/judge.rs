@@ -251,7 +251,7 @@ impl Judge {
         let mut hearings = Vec::new();
         for end in window_ends(sound.len(), window) {
             self.model.hear(&Samples::new(at(start), rate, sound[start..end].to_vec()))?;
-            hearings.push(self.model.heard(at(end)));
+            hearings.push(self.model.heard(at(end))?);
             start = end;
         }
         Ok(hearings)

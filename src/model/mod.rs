@@ -37,7 +37,7 @@ pub use vocabulary::Vocabulary;
 
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
-use crate::engine::{Engine, Value};
+use crate::engine::{Engine, Tensor, Value};
 use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
 use crate::mask::Masks;
@@ -55,6 +55,45 @@ pub struct Vision {
     pub fit: Fit,
     /// `V`, `[1, P, D]`.
     pub cells: Value,
+}
+
+/// A picture that is being judged with what was heard.
+#[derive(Debug)]
+pub struct Judging {
+    fit: Fit,
+    stages: Stages,
+}
+
+#[derive(Debug)]
+enum Stages {
+    /// A GPU computes `p`, `p_v`, `p_a` and `H`.
+    UnderWay(Vec<Value>),
+    /// They are still to be run on this `V`.
+    Ahead(Value),
+}
+
+impl Judging {
+    /// Whether a GPU is at it while the host has time for something else, such as the next picture.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.stages, Stages::UnderWay(_))
+    }
+}
+
+/// What is known of a picture that was judged.
+#[derive(Debug)]
+pub struct Judged {
+    /// Stage 1 for every class, in the order of the manifest.
+    pub scores: Vec<Score>,
+    fit: Fit,
+    maps: Maps,
+}
+
+#[derive(Debug)]
+enum Maps {
+    /// Of every class, `[1, N, P]`.
+    All(Tensor),
+    /// Still to be drawn of this `V`.
+    Ahead(Value),
 }
 
 /// How long the GPU worked, by graph, copies included; `None` where the CPU did the work.
@@ -122,7 +161,10 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let mut parts = Parts::load(dir, &manifest, engine, cache)?;
         let mut ear = Ear::new(&manifest);
-        ear.rest(|silence| parts.encode_sound(silence))?;
+        ear.rest(|silence| {
+            let rows = parts.encode_sound(silence)?;
+            Ok::<_, ModelError>(parts.read_sound(vec![rows])?.remove(0))
+        })?;
         Ok(Self {
             image: ImagePreparation::new(&manifest.image),
             ear,
@@ -240,7 +282,7 @@ impl Model {
         }
     }
 
-    /// Takes a block of sound; runs the audio graph once for every hop that it completes.
+    /// Takes a block of sound; starts the audio graph once for every hop that it completes.
     ///
     /// # Errors
     /// When the block has another sample rate, or the graph fails.
@@ -256,19 +298,77 @@ impl Model {
     }
 
     /// What was heard in the window up to `until`, all of it.
-    pub fn heard(&self, until: Instant) -> Hearing {
-        self.ear.up_to(until, Duration::MAX)
+    ///
+    /// # Errors
+    /// As [`Model::heard_lately`].
+    pub fn heard(&mut self, until: Instant) -> Result<Hearing, ModelError> {
+        self.heard_lately(until, Duration::MAX)
     }
 
     /// What was heard up to `until`, without what ended more than `memory` before: in a picture that
-    /// moves, a sound that is over is no longer there.
-    pub fn heard_lately(&self, until: Instant, memory: Duration) -> Hearing {
-        self.ear.up_to(until, memory)
+    /// moves, a sound that is over is no longer there. Waits for a GPU that still encodes it.
+    ///
+    /// # Errors
+    /// When the GPU failed meanwhile; what it was at is lost.
+    pub fn heard_lately(&mut self, until: Instant, memory: Duration) -> Result<Hearing, ModelError> {
+        let Self { ear, parts, .. } = self;
+        ear.gather(|rows| parts.read_sound(rows))?;
+        Ok(ear.up_to(until, memory))
     }
 
     /// Forgets all sound, as between two recordings.
     pub fn forget_sound(&mut self) {
         self.ear.clear();
+    }
+
+    /// Starts to judge a picture with what was heard. On a GPU both stages are under way then, for every class, and it is
+    /// waited for once, by [`Model::judged`].
+    ///
+    /// # Errors
+    /// When a graph fails.
+    pub fn judge(&mut self, vision: Vision, hearing: &Hearing) -> Result<Judging, ModelError> {
+        let Vision { fit, cells } = vision;
+        let started = self.parts.start_stages(&cells, &hearing.rows)?;
+        Ok(Judging { fit, stages: started.map_or(Stages::Ahead(cells), Stages::UnderWay) })
+    }
+
+    /// The scores of a picture that is being judged, with the same `hearing`.
+    ///
+    /// # Errors
+    /// When a graph fails.
+    pub fn judged(&mut self, judging: Judging, hearing: &Hearing) -> Result<Judged, ModelError> {
+        let Judging { fit, stages } = judging;
+        let (scores, maps) = match stages {
+            Stages::UnderWay(outputs) => {
+                let positions = (fit.rows * fit.columns) as usize;
+                let (scores, maps) = self.parts.read_stages(outputs, positions)?;
+                (scores, Maps::All(maps))
+            }
+            Stages::Ahead(cells) => (self.parts.stage1(&cells, &hearing.rows)?, Maps::Ahead(cells)),
+        };
+        Ok(Judged { scores, fit, maps })
+    }
+
+    /// The maps of these classes in a picture that was judged, with the same `hearing`.
+    ///
+    /// # Errors
+    /// As [`Model::localize`].
+    pub fn maps(
+        &mut self,
+        judged: &Judged,
+        hearing: &Hearing,
+        classes: &[ClassId],
+    ) -> Result<Vec<HeatMap>, ModelError> {
+        let maps = match &judged.maps {
+            Maps::All(all) => {
+                let positions = (judged.fit.rows * judged.fit.columns) as usize;
+                let map = |class: &ClassId| all.data.chunks_exact(positions).nth(*class).map(<[f32]>::to_vec);
+                let asked = classes.iter().map(|class| map(class).ok_or(ModelError::Index(*class)));
+                asked.collect::<Result<_, _>>()?
+            }
+            Maps::Ahead(cells) => self.parts.stage2(cells, &hearing.rows, classes)?,
+        };
+        Ok(labelled(classes, maps, judged.fit))
     }
 
     /// Stage 1 for every class, in the order of the manifest.
@@ -305,9 +405,11 @@ impl Model {
         classes: &[ClassId],
     ) -> Result<Vec<HeatMap>, ModelError> {
         let maps = self.parts.stage2(&vision.cells, &hearing.rows, classes)?;
-        let labelled = classes.iter().zip(maps);
-        Ok(labelled
-            .map(|(&class, values)| HeatMap { class, fit: vision.fit, values, hidden: Masks::default() })
-            .collect())
+        Ok(labelled(classes, maps, vision.fit))
     }
+}
+
+fn labelled(classes: &[ClassId], maps: Vec<Vec<f32>>, fit: Fit) -> Vec<HeatMap> {
+    let label = |(&class, values)| HeatMap { class, fit, values, hidden: Masks::default() };
+    classes.iter().zip(maps).map(label).collect()
 }

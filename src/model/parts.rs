@@ -1,15 +1,19 @@
 //! The graphs and the text table of a model, loaded together and checked against each other.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::manifest::{Graphs, Manifest};
 use super::score::Score;
 use super::{ClassId, GpuTimes, ModelError, embeddings, files};
-use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value};
+use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted};
 use crate::geometry::Fit;
 
 /// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
 pub const TEXTS_AT_ONCE: usize = 256;
+
+/// Most classes whose maps a GPU draws before it is known which of them are there: they cost it next to nothing.
+const MOST_UNASKED: usize = 256;
 
 /// As many classes as sound at once, usually, and as a GPU is asked about at least.
 const USUALLY_ASKED: usize = 4;
@@ -24,7 +28,7 @@ pub(super) struct Parts {
     stage1: Part,
     stage2: Part,
     /// `t`, `[N, D]`.
-    text: Tensor,
+    text: Arc<Tensor>,
     /// The rows of `t` that stage 2 is asked about.
     asked: Tensor,
     dimension: usize,
@@ -63,7 +67,7 @@ impl Parts {
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),
-            text,
+            text: Arc::new(text),
             dimension,
         })
     }
@@ -100,7 +104,7 @@ impl Parts {
 
     /// Goes on with another `t`, as [`text`] gives it.
     pub(super) fn reword(&mut self, text: Tensor) {
-        self.text = text;
+        self.text = Arc::new(text);
     }
 
     /// Gives class `n` the text of class `order[n]`.
@@ -110,29 +114,67 @@ impl Parts {
             let row = class * self.dimension..(class + 1) * self.dimension;
             data.extend_from_slice(self.text.data.get(row).ok_or(ModelError::Index(class))?);
         }
-        self.text = Tensor { shape: vec![order.len(), self.dimension], data };
+        self.text = Arc::new(Tensor { shape: vec![order.len(), self.dimension], data });
         Ok(())
     }
 
     /// `V`, `[1, P, D]`, of a picture; a GPU keeps it, and is not waited for.
     pub(super) fn encode_image(&mut self, picture: Picture<'_>, fit: &Fit) -> Result<Value, ModelError> {
-        let cells = self.image.start(&[("image", picture.into())])?.remove(0);
+        let cells = self.image.start(&[("image", picture.into())], Wanted::OnGpu)?.remove(0);
         expect("image", "V", cells.shape(), &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
         Ok(cells)
     }
 
-    /// `A`, `[1, T, D]`, of one patch of sound.
-    pub(super) fn encode_sound(&mut self, patch: &Tensor) -> Result<Tensor, ModelError> {
-        let rows = self.audio.run(&[("sound", patch.into())])?.remove(0);
-        let count = rows.shape.get(1).copied().unwrap_or(0).max(1);
-        expect("audio", "A", &rows.shape, &[1, count, self.dimension])?;
+    /// `A`, `[1, T, D]`, of one patch of sound; a GPU is not waited for.
+    pub(super) fn encode_sound(&mut self, patch: &Tensor) -> Result<Value, ModelError> {
+        let rows = self.audio.start(&[("sound", patch.into())], Wanted::OnHost)?.remove(0);
+        let count = rows.shape().get(1).copied().unwrap_or(0).max(1);
+        expect("audio", "A", rows.shape(), &[1, count, self.dimension])?;
         Ok(rows)
+    }
+
+    /// What [`Parts::encode_sound`] gave, in the host's memory.
+    pub(super) fn read_sound(&mut self, rows: Vec<Value>) -> Result<Vec<Tensor>, ModelError> {
+        Ok(self.audio.graph.read(rows)?)
+    }
+
+    /// Starts both stages on the GPU that has `cells`, the second for every class: the host waits once for everything
+    /// it wants to know of a picture. `None` where there is no GPU, and where there are too many classes.
+    pub(super) fn start_stages(
+        &mut self,
+        cells: &Value,
+        rows: &Tensor,
+    ) -> Result<Option<Vec<Value>>, ModelError> {
+        if !matches!(cells, Value::Gpu(_)) || self.text.shape[0] > MOST_UNASKED {
+            return Ok(None);
+        }
+        let inputs = [("V", cells.into()), ("A", rows.into()), ("t", (&self.text).into())];
+        let mut outputs = self.stage1.start(&inputs, Wanted::OnHost)?;
+        outputs.extend(self.stage2.start(&inputs, Wanted::OnHost)?);
+        Ok(Some(outputs))
+    }
+
+    /// What both stages say that [`Parts::start_stages`] started: every class's score and map, `[1, N, P]`.
+    pub(super) fn read_stages(
+        &mut self,
+        outputs: Vec<Value>,
+        positions: usize,
+    ) -> Result<(Vec<Score>, Tensor), ModelError> {
+        let mut outputs = self.stage2.graph.read(outputs)?;
+        let maps = outputs.pop().unwrap_or_default();
+        expect("stage2", "H", &maps.shape, &[1, self.text.shape[0], positions])?;
+        Ok((self.scores(&outputs)?, maps))
     }
 
     pub(super) fn stage1(&mut self, cells: &Value, rows: &Tensor) -> Result<Vec<Score>, ModelError> {
         let Self { stage1, text, .. } = self;
         let outputs = stage1.run(&[("V", cells.into()), ("A", rows.into()), ("t", (&*text).into())])?;
-        let classes = text.shape[0];
+        self.scores(&outputs)
+    }
+
+    /// The scores in `p`, `p_v` and `p_a`.
+    fn scores(&self, outputs: &[Tensor]) -> Result<Vec<Score>, ModelError> {
+        let classes = self.text.shape[0];
         for (tensor, name) in outputs.iter().zip(["p", "p_v", "p_a"]) {
             expect("stage1", name, &tensor.shape, &[1, classes])?;
         }
@@ -254,9 +296,9 @@ impl Part {
         self.wanted(all)
     }
 
-    /// The same, for other graphs.
-    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, ModelError> {
-        let all = self.graph.start(inputs)?;
+    /// The same, started.
+    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, ModelError> {
+        let all = self.graph.start(inputs, wanted)?;
         self.wanted(all)
     }
 

@@ -7,7 +7,7 @@ use super::level::LevelMeter;
 use super::manifest::{FrontEnd, Manifest};
 use super::patches::Patches;
 use crate::clock::Instant;
-use crate::engine::Tensor;
+use crate::engine::{Tensor, Value};
 use crate::frame::Samples;
 
 /// How long rows outlive the window: sound may run this far ahead of the pictures.
@@ -43,6 +43,8 @@ pub(super) struct Ear {
     /// From the first to the last sample taken; `None` before the first.
     extent: Option<(Instant, Instant)>,
     rows: VecDeque<(Instant, Vec<f32>)>,
+    /// The newest rows, which may still be on their way.
+    coming: Vec<(Instant, Value)>,
     /// `A` of one patch of silence, `[1, T, D]`.
     rest: Tensor,
 }
@@ -63,6 +65,7 @@ impl Ear {
             span: span(manifest),
             extent: None,
             rows: VecDeque::new(),
+            coming: Vec::new(),
             rest: Tensor::default(),
         }
     }
@@ -72,6 +75,7 @@ impl Ear {
         self.restart();
         self.meter.clear();
         self.rows.clear();
+        self.coming.clear();
         self.extent = None;
     }
 
@@ -86,11 +90,11 @@ impl Ear {
     }
 
     /// Takes a block. `encode` is called once for every hop it completes, with the patch of sound up
-    /// to there, and gives its rows of `A`.
+    /// to there, and gives its rows of `A`, which [`Ear::gather`] waits for.
     pub(super) fn push<E>(
         &mut self,
         block: &Samples,
-        mut encode: impl FnMut(&Tensor) -> Result<Tensor, E>,
+        mut encode: impl FnMut(&Tensor) -> Result<Value, E>,
     ) -> Result<(), E> {
         if block.mono.is_empty() {
             return Ok(());
@@ -110,7 +114,20 @@ impl Ear {
         self.take(block.captured, &block.mono, &mut encode)
     }
 
-    /// What was heard up to `until`; rows that ended more than `memory` before are left out.
+    /// Has the newest rows `read` that are still on their way.
+    pub(super) fn gather<E>(
+        &mut self,
+        read: impl FnOnce(Vec<Value>) -> Result<Vec<Tensor>, E>,
+    ) -> Result<(), E> {
+        let (ends, values): (Vec<_>, Vec<_>) = self.coming.drain(..).unzip();
+        if !values.is_empty() {
+            let rows = read(values)?;
+            ends.into_iter().zip(rows).for_each(|(end, rows)| self.remember(end, rows.data));
+        }
+        Ok(())
+    }
+
+    /// What was heard, of the rows that were gathered, up to `until`; rows that ended more than `memory` before are left out.
     pub(super) fn up_to(&self, until: Instant, memory: Duration) -> Hearing {
         let (from, to) = self.extent.unwrap_or((until, until));
         let start = (until - self.window).max(from).min(until);
@@ -140,7 +157,7 @@ impl Ear {
         &mut self,
         start: Instant,
         samples: &[f32],
-        encode: &mut impl FnMut(&Tensor) -> Result<Tensor, E>,
+        encode: &mut impl FnMut(&Tensor) -> Result<Value, E>,
     ) -> Result<(), E> {
         let rate = f64::from(self.rate);
         let end = |n: usize| start + Duration::from_secs_f64(n as f64 / rate);
@@ -155,7 +172,7 @@ impl Ear {
             if self.due == 0 {
                 self.due = self.hop;
                 let row = encode(self.patches.cut())?;
-                self.remember(end(taken), row.data);
+                self.coming.push((end(taken), row));
             }
         }
         Ok(())

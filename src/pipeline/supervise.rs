@@ -285,7 +285,12 @@ impl<'a> Supervisor<'a> {
         self.config.detection.enable && captured >= self.enabled
     }
 
-    fn judge(&mut self, mut frame: Frame) -> Result<(), PipelineError> {
+    /// Judges a frame. While a GPU is at it, the one that is `coming` is encoded.
+    fn judge<'f>(
+        &mut self,
+        mut frame: Frame,
+        coming: impl FnOnce() -> Option<&'f mut Frame>,
+    ) -> Result<(), PipelineError> {
         if !self.may_analyse(frame.captured) {
             self.progress.disabled += 1;
             self.notifier.ready();
@@ -293,7 +298,7 @@ impl<'a> Supervisor<'a> {
                 .status(self.clock.now(), || format!("disabled{}{}", self.observer.ailing(), self.refused));
             return Ok(());
         }
-        let analysed = self.analysis.push_frame(&mut frame);
+        let analysed = self.analyse(&mut frame, coming);
         let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
         self.failures = 0; // here, not where sound is heard well: frames that fail between it are in a row
         self.check_engine(None);
@@ -318,6 +323,21 @@ impl<'a> Supervisor<'a> {
             .status(now, || self.status.line(now) + &slowed + &self.observer.ailing() + &self.refused);
         message.into_iter().for_each(|message| self.observer.message(message));
         Ok(())
+    }
+
+    fn analyse<'f>(
+        &mut self,
+        frame: &mut Frame,
+        coming: impl FnOnce() -> Option<&'f mut Frame>,
+    ) -> Result<Analysed, ModelError> {
+        let pending = self.analysis.begin(frame)?;
+        if pending.is_under_way()
+            && let Some(next) = coming()
+            && self.may_analyse(next.captured)
+        {
+            self.analysis.look_ahead(next);
+        }
+        self.analysis.complete(pending)
     }
 
     /// Passes a result on; a failure is told and forgiven, but not too many in a row.

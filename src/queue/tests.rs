@@ -57,6 +57,24 @@ fn live_input_sheds_the_oldest_counts_it_and_shows_the_gap() -> Result<(), Close
 }
 
 #[test]
+fn the_next_frame_is_given_before_the_sound_that_comes_before_it_unless_it_is_the_last() -> Result<(), Closed>
+{
+    let (sender, receiver) = bounded(limits(3, 100), Policy::Merge);
+    sender.send(sound(0))?;
+    sender.send(frame(5))?;
+    assert_eq!(receiver.frame(), None, "what comes next is told by it");
+    sender.send(frame(15))?;
+    sender.send(sound(10))?;
+    sender.send(sound(20))?;
+    sender.send(Sensed::End(Sense::Camera))?;
+    let frame = receiver.frame().expect("there is one behind it");
+    assert_eq!((name(&Sensed::Frame(frame)).as_str(), receiver.load().frames), ("f5", 1));
+    assert_eq!(drain(&receiver), ["s0", "s10", "f15", "end", "s20"]);
+    assert_eq!(receiver.frame(), None);
+    Ok(())
+}
+
+#[test]
 fn last_words_are_never_shed_and_never_wait() -> Result<(), Closed> {
     let (sender, receiver) = bounded(limits(1, 10), Policy::ShedOldest);
     sender.send(frame(0))?;

@@ -1,6 +1,7 @@
 // A stand-in for libcuda: one device whose memory is the CPU's and whose streams do nothing until somebody waits for
 // them, or for an event of theirs: what a program forgets to wait for has not happened yet. The kernel is its source,
 // compiled here. Leaked or doubly freed memory ends the process with a message.
+// FAKE_CUDA_SCHEDULE: a number; streams then run on by themselves as well, by chance, as far as they may.
 // FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson, and refuses to copy. FAKE_CUDA_LOST: after that many
 // waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. FAKE_CUDA_NO_KERNELS: the driver takes no
 // kernel. FAKE_CUDA_FULL: there is no memory on the device.
@@ -122,8 +123,19 @@ static void drain(Stream *stream, long until) {
         }
     }
 }
+static Stream *streams[64];
+static void run_on(void) {
+    static uint64_t chance;
+    const char *schedule = getenv("FAKE_CUDA_SCHEDULE");
+    if (schedule == NULL) return;
+    if (chance == 0) chance = strtoull(schedule, NULL, 10) + 1;
+    chance = chance * 6364136223846793005u + 1442695040888963407u;
+    Stream *stream = streams[chance >> 58];
+    if (stream != NULL) drain(stream, stream->done + (chance >> 40) % (stream->count - stream->done + 1));
+}
 static Result enqueue(Stream *stream, Step step) {
     UNLESS_LOST;
+    for (int i = 0; i < 16; i++) run_on();
     Graph *graph = stream->recording;
     if (graph != NULL && (step.kind == RECORD || step.kind == AWAIT || graph->count == 64)) return INVALID;
     if (graph != NULL) graph->steps[graph->count++] = step;
@@ -142,10 +154,14 @@ Result cuStreamCreate(Stream **stream, unsigned flags) {
     allocate((void **)stream, sizeof(Stream));
     (*stream)->done = (*stream)->count = 0;
     (*stream)->recording = NULL;
+    for (int i = 0; i < 64; i++)
+        if (streams[i] == NULL) { streams[i] = *stream; break; }
     return SUCCESS;
 }
 Result cuStreamDestroy_v2(Stream *stream) {
     if (stream->done < stream->count && lost() == SUCCESS) { fprintf(stderr, "fake CUDA: a stream was left at work\n"); _Exit(71); }
+    for (int i = 0; i < 64; i++)
+        if (streams[i] == stream) streams[i] = NULL;
     return release(stream);
 }
 Result cuStreamSynchronize(Stream *stream) { waits++; return await(stream, stream->count); }
@@ -167,6 +183,10 @@ Result cuEventRecord(Event *event, Stream *stream) {
 }
 Result cuEventSynchronize(Event *event) {
     return event->stream == NULL ? SUCCESS : await(event->stream, event->place);
+}
+Result cuEventQuery(const Event *event) {
+    UNLESS_LOST;
+    return event->stream == NULL || event->stream->done >= event->place ? SUCCESS : NOT_READY;
 }
 Result cuEventElapsedTime(float *milliseconds, const Event *start, const Event *stop) {
     UNLESS_LOST;

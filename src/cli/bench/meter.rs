@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::engine::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
+use crate::engine::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted};
 
 /// Processor time of all threads of this process so far.
 pub(super) fn cpu() -> Duration {
@@ -137,8 +137,15 @@ impl Graph for MeteredGraph {
         self.metered(|graph| graph.run(inputs))
     }
 
-    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
-        self.metered(|graph| graph.start(inputs))
+    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, EngineError> {
+        self.metered(|graph| graph.start(inputs, wanted))
+    }
+
+    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
+        let began = Mark::now();
+        let read = self.graph.read(outputs);
+        self.note(0, began.cost());
+        read
     }
 }
 
@@ -146,11 +153,14 @@ impl MeteredGraph {
     fn metered<T>(&mut self, work: impl FnOnce(&mut dyn Graph) -> T) -> T {
         let began = Mark::now();
         let outputs = work(self.graph.as_mut());
-        let cost = began.cost();
+        self.note(1, began.cost());
+        outputs
+    }
+
+    fn note(&self, runs: u64, cost: Cost) {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = &mut tally[self.place].1;
-        calls.count += 1;
+        calls.count += runs;
         calls.cost = calls.cost + cost;
-        outputs
     }
 }

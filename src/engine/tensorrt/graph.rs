@@ -1,7 +1,7 @@
 //! TensorRT behind the crate's graph trait: a plan with its context, on a stream of its own.
 //!
-//! What a graph is given by another lies on the GPU already: its stream waits for the other's there, and the
-//! host waits only where it wants to read.
+//! What a graph is given by another lies on the GPU already: its stream waits for the other's there, as the other's waits
+//! for this one before it runs again, and the host waits only where it wants to read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::slot::{Changes, InputSlot, OutputSlot};
 use super::stream::{Recording, Stopwatch, Stream};
 use super::warm::Warmth;
 use crate::engine::value::told;
-use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value};
+use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted};
 
 /// What one run enqueues beside the plan itself; recorded work serves runs of the same kind.
 #[derive(Clone, PartialEq)]
@@ -47,9 +47,10 @@ pub(super) struct TensorRtGraph {
     /// Dropped before the memory it points into.
     context: Context,
     stream: Stream,
-    watch: Arc<Stopwatch>,
-    /// Whether a run was started whose time was not taken yet.
-    running: bool,
+    /// The last two runs: one may be started while the one before is under way.
+    runs: [Run; 2],
+    /// Which of them is the last.
+    last: usize,
     /// Time on the GPU since it was last asked for.
     gpu_time: GpuTime,
     inputs: Vec<InputSlot>,
@@ -59,6 +60,30 @@ pub(super) struct TensorRtGraph {
     /// Held, not used: there is a graph to keep the GPU awake for.
     #[allow(dead_code, reason = "dropping it is what it is for")]
     warmth: Option<Arc<Warmth>>,
+}
+
+/// A run that was started.
+struct Run {
+    watch: Arc<Stopwatch>,
+    /// Whether its time is still to be taken.
+    untimed: bool,
+    /// Whether the GPU lays a picture out in it.
+    laid: bool,
+}
+
+impl Run {
+    fn none(device: &Device) -> Result<Self, TensorRtError> {
+        Ok(Self { watch: Arc::new(device.stopwatch()?), untimed: false, laid: false })
+    }
+
+    /// Its time, once; waits for its end.
+    fn take_time(&mut self) -> Result<GpuTime, TensorRtError> {
+        if !std::mem::take(&mut self.untimed) {
+            return Ok(GpuTime::default());
+        }
+        let [lap, whole] = self.watch.times()?;
+        Ok(GpuTime { whole, picture: if self.laid { lap } else { Duration::ZERO } })
+    }
 }
 
 impl TensorRtGraph {
@@ -90,8 +115,8 @@ impl TensorRtGraph {
             kind: Kind { uploads: vec![true; inputs.len()], download: true },
             context,
             stream: device.stream()?,
-            watch: Arc::new(device.stopwatch()?),
-            running: false,
+            runs: [Run::none(device)?, Run::none(device)?],
+            last: 0,
             gpu_time: GpuTime::default(),
             inputs,
             outputs,
@@ -158,19 +183,35 @@ impl TensorRtGraph {
     /// Starts a run; the host does not wait for it.
     fn launch(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
         self.device.bind()?;
-        // What the last run reads and writes is about to change.
-        self.take_time()?;
+        if given.iter().any(|(_, input)| self.is_written(*input)) {
+            // The last run may still read what is about to be written over.
+            self.runs[self.last].watch.wait()?;
+        }
+        self.last = 1 - self.last;
+        self.take_time(self.last)?;
         self.outputs.iter_mut().for_each(OutputSlot::settle);
         self.take(given, download)?;
-        let stream = &self.stream;
+        let (stream, watch) = (&self.stream, Arc::clone(&self.runs[self.last].watch));
         self.inputs.iter().try_for_each(|slot| slot.await_source(stream))?;
-        self.watch.start(stream)?;
+        self.outputs.iter().try_for_each(|slot| slot.await_readers(stream))?;
+        watch.start(stream)?;
         self.inputs.iter().try_for_each(|slot| slot.lay(stream))?;
-        self.watch.lap(stream)?;
+        watch.lap(stream)?;
         self.go()?;
-        self.watch.stop(&self.stream)?;
-        self.running = true;
+        watch.stop(&self.stream)?;
+        self.inputs.iter().for_each(|slot| slot.read_by(&watch));
+        let laid = self.inputs.iter().any(InputSlot::is_laid);
+        self.runs[self.last] = Run { watch, untimed: true, laid };
         Ok(())
+    }
+
+    /// Whether the host writes an input where the GPU reads it.
+    fn is_written(&self, input: Input<'_>) -> bool {
+        match input {
+            Input::Value(Value::Gpu(lent)) => lent.spot().is_none(),
+            Input::Picture(_) => self.device.kernel.is_none(),
+            Input::Tensor(_) | Input::Lasting(_) | Input::Value(Value::Host(_)) => true,
+        }
     }
 
     /// Takes the inputs, and follows their shapes and places.
@@ -193,15 +234,11 @@ impl TensorRtGraph {
         Ok(())
     }
 
-    /// Adds the time of the run that was started last, and waits for its end.
-    fn take_time(&mut self) -> Result<(), TensorRtError> {
-        if std::mem::take(&mut self.running) {
-            let [lap, stop] = self.watch.times()?;
-            if self.inputs.iter().any(InputSlot::is_laid) {
-                self.gpu_time.picture += lap;
-            }
-            self.gpu_time.whole += stop;
-        }
+    /// Adds the time of one of the last two runs, and waits for its end.
+    fn take_time(&mut self, run: usize) -> Result<(), TensorRtError> {
+        let GpuTime { whole, picture } = self.runs[run].take_time()?;
+        self.gpu_time.whole += whole;
+        self.gpu_time.picture += picture;
         Ok(())
     }
 
@@ -211,19 +248,21 @@ impl TensorRtGraph {
         Ok(self.outputs.iter().map(OutputSlot::read).collect())
     }
 
-    fn start_now(&mut self, given: &[(&str, Input<'_>)]) -> Result<Vec<Value>, TensorRtError> {
-        self.launch(given, false)?;
-        if self.inputs.iter().any(InputSlot::is_lent) {
-            // Whoever gave the input may run again as soon as this returns.
-            self.stream.wait()?;
-        }
-        let Self { outputs, watch, stream, .. } = self;
-        Ok(outputs.iter_mut().map(|slot| slot.lend(watch, stream)).collect())
+    fn start_now(
+        &mut self,
+        given: &[(&str, Input<'_>)],
+        wanted: Wanted,
+    ) -> Result<Vec<Value>, TensorRtError> {
+        let sent = wanted == Wanted::OnHost;
+        self.launch(given, sent)?;
+        let Self { outputs, runs, last, stream, .. } = self;
+        Ok(outputs.iter_mut().map(|slot| slot.lend(&runs[*last].watch, stream, sent)).collect())
     }
 
     fn repeat_now(&mut self, times: u32) -> Result<Duration, TensorRtError> {
         self.device.bind()?;
-        self.take_time()?;
+        (0..self.runs.len()).try_for_each(|run| self.take_time(run))?;
+        self.outputs.iter().try_for_each(|slot| slot.await_readers(&self.stream))?;
         self.stream.wait()?;
         let began = Instant::now();
         for _ in 0..times {
@@ -238,7 +277,7 @@ impl TensorRtGraph {
     fn failed(&mut self, error: TensorRtError, given: &[(&str, Input<'_>)]) -> EngineError {
         // Copies may still be under way, and the shapes may be half set.
         let _ = self.stream.wait();
-        self.running = false;
+        self.runs.iter_mut().for_each(|run| run.untimed = false);
         self.inputs.iter_mut().for_each(InputSlot::forget);
         let (file, reason, inputs) = (self.file.clone(), error.to_string(), told(given));
         match error {
@@ -259,9 +298,17 @@ impl Graph for TensorRtGraph {
     }
 
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
-        // A run that failed has no time, and its failure shows where its outputs are used.
-        let _ = self.take_time();
+        for run in 0..self.runs.len() {
+            if self.runs[run].watch.is_over() {
+                // A run that failed has no time, and its failure shows where its outputs are used.
+                let _ = self.take_time(run);
+            }
+        }
         Some(std::mem::take(&mut self.gpu_time))
+    }
+
+    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
+        Value::read_all(outputs).map_err(|error| self.failed(error, &[]))
     }
 
     fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {
@@ -272,8 +319,8 @@ impl Graph for TensorRtGraph {
         self.run_now(inputs).map_err(|error| self.failed(error, inputs))
     }
 
-    fn start(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Value>, EngineError> {
-        self.start_now(inputs).map_err(|error| self.failed(error, inputs))
+    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, EngineError> {
+        self.start_now(inputs, wanted).map_err(|error| self.failed(error, inputs))
     }
 }
 

@@ -31,6 +31,29 @@ pub(super) struct Spot {
     pub ready: Arc<Stopwatch>,
     /// The stream of its graph.
     pub stream: Stream,
+    /// Whether it is on the host's side as well when it is ready.
+    pub sent: bool,
+    /// Who reads it on the GPU.
+    pub readers: Readers,
+}
+
+/// The runs that read an output where it lies: its graph runs again only after them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Readers(Arc<Mutex<Vec<Arc<Stopwatch>>>>);
+
+impl Readers {
+    /// Notes a run, over when `watch` stops.
+    pub fn note(&self, watch: &Arc<Stopwatch>) {
+        let mut readers = lock(&self.0);
+        if !readers.iter().any(|known| Arc::ptr_eq(known, watch)) {
+            readers.push(Arc::clone(watch));
+        }
+    }
+
+    /// Has `stream` wait, on the GPU, until all of them are over.
+    pub fn let_end(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        lock(&self.0).drain(..).try_for_each(|watch| stream.after(&watch))
+    }
 }
 
 impl Lent {
@@ -45,7 +68,7 @@ impl Lent {
 
     /// Where it lies, while that is on the GPU.
     pub(super) fn spot(&self) -> Option<Spot> {
-        match &*self.place() {
+        match &*lock(&self.place) {
             Place::Gpu(spot) => Some(spot.clone()),
             Place::Host(_) | Place::Gone(_) => None,
         }
@@ -56,35 +79,64 @@ impl Lent {
     /// # Errors
     /// If the GPU failed.
     pub fn read(&self) -> Result<Tensor, TensorRtError> {
-        match &*self.place() {
-            Place::Gpu(spot) => self.fetch(spot),
+        Ok(Self::read_all(&[self])?.remove(0))
+    }
+
+    /// The values of several, none of them twice; waits once for all that are on the GPU.
+    ///
+    /// # Errors
+    /// If the GPU failed.
+    pub fn read_all(lents: &[&Self]) -> Result<Vec<Tensor>, TensorRtError> {
+        let places: Vec<_> = lents.iter().map(|lent| (*lent, lock(&lent.place))).collect();
+        let on_gpu = places.iter().filter_map(|(lent, place)| match &**place {
+            Place::Gpu(spot) => Some((lent.count(), spot)),
+            Place::Host(_) | Place::Gone(_) => None,
+        });
+        fetch(&on_gpu.collect::<Vec<_>>())?;
+        places.iter().map(|(lent, place)| lent.at(place)).collect()
+    }
+
+    /// Saves the values, before their place is used for others.
+    pub(super) fn settle(&self) {
+        let mut place = lock(&self.place);
+        if let Place::Gpu(spot) = &*place {
+            let saved = fetch(&[(self.count(), spot)]).and_then(|()| self.at(&place));
+            *place = saved.map_or_else(|error| Place::Gone(error.to_string()), Place::Host);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The values at `place`, where they have been fetched.
+    fn at(&self, place: &MutexGuard<'_, Place>) -> Result<Tensor, TensorRtError> {
+        match &**place {
+            Place::Gpu(spot) => {
+                Ok(Tensor { shape: self.shape.clone(), data: spot.memory.read(self.count()) })
+            }
             Place::Host(tensor) => Ok(tensor.clone()),
             Place::Gone(reason) => {
                 Err(TensorRtError::Cuda { doing: "keeping an output", reason: reason.clone() })
             }
         }
     }
+}
 
-    /// Saves the values, before their place is used for others.
-    pub(super) fn settle(&self) {
-        let mut place = self.place();
-        if let Place::Gpu(spot) = &*place {
-            *place = match self.fetch(spot) {
-                Ok(tensor) => Place::Host(tensor),
-                Err(error) => Place::Gone(error.to_string()),
-            };
+/// Brings so many numbers of each spot to the host's side: the last one's stream waits for all of them on the GPU, and
+/// the host for that stream alone.
+fn fetch(spots: &[(usize, &Spot)]) -> Result<(), TensorRtError> {
+    let Some((_, last)) = spots.last() else { return Ok(()) };
+    last.memory.device().bind()?;
+    for (count, spot) in spots {
+        last.stream.after(&spot.ready)?;
+        if !spot.sent {
+            spot.memory.download(*count, &last.stream)?;
         }
     }
+    last.stream.wait()
+}
 
-    fn fetch(&self, spot: &Spot) -> Result<Tensor, TensorRtError> {
-        let count = self.shape.iter().product();
-        spot.memory.device().bind()?;
-        spot.memory.download(count, &spot.stream)?;
-        spot.stream.wait()?;
-        Ok(Tensor { shape: self.shape.clone(), data: spot.memory.read(count) })
-    }
-
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use super::abi::Element;
 use super::cuda::Device;
 use super::error::TensorRtError;
-use super::lent::{Lent, Spot};
+use super::lent::{Lent, Readers, Spot};
 use super::memory::Memory;
 use super::network::TensorInfo;
 use super::runtime::Context;
@@ -20,6 +20,8 @@ pub(super) struct InputSlot {
     memory: Memory<f32>,
     /// Where its numbers come from in this run.
     source: Source,
+    /// What `memory` holds for good, on both sides.
+    lasting: Option<Arc<Tensor>>,
     /// The output of another graph that the context reads in place of `memory`.
     bound: Option<Arc<Memory<f32>>>,
     pictures: Option<Pictures>,
@@ -28,15 +30,19 @@ pub(super) struct InputSlot {
 enum Source {
     /// `memory`, on the host's side.
     Host,
+    /// `memory`, on the GPU's side already.
+    Kept,
     /// Another graph, which is done when the watch has stopped.
-    Gpu(Arc<Stopwatch>),
+    Gpu(Arc<Stopwatch>, Readers),
     /// A picture in `pictures`.
     Picture,
 }
 
 /// What laying pictures out takes: the GPU's kernel, or the CPU's way.
 struct Pictures {
-    rgb: Memory<u8>,
+    /// Two in turn: while one is still on its way, the next is taken.
+    rgb: [Memory<u8>; 2],
+    turn: usize,
     layout: Option<Layout>,
     easel: Easel,
 }
@@ -60,15 +66,18 @@ impl InputSlot {
     ) -> Result<Self, TensorRtError> {
         let memory = allocate(tensor, &largest, context, device)?;
         let name = tensor.name.clone();
-        Ok(Self { name, shape: largest, memory, source: Source::Host, bound: None, pictures: None })
+        let source = Source::Host;
+        Ok(Self { name, shape: largest, memory, source, lasting: None, bound: None, pictures: None })
     }
 
-    /// Forgets the shape, which may be half set.
+    /// Forgets the shape, which may be half set, and what may not have come to the GPU.
     pub(super) fn forget(&mut self) {
         self.shape = vec![-1];
+        self.lasting = None;
     }
 
-    /// Takes what it is given for the next run.
+    /// Takes what it is given for the next run. No run that reads numbers of the host's may be under way, and no run
+    /// before the last.
     pub(super) fn take(
         &mut self,
         given: &[(&str, Input<'_>)],
@@ -80,8 +89,17 @@ impl InputSlot {
         };
         let shape = self.follow(&input.shape(), context)?;
         let mut spot = None;
+        let lasting = self.lasting.take();
         match input {
             Input::Tensor(tensor) => self.fill(tensor)?,
+            Input::Lasting(tensor) => {
+                if lasting.is_some_and(|before| Arc::ptr_eq(&before, tensor)) {
+                    self.source = Source::Kept;
+                } else {
+                    self.fill(tensor)?;
+                }
+                self.lasting = Some(Arc::clone(tensor));
+            }
             Input::Value(Value::Host(tensor)) => self.fill(tensor)?,
             Input::Value(Value::Gpu(lent)) => match lent.spot() {
                 Some(found) => spot = Some(found),
@@ -124,7 +142,8 @@ impl InputSlot {
             Some(pictures) => pictures,
             none => none.insert(Pictures {
                 // A picture has a byte where the input has a number, and is not larger.
-                rgb: Memory::new(&device, self.memory.len())?,
+                rgb: [Memory::new(&device, self.memory.len())?, Memory::new(&device, self.memory.len())?],
+                turn: 0,
                 layout: None,
                 easel: Easel::default(),
             }),
@@ -134,7 +153,8 @@ impl InputSlot {
             self.source = Source::Host;
             return Ok(());
         }
-        pictures.rgb.write(picture.rgb);
+        pictures.turn = 1 - pictures.turn;
+        pictures.rgb[pictures.turn].write(picture.rgb);
         if pictures.layout.as_ref() != Some(layout) {
             pictures.layout = Some(layout.clone());
         }
@@ -154,7 +174,7 @@ impl InputSlot {
             self.bound = memory.cloned();
         }
         if let Some(spot) = spot {
-            self.source = Source::Gpu(spot.ready);
+            self.source = Source::Gpu(spot.ready, spot.readers);
         }
         Ok(changed)
     }
@@ -162,19 +182,27 @@ impl InputSlot {
     /// Has `stream` wait, on the GPU, for the graph that this comes from.
     pub(super) fn await_source(&self, stream: &Stream) -> Result<(), TensorRtError> {
         match &self.source {
-            Source::Gpu(ready) => stream.after(ready),
-            Source::Host | Source::Picture => Ok(()),
+            Source::Gpu(ready, _) => stream.after(ready),
+            Source::Host | Source::Kept | Source::Picture => Ok(()),
+        }
+    }
+
+    /// Tells the graph that this comes from of the run that reads it, over when `watch` stops.
+    pub(super) fn read_by(&self, watch: &Arc<Stopwatch>) {
+        if let Source::Gpu(_, readers) = &self.source {
+            readers.note(watch);
         }
     }
 
     /// Enqueues what makes an input of a picture.
     pub(super) fn lay(&self, stream: &Stream) -> Result<(), TensorRtError> {
-        let (Source::Picture, Some(Pictures { rgb, layout: Some(layout), .. })) =
+        let (Source::Picture, Some(Pictures { rgb, turn, layout: Some(layout), .. })) =
             (&self.source, &self.pictures)
         else {
             return Ok(());
         };
         let Some(kernel) = &self.memory.device().kernel else { return Ok(()) };
+        let rgb = &rgb[*turn];
         rgb.upload(layout.bytes(), stream)?;
         // SAFETY: `hang` has checked that both have room; they live until the graph's stream was waited for.
         unsafe { kernel.lay(layout, rgb.address(), self.memory.address(), stream) }
@@ -184,7 +212,7 @@ impl InputSlot {
     pub(super) fn upload(&self, stream: &Stream) -> Result<(), TensorRtError> {
         match self.source {
             Source::Host => self.memory.upload(count(&self.shape), stream),
-            Source::Gpu(_) | Source::Picture => Ok(()),
+            Source::Kept | Source::Gpu(..) | Source::Picture => Ok(()),
         }
     }
 
@@ -196,11 +224,6 @@ impl InputSlot {
     /// Whether the GPU lays it out.
     pub(super) fn is_laid(&self) -> bool {
         matches!(self.source, Source::Picture)
-    }
-
-    /// Whether it is the output of another graph.
-    pub(super) fn is_lent(&self) -> bool {
-        matches!(self.source, Source::Gpu(_))
     }
 
     fn error(&self, reason: String) -> TensorRtError {
@@ -215,6 +238,8 @@ pub(super) struct OutputSlot {
     memory: Arc<Memory<f32>>,
     /// Who may still want to read it.
     lent: Weak<Lent>,
+    /// Who reads it on the GPU.
+    readers: Readers,
 }
 
 impl OutputSlot {
@@ -226,7 +251,8 @@ impl OutputSlot {
         device: &Device,
     ) -> Result<Self, TensorRtError> {
         let memory = Arc::new(allocate(tensor, &largest, context, device)?);
-        Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent: Weak::new() })
+        let (lent, readers) = (Weak::new(), Readers::default());
+        Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent, readers })
     }
 
     /// Takes over the shape that the context works out.
@@ -246,10 +272,15 @@ impl OutputSlot {
         }
     }
 
-    /// Lends it out where it is; it is there when `ready` has stopped.
-    pub(super) fn lend(&mut self, ready: &Arc<Stopwatch>, stream: &Stream) -> Value {
-        let spot =
-            Spot { memory: Arc::clone(&self.memory), ready: Arc::clone(ready), stream: stream.clone() };
+    /// Has `stream` wait, on the GPU, for the runs of other graphs that read it.
+    pub(super) fn await_readers(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.readers.let_end(stream)
+    }
+
+    /// Lends it out where it is, and where it was `sent`; it is there when `ready` has stopped.
+    pub(super) fn lend(&mut self, ready: &Arc<Stopwatch>, stream: &Stream, sent: bool) -> Value {
+        let (memory, readers) = (Arc::clone(&self.memory), self.readers.clone());
+        let spot = Spot { memory, ready: Arc::clone(ready), stream: stream.clone(), sent, readers };
         let lent = Arc::new(Lent::new(extents(&self.shape), spot));
         self.lent = Arc::downgrade(&lent);
         Value::Gpu(lent)

@@ -94,6 +94,16 @@ impl Stopwatch {
         self.stop.record(&stream.0).map_err(during("recording an event"))
     }
 
+    /// Whether the stop was reached, or never will be: the GPU failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.try_is_complete().unwrap_or(true)
+    }
+
+    /// Waits for the stop.
+    pub(super) fn wait(&self) -> Result<(), TensorRtError> {
+        self.stop.synchronize().map_err(during("waiting for the GPU"))
+    }
+
     /// The time from start to lap and from start to stop; waits for the stop.
     pub(super) fn times(&self) -> Result<[Duration; 2], TensorRtError> {
         let until = |event| -> Result<Duration, TensorRtError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{PipelineError, Supervisor};
 use crate::capture;
+use crate::clock::Instant;
 use crate::message::{HealthState, Part};
 use crate::queue::{self, Empty, Limits, Receiver, Sense, Sensed};
 use crate::window::{Pairing, Patience};
@@ -49,7 +50,14 @@ impl Supervisor<'_> {
                 Err(Empty::Closed) => (pairing.no_more_sound(), pictures_over = true).0,
             }
             while let Some(frame) = pairing.next(self.clock.now()) {
-                self.judge(frame)?;
+                self.judge(frame, || {
+                    if pairing.held() == 0
+                        && let Some(frame) = receiver.frame()
+                    {
+                        pairing.frame(frame, Instant::ZERO);
+                    }
+                    pairing.coming()
+                })?;
             }
             self.turned(receiver, None);
             self.adapt(None);

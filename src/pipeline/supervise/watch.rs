@@ -61,7 +61,7 @@ impl Supervisor<'_> {
             if !devices.live.whole() {
                 self.progress.unjudged += 1;
             } else if self.throttle.admits(frame.captured, self.config.camera.throttled_rate) {
-                self.judge(frame)?;
+                self.judge(frame, || devices.pairing.coming())?;
             } else {
                 self.progress.throttled += 1;
             }
