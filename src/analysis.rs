@@ -90,7 +90,6 @@ struct Ahead {
 pub struct Pending {
     captured: Instant,
     source: Size,
-    hearing: Hearing,
     judging: Judging,
     image: Duration,
     audio: Duration,
@@ -221,10 +220,9 @@ impl Analysis {
             None => (self.model.see(frame)?, Duration::ZERO),
         };
         let image = lap.lap() + took;
-        let hearing = self.model.heard_lately(frame.captured, self.memory)?;
-        let judging = self.model.judge(vision, &hearing)?;
+        let judging = self.model.judge(vision, frame.captured, self.memory)?;
         let (captured, source) = (frame.captured, frame.source);
-        Ok(Pending { captured, source, hearing, judging, image, audio, spent: lap.total() + took })
+        Ok(Pending { captured, source, judging, image, audio, spent: lap.total() + took })
     }
 
     /// Encodes the picture of the frame that comes next, while a GPU is at the one before. The frame is begun as any other
@@ -245,15 +243,16 @@ impl Analysis {
     /// As [`Analysis::push_frame`].
     pub fn complete(&mut self, pending: Pending) -> Result<Analysed, ModelError> {
         let mut lap = Laps::start();
-        let Pending { captured, source, hearing, judging, image, audio, spent } = pending;
-        let judged = self.model.judged(judging, &hearing)?;
-        let present = self.decision.select(&judged.scores, hearing.level_dbfs, &self.tracker.going());
+        let Pending { captured, source, judging, image, audio, spent } = pending;
+        let judged = self.model.judged(judging)?;
+        let level = judged.hearing.level_dbfs;
+        let present = self.decision.select(&judged.scores, level, &self.tracker.going());
         let stage1 = lap.lap() + spent.saturating_sub(image);
         let classes: Vec<ClassId> = present.iter().map(|score| score.class).collect();
-        let mut maps = self.model.maps(&judged, &hearing, &classes)?;
+        let mut maps = self.model.maps(&judged, &classes)?;
         maps.iter_mut().for_each(|map| map.hidden = self.masks.clone());
         let stage2 = lap.lap();
-        let scores = judged.scores;
+        let (scores, sound) = (judged.scores, SoundWindow::of(&judged.hearing));
         let unseen = scores.iter().filter(|score| !classes.contains(&score.class));
         let rival = unseen.map(|score| score.p_audio).fold(0.0, f32::max);
         let detections = self.detections(present, rival, &maps);
@@ -263,7 +262,7 @@ impl Analysis {
         Ok(Analysed {
             captured,
             source,
-            sound: SoundWindow::of(&hearing),
+            sound,
             scores,
             detections,
             tracks,

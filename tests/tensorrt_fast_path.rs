@@ -9,6 +9,7 @@ mod tiny;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fake_tensorrt::{RELEASES, compile, compile_cuda, counted, in_a_process, onnxruntime};
 use tvsl::analysis::{Analysed, Analysis};
@@ -169,10 +170,10 @@ fn judge_frames() {
             let maps = model.localize(&vision, &hearing, &[3, 0, 7]).expect("it localizes");
             let on_gpu = matches!(vision.cells, Value::Gpu(_));
             let cells = vision.cells.tensor().expect("V").into_owned();
-            let judging = model.judge(vision, &hearing).expect("it judges");
+            let judging = model.judge(vision, frame.captured, Duration::MAX).expect("it judges");
             assert_eq!(judging.is_under_way(), on_gpu);
-            let judged = model.judged(judging, &hearing).expect("it has judged");
-            let drawn = model.maps(&judged, &hearing, &[3, 0, 7]).expect("it has drawn");
+            let judged = model.judged(judging).expect("it has judged");
+            let drawn = model.maps(&judged, &[3, 0, 7]).expect("it has drawn");
             assert!((&judged.scores, &drawn) == (&scores, &maps), "both stages at once are as one by one");
             (on_gpu, model.take_gpu_times(), (cells, scores, maps))
         });
@@ -247,19 +248,16 @@ fn count_waits() {
             model.forget_sound();
             model.hear(&tone).expect("it hears");
         }
-        let frame = frame(Size::new(640, 360), seed);
+        let frame = Frame { captured: tone.end(), ..frame(Size::new(640, 360), seed) };
         let before = counted(waits);
         let vision = model.see(&frame).expect("it sees");
         assert_eq!(counted(waits), before, "a picture is not waited for");
-        let hearing = model.heard(frame.captured).expect("it heard");
-        let before = before + i32::from(hop);
-        assert_eq!(counted(waits), before, "new sound is, while the picture is encoded");
-        let judging = model.judge(vision, &hearing).expect("it judges");
-        assert_eq!(counted(waits), before, "no stage is waited for");
-        let judged = model.judged(judging, &hearing).expect("it has judged");
+        let judging = model.judge(vision, frame.captured, Duration::MAX).expect("it judges");
+        assert_eq!(counted(waits), before, "neither new sound nor a stage is waited for");
+        let judged = model.judged(judging).expect("it has judged");
         assert_eq!(counted(waits), before + 1, "the probabilities are, and the maps with them");
         let sounding = &[1, 2][..1 + seed as usize / 3 % 2];
-        assert_eq!(model.maps(&judged, &hearing, sounding).expect("maps").len(), sounding.len());
+        assert_eq!(model.maps(&judged, sounding).expect("maps").len(), sounding.len());
         model.take_gpu_times();
         assert_eq!(counted(waits), before + 1, "the time is known by then");
         // By the fourth frame everything is allocated and recorded.

@@ -46,6 +46,14 @@ impl Value {
         }
     }
 
+    /// Whether the host would have to wait for it.
+    pub fn is_coming(&self) -> bool {
+        match self {
+            Self::Host(_) => false,
+            Self::Gpu(lent) => lent.is_coming(),
+        }
+    }
+
     /// Brings several to the host's memory, none of them twice; waits for the GPU once at most.
     ///
     /// # Errors
@@ -90,6 +98,8 @@ pub enum Input<'a> {
     Lasting(&'a Arc<Tensor>),
     /// What another graph gave.
     Value(&'a Value),
+    /// Numbers in the host's memory, but for the last of them: those are the last that another graph gave.
+    Ending(&'a Tensor, &'a Value),
     /// A picture, which the engine lays out and normalises.
     Picture(Picture<'a>),
 }
@@ -99,7 +109,7 @@ impl<'a> Input<'a> {
     pub(super) fn picture(self) -> Option<Picture<'a>> {
         match self {
             Self::Picture(picture) => Some(picture),
-            Self::Tensor(_) | Self::Lasting(_) | Self::Value(_) => None,
+            Self::Tensor(_) | Self::Lasting(_) | Self::Value(_) | Self::Ending(..) => None,
         }
     }
 
@@ -109,6 +119,7 @@ impl<'a> Input<'a> {
             Self::Tensor(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Lasting(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Value(value) => value.tensor(),
+            Self::Ending(tensor, end) => Ok(Cow::Owned(ended(tensor, &*end.tensor()?))),
             Self::Picture(_) => Ok(Cow::Borrowed(laid)),
         }
     }
@@ -118,6 +129,7 @@ impl<'a> Input<'a> {
         match self {
             Self::Tensor(tensor) => Cow::Borrowed(&tensor.shape),
             Self::Lasting(tensor) => Cow::Borrowed(&tensor.shape),
+            Self::Ending(tensor, _) => Cow::Borrowed(&tensor.shape),
             Self::Value(value) => Cow::Borrowed(value.shape()),
             Self::Picture(picture) => Cow::Owned(picture.layout.shape().to_vec()),
         }
@@ -146,6 +158,15 @@ impl<'a> From<Picture<'a>> for Input<'a> {
     fn from(picture: Picture<'a>) -> Self {
         Self::Picture(picture)
     }
+}
+
+/// `tensor` with the numbers of `end`, or as many of its last as there is room for, in place of its last.
+pub(super) fn ended(tensor: &Tensor, end: &Tensor) -> Tensor {
+    let mut whole = tensor.clone();
+    let count = whole.data.len().min(end.data.len());
+    let place = whole.data.len() - count..;
+    whole.data[place].copy_from_slice(&end.data[end.data.len() - count..]);
+    whole
 }
 
 /// Inputs by name and shape, for messages.

@@ -61,6 +61,7 @@ pub struct Vision {
 #[derive(Debug)]
 pub struct Judging {
     fit: Fit,
+    hearing: Hearing,
     stages: Stages,
 }
 
@@ -84,6 +85,8 @@ impl Judging {
 pub struct Judged {
     /// Stage 1 for every class, in the order of the manifest.
     pub scores: Vec<Score>,
+    /// What it was judged with; where a GPU judged, it may lack the rows that were not read.
+    pub hearing: Hearing,
     fit: Fit,
     maps: Maps,
 }
@@ -312,7 +315,7 @@ impl Model {
     /// When the GPU failed meanwhile; what it was at is lost.
     pub fn heard_lately(&mut self, until: Instant, memory: Duration) -> Result<Hearing, ModelError> {
         let Self { ear, parts, .. } = self;
-        ear.gather(|rows| parts.read_sound(rows))?;
+        ear.gather(0, |rows| parts.read_sound(rows))?;
         Ok(ear.up_to(until, memory))
     }
 
@@ -321,23 +324,30 @@ impl Model {
         self.ear.clear();
     }
 
-    /// Starts to judge a picture with what was heard. On a GPU both stages are under way then, for every class, and it is
-    /// waited for once, by [`Model::judged`].
+    /// Starts to judge a picture with what was heard up to `until`, without what ended more than `memory` before. On a
+    /// GPU both stages are under way then, for every class, and it is waited for once, by [`Model::judged`].
     ///
     /// # Errors
     /// When a graph fails.
-    pub fn judge(&mut self, vision: Vision, hearing: &Hearing) -> Result<Judging, ModelError> {
+    pub fn judge(&mut self, vision: Vision, until: Instant, memory: Duration) -> Result<Judging, ModelError> {
         let Vision { fit, cells } = vision;
-        let started = self.parts.start_stages(&cells, &hearing.rows)?;
-        Ok(Judging { fit, stages: started.map_or(Stages::Ahead(cells), Stages::UnderWay) })
+        let Self { ear, parts, .. } = self;
+        if !parts.starts_stages(&cells) {
+            let hearing = self.heard_lately(until, memory)?;
+            return Ok(Judging { fit, hearing, stages: Stages::Ahead(cells) });
+        }
+        ear.gather(ear.is_coming(until).into(), |rows| parts.read_sound(rows))?;
+        let (hearing, coming) = ear.lately(until, memory);
+        let outputs = parts.start_stages(&cells, &hearing.rows, coming.as_ref())?;
+        Ok(Judging { fit, hearing, stages: Stages::UnderWay(outputs) })
     }
 
-    /// The scores of a picture that is being judged, with the same `hearing`.
+    /// The scores of a picture that is being judged.
     ///
     /// # Errors
     /// When a graph fails.
-    pub fn judged(&mut self, judging: Judging, hearing: &Hearing) -> Result<Judged, ModelError> {
-        let Judging { fit, stages } = judging;
+    pub fn judged(&mut self, judging: Judging) -> Result<Judged, ModelError> {
+        let Judging { fit, hearing, stages } = judging;
         let (scores, maps) = match stages {
             Stages::UnderWay(outputs) => {
                 let positions = (fit.rows * fit.columns) as usize;
@@ -346,19 +356,14 @@ impl Model {
             }
             Stages::Ahead(cells) => (self.parts.stage1(&cells, &hearing.rows)?, Maps::Ahead(cells)),
         };
-        Ok(Judged { scores, fit, maps })
+        Ok(Judged { scores, hearing, fit, maps })
     }
 
-    /// The maps of these classes in a picture that was judged, with the same `hearing`.
+    /// The maps of these classes in a picture that was judged.
     ///
     /// # Errors
     /// As [`Model::localize`].
-    pub fn maps(
-        &mut self,
-        judged: &Judged,
-        hearing: &Hearing,
-        classes: &[ClassId],
-    ) -> Result<Vec<HeatMap>, ModelError> {
+    pub fn maps(&mut self, judged: &Judged, classes: &[ClassId]) -> Result<Vec<HeatMap>, ModelError> {
         let maps = match &judged.maps {
             Maps::All(all) => {
                 let positions = (judged.fit.rows * judged.fit.columns) as usize;
@@ -366,7 +371,7 @@ impl Model {
                 let asked = classes.iter().map(|class| map(class).ok_or(ModelError::Index(*class)));
                 asked.collect::<Result<_, _>>()?
             }
-            Maps::Ahead(cells) => self.parts.stage2(cells, &hearing.rows, classes)?,
+            Maps::Ahead(cells) => self.parts.stage2(cells, &judged.hearing.rows, classes)?,
         };
         Ok(labelled(classes, maps, judged.fit))
     }

@@ -138,20 +138,24 @@ impl Parts {
         Ok(self.audio.graph.read(rows)?)
     }
 
-    /// Starts both stages on the GPU that has `cells`, the second for every class: the host waits once for everything
-    /// it wants to know of a picture. `None` where there is no GPU, and where there are too many classes.
+    /// Whether [`Parts::start_stages`] is the way for these: a GPU has them, and there are not too many classes.
+    pub(super) fn starts_stages(&self, cells: &Value) -> bool {
+        matches!(cells, Value::Gpu(_)) && self.text.shape[0] <= MOST_UNASKED
+    }
+
+    /// Starts both stages, the second for every class: the host waits once for everything it wants to know of a picture.
+    /// The last rows may be `coming` still.
     pub(super) fn start_stages(
         &mut self,
         cells: &Value,
         rows: &Tensor,
-    ) -> Result<Option<Vec<Value>>, ModelError> {
-        if !matches!(cells, Value::Gpu(_)) || self.text.shape[0] > MOST_UNASKED {
-            return Ok(None);
-        }
-        let inputs = [("V", cells.into()), ("A", rows.into()), ("t", (&self.text).into())];
+        coming: Option<&Value>,
+    ) -> Result<Vec<Value>, ModelError> {
+        let rows = coming.map_or(Input::Tensor(rows), |coming| Input::Ending(rows, coming));
+        let inputs = [("V", cells.into()), ("A", rows), ("t", (&self.text).into())];
         let mut outputs = self.stage1.start(&inputs, Wanted::OnHost)?;
         outputs.extend(self.stage2.start(&inputs, Wanted::OnHost)?);
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 
     /// What both stages say that [`Parts::start_stages`] started: every class's score and map, `[1, N, P]`.

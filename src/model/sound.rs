@@ -114,17 +114,37 @@ impl Ear {
         self.take(block.captured, &block.mono, &mut encode)
     }
 
-    /// Has the newest rows `read` that are still on their way.
+    /// Has the rows `read` that came last, but for so many of the newest.
     pub(super) fn gather<E>(
         &mut self,
+        but: usize,
         read: impl FnOnce(Vec<Value>) -> Result<Vec<Tensor>, E>,
     ) -> Result<(), E> {
-        let (ends, values): (Vec<_>, Vec<_>) = self.coming.drain(..).unzip();
+        let ready = self.coming.len().saturating_sub(but);
+        let (ends, values): (Vec<_>, Vec<_>) = self.coming.drain(..ready).unzip();
         if !values.is_empty() {
             let rows = read(values)?;
             ends.into_iter().zip(rows).for_each(|(end, rows)| self.remember(end, rows.data));
         }
         Ok(())
+    }
+
+    /// Whether the newest rows are still on their way, and nothing but they may come last in what was heard up to `until`.
+    pub(super) fn is_coming(&self, until: Instant) -> bool {
+        let close = Duration::from_secs_f64(2.0 * self.hop as f64 / f64::from(self.rate)).min(self.window);
+        let last = |(end, value): &(Instant, Value)| until.since(*end) < close && value.is_coming();
+        self.coming.last().is_some_and(last)
+    }
+
+    /// [`Ear::up_to`], when all was gathered but the newest rows of [`Ear::is_coming`]: those are given apart, where they
+    /// have ended by then, and their place is left empty.
+    pub(super) fn lately(&mut self, until: Instant, memory: Duration) -> (Hearing, Option<Value>) {
+        let coming = self.coming.last().filter(|(end, _)| *end <= until).cloned();
+        let Some((end, value)) = coming else { return (self.up_to(until, memory), None) };
+        self.rows.push_back((end, vec![0.0; self.rest.data.len()]));
+        let hearing = self.up_to(until, memory);
+        self.rows.pop_back();
+        (hearing, Some(value))
     }
 
     /// What was heard, of the rows that were gathered, up to `until`; rows that ended more than `memory` before are left out.

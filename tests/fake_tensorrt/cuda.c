@@ -208,6 +208,9 @@ Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, Stream *stream
     if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID;
     return enqueue(stream, (Step){.kind = COPY, .to = to, .from = (void *)from, .size = size});
 }
+Result cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, Stream *stream) {
+    return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = (void *)from, .size = size});
+}
 Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, Stream *stream, void **arguments, void **extra) {
     if (gz != 1 || bz != 1 || bx * by > 1024 || shared != 0 || extra != NULL) return INVALID;

@@ -17,16 +17,7 @@ use super::warm::Warmth;
 use crate::engine::value::told;
 use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted};
 
-/// What one run enqueues beside the plan itself; recorded work serves runs of the same kind.
-#[derive(Clone, PartialEq)]
-struct Kind {
-    /// Inputs that come from the host.
-    uploads: Vec<bool>,
-    /// Whether the outputs go to the host.
-    download: bool,
-}
-
-/// How far the way from inputs to outputs has got to being one CUDA graph, at the shapes and addresses of the moment. None
+/// How far the way through the plan has got to being one CUDA graph, at the shapes and addresses of the moment. None
 /// is kept for others: TensorRT leaves undefined what a recording does once its context was given other shapes.
 enum Way {
     /// Not run yet, as TensorRT needs it before it is recorded.
@@ -43,7 +34,8 @@ pub(super) struct TensorRtGraph {
     file: PathBuf,
     /// Declared first, dropped first: before what it makes use of.
     way: Way,
-    kind: Kind,
+    /// Whether the outputs go to the host.
+    download: bool,
     /// Dropped before the memory it points into.
     context: Context,
     stream: Stream,
@@ -112,7 +104,7 @@ impl TensorRtGraph {
         let mut graph = Self {
             file: file.to_owned(),
             way: Way::New,
-            kind: Kind { uploads: vec![true; inputs.len()], download: true },
+            download: true,
             context,
             stream: device.stream()?,
             runs: [Run::none(device)?, Run::none(device)?],
@@ -124,6 +116,7 @@ impl TensorRtGraph {
             device: device.clone(),
             warmth: None,
         };
+        graph.inputs.iter().try_for_each(|slot| slot.bring(&graph.stream))?;
         graph.enqueue()?;
         graph.stream.wait()?;
         Ok(graph)
@@ -135,15 +128,12 @@ impl TensorRtGraph {
         self
     }
 
-    /// Enqueues the way of the numbers to the GPU, through the plan and back.
+    /// Enqueues the way of the numbers through the plan and, if they are wanted there, to the host.
     fn enqueue(&mut self) -> Result<(), TensorRtError> {
-        for slot in &self.inputs {
-            slot.upload(&self.stream)?;
-        }
         // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large
         // enough and that lives as long as the graph, which waits for the stream before it goes on.
         unsafe { self.context.enqueue(self.stream.raw()) }?;
-        for slot in self.outputs.iter().filter(|_| self.kind.download) {
+        for slot in self.outputs.iter().filter(|_| self.download) {
             slot.download(&self.stream)?;
         }
         Ok(())
@@ -195,7 +185,7 @@ impl TensorRtGraph {
         self.inputs.iter().try_for_each(|slot| slot.await_source(stream))?;
         self.outputs.iter().try_for_each(|slot| slot.await_readers(stream))?;
         watch.start(stream)?;
-        self.inputs.iter().try_for_each(|slot| slot.lay(stream))?;
+        self.inputs.iter().try_for_each(|slot| slot.bring(stream))?;
         watch.lap(stream)?;
         self.go()?;
         watch.stop(&self.stream)?;
@@ -210,7 +200,7 @@ impl TensorRtGraph {
         match input {
             Input::Value(Value::Gpu(lent)) => lent.spot().is_none(),
             Input::Picture(_) => self.device.kernel.is_none(),
-            Input::Tensor(_) | Input::Lasting(_) | Input::Value(Value::Host(_)) => true,
+            Input::Tensor(_) | Input::Lasting(_) | Input::Value(Value::Host(_)) | Input::Ending(..) => true,
         }
     }
 
@@ -226,10 +216,9 @@ impl TensorRtGraph {
             self.context.infer_shapes()?;
             self.outputs.iter_mut().try_for_each(|slot| slot.follow(&self.context))?;
         }
-        let kind = Kind { uploads: self.inputs.iter().map(InputSlot::is_uploaded).collect(), download };
-        if changes.shape || changes.address || kind != self.kind {
+        if changes.shape || changes.address || download != self.download {
             self.way = Way::New;
-            self.kind = kind;
+            self.download = download;
         }
         Ok(())
     }
@@ -299,7 +288,7 @@ impl Graph for TensorRtGraph {
 
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
         for run in 0..self.runs.len() {
-            if self.runs[run].watch.is_over() {
+            if self.runs[run].watch.is_over().unwrap_or(true) {
                 // A run that failed has no time, and its failure shows where its outputs are used.
                 let _ = self.take_time(run);
             }

@@ -37,6 +37,13 @@ pub(super) struct Spot {
     pub readers: Readers,
 }
 
+impl Spot {
+    /// Whether the host has it already.
+    fn is_here(&self) -> Result<bool, TensorRtError> {
+        Ok(self.sent && self.ready.is_over()?)
+    }
+}
+
 /// The runs that read an output where it lies: its graph runs again only after them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Readers(Arc<Mutex<Vec<Arc<Stopwatch>>>>);
@@ -96,6 +103,11 @@ impl Lent {
         places.iter().map(|(lent, place)| lent.at(place)).collect()
     }
 
+    /// Whether the host would have to wait for it.
+    pub fn is_coming(&self) -> bool {
+        self.spot().is_some_and(|spot| !spot.is_here().unwrap_or(false))
+    }
+
     /// Saves the values, before their place is used for others.
     pub(super) fn settle(&self) {
         let mut place = lock(&self.place);
@@ -128,13 +140,18 @@ impl Lent {
 fn fetch(spots: &[(usize, &Spot)]) -> Result<(), TensorRtError> {
     let Some((_, last)) = spots.last() else { return Ok(()) };
     last.memory.device().bind()?;
+    let mut wait = false;
     for (count, spot) in spots {
+        if spot.is_here()? {
+            continue;
+        }
         last.stream.after(&spot.ready)?;
         if !spot.sent {
             spot.memory.download(*count, &last.stream)?;
         }
+        wait = true;
     }
-    last.stream.wait()
+    if wait { last.stream.wait() } else { Ok(()) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -106,6 +106,25 @@ impl<T: Number> Memory<T> {
             .map_err(during("copying to the GPU"))
     }
 
+    /// Enqueues a copy of the last of the first `len` numbers of `from` into the last of the first `room` here, as many
+    /// as both have, on the GPU's side.
+    pub(super) fn end_with(
+        &self,
+        room: usize,
+        from: &Self,
+        len: usize,
+        stream: &Stream,
+    ) -> Result<(), TensorRtError> {
+        let (room, len) = (room.min(self.len), len.min(from.len));
+        let count = room.min(len);
+        let place = |address: u64, before: usize| address + (before * size_of::<T>()) as u64;
+        let (to, from) = (place(self.address, room - count), place(from.address, len - count));
+        // SAFETY: both sides have room for that many numbers from there on, and live until the stream was waited for.
+        unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, count * size_of::<T>(), stream.cu()) }
+            .result()
+            .map_err(during("copying on the GPU"))
+    }
+
     /// Enqueues the first `len` numbers' way back.
     pub(super) fn download(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
         if self.device.integrated {

@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::network::TensorInfo;
 use super::runtime::Context;
 use super::stream::{Stopwatch, Stream};
+use crate::engine::value::ended;
 use crate::engine::{Easel, Input, Layout, Picture, Tensor, Value};
 
 /// An input.
@@ -34,6 +35,8 @@ enum Source {
     Kept,
     /// Another graph, which is done when the watch has stopped.
     Gpu(Arc<Stopwatch>, Readers),
+    /// `memory`, on the host's side, and at its end the last of so many numbers of another graph.
+    Ending(usize, Spot),
     /// A picture in `pictures`.
     Picture,
 }
@@ -105,6 +108,14 @@ impl InputSlot {
                 Some(found) => spot = Some(found),
                 None => self.fill(&lent.read()?)?,
             },
+            Input::Ending(tensor, Value::Gpu(lent)) => match lent.spot() {
+                Some(end) => {
+                    self.fill(tensor)?;
+                    self.source = Source::Ending(lent.shape().iter().product(), end);
+                }
+                None => self.fill(&ended(tensor, &lent.read()?))?,
+            },
+            Input::Ending(tensor, Value::Host(end)) => self.fill(&ended(tensor, end))?,
             Input::Picture(picture) => self.hang(picture)?,
         }
         Ok(Changes { shape, address: self.bind(spot, context)? })
@@ -182,43 +193,40 @@ impl InputSlot {
     /// Has `stream` wait, on the GPU, for the graph that this comes from.
     pub(super) fn await_source(&self, stream: &Stream) -> Result<(), TensorRtError> {
         match &self.source {
-            Source::Gpu(ready, _) => stream.after(ready),
+            Source::Gpu(ready, _) | Source::Ending(_, Spot { ready, .. }) => stream.after(ready),
             Source::Host | Source::Kept | Source::Picture => Ok(()),
         }
     }
 
     /// Tells the graph that this comes from of the run that reads it, over when `watch` stops.
     pub(super) fn read_by(&self, watch: &Arc<Stopwatch>) {
-        if let Source::Gpu(_, readers) = &self.source {
+        if let Source::Gpu(_, readers) | Source::Ending(_, Spot { readers, .. }) = &self.source {
             readers.note(watch);
         }
     }
 
+    /// Enqueues what brings its numbers to where the context reads them.
+    pub(super) fn bring(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        let count = count(&self.shape);
+        match &self.source {
+            Source::Kept | Source::Gpu(..) => Ok(()),
+            Source::Host => self.memory.upload(count, stream),
+            Source::Ending(len, end) => {
+                self.memory.upload(count, stream)?;
+                self.memory.end_with(count, &end.memory, *len, stream)
+            }
+            Source::Picture => self.lay(stream),
+        }
+    }
+
     /// Enqueues what makes an input of a picture.
-    pub(super) fn lay(&self, stream: &Stream) -> Result<(), TensorRtError> {
-        let (Source::Picture, Some(Pictures { rgb, turn, layout: Some(layout), .. })) =
-            (&self.source, &self.pictures)
-        else {
-            return Ok(());
-        };
+    fn lay(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        let Some(Pictures { rgb, turn, layout: Some(layout), .. }) = &self.pictures else { return Ok(()) };
         let Some(kernel) = &self.memory.device().kernel else { return Ok(()) };
         let rgb = &rgb[*turn];
         rgb.upload(layout.bytes(), stream)?;
         // SAFETY: `hang` has checked that both have room; they live until the graph's stream was waited for.
         unsafe { kernel.lay(layout, rgb.address(), self.memory.address(), stream) }
-    }
-
-    /// Enqueues the way of numbers in the host's memory.
-    pub(super) fn upload(&self, stream: &Stream) -> Result<(), TensorRtError> {
-        match self.source {
-            Source::Host => self.memory.upload(count(&self.shape), stream),
-            Source::Kept | Source::Gpu(..) | Source::Picture => Ok(()),
-        }
-    }
-
-    /// What recorded work depends on beside shapes and addresses.
-    pub(super) fn is_uploaded(&self) -> bool {
-        matches!(self.source, Source::Host)
     }
 
     /// Whether the GPU lays it out.

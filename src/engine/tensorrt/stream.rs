@@ -94,9 +94,9 @@ impl Stopwatch {
         self.stop.record(&stream.0).map_err(during("recording an event"))
     }
 
-    /// Whether the stop was reached, or never will be: the GPU failed.
-    pub(super) fn is_over(&self) -> bool {
-        self.stop.try_is_complete().unwrap_or(true)
+    /// Whether the stop was reached.
+    pub(super) fn is_over(&self) -> Result<bool, TensorRtError> {
+        self.stop.try_is_complete().map_err(during("waiting for the GPU"))
     }
 
     /// Waits for the stop.
