@@ -4,6 +4,7 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use crate::clock::Instant;
 use crate::config::Config;
+use crate::engine::EngineError;
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
 use crate::mask::Masks;
@@ -99,8 +100,8 @@ pub struct Pending {
 
 impl Pending {
     /// Whether a GPU is at it while the host has time for [`Analysis::look_ahead`].
-    pub fn is_under_way(&self) -> bool {
-        self.judging.is_under_way()
+    pub fn leaves_time(&self) -> bool {
+        self.judging.leaves_time()
     }
 }
 
@@ -220,21 +221,27 @@ impl Analysis {
             None => (self.model.see(frame)?, Duration::ZERO),
         };
         let image = lap.lap() + took;
-        let judging = self.model.judge(vision, frame.captured, self.memory)?;
+        let judging = match self.model.judge(vision, frame.captured, self.memory) {
+            // What was encoded is gone with the GPU, and the frame is not.
+            Err(ModelError::Engine(EngineError::Gone(_))) => self.judge_anew(frame)?,
+            judging => judging?,
+        };
         let (captured, source) = (frame.captured, frame.source);
         Ok(Pending { captured, source, judging, image, audio, spent: lap.total() + took })
     }
 
-    /// Encodes the picture of the frame that comes next, while a GPU is at the one before. The frame is begun as any other
-    /// later, and encoded then if it cannot be now.
+    fn judge_anew(&mut self, frame: &Frame) -> Result<Judging, ModelError> {
+        let vision = self.model.see(frame)?;
+        self.model.judge(vision, frame.captured, self.memory)
+    }
+
+    /// Encodes the picture of the frame that comes next, told by its capture time, while a GPU is at the one before. The
+    /// frame is begun as any other later, and encoded then if it cannot be now.
     pub fn look_ahead(&mut self, frame: &mut Frame) {
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.captured == frame.captured) {
-            return;
-        }
         let watch = Stopwatch::now();
         self.masks.hide(frame, self.model.manifest().image.neutral());
-        let ahead = |vision| Ahead { captured: frame.captured, vision, took: watch.elapsed() };
-        self.ahead = self.model.see(frame).ok().map(ahead);
+        let seen = self.model.see(frame).ok();
+        self.ahead = seen.map(|vision| Ahead { captured: frame.captured, vision, took: watch.elapsed() });
     }
 
     /// The second half of [`Analysis::push_frame`]: waits for the GPU, once.
@@ -245,6 +252,7 @@ impl Analysis {
         let mut lap = Laps::start();
         let Pending { captured, source, judging, image, audio, spent } = pending;
         let judged = self.model.judged(judging)?;
+        let gpu = self.model.take_gpu_times();
         let level = judged.hearing.level_dbfs;
         let present = self.decision.select(&judged.scores, level, &self.tracker.going());
         let stage1 = lap.lap() + spent.saturating_sub(image);
@@ -257,7 +265,6 @@ impl Analysis {
         let rival = unseen.map(|score| score.p_audio).fold(0.0, f32::max);
         let detections = self.detections(present, rival, &maps);
         let tracks = self.tracker.update(captured, &detections);
-        let gpu = self.model.take_gpu_times();
         let total = spent + lap.total() + audio;
         Ok(Analysed {
             captured,

@@ -250,8 +250,10 @@ impl Receiver {
     /// the other to tell which comes next.
     pub fn frame(&self) -> Option<Frame> {
         let mut state = self.0.lock();
-        let waiting = &state.frames.items;
-        if waiting.len() < 2 || !matches!(waiting.front(), Some((_, Sensed::Frame(_)))) {
+        let item = |place| state.frames.items.get(place).map(|(_, item)| item);
+        // Not before a fault, which would be told before it is judged.
+        let behind = matches!(item(1), Some(Sensed::Frame(_) | Sensed::End(_)));
+        if !behind || !matches!(item(0), Some(Sensed::Frame(_))) {
             return None;
         }
         let frame = state.pop(Sense::Camera);

@@ -3,10 +3,13 @@
 
 #[path = "fake_tensorrt/mod.rs"]
 mod fake_tensorrt;
+#[path = "fake_tensorrt/one_node.rs"]
+mod one_node;
 
 use std::path::PathBuf;
 
 use fake_tensorrt::{Failure, Fake, RELEASES, Release, compile};
+use one_node::one_node;
 use tvsl::engine::tensorrt::{
     BuildOptions, Built, CudaEngine, Direction, Element, Library, Plan, Precision, Range, TensorRtError,
 };
@@ -16,7 +19,7 @@ fn options(precision: Precision) -> BuildOptions {
     BuildOptions { precision, workspace_mib: 64, level: 4, capability: Some(87), ranges: vec![range] }
 }
 
-fn onnx(fake: &Fake, content: &str) -> PathBuf {
+fn onnx(fake: &Fake, content: impl AsRef<[u8]>) -> PathBuf {
     let file = fake.path.with_file_name("network.onnx");
     std::fs::write(&file, content).unwrap();
     file
@@ -290,7 +293,11 @@ fn an_onnx_file_that_is_refused_names_operator_and_node() {
         let fake = Fake::new(release);
         let mut network = fake.library.builder().unwrap().network().unwrap();
         let message = network.parse_onnx(&onnx(&fake, "! broken")).unwrap_err().to_string();
-        assert!(message.contains("network.onnx") && message.contains("node 7 (Blur)"), "{message}");
+        assert!(message.contains("network.onnx") && message.contains("Plugin not found"), "{message}");
+        fake.fail("parse", Failure::Refuse);
+        let blur = onnx(&fake, one_node("Blur"));
+        let message = network.parse_onnx(&blur).unwrap_err().to_string();
+        assert!(message.contains("node 0, \"node_of_mine\" (Blur): creator"), "{message}");
         fake.fail("parse", Failure::Garbage);
         let message = network.parse_onnx(&onnx(&fake, "an ONNX file")).unwrap_err().to_string();
         assert!(message.contains("it gave no reason"), "{message}");

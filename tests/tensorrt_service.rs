@@ -289,6 +289,36 @@ fn a_gpu_is_kept_awake_if_that_is_configured() {
     }
 }
 
+/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU.
+#[test]
+fn a_good_plan_that_finds_too_little_memory_is_tried_again() {
+    let machine = Machine::new();
+    machine.build();
+    let daemon = machine.daemon("", &[("FAKE_CUDA_FULL", "13")]);
+    let told = logs(&daemon, "the GPU's memory ran out while allocating memory");
+    assert!(told.contains("Tried again in the background; the CPU engine serves meanwhile"), "{told}");
+    detects(&daemon);
+}
+
+/// systemd starts a service again that ends so, and never one whose configuration is wrong.
+#[test]
+fn a_gpu_that_cannot_be_had_now_is_no_mistake_of_the_configuration() {
+    let machine = Machine::new();
+    machine.build();
+    let only = "kind = \"tensorrt\"\ntensorrt.rebuild = \"never\"";
+    for (variables, code, words) in [
+        (("FAKE_CUDA_FULL", "5"), 75, "memory ran out"),
+        (("FAKE_CUDA_AWAY", "1"), 75, "no NVIDIA GPU can be used here"),
+        (("LD_LIBRARY_PATH", "/nowhere"), 78, "engine.kind"),
+    ] {
+        let mut daemon = machine.daemon(only, &[variables]);
+        logs(&daemon, words);
+        assert_eq!(daemon.end().code(), Some(code), "{variables:?}");
+    }
+    let daemon = machine.daemon("", &[("FAKE_CUDA_AWAY", "1")]);
+    detects(&daemon);
+}
+
 #[test]
 fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on() {
     let machine = Machine::new();

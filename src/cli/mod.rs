@@ -200,6 +200,7 @@ impl Failure {
     /// An engine that cannot be opened, told with the place of the setting at fault if one is.
     pub fn engine(config: &Config, error: EngineError) -> Self {
         match error.key() {
+            None if error.passing() => Self::Lacking(with_causes(&error)),
             Some(key) => config.fault(key, &with_causes(&error)).into(),
             None => Self::configuration(error),
         }
@@ -208,6 +209,7 @@ impl Failure {
     /// A model that cannot be used as configured, told with the place of the setting at fault if one is.
     pub fn model(config: &Config, error: ModelError) -> Self {
         match error.key() {
+            None if error.passing() => Self::Lacking(with_causes(&error)),
             Some(key) => config.fault(&key, &with_causes(&error)).into(),
             None => Self::configuration(error),
         }

@@ -59,7 +59,8 @@ impl Keeper {
 
     /// Something that runs `file` although its plan has a fault.
     fn stand_in(&self, file: &Path, fault: TensorRtError) -> Result<Serving, EngineError> {
-        let rebuilder = self.rebuilder.as_ref().filter(|_| fault.cured_by_building());
+        let lacking = fault.out_of_memory();
+        let rebuilder = self.rebuilder.as_ref().filter(|_| fault.cured_by_building() || lacking);
         let spare = self.spare.as_ref().filter(|_| rebuilder.is_some() || !self.policy.only_gpu);
         let last_good = match &fault {
             TensorRtError::Plan(PlanFault::Settings { .. }) if rebuilder.is_some() => {
@@ -77,7 +78,8 @@ impl Keeper {
         serving.trouble = Some(format!("{fault}; {who} serves"));
         match rebuilder {
             Some(rebuilder) => {
-                tracing::warn!("{fault}. Being built in the background; {who} serves meanwhile");
+                let cure = if lacking { "Tried again" } else { "Being built" };
+                tracing::warn!("{fault}. {cure} in the background; {who} serves meanwhile");
                 serving.better = Some(rebuilder.order(file));
             }
             None => tracing::warn!("{fault}; {who} runs {}", file.display()),
@@ -232,6 +234,10 @@ impl Graph for Serving {
 
     fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    fn runs_beside(&self) -> bool {
+        self.graph.runs_beside()
     }
 
     fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {

@@ -49,6 +49,11 @@ pub trait Graph: Send {
         Ok(self.run(inputs)?.into_iter().map(Value::Host).collect())
     }
 
+    /// Whether a run that was started goes on by itself while the host does something else, even starts the next.
+    fn runs_beside(&self) -> bool {
+        false
+    }
+
     /// Brings what was started, here or in other graphs, to the host: it waits once for all of it.
     ///
     /// # Errors
@@ -199,9 +204,15 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether it may be over without anybody's doing.
+    pub fn passing(&self) -> bool {
+        matches!(self, Self::TensorRt(error) if error.passing())
+    }
+
     /// The dotted key of the setting at fault, if one is.
-    pub const fn key(&self) -> Option<&'static str> {
+    pub fn key(&self) -> Option<&'static str> {
         match self {
+            _ if self.passing() => None,
             Self::NoLibrary { .. } => Some("engine.library"),
             Self::TensorRt(_) | Self::Outside { .. } => Some("engine.kind"),
             _ => None,
@@ -270,6 +281,11 @@ impl Engine for InPlace {
 
     fn describe(&self) -> String {
         format!("{}, because {}", self.name(), self.reason)
+    }
+
+    /// A machine without NVIDIA's software is as it should be; one whose GPU does not answer is not.
+    fn trouble(&self) -> Option<String> {
+        self.reason.passing().then(|| format!("{}; the {} engine serves", self.reason, self.name()))
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {

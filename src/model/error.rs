@@ -169,6 +169,11 @@ impl ModelError {
         }
     }
 
+    /// Whether it may be over without anybody's doing.
+    pub fn passing(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.passing())
+    }
+
     /// Whether trying again in this process is no use.
     pub fn lasting(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Lost { .. }))

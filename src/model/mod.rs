@@ -30,14 +30,14 @@ pub use level::SILENCE_DBFS;
 pub use localize::HeatMap;
 pub use log_mel::Spectrogram;
 pub use manifest::Manifest;
-pub use parts::{TEXTS_AT_ONCE, tokens};
+pub use parts::{MOST_UNASKED, TEXTS_AT_ONCE, tokens};
 pub use score::Score;
 pub use sound::Hearing;
 pub use vocabulary::Vocabulary;
 
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
-use crate::engine::{Engine, Tensor, Value};
+use crate::engine::{Engine, EngineError, Tensor, Value};
 use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
 use crate::mask::Masks;
@@ -63,6 +63,8 @@ pub struct Judging {
     fit: Fit,
     hearing: Hearing,
     stages: Stages,
+    /// Whether the next picture can be encoded meanwhile.
+    leaves_time: bool,
 }
 
 #[derive(Debug)]
@@ -74,9 +76,9 @@ enum Stages {
 }
 
 impl Judging {
-    /// Whether a GPU is at it while the host has time for something else, such as the next picture.
-    pub fn is_under_way(&self) -> bool {
-        matches!(self.stages, Stages::UnderWay(_))
+    /// Whether a GPU is at it while the host has time to have the next picture encoded.
+    pub fn leaves_time(&self) -> bool {
+        self.leaves_time
     }
 }
 
@@ -312,11 +314,23 @@ impl Model {
     /// moves, a sound that is over is no longer there. Waits for a GPU that still encodes it.
     ///
     /// # Errors
-    /// When the GPU failed meanwhile; what it was at is lost.
+    /// When the GPU failed for good.
     pub fn heard_lately(&mut self, until: Instant, memory: Duration) -> Result<Hearing, ModelError> {
+        self.gather(0)?;
+        Ok(self.ear.up_to(until, memory))
+    }
+
+    /// Brings the rows that came last to the host, but for so many of the newest.
+    fn gather(&mut self, but: usize) -> Result<(), ModelError> {
         let Self { ear, parts, .. } = self;
-        ear.gather(0, |rows| parts.read_sound(rows))?;
-        Ok(ear.up_to(until, memory))
+        match ear.gather(but, |rows| parts.read_sound(rows)) {
+            // What was being heard is lost with the GPU; who stands in for it hears the next.
+            Err(ModelError::Engine(EngineError::Gone(reason))) => {
+                tracing::warn!("a hop of sound is lost: {reason}");
+                Ok(())
+            }
+            gathered => gathered,
+        }
     }
 
     /// Forgets all sound, as between two recordings.
@@ -331,15 +345,16 @@ impl Model {
     /// When a graph fails.
     pub fn judge(&mut self, vision: Vision, until: Instant, memory: Duration) -> Result<Judging, ModelError> {
         let Vision { fit, cells } = vision;
-        let Self { ear, parts, .. } = self;
-        if !parts.starts_stages(&cells) {
+        if !self.parts.starts_stages(&cells) {
             let hearing = self.heard_lately(until, memory)?;
-            return Ok(Judging { fit, hearing, stages: Stages::Ahead(cells) });
+            return Ok(Judging { fit, hearing, stages: Stages::Ahead(cells), leaves_time: false });
         }
-        ear.gather(ear.is_coming(until).into(), |rows| parts.read_sound(rows))?;
+        self.gather(self.ear.is_coming(until).into())?;
+        let Self { ear, parts, .. } = self;
         let (hearing, coming) = ear.lately(until, memory);
         let outputs = parts.start_stages(&cells, &hearing.rows, coming.as_ref())?;
-        Ok(Judging { fit, hearing, stages: Stages::UnderWay(outputs) })
+        let leaves_time = parts.sees_beside();
+        Ok(Judging { fit, hearing, stages: Stages::UnderWay(outputs), leaves_time })
     }
 
     /// The scores of a picture that is being judged.
@@ -347,7 +362,7 @@ impl Model {
     /// # Errors
     /// When a graph fails.
     pub fn judged(&mut self, judging: Judging) -> Result<Judged, ModelError> {
-        let Judging { fit, hearing, stages } = judging;
+        let Judging { fit, hearing, stages, .. } = judging;
         let (scores, maps) = match stages {
             Stages::UnderWay(outputs) => {
                 let positions = (fit.rows * fit.columns) as usize;

@@ -12,8 +12,8 @@ use crate::geometry::Fit;
 /// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
 pub const TEXTS_AT_ONCE: usize = 256;
 
-/// Most classes whose maps a GPU draws before it is known which of them are there: they cost it next to nothing.
-const MOST_UNASKED: usize = 256;
+/// Most classes whose maps a GPU draws before it is known which of them are there: that costs less than a second wait.
+pub const MOST_UNASKED: usize = 256;
 
 /// As many classes as sound at once, usually, and as a GPU is asked about at least.
 const USUALLY_ASKED: usize = 4;
@@ -138,9 +138,15 @@ impl Parts {
         Ok(self.audio.graph.read(rows)?)
     }
 
-    /// Whether [`Parts::start_stages`] is the way for these: a GPU has them, and there are not too many classes.
+    /// Whether [`Parts::start_stages`] is the way: a GPU has all of it, and there are not too many classes.
     pub(super) fn starts_stages(&self, cells: &Value) -> bool {
-        matches!(cells, Value::Gpu(_)) && self.text.shape[0] <= MOST_UNASKED
+        let beside = [&self.stage1, &self.stage2].into_iter().all(|part| part.graph.runs_beside());
+        beside && matches!(cells, Value::Gpu(_)) && self.text.shape[0] <= MOST_UNASKED
+    }
+
+    /// Whether a picture can be encoded while the one before is judged.
+    pub(super) fn sees_beside(&self) -> bool {
+        self.image.graph.runs_beside()
     }
 
     /// Starts both stages, the second for every class: the host waits once for everything it wants to know of a picture.

@@ -164,24 +164,14 @@ impl<'a> Daemon<'a> {
                 let over = clock.now();
                 outlet.unwritten.map_or(Ok(over), |error| unread(error).map(|()| over))
             };
-            let analysis = thread::Builder::new()
-                .name("analysis".into())
-                .spawn_scoped(scope, body)
-                .map_err(system("a thread"))?;
+            let analysis = spawn(scope, "analysis", body)?;
             if let Some(teller) = teller {
-                let body = move || notebook.write(&noted, teller);
-                let named = thread::Builder::new().name("settings".into());
-                named.spawn_scoped(scope, body).map_err(system("a thread"))?;
+                spawn(scope, "settings", move || notebook.write(&noted, teller))?;
             }
             if let Some((teller, shots)) = teller.zip(shots) {
-                let body = move || develop(&shots, teller);
-                let named = thread::Builder::new().name("pictures".into());
-                named.spawn_scoped(scope, body).map_err(system("a thread"))?;
+                spawn(scope, "pictures", move || develop(&shots, teller))?;
             }
-            let preserve = preserver.map(|preserver| {
-                let named = thread::Builder::new().name("store".into());
-                named.spawn_scoped(scope, move || preserver.run(&over)).map_err(system("a thread"))
-            });
+            let preserve = preserver.map(|preserver| spawn(scope, "store", move || preserver.run(&over)));
             let preserve = preserve.transpose()?;
             runtime.block_on(async {
                 let work = async {
@@ -202,6 +192,15 @@ impl<'a> Daemon<'a> {
             analysis.join().map_err(|_| ServeError::Died)?
         })
     }
+}
+
+/// A thread of that name, which ends with the scope.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> Result<thread::ScopedJoinHandle<'scope, T>, ServeError> {
+    thread::Builder::new().name(name.into()).spawn_scoped(scope, body).map_err(system("a thread"))
 }
 
 /// Says at the end what the broker never took, of which `kept` events wait for the next start.

@@ -331,9 +331,10 @@ impl<'a> Supervisor<'a> {
         coming: impl FnOnce() -> Option<&'f mut Frame>,
     ) -> Result<Analysed, ModelError> {
         let pending = self.analysis.begin(frame)?;
-        if pending.is_under_way()
+        if pending.leaves_time()
             && let Some(next) = coming()
             && self.may_analyse(next.captured)
+            && self.throttle.would_admit(next.captured, self.config.camera.throttled_rate)
         {
             self.analysis.look_ahead(next);
         }

@@ -56,14 +56,17 @@ impl Throttle {
     /// Whether the picture captured at `at` is analysed, if at most `rate` in a second are while the machine is slow;
     /// a jitter of a tenth of the period is forgiven. A `rate` of 0 leaves nothing out.
     pub fn admits(&mut self, at: Instant, rate: f64) -> bool {
-        if self.seen.is_none() || rate <= 0.0 {
-            return true;
-        }
-        let admitted = self.last.is_none_or(|last| at < last || at.seconds_from(last) >= 0.9 / rate);
-        if admitted {
+        let admitted = self.would_admit(at, rate);
+        if admitted && self.seen.is_some() {
             self.last = Some(at);
         }
         admitted
+    }
+
+    /// Whether [`Throttle::admits`] says so of the next picture, if it was captured at `at`.
+    pub fn would_admit(&self, at: Instant, rate: f64) -> bool {
+        let due = |last: Instant| at < last || at.seconds_from(last) >= 0.9 / rate;
+        self.seen.is_none() || rate <= 0.0 || self.last.is_none_or(due)
     }
 
     /// Why fewer pictures are analysed; empty if they are not.
@@ -83,7 +86,9 @@ mod tests {
 
     /// Pictures admitted of ten a second from `from` on, at 4 a second at most.
     fn admitted(throttle: &mut Throttle, from: f64) -> usize {
-        (0..10).filter(|picture| throttle.admits(at(from + f64::from(*picture) / 10.0), 4.0)).count()
+        let mut admits = |at| (throttle.would_admit(at, 4.0), throttle.admits(at, 4.0));
+        let told = (0..10).map(|picture| admits(at(from + f64::from(picture) / 10.0)));
+        told.inspect(|(would, does)| assert_eq!(would, does)).filter(|(_, does)| *does).count()
     }
 
     /// What a look at the machine under `root` changes, why, and how many of ten pictures are then admitted.

@@ -2,9 +2,10 @@
 // them, or for an event of theirs: what a program forgets to wait for has not happened yet. The kernel is its source,
 // compiled here. Leaked or doubly freed memory ends the process with a message.
 // FAKE_CUDA_SCHEDULE: a number; streams then run on by themselves as well, by chance, as far as they may.
+// FAKE_CUDA_DEAD: every call fails after so many of those that a frame takes.
 // FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson, and refuses to copy. FAKE_CUDA_LOST: after that many
 // waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. FAKE_CUDA_NO_KERNELS: the driver takes no
-// kernel. FAKE_CUDA_FULL: there is no memory on the device.
+// kernel. FAKE_CUDA_AWAY: there is no device. FAKE_CUDA_FULL: after so many allocations there is no memory on the device.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include <time.h>
 
 typedef int Result;
-enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
 static int blocks, allocations, waits, blocking_waits, current;
 int fake_cuda_allocations(void) { return allocations; }
 int fake_cuda_blocking_waits(void) { return blocking_waits; }
@@ -21,14 +22,16 @@ __attribute__((destructor)) static void balance(void) {
     if (blocks != 0) { fprintf(stderr, "fake CUDA: %d blocks of memory were not freed\n", blocks); _Exit(70); }
 }
 static Result lost(void) {
-    const char *after = getenv("FAKE_CUDA_LOST");
+    static int calls;
+    const char *dead = getenv("FAKE_CUDA_DEAD"), *after = getenv("FAKE_CUDA_LOST");
+    if (dead != NULL && calls++ >= atoi(dead)) return LAUNCH_FAILED;
     return after != NULL && waits > atoi(after) ? LAUNCH_FAILED : SUCCESS;
 }
 #define UNLESS_LOST if (lost() != SUCCESS) return LAUNCH_FAILED
 
 // ---- device and memory ----------------------------------------------------------------------------------
 
-Result cuInit(unsigned flags) { return SUCCESS; }
+Result cuInit(unsigned flags) { return getenv("FAKE_CUDA_AWAY") ? NO_DEVICE : SUCCESS; }
 Result cuDriverGetVersion(int *version) { *version = 12060; return SUCCESS; }
 Result cuGetErrorString(Result error, const char **text) {
     *text = error == LAUNCH_FAILED ? "unspecified launch failure" : error == UNSUPPORTED_PTX ? "unsupported PTX" : "invalid argument";
@@ -61,7 +64,9 @@ Result cuMemHostAlloc(void **block, size_t size, unsigned flags) {
 Result cuMemFreeHost(void *block) { return release(block); }
 Result cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags) { *address = (uint64_t)block; return SUCCESS; }
 Result cuMemAlloc_v2(uint64_t *address, size_t size) {
-    if (getenv("FAKE_CUDA_FULL")) return OUT_OF_MEMORY;
+    static int taken;
+    const char *full = getenv("FAKE_CUDA_FULL");
+    if (full != NULL && taken++ >= atoi(full)) return OUT_OF_MEMORY;
     return allocate((void **)address, size);
 }
 Result cuMemFree_v2(uint64_t address) { return release((void *)address); }
@@ -208,7 +213,10 @@ Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, Stream *stream
     if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID;
     return enqueue(stream, (Step){.kind = COPY, .to = to, .from = (void *)from, .size = size});
 }
-Result cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, Stream *stream) {
+static int copies;
+int fake_cuda_copies(void) { return copies; }
+Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t size, Stream *stream) {
+    copies++;
     return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = (void *)from, .size = size});
 }
 Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,

@@ -395,7 +395,8 @@ static bool Parser_parse(Object *self, const char *bytes, size_t size, const cha
 }
 static int32_t Parser_getNbErrors(Object *self) { void *bad; return fails("parse", &bad) == GARBAGE ? 0 : 1; }
 static void *Parser_getError(Object *self, int32_t index) { return index == 0 ? &parser_error : NULL; }
-static const char *ParserError_desc(Object *self) { return "node 7 (Blur): no importer for operator Blur"; }
+static const char *ParserError_desc(Object *self) { return "creator && \"Plugin not found\""; } // as NVIDIA's tells it
+static int32_t ParserError_node(Object *self) { return 0; }
 
 // ---- tables and entry points ----------------------------------------------------------------------------
 

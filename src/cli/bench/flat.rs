@@ -86,7 +86,7 @@ pub(super) fn whole(config: &Config, analysis: Analysis, frames: usize) -> Resul
 pub(super) struct Bare {
     /// All calls of all graphs.
     pub pass: Pass,
-    /// Processor time of the analysis and its messages beside them: so long a GPU waits for its next work.
+    /// Processor time of the analysis and its messages beside them, one picture after the other.
     pub between: Duration,
     /// Calls of the audio graph after loading.
     pub audio_runs: u64,

@@ -141,6 +141,10 @@ impl Graph for MeteredGraph {
         self.metered(|graph| graph.start(inputs, wanted))
     }
 
+    fn runs_beside(&self) -> bool {
+        self.graph.runs_beside()
+    }
+
     fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
         let began = Mark::now();
         let read = self.graph.read(outputs);

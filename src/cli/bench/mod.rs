@@ -101,7 +101,8 @@ impl Round {
         (self.whole.cpu_ms() - self.decoded.cpu_ms()) / self.bare.pass.cpu_ms()
     }
 
-    /// Milliseconds of processor time per frame in which the engine has nothing to do.
+    /// Milliseconds of processor time per frame beside the engine's calls, of pictures one after the other: a GPU is given
+    /// the next one meanwhile.
     fn between(&self) -> f64 {
         self.bare.between.as_secs_f64() * 1e3 / self.bare.pass.frames.max(1) as f64
     }

@@ -8,12 +8,12 @@ use crate::engine::tensorrt::{BuildOptions, Direction, Family, Precision, Range,
 use crate::engine::{Engine, Tensor};
 use crate::geometry::Size;
 use crate::model::manifest::{Aspect, FrontEnd};
-use crate::model::{Manifest, TEXTS_AT_ONCE};
+use crate::model::{MOST_UNASKED, Manifest, TEXTS_AT_ONCE};
 
 /// Most rows of sound that the stages are given at once, unless a window of the model gives more.
 const ROWS_MAX: i64 = 64;
 
-/// Classes that sound at once, usually.
+/// Classes that sound at once, usually: of a model with more than [`MOST_UNASKED`] their maps alone are drawn.
 const CLASSES_USUAL: i64 = 4;
 
 /// Most tokens of a class that a user names.
@@ -96,8 +96,11 @@ pub(super) fn options(
     };
     let maps = tensors.iter().any(|tensor| tensor.label() == "H");
     let mut ranges: Vec<_> = inputs.into_iter().filter_map(|tensor| range(manifest, rows, tensor)).collect();
-    if maps && let Some(classes) = ranges.iter_mut().find(|range| range.input == "t") {
-        classes.opt[0] = classes.opt[0].min(CLASSES_USUAL);
+    if maps
+        && let Some(classes) = ranges.iter_mut().find(|range| range.input == "t")
+        && classes.opt[0] > MOST_UNASKED as i64
+    {
+        classes.opt[0] = CLASSES_USUAL;
     }
     BuildOptions {
         precision: if halved { settings.precision } else { Precision::Fp32 },
@@ -265,13 +268,13 @@ mod tests {
             Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (plan::SCHEMA, digest.as_str()),
-            (4, "388958ea"),
+            (5, "388958ea"),
             "raise plan::SCHEMA with the recipe: {all}"
         );
     }
 
     #[test]
-    fn maps_are_fastest_for_few_classes_and_probabilities_for_all() {
+    fn plans_are_fastest_for_as_many_classes_as_they_are_asked_about() {
         use crate::engine::tensorrt::Element;
         let tensor = |name: &std::ffi::CStr, direction, shape: &[i64]| TensorInfo {
             name: name.into(),
@@ -279,13 +282,16 @@ mod tests {
             element: Element::Float32,
             shape: shape.to_vec(),
         };
-        let usual = |output: &std::ffi::CStr| {
+        let usual = |manifest: &Manifest, output: &std::ffi::CStr| {
             let tensors =
                 [tensor(c"t", Direction::Input, &[-1, 384]), tensor(output, Direction::Output, &[1, -1])];
             let settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
-            options(&manifest("engines/default"), 4, &tensors, settings, Form::Plain).ranges[0].opt.clone()
+            options(manifest, 4, &tensors, settings, Form::Plain).ranges[0].opt[0]
         };
-        let all = manifest("engines/default").classes.len() as i64;
-        assert_eq!((usual(c"H"), usual(c"p")), (vec![4, 384], vec![all, 384]));
+        let mut manifest = manifest("engines/default");
+        let all = manifest.classes.len() as i64;
+        assert_eq!((usual(&manifest, c"H"), usual(&manifest, c"p")), (all, all));
+        manifest.classes = std::iter::repeat_n(manifest.classes[0].clone(), 300).collect();
+        assert_eq!((usual(&manifest, c"H"), usual(&manifest, c"p")), (CLASSES_USUAL, 300));
     }
 }

@@ -26,7 +26,7 @@ pub struct Unbuilt {
     pub lacking: bool,
 }
 
-/// Waits before a build for which memory was lacking is tried again: from this, doubling,
+/// Waits before what memory was lacking for is tried again: from this, doubling,
 const FIRST: Duration = Duration::from_secs(60);
 /// to this.
 const MOST: Duration = Duration::from_secs(3600);
@@ -85,24 +85,30 @@ impl Rebuilder {
         let mut backoff = self.backoff.clone();
         loop {
             let outcome = (self.build)(folder, &|| self.is_wanted());
-            let lacking = outcome.as_ref().is_err_and(|why| why.lacking);
-            let waiting = {
-                let mut orders = lock(&self.orders);
-                orders.busy = lacking;
-                std::mem::take(&mut orders.waiting)
-            };
+            let unbuilt = outcome.as_ref().is_err_and(|why| why.lacking);
             if let Err(Unbuilt { reason, .. }) = outcome
                 && self.is_wanted()
             {
-                let then = if lacking { " until that is tried again" } else { "" };
+                let then = if unbuilt { " until that is tried again" } else { "" };
                 tracing::error!("the plans were not built, so what serves now goes on{then}: {reason}");
             }
-            let left = self.deliver(waiting);
-            if !lacking {
-                left.into_iter().for_each(|(_, fault)| tracing::error!("{fault}"));
-                return;
+            let waiting = std::mem::take(&mut lock(&self.orders).waiting);
+            let mut left = self.deliver(waiting);
+            // A good plan may find too little memory as well.
+            if !unbuilt {
+                let lacks = |(_, fault): &(Waiting, EngineError)| fault.passing();
+                let (lacking, others): (Vec<_>, Vec<_>) = left.into_iter().partition(lacks);
+                others.into_iter().for_each(|(_, fault)| tracing::error!("{fault}"));
+                left = lacking;
             }
-            lock(&self.orders).waiting.extend(left.into_iter().map(|(waiting, _)| waiting));
+            {
+                let mut orders = lock(&self.orders);
+                orders.waiting.extend(left.into_iter().map(|(waiting, _)| waiting));
+                orders.busy = unbuilt || !orders.waiting.is_empty();
+                if !orders.busy {
+                    return;
+                }
+            }
             if !self.pause(backoff.next(fastrand::f64())) {
                 return;
             }
@@ -145,6 +151,7 @@ impl Rebuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tensorrt::TensorRtError;
     use crate::engine::{Input, Port, Tensor};
 
     struct Nothing;
@@ -165,6 +172,19 @@ mod tests {
 
     /// One whose builds are told to `began` with the way to end them, and whose plans are good after the `good`th.
     fn rebuilder(began: Sender<Sender<Result<(), Unbuilt>>>, good: usize) -> (Arc<Rebuilder>, Arc<()>) {
+        let fault = |file: &Path| {
+            let (file, reason, inputs) = (file.to_owned(), "no plan".to_owned(), String::new());
+            EngineError::Run { file, reason, inputs }
+        };
+        rebuilder_with(began, good, fault)
+    }
+
+    /// The same, with another fault of loading before.
+    fn rebuilder_with(
+        began: Sender<Sender<Result<(), Unbuilt>>>,
+        good: usize,
+        fault: impl Fn(&Path) -> EngineError + Send + Sync + 'static,
+    ) -> (Arc<Rebuilder>, Arc<()>) {
         let builds = Arc::new(Mutex::new(0));
         let built = Arc::clone(&builds);
         let build = move |_: &Path, wanted: &dyn Fn() -> bool| {
@@ -182,10 +202,7 @@ mod tests {
         };
         let load = move |file: &Path| match *lock(&builds) >= good {
             true => Ok(Box::new(Nothing) as Box<dyn Graph>),
-            false => {
-                let (file, reason, inputs) = (file.to_owned(), "no plan".to_owned(), String::new());
-                Err(EngineError::Run { file, reason, inputs })
-            }
+            false => Err(fault(file)),
         };
         let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
         let user = Arc::new(());
@@ -209,6 +226,18 @@ mod tests {
         let order = rebuilder.order("audio.onnx".as_ref());
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
         assert!(order.recv().is_ok(), "what is good is brought even so");
+    }
+
+    #[test]
+    fn a_good_plan_that_found_too_little_memory_is_tried_again() {
+        let (began, builds) = channel();
+        let full = |_: &Path| EngineError::TensorRt(TensorRtError::Memory { doing: "allocating memory" });
+        let (rebuilder, _user) = rebuilder_with(began, 3, full);
+        let order = rebuilder.order("image.onnx".as_ref());
+        for _ in 0..3 {
+            builds.recv().expect("a build").send(Ok(())).expect("it waits");
+        }
+        assert!(order.recv().is_ok(), "there is memory by then");
     }
 
     #[test]

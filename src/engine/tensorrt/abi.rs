@@ -1,8 +1,8 @@
 //! The binary interface of TensorRT: which virtual-table slot each method has in each family of
 //! versions, with which signature, and how shapes are laid out.
 //!
-//! The numbers were compared with pointer-to-member values compiled from the headers of 8.5 to 11.4
-//! and of RTX 1.5 to 1.7 (`tests/fake_tensorrt/headers.sh` repeats that against any directory of headers). Within a
+//! The numbers were compared with pointer-to-member values compiled from headers (`tests/fake_tensorrt/headers.sh` does
+//! that with any directory of them); which versions were is told with [`SUPPORTED`](super::version::SUPPORTED). Within a
 //! major version TensorRT only appends methods, so one column serves a whole family.
 
 use std::ffi::{c_char, c_void};
@@ -214,6 +214,7 @@ table! {
     error: M<signature![i32 => This]>                                       = at(7), at(6), at(4);
     delete_parser: M<signature![]>                                          = at(10), at(9), at(7);
     description: M<signature![=> *const c_char]>                            = at(1), at(1), at(1);
+    node: M<signature![=> i32]>                                             = at(5), at(5), at(5);
 }
 
 /// What one number of a tensor is.

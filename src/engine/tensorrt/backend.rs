@@ -30,7 +30,7 @@ impl TensorRt {
     /// Opens the GPU and the TensorRT that the system loader finds, or the file that `TVSL_TENSORRT` names.
     ///
     /// # Errors
-    /// [`TensorRtError::NoDevice`] without a GPU; otherwise as [`Library::find`].
+    /// [`TensorRtError::NoDriver`] or [`TensorRtError::NoDevice`] without a GPU; otherwise as [`Library::find`].
     pub fn open(settings: Settings) -> Result<Self, TensorRtError> {
         let device = Device::first()?;
         let library = match std::env::var_os("TVSL_TENSORRT").filter(|file| !file.is_empty()) {

@@ -29,13 +29,11 @@ impl Device {
     /// Opens the first device.
     ///
     /// # Errors
-    /// [`TensorRtError::NoDevice`] without a driver or without a device.
+    /// [`TensorRtError::NoDriver`] or [`TensorRtError::NoDevice`].
     pub fn first() -> Result<Self, TensorRtError> {
         // SAFETY: this loads libcuda, whose initialisers are safe to run.
         if !unsafe { sys::is_culib_present() } {
-            return Err(TensorRtError::NoDevice {
-                reason: "libcuda.so, NVIDIA's driver, is not installed".into(),
-            });
+            return Err(TensorRtError::NoDriver);
         }
         let none = |error: DriverError| TensorRtError::NoDevice { reason: error.to_string() };
         let context = CudaContext::new(0).map_err(none)?;

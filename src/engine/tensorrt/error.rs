@@ -84,7 +84,10 @@ pub enum TensorRtError {
         /// The system's words.
         reason: std::io::Error,
     },
-    /// No CUDA device, so TensorRT cannot be used at all.
+    /// No driver of NVIDIA's, so TensorRT cannot be used at all.
+    #[error("no NVIDIA GPU can be used here: libcuda.so, NVIDIA's driver, is not installed")]
+    NoDriver,
+    /// The driver has no device to give.
     #[error("no NVIDIA GPU can be used here: {reason}")]
     NoDevice {
         /// The driver's words.
@@ -125,9 +128,19 @@ impl TensorRtError {
         matches!(self, Self::Plan(_) | Self::Refused { call: "IRuntime::deserializeCudaEngine", .. })
     }
 
-    /// Whether the GPU failed during a run: in CUDA no later call of the process will succeed.
+    /// Whether the GPU failed during a run: in CUDA no later call of the process will succeed, or none for want of memory.
     pub fn lost(&self) -> bool {
-        matches!(self, Self::Cuda { .. } | Self::Refused { call: "IExecutionContext::enqueueV3", .. })
+        matches!(
+            self,
+            Self::Cuda { .. }
+                | Self::Memory { .. }
+                | Self::Refused { call: "IExecutionContext::enqueueV3", .. }
+        )
+    }
+
+    /// Whether it may be over without anybody's doing: a driver that is still loading, memory that others hold.
+    pub fn passing(&self) -> bool {
+        matches!(self, Self::NoDevice { .. } | Self::Cuda { .. }) || self.out_of_memory()
     }
 
     /// Whether an input has a shape that the plan was not built for.

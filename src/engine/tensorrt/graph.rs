@@ -130,8 +130,8 @@ impl TensorRtGraph {
 
     /// Enqueues the way of the numbers through the plan and, if they are wanted there, to the host.
     fn enqueue(&mut self) -> Result<(), TensorRtError> {
-        // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large
-        // enough and that lives as long as the graph, which waits for the stream before it goes on.
+        // SAFETY: the stream is this graph's own; every tensor has an address of memory that is large enough. The graph
+        // holds its own memory, and that of others which it reads, until it has waited for the run (`launch`, `drop`).
         unsafe { self.context.enqueue(self.stream.raw()) }?;
         for slot in self.outputs.iter().filter(|_| self.download) {
             slot.download(&self.stream)?;
@@ -189,7 +189,7 @@ impl TensorRtGraph {
         watch.lap(stream)?;
         self.go()?;
         watch.stop(&self.stream)?;
-        self.inputs.iter().for_each(|slot| slot.read_by(&watch));
+        self.inputs.iter_mut().for_each(|slot| slot.read_by(&watch));
         let laid = self.inputs.iter().any(InputSlot::is_laid);
         self.runs[self.last] = Run { watch, untimed: true, laid };
         Ok(())
@@ -294,6 +294,11 @@ impl Graph for TensorRtGraph {
             }
         }
         Some(std::mem::take(&mut self.gpu_time))
+    }
+
+    fn runs_beside(&self) -> bool {
+        // What lays a picture out on the CPU waits for the one before.
+        self.device.kernel.is_some() || !self.inputs.iter().any(InputSlot::takes_pictures)
     }
 
     fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {

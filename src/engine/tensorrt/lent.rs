@@ -58,7 +58,7 @@ impl Readers {
     }
 
     /// Has `stream` wait, on the GPU, until all of them are over.
-    pub fn let_end(&self, stream: &Stream) -> Result<(), TensorRtError> {
+    pub fn keep_waiting(&self, stream: &Stream) -> Result<(), TensorRtError> {
         lock(&self.0).drain(..).try_for_each(|watch| stream.after(&watch))
     }
 }

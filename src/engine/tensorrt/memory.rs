@@ -120,7 +120,7 @@ impl<T: Number> Memory<T> {
         let place = |address: u64, before: usize| address + (before * size_of::<T>()) as u64;
         let (to, from) = (place(self.address, room - count), place(from.address, len - count));
         // SAFETY: both sides have room for that many numbers from there on, and live until the stream was waited for.
-        unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, count * size_of::<T>(), stream.cu()) }
+        unsafe { sys::cuMemcpyAsync(to, from, count * size_of::<T>(), stream.cu()) }
             .result()
             .map_err(during("copying on the GPU"))
     }
@@ -143,8 +143,8 @@ impl<T: Number> Drop for Memory<T> {
         if self.device.bind().is_err() {
             return; // the device is gone, and its memory with it
         }
-        // SAFETY: both were allocated in `new` and are freed here only; the graph that owns this waits
-        // for its stream before it drops.
+        // SAFETY: both were allocated in `new` and are freed here only. The graph that writes it, and every graph that reads
+        // it, holds it until it has waited for its run.
         unsafe {
             if !self.device.integrated && self.address != 0 {
                 let _ = result::free_sync(self.address);

@@ -1,7 +1,7 @@
 //! TensorRT without headers, without a C++ compiler and without linking: the library is loaded
 //! while the program runs, and its C++ objects are called through their virtual tables.
 //!
-//! One binary thus serves JetPack 5 (TensorRT 8.5), 6 (8.6, 10.3, 10.7) and 7 (10.13 and later), an
+//! One binary thus serves JetPack 5 (TensorRT 8.5), 6 (8.6, 10.3, 10.7) and 7 (10.13), an
 //! x86 GPU, and a machine without any NVIDIA software, where [`Library::find`] says so.
 //!
 //! ```no_run

@@ -89,7 +89,7 @@ impl Network {
             unsafe { slots.parse.of(target)(target, bytes.as_ptr().cast(), bytes.len(), path.as_ptr()) };
         // Some versions accept what is no ONNX file at all and leave the network empty.
         if !parsed || self.output_count() == 0 {
-            let (errors, said) = (errors(slots, &parser), parser.library().said());
+            let (errors, said) = (errors(slots, &parser, &bytes), parser.library().said());
             return Err(TensorRtError::Onnx { file: file.to_owned(), errors, said });
         }
         self.parser = Some(parser);
@@ -166,9 +166,16 @@ impl Network {
     }
 }
 
-/// The parser's complaints; there is at least one line even if it gives no reason.
-fn errors(slots: &Slots, parser: &Handle) -> Vec<String> {
+/// The parser's complaints about an ONNX file, each with the node that it is about; there is at least one line even if it
+/// gives no reason.
+fn errors(slots: &Slots, parser: &Handle, file: &[u8]) -> Vec<String> {
     let target = parser.target();
+    let model = onnx::Model::read(file);
+    let about = |node: i32| {
+        let node = usize::try_from(node).ok()?;
+        let (name, operator) = model.as_ref()?.node(node)?;
+        Some(format!("node {node}, \"{name}\" ({operator}): "))
+    };
     let describe = |index| {
         // SAFETY: the parser is alive and has an error at every index below its count; the error
         // belongs to the parser and is a plain virtual class.
@@ -176,7 +183,8 @@ fn errors(slots: &Slots, parser: &Handle) -> Vec<String> {
             let error = slots.error.of(target)(target, index);
             checked(parser.library(), "IParser::getError", error).ok()?;
             let description: *const c_char = slots.description.of(error)(error);
-            text(description)
+            let about = about(slots.node.of(error)(error)).unwrap_or_default();
+            Some(about + &text(description)?)
         }
     };
     // SAFETY: the parser is alive.

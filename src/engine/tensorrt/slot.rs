@@ -25,6 +25,8 @@ pub(super) struct InputSlot {
     lasting: Option<Arc<Tensor>>,
     /// The output of another graph that the context reads in place of `memory`.
     bound: Option<Arc<Memory<f32>>>,
+    /// The run that read it last.
+    last: Option<Arc<Stopwatch>>,
     pictures: Option<Pictures>,
 }
 
@@ -50,6 +52,14 @@ struct Pictures {
     easel: Easel,
 }
 
+impl Pictures {
+    /// For an input of so many numbers: a picture has a byte where the input has a number, and is not larger.
+    fn new(device: &Device, numbers: usize) -> Result<Self, TensorRtError> {
+        let rgb = [Memory::new(device, numbers)?, Memory::new(device, numbers)?];
+        Ok(Self { rgb, turn: 0, layout: None, easel: Easel::default() })
+    }
+}
+
 /// What an input's arrival changes for the context.
 #[derive(Default)]
 pub(super) struct Changes {
@@ -69,8 +79,9 @@ impl InputSlot {
     ) -> Result<Self, TensorRtError> {
         let memory = allocate(tensor, &largest, context, device)?;
         let name = tensor.name.clone();
-        let source = Source::Host;
-        Ok(Self { name, shape: largest, memory, source, lasting: None, bound: None, pictures: None })
+        let (source, is_picture) = (Source::Host, largest.len() == 4);
+        let pictures = is_picture.then(|| Pictures::new(device, memory.len())).transpose()?;
+        Ok(Self { name, shape: largest, memory, source, lasting: None, bound: None, last: None, pictures })
     }
 
     /// Forgets the shape, which may be half set, and what may not have come to the GPU.
@@ -151,13 +162,7 @@ impl InputSlot {
         }
         let pictures = match &mut self.pictures {
             Some(pictures) => pictures,
-            none => none.insert(Pictures {
-                // A picture has a byte where the input has a number, and is not larger.
-                rgb: [Memory::new(&device, self.memory.len())?, Memory::new(&device, self.memory.len())?],
-                turn: 0,
-                layout: None,
-                easel: Easel::default(),
-            }),
+            none => none.insert(Pictures::new(&device, self.memory.len())?),
         };
         if device.kernel.is_none() {
             self.memory.write(&pictures.easel.lay(picture).data);
@@ -178,6 +183,9 @@ impl InputSlot {
         let (memory, before) = (spot.as_ref().map(|spot| &spot.memory), self.bound.as_ref());
         let changed = memory.map(Arc::as_ptr) != before.map(Arc::as_ptr);
         if changed {
+            if let Some(last) = &self.last {
+                last.wait()?; // it may still read the memory that is let go here
+            }
             let address = memory.map_or(self.memory.address(), |memory| memory.address());
             // SAFETY: either memory has room for the shape, which its writer had too, and lives in this slot for as
             // long as the context is told to read it.
@@ -198,8 +206,9 @@ impl InputSlot {
         }
     }
 
-    /// Tells the graph that this comes from of the run that reads it, over when `watch` stops.
-    pub(super) fn read_by(&self, watch: &Arc<Stopwatch>) {
+    /// Takes note of the run that reads it, over when `watch` stops, and tells the graph that this comes from.
+    pub(super) fn read_by(&mut self, watch: &Arc<Stopwatch>) {
+        self.last = Some(Arc::clone(watch));
         if let Source::Gpu(_, readers) | Source::Ending(_, Spot { readers, .. }) = &self.source {
             readers.note(watch);
         }
@@ -227,6 +236,11 @@ impl InputSlot {
         rgb.upload(layout.bytes(), stream)?;
         // SAFETY: `hang` has checked that both have room; they live until the graph's stream was waited for.
         unsafe { kernel.lay(layout, rgb.address(), self.memory.address(), stream) }
+    }
+
+    /// Whether it is room for a picture.
+    pub(super) fn takes_pictures(&self) -> bool {
+        self.pictures.is_some()
     }
 
     /// Whether the GPU lays it out.
@@ -282,7 +296,7 @@ impl OutputSlot {
 
     /// Has `stream` wait, on the GPU, for the runs of other graphs that read it.
     pub(super) fn await_readers(&self, stream: &Stream) -> Result<(), TensorRtError> {
-        self.readers.let_end(stream)
+        self.readers.keep_waiting(stream)
     }
 
     /// Lends it out where it is, and where it was `sent`; it is there when `ready` has stopped.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::abi::Family;
 
-/// The versions whose interface was compared with [`Slots`](super::abi::Slots).
+/// The versions whose interface is known: [`Slots`](super::abi::Slots) was compared with the headers of 8.5.3, 8.6.1, 10.0.1,
+/// 10.3.0, 10.16, 11.1 and RTX 1.7; what lies between and after them in a family has their methods and more behind them.
 pub const SUPPORTED: &str = "TensorRT 8.5–8.6, 10.0–10.16, 11.0–11.4 and TensorRT for RTX 1.5–1.7";
 
 /// Which TensorRT a library is.

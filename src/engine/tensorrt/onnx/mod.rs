@@ -85,6 +85,11 @@ impl<'a> Model<'a> {
         self.nodes.iter().map(|node| node.text(OPERATOR)).collect()
     }
 
+    /// Name and operator of a node.
+    pub fn node(&self, index: usize) -> Option<(&str, &str)> {
+        self.nodes.get(index).map(|node| (node.text(NAME), node.text(OPERATOR)))
+    }
+
     /// Makes weights real that are stored in another type; those in external files are looked for in `folder`.
     pub fn with_real_weights(mut self, folder: &Path) -> Self {
         let makers = self.nodes.iter().filter(|node| MAKERS.contains(&node.text(OPERATOR)));
