@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from tvsl_engines.__main__ import main
+from tvsl_engines.checkpoint import save_heads
 from tvsl_engines.encoders import Encoders
+from tvsl_engines.features import origin
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS
 
@@ -19,10 +21,10 @@ def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.Capture
     (data / "duet.csv").write_text("dog_0,dog,bird_1,bird\ncow_1,cow,cat_2,cat\n")
     clips = [f"{kind}_{i}" for kind in material.CLASSES for i in range(3)]
     (data / "boxes.json").write_text(json.dumps([{"file": c, "class": c[:-2], "bbox": [[0.2, 0.2, 0.8, 0.8]]} for c in clips]))
-    t = torch.from_numpy(Encoders(DEFAULT, 1).t)
+    encoders = Encoders(DEFAULT, 1)
     for name, method in METHODS.items():
         (tmp_path / "trained" / name).mkdir(parents=True)
-        torch.save(method(t).state_dict(), tmp_path / "trained" / name / "weights.pt")
+        save_heads(tmp_path / "trained" / name / "weights.pt", method(torch.from_numpy(encoders.t)).state_dict(), origin(encoders))
     command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"),
                "--trained", str(tmp_path / "trained")]
     assert main([*command, "--test", str(data / "single.csv"), "--test", str(data / "duet.csv")]) == 0

@@ -16,10 +16,12 @@ from safetensors.numpy import load_file
 
 from tvsl_engines import manifest
 from tvsl_engines.__main__ import main
-from tvsl_engines.checkpoint import read_tensors
+from tvsl_engines.checkpoint import load_heads, read_tensors
 from tvsl_engines.config import Config
 from tvsl_engines.encoders import Encoders
+from tvsl_engines.deploy import deploy
 from tvsl_engines.errors import CheckpointError, DataError, TrainingError
+from tvsl_engines.features import origin
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS
 from tvsl_engines.rivals import trained
@@ -46,7 +48,7 @@ def test_training_lowers_the_loss_and_leaves_weights_log_and_checkpoint(config: 
     loss = lambda: sum(method.losses(v.float(), a.float(), present).values()).item()
     before = loss()
     weights = train(replace(config, out=tmp_path, epochs=10))
-    method.load_state_dict(read_tensors(weights))
+    method.load_state_dict(load_heads(weights, method.state_dict(), origin(features.encoders), DEFAULT))
     assert loss() < before - 0.1
     assert (tmp_path / "last.pt").is_file() and list(tmp_path.glob("events.*"))
 
@@ -262,7 +264,7 @@ def test_all_processes_go_on_from_the_checkpoint_of_the_first(config: Config, tm
     one, other = (sorted(path.name for path in (tmp_path / rank).glob("weights-*")) for rank in "01")
     assert one == other and len(one) == 2, "epoch 0, then epoch 1"
     assert all(same(tmp_path / "0" / name, tmp_path / "1" / name) for name in one)
-    assert not (tmp_path / "1/out/last.pt").exists() and same(tmp_path / "0/out/weights.pt", tmp_path / "1" / one[-1])
+    assert not (tmp_path / "1/out/last.pt").exists() and same(tmp_path / "1" / one[-1], tmp_path / "0/out/weights.pt")
 
 
 def test_processes_without_a_common_folder_are_told(config: Config, tmp_path: Path) -> None:
@@ -301,7 +303,7 @@ def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> 
     assert main(["deploy", "--encoders", str(DEFAULT), "--weights", str(weights), "--out", str(tmp_path / "model")]) == 0
     encoders = Encoders(tmp_path / "model", 1)
     method = METHODS[config.method](torch.from_numpy(encoders.t)).eval()
-    method.load_state_dict(read_tensors(weights))
+    method.load_state_dict(load_heads(weights, method.state_dict(), origin(encoders), DEFAULT))
     v, a = torch.randn(1, 84, 384), torch.randn(1, 9, 384)
     with torch.no_grad():
         expected = method.maps(v, a, torch.arange(3)[None])
@@ -322,5 +324,31 @@ def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> 
 def test_weights_of_another_method_are_not_deployed(config: Config, tmp_path: Path) -> None:
     weights = train(replace(config, out=tmp_path / "out", epochs=1, method="avgn"))
     with pytest.raises(CheckpointError, match="another model"):
-        from tvsl_engines.deploy import deploy
         deploy(DEFAULT, weights, tmp_path / "model")
+
+
+@pytest.mark.parametrize("name, told", [("heads.bin", "encoders"), ("text.safetensors", "texts")])
+def test_heads_are_judged_and_deployed_over_what_they_were_trained_over_alone(
+        config: Config, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, told: str) -> None:
+    """Others of the same dimension fit as well: one bit among their weights or texts makes them others."""
+    weights = train(replace(config, out=tmp_path / "out", epochs=1))
+    other = material.altered(DEFAULT, tmp_path / "other", name)
+    (tmp_path / "boxes.json").write_text('[{"file": "dog_0", "class": "dog", "bbox": [[0, 0, 1, 1]]}]')
+    (tmp_path / "test.csv").write_text("dog_0,dog\n")
+    table = ["table", "--data", str(config.data), "--boxes", str(tmp_path / "boxes.json"), "--test", str(tmp_path / "test.csv"),
+             "--weights", f"{config.method}={weights}"]
+    assert main([*table, "--encoders", str(DEFAULT)]) == 0
+    for command in (table, ["deploy", "--weights", str(weights), "--out", str(tmp_path / "model")]):
+        assert main([*command, "--encoders", str(other)]) == 1
+        assert f"weights.pt: trained over other {told} (" in capsys.readouterr().err and not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("note, told", [
+    (None, "does not say over which encoders and texts it was trained.*run its `train` again over"),
+    (torch.zeros(3), "`about` cannot be read"), (torch.tensor(list(b"[1]"), dtype=torch.uint8), r"`about` holds \[1\], expected names")])
+def test_heads_that_do_not_say_what_they_were_trained_over_are_told(tmp_path: Path, note: torch.Tensor | None, told: str) -> None:
+    """As weights were kept before they did."""
+    method = METHODS["tvsl-two-stage"](torch.from_numpy(Encoders(DEFAULT, 1).t))
+    torch.save({**method.state_dict(), **({} if note is None else {"about": note})}, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match=f"weights.pt: {told}"):
+        deploy(DEFAULT, tmp_path / "weights.pt", tmp_path / "model")

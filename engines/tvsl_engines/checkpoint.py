@@ -1,5 +1,6 @@
 """Weights from files: only tensors are read, never code, and every name and shape must be the expected one."""
 
+import json
 import pickle
 import re
 import struct
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from .errors import CheckpointError
 
+ABOUT = "about"  # the tensor that says what the others were trained over and how
 ZIP = b"PK\x03\x04"  # how the files of torch.save begin
 
 
@@ -45,7 +47,50 @@ def _lacks_its_end(path: Path) -> bool:
 
 def load_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `path`, as float32. Raises CheckpointError unless names and shapes are those of `expected`."""
+    return _fitting(path, read_tensors(path), expected)
+
+
+def save_heads(path: Path, weights: dict[str, Tensor], over: dict[str, str]) -> None:
+    """Keep trained weights with what they were trained over."""
+    torch.save({**weights, ABOUT: noted(over)}, path)
+
+
+def load_heads(path: Path, expected: dict[str, Tensor], over: dict[str, str], folder: Path) -> dict[str, Tensor]:
+    """Trained weights, as `load_weights`. Raises CheckpointError unless they were trained over what is in `folder`, which `over` names:
+    over others of the same dimension they fit as well, and find nothing."""
     weights = read_tensors(path)
+    note = weights.pop(ABOUT, None)
+    about = {} if note is None else read_note(path, note)
+    other = [f"{key} ({about[key]} instead of {own})" for key, own in over.items() if about.get(key, own) != own]
+    if other:
+        raise CheckpointError(f"{path}: trained over other {' and '.join(other)} than those of {folder}; name the model folder that it "
+                              "was trained over, or train over this one")
+    fitting = _fitting(path, weights, expected)
+    lacking = [key for key in over if key not in about]
+    if lacking:
+        raise CheckpointError(f"{path}: does not say over which {' and '.join(lacking)} it was trained, as no file did before; run its "
+                              f"`train` again over {folder}")
+    return fitting
+
+
+def noted(about: dict[str, str]) -> Tensor:
+    """Names as a tensor, for files of nothing else."""
+    return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8)
+
+
+def read_note(path: Path, note: Tensor) -> dict[str, str]:
+    """The names that `noted` made a tensor of. Raises CheckpointError for anything else."""
+    try:
+        about = json.loads(bytes(note.tolist()))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: `{ABOUT}` cannot be read; get the file again, or train again: {error}") from error
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{path}: `{ABOUT}` holds {about!r}, expected names; get the file again, or train again")
+    return about
+
+
+def _fitting(path: Path, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as float32. Raises CheckpointError for other names or shapes, and for what is no number."""
     shaped = sorted(name for name in weights.keys() & expected.keys() if weights[name].shape != expected[name].shape)
     faults = {
         "missing": sorted(expected.keys() - weights.keys()),

@@ -7,8 +7,9 @@ import torch
 from safetensors.numpy import load_file
 
 from . import export, golden, manifest
-from .checkpoint import load_weights
+from .checkpoint import load_heads
 from .encoders import Encoders
+from .features import origin
 from .methods import TwoStage
 
 COMMENT = "Written by `python -m tvsl_engines deploy`."
@@ -19,9 +20,10 @@ KEPT = ("name", "prompt", "label", "aliases", "tokens")  # of a class; its thres
 
 def deploy(encoders: Path, weights: Path, out: Path) -> None:
     """Copy the encoders' files and write both stages from `weights`, those of tvsl-two-stage, in the precisions that the encoders have."""
-    said, t = manifest.read(encoders), Encoders(encoders, 1).t
+    said, own = manifest.read(encoders), Encoders(encoders, 1)
+    t = own.t
     method = TwoStage(torch.from_numpy(t))
-    method.load_state_dict(load_weights(weights, method.state_dict()))
+    method.load_state_dict(load_heads(weights, method.state_dict(), origin(own), encoders))
     heads = method.heads.eval()
     out.mkdir(parents=True, exist_ok=True)
     kept = [entry for entry in said["files"] if not entry["path"].startswith(STAGES)]

@@ -146,6 +146,16 @@ def _key(encoders: Encoders, scenes: list[Scene]) -> str:
     return hashlib.sha256(repr((*identity(encoders), files)).encode()).hexdigest()[:16]
 
 
+def origin(encoders: Encoders) -> dict[str, str]:
+    """Short names of the encoders and of the texts that heads are trained over, others for others."""
+    return {"encoders": short(identity(encoders)), "texts": short(encoders.wording)}
+
+
+def short(value: object) -> str:
+    """A name of a value that fits into a message."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
+
+
 def identity(encoders: Encoders) -> tuple[object, ...]:
     """What the tokens depend on: checksums of both encoders and their weights, and how they are fed."""
     return encoders.checksums, encoders.image, encoders.front_end.audio

@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 from . import dataset, evaluate
-from .checkpoint import load_weights
+from .checkpoint import load_heads
 from .choose import CLIP_SSL, NAMES, choose
 from .encoders import Encoders
 from .errors import DataError
+from .features import origin
 from .methods import Method
 from .table import compared
 from .train import WEIGHTS
@@ -55,6 +56,6 @@ def methods(folder: Path, weights: list[str], clipseg: Path | None) -> dict[str,
         if name not in NAMES or not file:
             raise DataError(f"--weights {text}: expected METHOD=FILE with METHOD one of {', '.join(NAMES)}")
         method, encoders = choose(name, folder, clipseg)
-        method.load_state_dict(load_weights(Path(file), method.state_dict()))
+        method.load_state_dict(load_heads(Path(file), method.state_dict(), origin(encoders), folder))
         loaded[name] = (method, encoders if name == CLIP_SSL else untrained[1])
     return {**loaded, UNTRAINED: untrained}

@@ -10,7 +10,7 @@ from . import dataset
 from .config import Config
 from .dataset import Broken, Clip
 from .encoders import Encoders
-from .features import Features, identity
+from .features import Features, origin, short
 from .processes import Processes
 
 SKIPPED = "skipped.txt"  # in `out`: everything that was left out, a line each
@@ -33,8 +33,7 @@ class Supply:
 
     def identity(self) -> dict[str, str]:
         """Short names of the encoders, of the texts and of the data, others for others."""
-        short = lambda value: hashlib.sha256(repr(value).encode()).hexdigest()[:8]
-        return {"encoders": short(identity(self.encoders)), "texts": short(self.encoders.wording), "data": short(self.listed)}
+        return {**origin(self.encoders), "data": short(self.listed)}
 
     def features(self, epoch: int = 0) -> Features:
         """The features of an epoch's scenes, encoded as far as they are not yet; those of another epoch go if mixtures are fresh."""

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import torch
 
+from .checkpoint import save_heads
 from .choose import choose
 from .config import Config
+from .features import origin
 from .processes import Processes
 from .supply import Supply
 from .work import Work
@@ -40,5 +42,5 @@ def _train(config: Config, processes: Processes) -> Path:
         work.run(epoch, supply.features(epoch))
     weights = config.out / WEIGHTS
     if processes.rank == 0:
-        torch.save(work.method.state_dict(), weights)
+        save_heads(weights, work.method.state_dict(), origin(encoders))
     return weights

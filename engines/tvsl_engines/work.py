@@ -1,6 +1,5 @@
 """A method under training: its steps, and the checkpoint from which it goes on."""
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Sampl
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from .checkpoint import read_tensors
+from .checkpoint import ABOUT, noted, read_note, read_tensors
 from .config import Config
 from .errors import TrainingError
 from .features import Stored
@@ -111,7 +110,7 @@ class Work:
     def save(self) -> None:
         """Write the checkpoint so that there is always a whole one, and a good one: what is no number is not written."""
         state = {**{f"method.{k}": v for k, v in self.method.state_dict().items()}, "epoch": torch.tensor(self.epoch),
-                 "step": torch.tensor(self.step), "about": torch.tensor(list(json.dumps(self.about).encode()), dtype=torch.uint8)}
+                 "step": torch.tensor(self.step), ABOUT: noted(self.about)}
         for i, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{i}.{name}": value for name, value in values.items()}
         state |= {f"scaler.{name}": torch.tensor(value) for name, value in self.scaler.state_dict().items()}
@@ -131,10 +130,10 @@ class Work:
         state = self.processes.first(read_tensors(path) if reads else None)
         if state is None:
             return
-        lacking = [key for key in ("about", "epoch", "step") if key not in state]
+        lacking = [key for key in (ABOUT, "epoch", "step") if key not in state]
         if lacking:
             raise TrainingError(f"{path}: no checkpoint of a training ({', '.join(lacking)} missing); move it away to start anew")
-        about = json.loads(bytes(state["about"].tolist()))
+        about = read_note(path, state[ABOUT])
         other = [f"{key} {about.get(key)} instead of {own}" for key, own in self.about.items() if about.get(key) != own]
         if other:
             raise TrainingError(f"{path}: the checkpoint of another training: {', '.join(other)}; move it away to start anew")
