@@ -79,6 +79,42 @@ def test_what_could_be_read_is_not_read_again_and_what_could_not_is(config: Conf
     assert not (config.out / "skipped.txt").exists(), "of this training, not of the last"
 
 
+def test_a_clip_that_was_written_to_is_read_again(config: Config, encoders: Encoders) -> None:
+    """The first of all, cut short after it was found whole: skipped and counted, and nothing stops."""
+    few = replace(config, split=config.data / "few.txt")
+    few.split.write_text("".join(f"{kind}_{i},{kind}\n" for i in range(8) for kind in material.CLASSES))
+    supply = Supply(few, encoders)
+    known = supply.identity()["data"]
+    frame = config.data / "frames/dog_0.jpg"
+    frame.write_bytes(frame.read_bytes()[:400])
+    later = Supply(few, encoders)
+    assert len(supply.clips) == 32 and len(later.clips) == 31 and "  dog_0: " in (config.out / "skipped.txt").read_text()
+    assert later.identity()["data"] != known, "a checkpoint knows the frames that it saw"
+    assert len(later.features().usable()) == 31
+
+
+def test_features_are_of_the_frames_that_are_there_now(config: Config, encoders: Encoders) -> None:
+    few = replace(config, split=config.data / "few.txt")
+    few.split.write_text("dog_0,dog\ncat_0,cat\n")
+    before = Supply(few, encoders).features()
+    again = Supply(few, encoders).features()
+    for clip in ("dog_0", "cat_0"):
+        material.clip(config.data, clip, "cow", 99)
+    after = Supply(few, encoders).features()
+    assert again.folder == before.folder and not np.array_equal(before[[0]][0], after[[0]][0])
+
+
+def test_shapes_are_those_of_the_first_scene_that_can_be_encoded(config: Config, encoders: Encoders) -> None:
+    """It was whole when the clips were read."""
+    scenes = dataset.scenes(dataset.Data(config.data), dataset.training(config.split, encoders.classes), 1, 0, 0)[:30]
+    for frame in scenes[0].frames:
+        frame.write_bytes(b"no picture")
+    own = Features(config.cache, encoders, scenes)
+    assert any(reason.startswith("0, of ") for reason in own.fill()) and 0 not in own.usable() and len(own.usable()) > 20
+    with pytest.raises(DataError, match=f"none of 1 scenes can be encoded; the first, of {scenes[0].frames[0]}: "):
+        Features(config.cache, encoders, scenes[:1])
+
+
 def test_processes_check_their_parts_and_judge_together(config: Config, encoders: Encoders) -> None:
     """Two ranks one after the other, each told by hand what the other found: 6 of 100 are too many though neither met more than 5."""
     spoil(config, 6)
@@ -121,6 +157,9 @@ class Nth(Processes):
 
     def told(self, mine):
         return [mine]
+
+    def first(self, mine):
+        return mine
 
     def share(self, folder: Path) -> None:
         pass

@@ -69,6 +69,10 @@ class Data:
         """What a clip lacks; empty if it is whole."""
         return ", ".join(f"no {path}" for path in self.files(clip) if not path.is_file())
 
+    def state(self, clip: str) -> str:
+        """Another text once its frame or its sound was written to."""
+        return " ".join(map(state, self.files(clip)))
+
     def fault(self, clip: str) -> str:
         """Why a clip cannot be used; empty if its frame and its sound can be read to the end."""
         frame, wave = self.files(clip)
@@ -78,6 +82,15 @@ class Data:
         except UNREADABLE as error:
             return str(error)
         return ""
+
+
+def state(path: Path) -> str:
+    """Size and time of a file, others once it was written to; empty if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def split(path: Path, classes: list[str] | None) -> list[list[Clip]]:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from . import picture, sound
-from .dataset import UNREADABLE, Scene
+from .dataset import UNREADABLE, Scene, state
 from .encoders import Encoders
 from .errors import DataError
 from .processes import Processes
@@ -81,13 +81,10 @@ class Features(Stored):
     def __init__(self, cache: Path, encoders: Encoders, scenes: list[Scene], processes: Processes = Processes()):
         self.encoders, self.scenes, self.processes = encoders, scenes, processes
         self._whole = np.arange(len(scenes))
-        folder = cache / _key(encoders, scenes)
+        folder = cache / _key(encoders, scenes, processes)
         folder.mkdir(parents=True, exist_ok=True)
         processes.share(folder)
-        try:
-            shapes = [x.shape for x in self._encoded(scenes[0])]
-        except UNREADABLE as error:
-            raise DataError(f"the first scene, of {scenes[0].frames[0]}: {error}") from error
+        shapes = self._shapes()
         present = np.array([[encoders.index[s.name] for s in scene.sources] for scene in scenes])
         super().__init__(folder, present, *shapes)
 
@@ -121,6 +118,16 @@ class Features(Stored):
         """Indices of the scenes that are there, the same in every process."""
         return self._whole
 
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Those of V and A, by the first scene that can be encoded. Raises DataError if none can."""
+        reasons = []
+        for scene in self.scenes:
+            try:
+                return [x.shape for x in self._encoded(scene)]
+            except UNREADABLE as error:
+                reasons.append(f"{scene.frames[0]}: {error}")
+        raise DataError(f"none of {len(reasons)} scenes can be encoded; the first, of {reasons[0]}")
+
     def _encoded(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         x, _ = self.encoders.beside([picture.read(frame) for frame in scene.frames])
         return self.encoders.see(x[None])[0], self.encoders.hear(mixed(self.encoders, scene))[0]
@@ -140,10 +147,12 @@ def mixed(encoders: Encoders, scene: Scene) -> np.ndarray:
     return np.sum([sound.heard(path, end.rate, end.window) for path in scene.sounds], axis=0)
 
 
-def _key(encoders: Encoders, scenes: list[Scene]) -> str:
-    """Another name for other encoders or other scenes."""
+def _key(encoders: Encoders, scenes: list[Scene], processes: Processes) -> str:
+    """Another name for other encoders, for other scenes, and for files that were written to. Machines may have copies of the files, of
+    other times: those of the first process count."""
     files = [[str(f) for f in scene.frames + scene.sounds] for scene in scenes]
-    return hashlib.sha256(repr((*identity(encoders), files)).encode()).hexdigest()[:16]
+    states = {f: state(f) for f in dict.fromkeys(f for scene in scenes for f in scene.frames + scene.sounds)}
+    return hashlib.sha256(repr((*identity(encoders), files, processes.first(short([*states.values()])))).encode()).hexdigest()[:16]
 
 
 def origin(encoders: Encoders) -> dict[str, str]:

@@ -32,8 +32,9 @@ class Supply:
         self._latest: tuple[int, Features] | None = None
 
     def identity(self) -> dict[str, str]:
-        """Short names of the encoders, of the texts and of the data, others for others."""
-        return {**origin(self.encoders), "data": short(self.listed)}
+        """Short names of the encoders, of the texts and of the data, others for others and for files that were written to."""
+        data = [(clip, names, self.data.state(clip)) for clip, names in self.listed]
+        return {**origin(self.encoders), "data": self.processes.first(short(data))}
 
     def features(self, epoch: int = 0) -> Features:
         """The features of an epoch's scenes, encoded as far as they are not yet; those of another epoch go if mixtures are fresh."""
@@ -49,19 +50,23 @@ class Supply:
         return features
 
     def _checked(self, clips: list[str]) -> Broken:
-        """Every clip read once, each process its part; those that could be read are not read again by the next training."""
+        """Every clip read once, each process its part; those that could be read are not read again until they are written to."""
         folder = hashlib.sha256(str(self.config.data.resolve()).encode()).hexdigest()[:16]
         path = self.config.cache / f"readable-{folder}.txt"
         read = set(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else set()
         own = clips[self.processes.rank::self.processes.world]
-        found = {}
+        found, whole = {}, []
         for clip in tqdm(own, "clips", disable=self.processes.rank > 0 or None, leave=False):
-            reason = self.data.missing(clip) or ("" if clip in read else self.data.fault(clip))
+            line = f"{self.data.state(clip)} {clip}"
+            reason = self.data.missing(clip) or ("" if line in read else self.data.fault(clip))
             if reason:
                 found[clip] = reason
+            else:
+                whole.append(line)
         broken = Broken(len(clips), found={clip: reason for told in self.processes.told(found) for clip, reason in told.items()})
+        lines = read.union(*self.processes.told(whole))
         if self.processes.rank == 0:
-            _write(path, sorted(read.union(clips) - broken.found.keys()))
+            _write(path, sorted(lines))
         return broken
 
     def _account(self, broken: Broken) -> None:
