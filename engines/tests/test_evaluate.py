@@ -7,6 +7,7 @@ import material
 import pytest
 import torch
 
+from tvsl_engines import evaluate
 from tvsl_engines.__main__ import main
 from tvsl_engines.checkpoint import save_heads
 from tvsl_engines.encoders import Encoders
@@ -15,7 +16,7 @@ from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS
 
 
-def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     data = material.folder(tmp_path)
     (data / "single.csv").write_text("dog_0,dog\ncat_0,cat\n")
     (data / "duet.csv").write_text("dog_0,dog,bird_1,bird\ncow_1,cow,cat_2,cat\n")
@@ -27,7 +28,10 @@ def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.Capture
         save_heads(tmp_path / "trained" / name / "weights.pt", method(torch.from_numpy(encoders.t)).state_dict(), origin(encoders))
     command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"),
                "--trained", str(tmp_path / "trained")]
+    encoded, own = [], evaluate._encoded
+    monkeypatch.setattr(evaluate, "_encoded", lambda *a: encoded.append(a) or own(*a))
     assert main([*command, "--test", str(data / "single.csv"), "--test", str(data / "duet.csv")]) == 0
+    assert len(encoded) == 4, "each scene once, whatever the number of methods over the same encoders"
     out = capsys.readouterr().out
     assert all(f"| {name} |" in out for name in METHODS) and "2 single scenes, 2 duet scenes" in out
     assert "clip-ssl | needs CLIPSeg weights" in out and "published: frames side by side" in out

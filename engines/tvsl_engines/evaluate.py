@@ -95,11 +95,12 @@ class Program:
 
 
 def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene], broken: Broken) -> dict[str, list[Judged]]:
-    """Methods with their encoders on the same scenes, each encoded once; unreadable ones are counted in `broken`."""
+    """Methods with their encoders on the same scenes, each encoded once by those that differ; unreadable ones are counted in `broken`."""
+    different = dict.fromkeys(encoders for _, encoders in methods.values())
     judged: dict[str, list[Judged]] = {name: [] for name in methods}
     for scene in tqdm(scenes, "scenes", leave=False, disable=None):
         try:
-            seen = {encoders: _encoded(encoders, scene) for _, encoders in methods.values()}
+            seen = {encoders: _encoded(encoders, scene) for encoders in different}
         except UNREADABLE as error:
             broken.found["+".join(f.stem for f in scene.frames)] = str(error)
             continue

@@ -56,6 +56,7 @@ def methods(folder: Path, weights: list[str], clipseg: Path | None) -> dict[str,
         if name not in NAMES or not file:
             raise DataError(f"--weights {text}: expected METHOD=FILE with METHOD one of {', '.join(NAMES)}")
         method, encoders = choose(name, folder, clipseg)
+        encoders = encoders if name == CLIP_SSL else untrained[1]
         method.load_state_dict(load_heads(Path(file), method.state_dict(), origin(encoders), folder))
-        loaded[name] = (method, encoders if name == CLIP_SSL else untrained[1])
+        loaded[name] = (method, encoders)
     return {**loaded, UNTRAINED: untrained}
