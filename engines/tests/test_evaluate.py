@@ -34,7 +34,8 @@ def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.Capture
     assert len(encoded) == 4, "each scene once, whatever the number of methods over the same encoders"
     out = capsys.readouterr().out
     assert all(f"| {name} |" in out for name in METHODS) and "2 single scenes, 2 duet scenes" in out
-    assert "clip-ssl | needs CLIPSeg weights" in out and "published: frames side by side" in out
+    assert "clip-ssl | needs CLIPSeg weights" in out and "our own, on published tests: frames side by side" in out
+    assert all(told in out for told in ("source-wise", "by frame", "AP, CAP: ", "PIAP: ", "AUC: ")), "how each measure is made"
 
 
 def test_classes_that_the_model_lacks_are_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
