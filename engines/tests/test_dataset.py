@@ -60,6 +60,15 @@ def test_a_list_of_classes_is_read_and_an_empty_one_is_told(tmp_path: Path) -> N
             importer.listed(path)
 
 
+def test_classes_in_free_words_are_those_of_a_split_file_too(tmp_path: Path) -> None:
+    """Split files have no blanks or commas in a name; a list of classes may."""
+    (tmp_path / "split.txt").write_text('a,steam whistle\nb,playing_violin_fiddle\nc,"playing violin, fiddle"\n')
+    names = ["dog", "steam whistle", "playing violin, fiddle"]
+    assert dataset.training(tmp_path / "split.txt", names)[1:] == [("b", ("playing_violin_fiddle",)), ("c", ("playing_violin_fiddle",))]
+    with pytest.raises(DataError, match="'playing_violin_fiddle' is not one"):
+        dataset.training(tmp_path / "split.txt", names[:2])
+
+
 def test_lines_of_another_form_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "split.txt").write_text("a,dog\n\na,dog,b,cat,c\n")
     with pytest.raises(DataError, match=":3: 5 columns"):

@@ -117,6 +117,17 @@ def test_other_weights_are_other_encoders_and_other_heads_are_not(folder, tmp_pa
     assert other != known == same
 
 
+def test_a_class_in_free_words_is_found_as_split_files_write_it(folder, tmp_path: Path) -> None:
+    """Trained and judged by that name too; `tvsl eval` takes its own name alone, and so does `eval` here."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    text = (tmp_path / "manifest.toml").read_text()
+    (tmp_path / "manifest.toml").write_text(text.replace('name = "dog"', 'name = "steam whistle, loud"'))
+    encoders = Encoders(tmp_path, 1)
+    own = encoders.classes.index("steam whistle, loud")
+    assert encoders.index["steam_whistle_loud"] == encoders.index["steam whistle, loud"] == encoders.named["steam whistle, loud"] == own
+    assert "steam_whistle_loud" not in encoders.named
+
+
 def test_resampling_keeps_a_tone() -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(44100) / 44100).astype(np.float32)
     expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)

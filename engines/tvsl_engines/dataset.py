@@ -7,6 +7,7 @@ A data folder holds frames/ID.jpg and audio/ID.wav. A line of a split file is `i
 import csv
 import random
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,16 @@ def _line(where: str, row: list[str]) -> list[Clip]:
 
 
 def known(where: str, name: str, classes: list[str] | None) -> None:
-    """Raises DataError for a class outside `classes`, if they are given."""
-    if classes is not None and name not in classes:
+    """Raises DataError for a class outside `classes`, if they are given; as split files write them, whose names have no blanks or commas."""
+    if classes is not None and identifier(name) not in _identifiers(tuple(classes)):
         first = sorted(classes)[:8]
         raise DataError(f"{where}: class {name!r} is not one of the model's {len(classes)}; expected one of "
                         + ", ".join(first) + (", …" if len(classes) > len(first) else ""))
+
+
+@lru_cache
+def _identifiers(classes: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(identifier, classes))
 
 
 def training(path: Path, classes: list[str] | None) -> list[Clip]:

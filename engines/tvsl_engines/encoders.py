@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from . import manifest, picture, sound
 from .errors import DataError
+from .truth import identifier
 
 FRAME = (320, 360)  # width and height of each of two frames beside each other, where a model keeps the aspect
 
@@ -28,8 +29,9 @@ class Encoders:
         self._see, self._hear = (self._session(graphs[name]) for name in ("image", "audio"))
         entries = self.manifest["classes"]
         self.classes = [entry["name"] for entry in entries]
-        self.index = {alias: i for i, entry in enumerate(entries) for alias in entry.get("aliases", [])}
-        self.index |= {name: i for i, name in enumerate(self.classes)}
+        self.named = {alias: i for i, entry in enumerate(entries) for alias in entry.get("aliases", [])}
+        self.named |= {name: i for i, name in enumerate(self.classes)}
+        self.index = {identifier(name): i for name, i in self.named.items()} | self.named  # split files know no blanks or commas
         self.t = self._texts(graphs)
 
     @property

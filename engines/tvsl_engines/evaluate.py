@@ -65,7 +65,7 @@ def judge(maps: np.ndarray, sources: Sequence[Source], place: Fit, thresholds: l
 def by_program(folder: Path, scenes: Iterable[Scene]) -> list[Judged]:
     """The deployed graphs of a model folder on scenes, as `tvsl eval` judges them; sources without boxes or class are left out."""
     model, scenes = Program(folder), list(scenes)
-    lacking = Counter(s.name for scene in scenes for s in scene.sources if s.name not in model.encoders.index)
+    lacking = Counter(s.name for scene in scenes for s in scene.sources if s.name not in model.encoders.named)
     for name, times in sorted(lacking.items()):
         print(f"class {name!r} is not in the model: left out, {times} times", file=sys.stderr)
     kept = [(scene, [s for s in scene.sources if s.name not in lacking and s.boxes]) for scene in scenes]
@@ -93,7 +93,7 @@ class Program:
         rate = encoders.front_end.rate
         rows = encoders.hear(sound.read(scene.sounds[0], rate) if scene.sounds else np.zeros(0, np.float32))
         p = np.stack([self.stage1(["p"], {"V": v, "A": a[None], "t": encoders.t})[0][0] for a in rows])
-        classes = [encoders.index[s.name] for s in sources]
+        classes = [encoders.named[s.name] for s in sources]
         maps = [self.stage2(["H"], {"V": v, "A": rows[p[:, k].argmax()][None], "t": encoders.t[k:k + 1]})[0][0, 0] for k in classes]
         return judge(np.stack(maps), sources, place, [self.thresholds[k] for k in classes])
 
