@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import material
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from tvsl_engines import evaluate
@@ -50,6 +52,27 @@ def test_classes_that_the_model_lacks_are_left_out_and_told(tmp_path: Path, caps
     path.write_text(json.dumps({"scenes": [{**scene, "sources": [source("theremin")]}]}))
     assert main(command) == 1
     assert "no scene is left to judge" in capsys.readouterr().err
+
+
+def without_samples(path: Path) -> None:
+    soundfile.write(path, np.zeros(0), material.RATE)
+
+
+@pytest.mark.parametrize("name, spoil, told", [
+    ("audio/dog.wav", lambda path: path.write_bytes(b"no sound"), "cannot be read: Error opening"),
+    ("audio/dog.wav", Path.unlink, "cannot be read: Error opening"),
+    ("audio/dog.wav", without_samples, "dog.wav holds no sound; leave `audio` out for digital silence"),
+    ("frames/dog.jpg", lambda path: path.write_bytes(path.read_bytes()[:400]), "cannot be read: ")],
+    ids=["no sound", "missing", "no samples", "cut short"])
+def test_a_scene_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture, name: str, spoil, told: str) -> None:
+    """As `tvsl eval` refuses it."""
+    material.clip(tmp_path, "dog", "dog", 1)
+    spoil(tmp_path / name)
+    scene = {"image": "frames/dog.jpg", "audio": "audio/dog.wav", "kind": "single", "sources": [{"class": "dog", "boxes": [[0, 0, 1, 1]]}]}
+    (tmp_path / "scenes.json").write_text(json.dumps({"scenes": [scene]}))
+    assert main(["eval", str(tmp_path / "scenes.json"), "--model", str(DEFAULT)]) == 1
+    error = capsys.readouterr().err
+    assert f"the scene of {tmp_path / 'frames/dog.jpg'}" in error and told in error
 
 
 def test_weights_must_be_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -88,14 +88,24 @@ class Program:
 
     def judge(self, scene: Scene, sources: list[Source]) -> Judged:
         encoders = self.encoders
-        x, place = encoders.whole(picture.read(scene.frames[0]))
-        v = encoders.see(x[None])
-        rate = encoders.front_end.rate
-        rows = encoders.hear(sound.read(scene.sounds[0], rate) if scene.sounds else np.zeros(0, np.float32))
+        frame, samples = self._read(scene)
+        x, place = encoders.whole(frame)
+        v, rows = encoders.see(x[None]), encoders.hear(samples)
         p = np.stack([self.stage1(["p"], {"V": v, "A": a[None], "t": encoders.t})[0][0] for a in rows])
         classes = [encoders.named[s.name] for s in sources]
         maps = [self.stage2(["H"], {"V": v, "A": rows[p[:, k].argmax()][None], "t": encoders.t[k:k + 1]})[0][0, 0] for k in classes]
         return judge(np.stack(maps), sources, place, [self.thresholds[k] for k in classes])
+
+    def _read(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+        """Picture and sound of a scene, no samples where it names no sound. Raises DataError for files that cannot be read or hold none."""
+        try:
+            frame = picture.read(scene.frames[0])
+            samples = [sound.read(path, self.encoders.front_end.rate) for path in scene.sounds]
+        except UNREADABLE as error:
+            raise DataError(f"the scene of {scene.frames[0]} cannot be read: {error}") from error
+        for path in (path for path, own in zip(scene.sounds, samples) if not len(own)):
+            raise DataError(f"the scene of {scene.frames[0]}: {path} holds no sound; leave `audio` out for digital silence")
+        return frame, samples[0] if samples else np.zeros(0, np.float32)
 
 
 def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene], broken: Broken) -> dict[str, list[Judged]]:
