@@ -8,6 +8,7 @@ import material
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 from safetensors.numpy import load_file
 
 from tvsl_engines import picture, sound
@@ -54,6 +55,15 @@ def test_rows_are_a_hop_apart_and_reach_back_a_window(encoders: Encoders) -> Non
     changed = np.abs(encoders.hear(click)[0] - encoders.hear(quiet)[0]).max(axis=1) > 1e-3
     assert changed[-1] and not changed[:-4].any()
     assert len(encoders.hear(np.zeros(80000, np.float32))) == 2
+
+
+def test_a_picture_whose_exif_says_nothing_stays_as_it_is(tmp_path: Path) -> None:
+    """Upright without EXIF, and with one that is damaged; on its side with an orientation."""
+    pixels = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40)
+    for exif, shape in ((b"", (2, 3, 3)), (b"Exif\0\0damaged", (2, 3, 3)), (b"Exif\0\0II*\0", (2, 3, 3)),
+                        (b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0", (3, 2, 3))):
+        pixels.save(tmp_path / "a.jpg", exif=exif)
+        assert picture.read(tmp_path / "a.jpg").shape == shape, exif
 
 
 def test_a_letterbox_is_the_programs(encoders: Encoders) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Fit:
 
 
 def read(path: Path) -> np.ndarray:
-    """A picture file -> RGB [h, w, 3]."""
+    """A picture file -> RGB [h, w, 3], turned upright as its EXIF says."""
     with Image.open(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
         return np.asarray(image.convert("RGB"))
 
 
