@@ -60,20 +60,25 @@ def test_one_seed_one_result(config: Config, tmp_path: Path) -> None:
     assert same(first, again) and not same(other, twin)
 
 
-@pytest.mark.parametrize("changed", [{}, {"fresh": True, "mixtures": 1}, {"amp": "fp16"}], ids=["plain", "fresh", "fp16"])
-def test_training_goes_on_where_it_stopped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict) -> None:
-    config = replace(config, **changed)
-    whole = train(replace(config, out=tmp_path / "whole"))
+def interrupt(monkeypatch: pytest.MonkeyPatch, config: Config, epochs: int) -> None:
+    """Train, and be stopped after so many epochs."""
     run = Work.run
 
     def interrupted(self: Work, epoch: int, features) -> None:
-        if epoch == 2:
+        if epoch == epochs:
             raise KeyboardInterrupt
         run(self, epoch, features)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Work, "run", interrupted)
-        train(replace(config, out=tmp_path / "parts"))
+        train(config)
+
+
+@pytest.mark.parametrize("changed", [{}, {"fresh": True, "mixtures": 1}, {"amp": "fp16"}], ids=["plain", "fresh", "fp16"])
+def test_training_goes_on_where_it_stopped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict) -> None:
+    config = replace(config, **changed)
+    whole = train(replace(config, out=tmp_path / "whole"))
+    interrupt(monkeypatch, replace(config, out=tmp_path / "parts"), 2)
     assert same(whole, train(replace(config, out=tmp_path / "parts")))
     one, other = (read_tensors(tmp_path / name / "last.pt") for name in ("whole", "parts"))
     assert all(torch.equal(value, other[name]) for name, value in one.items()), "momenta, scale and step too"
@@ -296,6 +301,38 @@ def test_the_documented_configuration_is_one() -> None:
 def test_the_schedule_rises_and_falls() -> None:
     shares = [cosine(step, 10, 110) for step in range(111)]
     assert shares[0] == 0.1 and max(shares) == 1.0 == shares[10] and shares[60] == pytest.approx(0.5) and shares[110] < 1e-9
+
+
+def rates(monkeypatch: pytest.MonkeyPatch, config: Config) -> list[float]:
+    """The shares of the highest rate that a training takes its steps at."""
+    taken, update = [], Work.update
+
+    def kept(self: Work, batch):
+        parts = update(self, batch)
+        taken.append(self.optimizer.param_groups[0]["lr"] / config.rate)
+        return parts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "update", kept)
+        train(config)
+    return taken
+
+
+@pytest.mark.parametrize("batch", [2, 12])
+def test_another_batch_goes_on_along_the_same_schedule(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """24 mixtures: 6 steps an epoch, then 12 or 2. The rate goes on from where it was, and ends beside 0."""
+    config = replace(config, out=tmp_path, epochs=6, batch=4, warmup=0)
+    interrupt(monkeypatch, config, 3)
+    assert int(read_tensors(tmp_path / "last.pt")["step"]) == 18
+    later = rates(monkeypatch, replace(config, batch=batch))
+    assert len(later) == 3 * 24 // batch and later[0] == pytest.approx(0.5) and later == sorted(later, reverse=True)
+    assert later[-1] == pytest.approx(cosine(len(later) * 2 - 1, 0, len(later) * 2))
+
+
+def test_a_short_training_gets_beyond_its_warm_up(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 steps, 2 of them to warm up, though 100 are asked for."""
+    shares = rates(monkeypatch, replace(config, out=tmp_path, epochs=5, batch=6, warmup=100))
+    assert len(shares) == 20 and shares[:3] == [0.5, 1.0, 1.0] and shares[-1] < 0.01
 
 
 def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from .processes import Processes
 
 LAST = "last.pt"
 TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_WARMUP = 0.1  # of all steps; a short training would not get beyond its warm-up else
 LEAST_SCALE = 1.0  # of float16's gradients; below it the loss scaler only ever skipped
 
 
@@ -40,17 +41,18 @@ class Work:
         self.scaler = GradScaler(self.device.type, enabled=config.amp == "fp16")
         self.log = SummaryWriter(str(config.out)) if processes.rank == 0 else None
         self.epoch = self.step = 0
+        self.within = 0  # steps of this epoch
 
     def feed(self, features: Stored) -> None:
         """Take batches from these from now on."""
         if getattr(self, "features", None) is not features:
             self.features = features
             self.loader, self.order = _loader(self.config, features, self.processes)
-            self.steps = max(1, self.config.epochs * len(self.loader))
 
     def run(self, epoch: int, features: Stored) -> None:
         """One pass over the mixtures, then a checkpoint."""
         self.feed(features)
+        self.within = 0
         self.order.set_epoch(epoch)
         self.model.train()
         quiet = self.processes.rank > 0 or None
@@ -65,7 +67,7 @@ class Work:
 
     def update(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
         """One step; the parts of the loss. Raises TrainingError, before it moves a weight, for a loss or gradient that is no number."""
-        rate = cosine(self.step, self.config.warmup, self.steps)
+        rate = self._rate()
         for group, highest in zip(self.optimizer.param_groups, self.highest):
             group["lr"] = highest * rate
         parts = self._losses(batch)
@@ -77,11 +79,18 @@ class Work:
         self.scaler.scale(loss).backward()
         self._move()
         self.step += 1
+        self.within += 1
         if self.log:
             for name, value in {**values, "sum": loss.item()}.items():
                 self.log.add_scalar(f"loss/{name}", value, self.step)
             self.log.add_scalar("rate", self.config.rate * rate, self.step)
         return values
+
+    def _rate(self) -> float:
+        """The share of the highest rate. It goes by epochs and the part of this one, not by steps alone: of those another batch or number
+        of processes makes more or fewer, and the rate would not be 0 at the end."""
+        each, epochs = max(1, len(self.loader)), self.config.epochs
+        return cosine(self.epoch * each + self.within, min(self.config.warmup, MOST_WARMUP * epochs * each), epochs * each)
 
     def _losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         v, a, present = (x.to(self.device, non_blocking=True) for x in batch)
@@ -190,8 +199,8 @@ def _loader(config: Config, features: Stored, processes: Processes) -> tuple[Dat
     return loader, order
 
 
-def cosine(step: int, warmup: int, steps: int) -> float:
+def cosine(step: float, warmup: float, steps: int) -> float:
     """The share of the highest rate: up to 1 in `warmup` steps, then down to 0 along a cosine."""
     if step < warmup:
-        return (step + 1) / warmup
+        return min(1.0, (step + 1) / warmup)
     return (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup)))) / 2
