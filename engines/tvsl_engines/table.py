@@ -5,8 +5,8 @@ import numpy as np
 from .evaluate import Judged, parts, samples
 
 DRAWS, SEED = 1000, 7
-SEED_TABLE = "seed (AudioCLIP on VGGSound, by an evaluation of its own): AVGN 44.1 / 49.6 / 31.9 / 37.8, one stage 46.8 / 51.5 / 33.7 / 38.7, two stages " \
-             "48.1 / 53.7 / 35.7 / 40.1 (AP / IoU@0.5 single, CAP / CIoU@0.3 duet)"
+SEED_TABLE = "seed (AudioCLIP on VGGSound, by an evaluation of its own): AVGN 44.1 / 49.6 / 31.9 / 37.8, one stage 46.8 / 51.5 / 33.7 / " \
+             "38.7, two stages 48.1 / 53.7 / 35.7 / 40.1 (AP / IoU@0.5 single, CAP / CIoU@0.3 duet)"
 
 
 def draws(scenes: int) -> np.ndarray:
