@@ -330,9 +330,9 @@ def test_another_batch_goes_on_along_the_same_schedule(config: Config, tmp_path:
 
 
 def test_a_short_training_gets_beyond_its_warm_up(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 steps, 2 of them to warm up, though 100 are asked for."""
+    """20 steps, 4 of them to warm up, though 100 are asked for."""
     shares = rates(monkeypatch, replace(config, out=tmp_path, epochs=5, batch=6, warmup=100))
-    assert len(shares) == 20 and shares[:3] == [0.5, 1.0, 1.0] and shares[-1] < 0.01
+    assert len(shares) == 20 and shares[:5] == [0.25, 0.5, 0.75, 1.0, 1.0] and shares[-1] < 0.01
 
 
 def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> None:

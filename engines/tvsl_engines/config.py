@@ -30,7 +30,7 @@ class Config:
     rate: float = 1e-4  # of learning, at its highest
     dial_rate: float = 1e-2  # that of mixes' shares, scales and calibrations
     decay: float = 1e-4
-    warmup: int = 100  # steps, at most a tenth of all
+    warmup: int = 100  # steps, at most a fifth of all
     amp: str = "off"  # off, bf16 or fp16
     workers: int = 0  # processes that read features
     seed: int = 0

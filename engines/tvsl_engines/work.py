@@ -23,7 +23,7 @@ from .processes import Processes
 
 LAST = "last.pt"
 TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-MOST_WARMUP = 0.1  # of all steps; a short training would not get beyond its warm-up else
+MOST_WARMUP = 0.2  # of all steps; a short training would not get beyond its warm-up else
 LEAST_SCALE = 1.0  # of float16's gradients; below it the loss scaler only ever skipped
 
 

@@ -10,6 +10,7 @@ mod ear;
 mod error;
 mod extent;
 mod flash;
+mod jpeg;
 mod link;
 mod list;
 mod media;
@@ -226,6 +227,9 @@ pub fn open_microphone(alsa: &config::Alsa, rate: u32, out: &Sender) -> Result<M
 /// # Errors
 /// A file that is missing, unreadable or holds no picture.
 pub fn read_picture(path: &Path, max: Option<Size>) -> Result<Frame, CaptureError> {
+    if let Some(frame) = jpeg::read(path).filter(|_| max.is_none()) {
+        return Ok(frame);
+    }
     let first = pictures(path, max, true)?.next().transpose()?;
     first.ok_or_else(|| CaptureError::file(path, "holds no picture"))
 }

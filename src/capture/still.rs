@@ -17,6 +17,8 @@ pub(super) struct Still {
     pub size: Option<Size>,
     /// How it is turned upright, in the words of GStreamer's `video-direction`; `None`: as it is, or nothing says it.
     pub turn: Option<&'static str>,
+    /// Whether it is a JPEG.
+    pub jpeg: bool,
     /// Whether its end is missing.
     pub cut: bool,
     /// Whether another picture begins before it ends: GStreamer 1.22 may decode that for ever.
@@ -52,7 +54,7 @@ const MOST_EXIF: u32 = 1 << 20;
 
 /// Segments up to the end-of-image marker; what stands between them is coded picture.
 fn jpeg(file: &mut (impl BufRead + Seek)) -> Still {
-    let mut still = Still { cut: true, ..Still::default() };
+    let mut still = Still { jpeg: true, cut: true, ..Still::default() };
     skip(file, 2); // the marker of its start
     while let Some(marker) = marker(file) {
         still.torn = marker == 0xd8;

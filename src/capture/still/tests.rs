@@ -15,7 +15,7 @@ const JPEG: &[u8] = b"\xff\xd8\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\
 
 #[test]
 fn a_jpeg_is_whole_up_to_its_end_marker() {
-    let whole = Still { size: Some(Size::new(640, 480)), turn: Some("90r"), ..Still::default() };
+    let whole = Still { size: Some(Size::new(640, 480)), turn: Some("90r"), jpeg: true, ..Still::default() };
     assert_eq!(still(JPEG), Some(whole));
     let trailed = [JPEG, b"what a telephone writes behind it"].concat();
     assert_eq!(still(&trailed), Some(whole));

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::abi::Family;
 
-/// The versions whose interface is known: [`Slots`](super::abi::Slots) was compared with the headers of 8.5.3, 8.6.1, 10.0.1,
-/// 10.3.0, 10.16, 11.1 and RTX 1.7; what lies between and after them in a family has their methods and more behind them.
+/// The versions whose interface is known: [`Slots`](super::abi::Slots) was compared with the headers of 8.5.1, 8.5.3, 8.6.1,
+/// 10.0.1, 10.3.0, 10.7.0, 10.13.3, 10.16 and 11.1, and the real RTX 1.7.1 runs through it; what lies between or after them
+/// in a family has the same methods and more behind them.
 pub const SUPPORTED: &str = "TensorRT 8.5–8.6, 10.0–10.16, 11.0–11.4 and TensorRT for RTX 1.5–1.7";
 
 /// Which TensorRT a library is.
