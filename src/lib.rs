@@ -13,6 +13,8 @@ pub mod bounded;
 
 pub mod backoff;
 
+pub mod tally;
+
 pub mod rights;
 
 pub mod geometry;

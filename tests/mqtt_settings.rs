@@ -141,6 +141,54 @@ fn no_picture_is_dropped_while_settings_change() {
     }
 }
 
+/// Publishes wish after wish for other numbers, as fast as it goes; killed when dropped.
+struct Flood(std::process::Child);
+
+impl Flood {
+    fn start(port: u16, key: &str) -> Self {
+        let publish = format!("exec mosquitto_pub -p {port} -q 1 -t tvsl/test/set/{key} -l");
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &format!("{publish} < <(seq -f %.7f 0 0.0000001 9)")]);
+        Self(command.spawn().expect("clients are installed: `make setup-test`"))
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whoever may change settings stops nothing by it: pictures are judged, another wish has its answer, and neither the
+/// log nor the disk fills.
+#[test]
+fn a_flood_of_wishes_stops_neither_the_analysis_nor_another_wish() {
+    let port = free_port();
+    let (place, config, _broker) = stage(port, "send_empty = true");
+    let answered = Subscriber::watching(port, "tvsl/test/set/enable/result");
+    let mut daemon = Daemon::start(&config);
+    let pictures = |number| (0..number).for_each(|_| drop(daemon.messages.find(|_| true)));
+    pictures(1);
+    let flood = Flood::start(port, "sensitivity");
+    daemon.log.find(|line| line.contains("too many wishes over MQTT at once"));
+    pictures(20);
+    // Where so much waits the broker may lose a wish; pictures come all the time.
+    for _ in 0..4 {
+        publish(port, "set/enable", "true", &[]);
+        pictures(5);
+    }
+    accepted(&answered.next("set/enable/result", |_| true));
+    let kept = std::fs::read_to_string(place.path("settings.json")).expect("a file");
+    assert!(kept.contains("\"enable\": true"), "it is written down before it is answered: {kept}");
+    drop(flood);
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    let lines = daemon.log.rest();
+    assert!(lines.iter().filter(|line| line.contains("over MQTT")).count() < 10, "{}", lines.join("\n"));
+    assert!(!lines.iter().any(|line| line.contains("ERROR")), "{}", lines.join("\n"));
+}
+
 /// A retained message, as anybody may leave it who may write there.
 fn leave(port: u16, topic: &str, payload: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -33,6 +33,11 @@ impl Overrides {
     /// The settings that may be changed.
     pub const KEYS: [&str; 4] = ["enable", "sensitivity", "classes", "thresholds"];
 
+    /// The setting of that name, if it is one.
+    pub fn setting(key: &str) -> Option<&'static str> {
+        Self::KEYS.into_iter().find(|setting| *setting == key)
+    }
+
     /// The same with `key` as the JSON in `payload` says; `null` or nothing gives it back to the file.
     ///
     /// # Errors
@@ -165,7 +170,8 @@ mod tests {
         assert_eq!(kept::<Overrides>(&file).expect("no file"), Overrides::default());
         let changed =
             Overrides::default().with("thresholds", br#"{"dog": {"p": 0.7}}"#).expect("a threshold");
-        keep(&file, &changed).expect("room");
+        assert!(keep(&file, &changed).expect("room"));
+        assert!(!keep(&file, &changed).expect("a file"), "what stands there is not written again");
         assert_eq!(kept::<Overrides>(&file).expect("a file"), changed);
         assert!(fs::read_to_string(&file).expect("a file").ends_with("}\n"), "a text file");
         fs::write(&file, "{\"enable\": tr").expect("room");

@@ -25,23 +25,34 @@ pub fn kept<T: DeserializeOwned + Default>(file: &Path) -> io::Result<T> {
     }
 }
 
-/// Writes `value` to `file` as a whole or not at all, whatever happens meanwhile, and for good.
+/// Writes `value` to `file` as a whole or not at all, whatever happens meanwhile, and for good. What stands there already
+/// is not written again, which spares flash; tells whether it was written.
 ///
 /// # Errors
 /// The system refuses it.
-pub fn keep(file: &Path, value: &impl Serialize) -> io::Result<()> {
+pub fn keep(file: &Path, value: &impl Serialize) -> io::Result<bool> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let part = file.with_extension("part");
-    let written = write(&part, value).and_then(|()| fs::rename(&part, file));
-    written.inspect_err(|_| drop(fs::remove_file(&part)))?;
-    File::open(folder)?.sync_all()
+    let new = !holds(file, &text);
+    if new {
+        fs::create_dir_all(folder)?;
+        let part = file.with_extension("part");
+        let written = write(&part, &text).and_then(|()| fs::rename(&part, file));
+        written.inspect_err(|_| drop(fs::remove_file(&part)))?;
+    }
+    File::open(folder)?.sync_all()?;
+    Ok(new)
 }
 
-fn write(file: &Path, value: &impl Serialize) -> io::Result<()> {
+fn holds(file: &Path, text: &[u8]) -> bool {
+    fs::metadata(file).is_ok_and(|about| about.is_file() && about.len() == text.len() as u64)
+        && bounded::read(file, bounded::TEXT).is_ok_and(|there| there == text)
+}
+
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
     let mut writer = File::create(file)?;
-    serde_json::to_writer_pretty(&mut writer, value)?;
-    writer.write_all(b"\n")?;
+    writer.write_all(text)?;
     writer.sync_all()
 }
 

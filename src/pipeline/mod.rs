@@ -8,6 +8,7 @@ mod device;
 mod edited;
 mod hardware;
 mod live;
+mod notes;
 mod outlet;
 mod pictures;
 mod preserve;

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use tokio::sync::watch;
+use tracing::warn;
 
+use super::notes::Notes;
 use super::pictures::Photographer;
 use super::pulse::Pulse;
 use super::reload::{Change, Changes, Inbox};
-use super::remember::Note;
 use super::{Observer, Stop, Workshop};
 use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
@@ -21,6 +21,7 @@ use crate::model::Model;
 use crate::monitor::{Monitor, Outgoing, Progress};
 use crate::publish::Teller;
 use crate::publish::mqtt::Course;
+use crate::tally::Tally;
 
 /// Where messages go.
 pub(super) struct Outlet<'a> {
@@ -38,10 +39,12 @@ pub(super) struct Outlet<'a> {
     pub unwritten: Option<io::Error>,
     pub stop: Arc<Stop>,
     pub inbox: Arc<Inbox>,
+    /// Wishes that gave way to newer ones.
+    pub gone: Tally,
     /// Makes what changes need.
     pub workshop: Arc<dyn Workshop>,
     /// What is to be written down.
-    pub notes: Sender<Note>,
+    pub notes: Notes,
     pub photographer: Option<Photographer>,
     /// Of the event loop.
     pub pulse: &'a Pulse,
@@ -51,6 +54,13 @@ pub(super) struct Outlet<'a> {
 
 impl Observer for Outlet<'_> {
     fn change(&mut self) -> Option<Change> {
+        self.gone.count(self.inbox.gone());
+        if let Some(wishes) = self.gone.due(self.clock.now()) {
+            warn!(
+                wishes,
+                "too many wishes over MQTT at once: the oldest of a setting give way, and are not answered"
+            );
+        }
         self.inbox.take()
     }
 
@@ -86,9 +96,7 @@ impl Observer for Outlet<'_> {
     }
 
     fn judged(&mut self, key: &str, result: Result<&Overrides, String>) {
-        let note = Note::Judged { key: key.into(), result: result.cloned() };
-        // The thread that answers ends after this one.
-        self.notes.send(note).ok();
+        self.notes.judged(key, result);
     }
 
     fn message(&mut self, message: Message) {

@@ -9,11 +9,12 @@ use tracing::warn;
 
 use crate::config::{self, CameraSource, Config, Overrides};
 use crate::geometry::Fit;
-use crate::message::{Wish, one_line};
+use crate::message::Wish;
 use crate::model::Manifest;
 
-/// Wishes that wait for the analysis, at most: it takes them several times a second.
-const MOST_WISHES: usize = 64;
+/// Wishes for one setting that wait for the analysis, at most: it takes several in a second. As many wait that are for no
+/// setting.
+const MOST_WISHES: usize = 16;
 
 /// What came of reading the file again: the new configuration, or why it is refused.
 pub type Reloaded = Result<Box<Config>, String>;
@@ -27,33 +28,51 @@ pub enum Change {
     Wish(Wish),
 }
 
-/// Holds the newest reading of the file, and every wish, until the analysis takes them.
+/// Holds the newest reading of the file, and the newest wishes, until the analysis takes them.
 #[derive(Debug, Default)]
-pub struct Inbox(Mutex<(Option<Reloaded>, VecDeque<Wish>)>);
+pub struct Inbox(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    file: Option<Reloaded>,
+    wishes: VecDeque<Wish>,
+    /// Wishes that gave way since somebody asked.
+    gone: u64,
+}
 
 impl Inbox {
     /// Puts a reading in, in place of one that nobody took.
     pub fn put(&self, reloaded: Reloaded) {
-        self.open().0 = Some(reloaded);
+        self.open().file = Some(reloaded);
     }
 
-    /// Puts a wish in.
+    /// Puts a wish in. Where too many wait for the same setting the oldest gives way: the newest is what counts, and who
+    /// floods one setting keeps nobody from another.
     pub fn wish(&self, wish: Wish) {
-        let wishes = &mut self.open().1;
-        if wishes.len() < MOST_WISHES {
-            wishes.push_back(wish);
-        } else {
-            warn!("too many wishes at once; one for `{}` is not answered", one_line(&wish.key));
+        let setting = Overrides::setting(&wish.key);
+        let mut waiting = self.open();
+        let same = |other: &Wish| Overrides::setting(&other.key) == setting;
+        if waiting.wishes.iter().filter(|other| same(other)).count() >= MOST_WISHES
+            && let Some(oldest) = waiting.wishes.iter().position(same)
+        {
+            waiting.wishes.remove(oldest);
+            waiting.gone += 1;
         }
+        waiting.wishes.push_back(wish);
+    }
+
+    /// How many wishes gave way since this was last asked.
+    pub fn gone(&self) -> u64 {
+        std::mem::take(&mut self.open().gone)
     }
 
     /// Takes the next change out.
     pub fn take(&self) -> Option<Change> {
-        let (file, wishes) = &mut *self.open();
+        let Waiting { file, wishes, .. } = &mut *self.open();
         file.take().map(Change::File).or_else(|| wishes.pop_front().map(Change::Wish))
     }
 
-    fn open(&self) -> MutexGuard<'_, (Option<Reloaded>, VecDeque<Wish>)> {
+    fn open(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -332,10 +351,31 @@ mod tests {
         let inbox = Inbox::default();
         inbox.put(Err("first".into()));
         inbox.put(Err("second".into()));
-        let wish = Wish { key: "enable".into(), payload: b"false".into(), retained: false };
-        (0..2 * MOST_WISHES).for_each(|_| inbox.wish(wish.clone()));
         assert_eq!(inbox.take(), Some(Change::File(Err("second".into()))));
-        let wishes = std::iter::from_fn(|| inbox.take()).collect::<Vec<_>>();
-        assert_eq!(wishes, vec![Change::Wish(wish); MOST_WISHES], "bounded");
+        assert_eq!(inbox.take(), None);
+    }
+
+    #[test]
+    fn the_newest_wishes_of_each_setting_wait_and_none_keeps_another_out() {
+        let inbox = Inbox::default();
+        let wish = |key: &str, payload: usize| Wish {
+            key: key.into(),
+            payload: payload.to_string().into_bytes(),
+            retained: false,
+        };
+        inbox.wish(wish("enable", 0));
+        (0..1000).for_each(|number| inbox.wish(wish("sensitivity", number)));
+        (0..1000).for_each(|number| inbox.wish(wish(&format!("no-setting-{number}"), number)));
+        assert_eq!((inbox.gone(), inbox.gone()), (2 * (1000 - MOST_WISHES as u64), 0));
+        let mut expected = vec![wish("enable", 0)];
+        let newest = 1000 - MOST_WISHES..1000;
+        expected.extend(newest.clone().map(|number| wish("sensitivity", number)));
+        expected.extend(newest.map(|number| wish(&format!("no-setting-{number}"), number)));
+        let wishes: Vec<_> = std::iter::from_fn(|| inbox.take()).collect();
+        assert_eq!(
+            wishes,
+            expected.into_iter().map(Change::Wish).collect::<Vec<_>>(),
+            "bounded, in their order"
+        );
     }
 }

@@ -3,22 +3,41 @@
 //! On a thread of its own: flash may take seconds, and analysis waits for nobody.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::notes::{Noted, Waiting};
 use super::reload::Layers;
 use super::workshop::{Workshop, rewords};
 use crate::analysis::Analysis;
+use crate::clock::{Clock, Instant};
 use crate::config::{self, Config, Overrides};
 use crate::publish::{Name, Teller};
 
-/// What is to be written down.
-pub(super) enum Note {
-    /// A wish for the setting `key` was judged: the settings that are in force now, or why it is refused.
-    Judged { key: String, result: Result<Overrides, String> },
-    /// Names under which something may be left at the broker.
-    Names(Vec<Name>),
+/// Writes of settings that may come one after another without a wait; people who try what suits them need no more.
+const AT_ONCE: u32 = 20;
+/// Time between two writes beyond that: whoever may change settings could wear out flash, which takes some thousand writes of
+/// each part of it.
+const APART: Duration = Duration::from_secs(10);
+
+/// When flash may be written. Pure: time is an argument.
+#[derive(Debug, Default, PartialEq)]
+struct Flash {
+    /// When it has had so much rest that [`AT_ONCE`] writes are free again.
+    rested: Instant,
+}
+
+impl Flash {
+    /// When the next write is free.
+    fn free(&self) -> Instant {
+        self.rested - APART * (AT_ONCE - 1)
+    }
+
+    /// It was written at `now`.
+    fn written(&mut self, now: Instant) {
+        self.rested = self.rested.max(now) + APART;
+    }
 }
 
 /// Where it is written down; without a file it is not.
@@ -27,6 +46,9 @@ pub(super) struct Notebook {
     names: Option<PathBuf>,
     /// What stands there.
     known: Vec<Name>,
+    flash: Flash,
+    /// Why settings could not be written, as it was said last; empty: they could.
+    said: String,
 }
 
 /// The settings of an earlier run over those of the file, in force in `analysis`. What cannot be read or
@@ -71,7 +93,13 @@ impl Notebook {
             warn!("{file}: the former names of this device cannot be read: {error}");
             None
         });
-        Self { settings, names, known: known.unwrap_or_default() }
+        Self {
+            settings,
+            names,
+            known: known.unwrap_or_default(),
+            flash: Flash::default(),
+            said: String::new(),
+        }
     }
 
     /// The names that it holds, the newest last.
@@ -79,14 +107,45 @@ impl Notebook {
         self.known.clone()
     }
 
-    /// Writes every note down, and answers wishes after that, until nobody makes any more.
-    pub fn write(mut self, notes: &Receiver<Note>, teller: &Teller) {
-        for note in notes {
-            match note {
-                Note::Judged { key, result } => answer(key, result, self.settings.as_deref(), teller),
-                Note::Names(names) => self.remember(names),
+    /// Writes notes down, and answers wishes after that, until nobody makes any more. Of settings that follow one another
+    /// only the newest are written, at most every [`APART`] where they are many; answers wait for that.
+    pub fn write(mut self, noted: &Noted, teller: &Teller, clock: &dyn Clock) {
+        while noted.wait() {
+            noted.gather(self.flash.free(), clock);
+            self.settle(noted.take(), teller, clock.now());
+        }
+    }
+
+    fn settle(&mut self, Waiting { settings, answers, names }: Waiting, teller: &Teller, now: Instant) {
+        if let Some(names) = names {
+            self.remember(names);
+        }
+        let kept = settings.map_or(Ok(()), |settings| self.keep(&settings, now));
+        for (key, result) in answers {
+            match result {
+                Ok(()) => teller.answer(key, true, kept.clone().err().unwrap_or_default()),
+                Err(why) => teller.answer(key, false, why),
             }
         }
+    }
+
+    /// Writes the settings down; else why they are lost at the next start, which is said when it is new.
+    fn keep(&mut self, settings: &Overrides, now: Instant) -> Result<(), String> {
+        let lost = "in force until the next start only";
+        let file =
+            self.settings.as_deref().ok_or("no file for it is known, set mqtt.settings_file".to_owned());
+        let kept = file.and_then(|file| {
+            config::keep(file, settings).map_err(|error| format!("{}: {error}", file.display()))
+        });
+        if kept != Ok(false) {
+            self.flash.written(now);
+        }
+        let why = kept.err().map(|why| format!("{lost}: {why}")).unwrap_or_default();
+        if why != self.said && !why.is_empty() {
+            warn!("a setting changed over MQTT is {why}");
+        }
+        self.said.clone_from(&why);
+        if why.is_empty() { Ok(()) } else { Err(why) }
     }
 
     /// Writes the names down if they are others than before: flash is spared.
@@ -103,20 +162,115 @@ impl Notebook {
     }
 }
 
-/// Answers a wish, once what is in force is written to `file`.
-fn answer(key: String, result: Result<Overrides, String>, file: Option<&Path>, teller: &Teller) {
-    let kept = result.map(|overrides| keep(&overrides, file));
-    if let Ok(Err(why)) = &kept {
-        warn!("a setting changed over MQTT is {why}");
-    }
-    match kept {
-        Ok(kept) => teller.answer(key, true, kept.err().unwrap_or_default()),
-        Err(why) => teller.answer(key, false, why),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::message::tests::info;
+    use crate::message::{Report, Settings};
+    use crate::pipeline::notes::notes;
 
-fn keep(overrides: &Overrides, file: Option<&Path>) -> Result<(), String> {
-    let lost = "in force until the next start only";
-    let file = file.ok_or_else(|| format!("{lost}: no file for it is known, set mqtt.settings_file"))?;
-    config::keep(file, overrides).map_err(|error| format!("{lost}: {}: {error}", file.display()))
+    /// A notebook on disk, and what subscribers hear.
+    struct Desk {
+        folder: tempfile::TempDir,
+        config: Config,
+        clock: SystemClock,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            gstreamer::init().expect("GStreamer");
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let mut config = Config::default();
+            config.mqtt.settings_file = folder.path().join("settings.json");
+            Self { folder, config, clock: SystemClock::new() }
+        }
+
+        fn teller(&self) -> Teller<'_> {
+            let settings = Settings::new(&self.config, &Overrides::default());
+            let teller = Teller::new(&self.config, (info(&self.config), settings), 1, &self.clock);
+            teller.connected();
+            teller
+        }
+
+        fn kept(&self) -> Overrides {
+            config::kept(&self.folder.path().join("settings.json")).expect("a file")
+        }
+    }
+
+    /// The answers that the broker takes now, whether each is accepted, and why.
+    fn answers(teller: &Teller) -> Vec<(bool, String)> {
+        let take = || {
+            let (ticket, report) = teller.outbox().take()?;
+            teller.outbox().store().acknowledge(&ticket);
+            Some(report)
+        };
+        let answer = |report| match report {
+            Report::Answer(answer) => Some((answer.accepted, answer.reason)),
+            _ => None,
+        };
+        std::iter::from_fn(take).filter_map(answer).collect()
+    }
+
+    fn sensitivity(value: u8) -> Overrides {
+        Overrides { sensitivity: Some(value.into()), ..Overrides::default() }
+    }
+
+    /// How often flash was written: each write costs it the same rest.
+    fn writes(notebook: &Notebook) -> u128 {
+        notebook.flash.rested.since(Instant::ZERO).as_nanos() / APART.as_nanos()
+    }
+
+    #[test]
+    fn wishes_that_wait_together_are_written_once_and_equal_ones_not_at_all() {
+        let desk = Desk::new();
+        let (teller, mut notebook) = (desk.teller(), Notebook::open(&desk.config));
+        let (notes, noted) = notes();
+        for value in 1..=10 {
+            notes.judged("sensitivity", Ok(&sensitivity(value)));
+        }
+        notes.judged("enable", Err("is no JSON".into()));
+        notebook.settle(noted.take(), &teller, Instant::ZERO);
+        assert_eq!((desk.kept(), writes(&notebook)), (sensitivity(10), 1));
+        let mut expected = vec![(true, String::new()); 10];
+        expected.push((false, "is no JSON".into()));
+        assert_eq!(answers(&teller), expected);
+        for _ in 0..10 {
+            notes.judged("sensitivity", Ok(&sensitivity(10)));
+            notebook.settle(noted.take(), &teller, Instant::ZERO);
+        }
+        assert_eq!((answers(&teller).len(), writes(&notebook)), (10, 1), "it stands there already");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_answered_with_the_reason() {
+        let desk = Desk::new();
+        std::fs::create_dir(desk.folder.path().join("settings.json")).expect("room for a folder");
+        let (teller, mut notebook) = (desk.teller(), Notebook::open(&desk.config));
+        let (notes, noted) = notes();
+        notes.judged("sensitivity", Ok(&sensitivity(1)));
+        notebook.settle(noted.take(), &teller, Instant::ZERO);
+        let answers = answers(&teller);
+        assert!(
+            answers[0].0 && answers[0].1.starts_with("in force until the next start only:"),
+            "{answers:?}"
+        );
+        assert_eq!(writes(&notebook), 1, "flash may have been written in vain");
+    }
+
+    #[test]
+    fn some_writes_are_free_and_more_have_to_wait() {
+        let (mut flash, mut now) = (Flash::default(), Instant::from_secs_f64(10_000.0));
+        (0..AT_ONCE).for_each(|_| {
+            assert!(flash.free() <= now);
+            flash.written(now);
+        });
+        for _ in 0..100 {
+            assert_eq!(flash.free().since(now), APART);
+            now = flash.free();
+            flash.written(now);
+        }
+        now = now + APART * AT_ONCE;
+        assert!(flash.free() + APART * (AT_ONCE - 1) <= now, "rested");
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -20,14 +20,16 @@ use crate::message::{Health, Info, Settings, Wish};
 use crate::monitor::Monitor;
 use crate::publish::mqtt::{Course, Listener};
 use crate::publish::{Former, Name, Teller, mqtt};
+use crate::tally::Tally;
 
 use super::edited::LOOK;
+use super::notes::{Notes, notes};
 use super::outlet::Outlet;
 use super::pictures::{Photographer, develop};
 use super::preserve::Preserver;
 use super::pulse::Pulse;
 use super::reload::Inbox;
-use super::remember::{Note, Notebook, restore};
+use super::remember::{Notebook, restore};
 use super::signals::watch_signals;
 use super::supervise::run_at;
 use super::web::{Ports, Web};
@@ -131,7 +133,7 @@ impl<'a> Daemon<'a> {
         let former = Former::new(config, notebook.names());
         let preserver =
             teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
-        let (notes, noted) = channel();
+        let (notes, noted) = notes();
         let mailbox =
             Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone(), monitor: Arc::clone(&monitor) };
         let (going, over) = channel();
@@ -151,6 +153,7 @@ impl<'a> Daemon<'a> {
                 unwritten: None,
                 stop: Arc::clone(&stop),
                 inbox: inbox_there,
+                gone: Tally::default(),
                 workshop: Arc::clone(&workshop),
                 notes,
                 photographer,
@@ -166,7 +169,7 @@ impl<'a> Daemon<'a> {
             };
             let analysis = spawn(scope, "analysis", body)?;
             if let Some(teller) = teller {
-                spawn(scope, "settings", move || notebook.write(&noted, teller))?;
+                spawn(scope, "settings", move || notebook.write(&noted, teller, clock))?;
             }
             if let Some((teller, shots)) = teller.zip(shots) {
                 spawn(scope, "pictures", move || develop(&shots, teller))?;
@@ -221,7 +224,7 @@ fn tell_lost(teller: &Teller<'_>, kept: usize) {
 /// What the broker brings, and how the connection does, on its way to those who take it.
 struct Mailbox {
     inbox: Arc<Inbox>,
-    notes: Sender<Note>,
+    notes: Notes,
     monitor: Arc<Monitor>,
 }
 
@@ -236,7 +239,7 @@ impl Listener for Mailbox {
 
     fn names(&self, names: Vec<Name>) {
         // The thread that writes it down ends after the publisher.
-        self.notes.send(Note::Names(names)).ok();
+        self.notes.names(names);
     }
 }
 

@@ -6,6 +6,7 @@ mod adapt;
 mod engine;
 mod play;
 mod status;
+mod verdicts;
 mod watch;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use crate::window::Pairing;
 use self::adapt::Standing;
 use self::engine::EngineWatch;
 use self::status::Status;
+use self::verdicts::Verdicts;
 use super::Stop;
 use super::hardware::{Hardware, Real};
 use super::reload::{Change, Layers};
@@ -160,6 +162,8 @@ struct Supervisor<'a> {
     hardware: &'a dyn Hardware,
     /// The change whose needs are being made.
     making: Option<Making>,
+    /// What came of wishes and was not said yet.
+    verdicts: Verdicts,
     /// Most pictures in a second, for cameras that are open.
     most: Rate,
     clock: &'a dyn Clock,
@@ -202,6 +206,7 @@ impl<'a> Supervisor<'a> {
             standing: Standing::Untried,
             hardware,
             making: None,
+            verdicts: Verdicts::default(),
             clock,
             stop,
             observer,

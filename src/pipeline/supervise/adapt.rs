@@ -10,7 +10,7 @@ use crate::capture::{CaptureError, Pace};
 use crate::clock::Instant;
 use crate::config::{Config, MicrophoneSource};
 use crate::geometry::{Fit, Size};
-use crate::message::{Health, HealthState, Part, Wish, one_line, one_sentence};
+use crate::message::{Health, HealthState, Part, Wish, one_sentence};
 use crate::model::Model;
 use crate::queue::{Receiver, Sender};
 use crate::window::Pairing;
@@ -36,18 +36,18 @@ pub(super) enum Standing {
 }
 
 impl Supervisor<'_> {
-    /// Takes every change that waits and that everything is made for. A recording has no devices, and is played to its
-    /// end with the one that it began with.
-    pub(super) fn adapt(&mut self, mut devices: Option<&mut Devices>) {
-        while let Some(making) = self.making.take().or_else(|| self.begin()) {
-            if !making.is_over() {
-                self.making = Some(making);
-                return;
-            }
-            match making.finish() {
-                (Change::File(_), next) => self.reload(next, devices.as_deref_mut()),
-                (Change::Wish(wish), next) => self.grant(&wish, next),
-            }
+    /// Takes the next change, once everything is made for it. One in a turn: pictures are judged however many wait. A
+    /// recording has no devices, and is played to its end with the one that it began with.
+    pub(super) fn adapt(&mut self, devices: Option<&mut Devices>) {
+        self.verdicts.tell(self.clock.now());
+        let Some(making) = self.making.take().or_else(|| self.begin()) else { return };
+        if !making.is_over() {
+            self.making = Some(making);
+            return;
+        }
+        match making.finish() {
+            (Change::File(_), next) => self.reload(next, devices),
+            (Change::Wish(wish), next) => self.grant(&wish, next),
         }
     }
 
@@ -226,14 +226,12 @@ impl Supervisor<'_> {
         let layers = |overrides| Layers { file: self.layers.file.clone(), overrides };
         let next = next.map(|(wished, made)| (layers(wished.overrides), made));
         let granted = next.and_then(|(layers, made)| self.judge_by(layers, made));
-        let (key, granted) = (one_line(&wish.key), granted.map_err(|why| one_sentence(&why)));
-        match &granted {
-            Ok(()) => {
-                info!(key, "changed over MQTT");
-                self.configured();
-            }
-            Err(why) => warn!(key, "a change over MQTT is refused: {why}"),
+        let granted = granted.map_err(|why| one_sentence(&why));
+        if granted.is_ok() {
+            self.configured();
         }
+        self.verdicts.judged(&wish.key, &granted);
+        self.verdicts.tell(self.clock.now());
         self.observer.judged(&wish.key, granted.map(|()| &self.layers.overrides));
     }
 

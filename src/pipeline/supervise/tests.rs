@@ -272,3 +272,19 @@ fn what_was_captured_while_it_was_off_is_not_reported_when_it_is_on() {
         }
     });
 }
+
+#[test]
+fn wishes_without_end_keep_no_picture_from_being_judged() {
+    World::play(13, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        let judged = world.supervisor.analysed;
+        world.heard.borrow_mut().flood = true;
+        world.turns(Duration::from_secs(60));
+        assert_eq!(world.supervisor.analysed - judged, 300, "pictures of 60 s");
+        for part in [Part::Camera, Part::Microphone] {
+            assert_eq!(world.state(part), (HealthState::Ok, String::new()), "{part:?}");
+        }
+        assert!(world.quiet() < Duration::from_secs(1), "nothing is reported for {:?}", world.quiet());
+        world.switch(false);
+    });
+}

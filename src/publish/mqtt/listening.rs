@@ -25,10 +25,7 @@ impl Publisher<'_> {
         let topic = String::from_utf8_lossy(&message.topic);
         if let Some(key) = topic.strip_prefix(&self.config.topic("set/")) {
             if key.len() > LONGEST_KEY {
-                return warn!(
-                    bytes = key.len(),
-                    "a wish whose key is longer than {LONGEST_KEY} bytes is not answered"
-                );
+                return self.pass_over(key);
             }
             let (payload, retained) = (message.payload.to_vec(), message.retain);
             self.listener.wish(Wish { key: key.into(), payload, retained });
@@ -50,6 +47,18 @@ impl Publisher<'_> {
             }
         } else if self.earlier.insert(link.broker.clone()) {
             self.attempt(link.client.try_unsubscribe_many(self.told_before()));
+        }
+    }
+
+    /// Says of a wish that it has no answer; once a minute, however many there are.
+    fn pass_over(&mut self, key: &str) {
+        self.long_keys.count(1);
+        if let Some(wishes) = self.long_keys.due(self.teller.now()) {
+            warn!(
+                wishes,
+                bytes = key.len(),
+                "a wish whose key is longer than {LONGEST_KEY} bytes is not answered"
+            );
         }
     }
 

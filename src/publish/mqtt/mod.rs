@@ -31,6 +31,7 @@ use super::{Former, Name, Teller};
 use crate::config::{Address, Config};
 use crate::lifecycle::Lifecycle;
 use crate::message::{Health, Presence, Report, Wish};
+use crate::tally::Tally;
 use limit::Limit;
 use link::{Dialer, GOOD, Link, RAISE, Tcp};
 use visit::Visits;
@@ -145,6 +146,8 @@ struct Publisher<'a> {
     evictions: u32,
     /// Until when nothing is listened to: a message was too large to be taken.
     deaf: Option<Instant>,
+    /// Wishes whose key is too long.
+    long_keys: Tally,
     /// The last reason that was logged for a connection to a broker that failed.
     said: BTreeMap<String, String>,
     /// The largest message that each broker takes, and since when that is known.
@@ -166,6 +169,7 @@ impl<'a> Publisher<'a> {
             earlier: BTreeSet::new(),
             evictions: 0,
             deaf: None,
+            long_keys: Tally::default(),
             said: BTreeMap::new(),
             limits: BTreeMap::new(),
             left_out: BTreeSet::new(),

@@ -179,6 +179,8 @@ pub(super) struct Heard {
     pub captured: Vec<f64>,
     /// What subscribers wish.
     wishes: Vec<Wish>,
+    /// Whether they wish for something without end.
+    pub flood: bool,
 }
 
 /// Listens, and holds the supervision to its promises.
@@ -211,7 +213,13 @@ impl Observer for Witness {
     }
 
     fn change(&mut self) -> Option<Change> {
-        self.heard.borrow_mut().wishes.pop().map(Change::Wish)
+        let mut heard = self.heard.borrow_mut();
+        let endless = heard.flood.then(|| Wish {
+            key: "sensitivity".into(),
+            payload: format!("{:.3}", fastrand::f32()).into_bytes(),
+            retained: false,
+        });
+        heard.wishes.pop().or(endless).map(Change::Wish)
     }
 
     fn health(&mut self, health: Health) {
