@@ -254,3 +254,101 @@ fn what_was_said_of_classes_that_another_model_lacks_is_set_aside_and_nothing_el
         (&serde_json::json!(["sensitivity"]), &serde_json::json!([]))
     );
 }
+
+/// A line of the log that says of a wish that it was granted.
+fn granted(line: &str) -> bool {
+    line.contains("INFO") && line.contains(" changed over MQTT") && line.contains("key=")
+}
+
+#[test]
+fn a_device_that_was_switched_off_stays_so_whatever_became_of_the_file_until_somebody_switches_it_on() {
+    for (text, why) in [
+        ("", "is no JSON: EOF"),
+        ("{\"enable\": fal", "is no JSON: EOF"),
+        ("{\"enable\": false, \"hum\": 1}", "\"hum\" is no setting of this version"),
+    ] {
+        let port = free_port();
+        let (place, config, _broker) = stage(port, "");
+        let file = place.path("settings.json");
+        std::fs::write(&file, text).expect("room for a file");
+        let subscriber = Subscriber::start(port);
+        let daemon = Daemon::start(&config);
+        let told = subscriber.next("health/configuration", |_| true);
+        let reason = told["reason"].as_str().expect("a reason");
+        assert!(told["state"] == "degraded" && reason.contains(why), "{told}");
+        assert!(reason.contains("settings.json"), "{told}");
+        let doubtful = !text.contains("hum");
+        assert_eq!(reason.contains("send true to tvsl/test/set/enable"), doubtful, "{told}");
+        daemon.log.find(|line| line.contains("ERROR") && line.contains(why));
+        subscriber.next("settings", |settings| settings["enable"] == false);
+        accepted(&wish(&subscriber, port, "enable", "true"));
+        daemon.log.find(|line| {
+            assert!(!line.contains("the first frame is analysed"), "it saw and heard: {why}");
+            granted(line)
+        });
+        subscriber.next("health/configuration", |health| health["state"] == "ok");
+        subscriber.event("start");
+        let kept = std::fs::read_to_string(&file).expect("a file");
+        assert_eq!(kept, "{\n  \"enable\": true\n}\n");
+    }
+}
+
+#[test]
+fn a_device_that_was_switched_off_stays_so_where_a_folder_took_the_place_of_the_file() {
+    let port = free_port();
+    let (place, config) = place(port);
+    let _broker = Broker::start(&place, port, OPEN);
+    let subscriber = Subscriber::start(port);
+    let mut daemon = Daemon::start(&config);
+    subscriber.next("health/configuration", |health| health["state"] == "ok");
+    accepted(&wish(&subscriber, port, "enable", "false"));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    subscriber.status("stopped");
+    let state = std::fs::read_dir(place.path("state/tvsl")).expect("the folder of its state");
+    let mut files = state.map(|entry| entry.expect("an entry").path());
+    let is_settings = |file: &std::path::PathBuf| file.display().to_string().contains("/settings-");
+    let file = files.find(is_settings).expect("what it keeps");
+    std::fs::remove_file(&file).expect("our own file");
+    std::fs::create_dir(&file).expect("room for a folder");
+    let again = Daemon::start(&config);
+    subscriber.next("health/configuration", |health| {
+        let reason = health["reason"].as_str().expect("a reason");
+        health["state"] == "degraded" && reason.contains("it is no file") && reason.contains("send true to")
+    });
+    let answer = wish(&subscriber, port, "enable", "true");
+    let reason = answer["reason"].as_str().expect("a reason");
+    assert!(answer["accepted"] == true && reason.contains("in force until the next start only"), "{answer}");
+    again.log.find(|line| {
+        assert!(!line.contains("the first frame is analysed"), "it saw and heard");
+        granted(line)
+    });
+    subscriber.next("health/configuration", |health| health["state"] == "ok");
+    subscriber.event("start");
+}
+
+#[test]
+fn a_device_that_was_switched_off_stays_so_where_no_wish_is_taken_any_more_and_says_how_to_switch_it_on() {
+    let port = free_port();
+    let (place, config, _broker) = stage(port, "commands = false");
+    let file = place.path("settings.json");
+    std::fs::write(&file, "{\"enable\": false, \"sensitivity\": 1.5}").expect("room for a file");
+    let subscriber = Subscriber::start(port);
+    let mut daemon = Daemon::start(&config);
+    let told = subscriber.next("health/configuration", |_| true);
+    let reason = told["reason"].as_str().expect("a reason");
+    assert!(told["state"] == "degraded" && reason.contains("mqtt.commands = false"), "{told}");
+    assert!(reason.contains(&format!("delete {}", file.display())), "{told}");
+    let settings = subscriber.next("settings", |_| true);
+    assert_eq!((&settings["enable"], &settings["changed"]), (&false.into(), &serde_json::json!(["enable"])));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    let lines = daemon.log.rest();
+    assert!(!lines.iter().any(|line| line.contains("the first frame is analysed")), "{}", lines.join("\n"));
+    assert!(lines.iter().any(|line| line.contains("ERROR") && line.contains("lets nobody switch it on")));
+    subscriber.status("stopped");
+    std::fs::remove_file(&file).expect("our own file");
+    let _again = Daemon::start(&config);
+    subscriber.event("start");
+    subscriber.next("health/configuration", |health| health["state"] == "ok");
+}

@@ -35,7 +35,7 @@ pub use judgement::{
     Detection, Engine, EngineKind, Lost, Model, Precision, Rebuild, TensorRt, Thresholds, Tracking, Window,
 };
 pub use lens::Lens;
-pub use overrides::Overrides;
+pub use overrides::{Overrides, Recalled};
 pub use search::{Origin, places};
 pub use service::{
     Address, DiskStore, Format, HomeAssistant, Log, LogFormat, LogLevel, Monitor, Mqtt, Service, Tls,

@@ -1,11 +1,12 @@
 //! What subscribers change while the daemon runs: laid over the file's settings, kept in a file apart.
 
 use super::{Config, Thresholds};
-use super::{classes, json, value, words};
+use super::{classes, json, state, value, words};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Most bytes of a wish: what is told of all settings then is within what any broker takes.
 const LONGEST: usize = 16 << 10;
@@ -29,6 +30,18 @@ pub struct Overrides {
     pub thresholds: Option<BTreeMap<String, Thresholds>>,
 }
 
+/// What a file keeps of what subscribers changed, as far as it can be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recalled {
+    /// What was changed.
+    pub overrides: Overrides,
+    /// What cannot be read, and why.
+    pub faults: Vec<String>,
+    /// Whether that may be the wish that nothing is analysed. It is taken for it: who switched a device off is not to be
+    /// heard because a file was damaged.
+    pub doubtful: bool,
+}
+
 impl Overrides {
     /// The settings that may be changed.
     pub const KEYS: [&str; 4] = ["enable", "sensitivity", "classes", "thresholds"];
@@ -49,7 +62,27 @@ impl Overrides {
         if payload.len() > LONGEST {
             return Err(format!("is {} bytes long, expected at most {LONGEST}", payload.len()));
         }
-        let value = if payload.is_empty() { Value::Null } else { json::read(payload)? };
+        self.set(key, if payload.is_empty() { Value::Null } else { json::read(payload)? })
+    }
+
+    /// What `file` keeps; nothing where there is no file.
+    pub fn recall(file: &Path) -> Recalled {
+        let text = state::read(file).map_err(|error| error.to_string());
+        let settings = text.and_then(|text| match text.map(|text| json::read(&text)).transpose()? {
+            None => Ok(Map::new()),
+            Some(Value::Object(settings)) => Ok(settings),
+            Some(_) => Err("is no object of settings".into()),
+        });
+        let mut recalled = Recalled::default();
+        match settings {
+            Ok(settings) => settings.into_iter().for_each(|(key, value)| recalled.take(&key, value)),
+            Err(why) => recalled.doubt(why),
+        }
+        recalled
+    }
+
+    /// The same with this value of `key`.
+    fn set(&self, key: &str, value: Value) -> Result<Self, String> {
         let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
         match all.as_object_mut() {
             Some(all) if value.is_null() => drop(all.remove(key)),
@@ -88,6 +121,26 @@ impl Overrides {
         detection.classes = own.classes.unwrap_or(std::mem::take(&mut detection.classes));
         detection.thresholds = own.thresholds.unwrap_or(std::mem::take(&mut detection.thresholds));
         config
+    }
+}
+
+impl Recalled {
+    /// Takes one setting of the file.
+    fn take(&mut self, key: &str, value: Value) {
+        if !Overrides::KEYS.contains(&key) {
+            return self.faults.push(format!("{key:?} is no setting of this version"));
+        }
+        match self.overrides.set(key, value) {
+            Ok(overrides) => self.overrides = overrides,
+            Err(why) if key == "enable" => self.doubt(format!("{key}: {why}")),
+            Err(why) => self.faults.push(format!("{key}: {why}")),
+        }
+    }
+
+    /// What cannot be read for this reason may have been that nothing is analysed.
+    fn doubt(&mut self, why: String) {
+        self.faults.push(why);
+        (self.doubtful, self.overrides.enable) = (true, Some(false));
     }
 }
 
@@ -176,5 +229,36 @@ mod tests {
         assert!(fs::read_to_string(&file).expect("a file").ends_with("}\n"), "a text file");
         fs::write(&file, "{\"enable\": tr").expect("room");
         assert_eq!(kept::<Overrides>(&file).expect_err("damaged").kind(), ErrorKind::UnexpectedEof);
+    }
+    #[test]
+    fn of_a_damaged_file_each_setting_is_taken_that_can_be_read_and_in_doubt_it_is_off() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("settings.json");
+        assert_eq!(Overrides::recall(&file), Recalled::default(), "no file");
+        let recall = |text: &str| {
+            fs::write(&file, text).expect("room");
+            Overrides::recall(&file)
+        };
+        let quieter = Overrides { sensitivity: Some(-1.5), ..Overrides::default() };
+        for (text, enable, why) in [
+            (r#"{"enable": false, "sensitivity": -1.5, "hum": [1]}"#, Some(false), "\"hum\" is no setting"),
+            (r#"{"sensitivity": -1.5, "classes": ["a", "a"]}"#, None, "classes: holds \"a\" twice"),
+        ] {
+            let Recalled { overrides, faults, doubtful } = recall(text);
+            assert_eq!((overrides, doubtful), (Overrides { enable, ..quieter.clone() }, false), "{text}");
+            assert!(faults.len() == 1 && faults[0].contains(why), "{faults:?}");
+        }
+        let mistaken = recall(r#"{"enable": "no", "sensitivity": -1.5}"#);
+        assert_eq!(mistaken.overrides, Overrides { enable: Some(false), ..quieter });
+        assert!(mistaken.doubtful && mistaken.faults[0].starts_with("enable: is the text"), "{mistaken:?}");
+        let off = Overrides { enable: Some(false), ..Overrides::default() };
+        for text in ["", "{\"enable\": fal", "[]", "null", r#"{"enable": true, "enable": false}"#, "\0\0\0\0"]
+        {
+            let Recalled { overrides, faults, doubtful } = recall(text);
+            assert_eq!((overrides, faults.len(), doubtful), (off.clone(), 1, true), "{text:?}");
+        }
+        assert_eq!(recall("{}"), Recalled::default());
+        let folder = Overrides::recall(folder.path());
+        assert_eq!((folder.overrides, folder.faults), (off, vec!["it is no file".into()]));
     }
 }

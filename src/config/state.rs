@@ -15,12 +15,17 @@ use crate::bounded;
 /// # Errors
 /// The file cannot be read, or holds something else.
 pub fn kept<T: DeserializeOwned + Default>(file: &Path) -> io::Result<T> {
+    read(file)?.map_or_else(|| Ok(T::default()), |text| Ok(serde_json::from_slice(&text)?))
+}
+
+/// What stands in the file; `None` where there is none.
+pub(super) fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     if fs::metadata(file).is_ok_and(|about| !about.is_file()) {
         return Err(io::Error::other("it is no file"));
     }
     match bounded::read(file, bounded::TEXT) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(T::default()),
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -47,7 +47,7 @@ pub enum Part {
     Microphone,
     /// What runs the model.
     Engine,
-    /// The configuration file: degraded while a wrong one is refused and the one before is in force.
+    /// The configuration: degraded while a wrong file is refused, or what subscribers changed is not as they left it.
     Configuration,
     /// The connection that the reports travel on: failed while there is none, which the device's figures tell.
     Broker,

@@ -84,9 +84,25 @@ pub struct Layers {
     pub file: Config,
     /// What was changed.
     pub overrides: Overrides,
+    /// What of an earlier run's changes is not among them.
+    pub lost: Lost,
+}
+
+/// What of the changes that an earlier run wrote down could not be taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// What, and why; empty: nothing.
+    pub why: String,
+    /// Whether nothing is analysed for it: that may have been the wish.
+    pub off: bool,
 }
 
 impl Layers {
+    /// A file that nobody changed.
+    pub fn new(file: Config) -> Self {
+        Self { file, overrides: Overrides::default(), lost: Lost::default() }
+    }
+
     /// What is in force.
     pub fn merged(&self) -> Config {
         self.overrides.over(&self.file)
@@ -107,7 +123,7 @@ impl Layers {
 
     /// The same changes over another file.
     pub fn of(&self, file: Config) -> Self {
-        Self { file, overrides: self.overrides.clone() }
+        Self { file, ..self.clone() }
     }
 
     /// The same with a wish granted.
@@ -121,7 +137,37 @@ impl Layers {
             );
         }
         let overrides = self.overrides.with(&wish.key, &wish.payload)?;
-        Ok(Self { file: self.file.clone(), overrides })
+        // What was lost stays told as long as it keeps the device from seeing and hearing.
+        let lost = if self.lost.off && wish.key != "enable" { self.lost.clone() } else { Lost::default() };
+        Ok(Self { file: self.file.clone(), overrides, lost })
+    }
+
+    /// What is amiss with what subscribers changed while `running` is in force, and the cure; empty if nothing is.
+    pub fn amiss(&self, running: &Config) -> String {
+        let file = running.settings_file().map_or("what it keeps".into(), |file| file.display().to_string());
+        let (why, topic) = (&self.lost.why, running.topic("set/enable"));
+        let obeys = [("mqtt.enabled", running.mqtt.enabled), ("mqtt.commands", running.mqtt.commands)];
+        let deaf = obeys.into_iter().find(|(_, on)| !on).map(|(key, _)| key);
+        let cure = match deaf {
+            None => format!("send true to {topic}, or delete {file} and start anew"),
+            Some(key) => {
+                format!("delete {file} and start anew, or set {key} = true and send true to {topic}")
+            }
+        };
+        match deaf {
+            _ if self.lost.off => format!(
+                "nothing is analysed, since somebody may have switched it off over MQTT: {file} cannot be read ({why}); \
+                 to switch it on, {cure}"
+            ),
+            Some(key) if self.overrides.enable == Some(false) && self.file.detection.enable => format!(
+                "nothing is analysed: it was switched off over MQTT, where {key} = false lets nobody switch it on; \
+                 to switch it on, {cure}"
+            ),
+            _ if !why.is_empty() => format!(
+                "left out of what was changed over MQTT: {why} ({file}, which the next change writes anew)"
+            ),
+            _ => String::new(),
+        }
     }
 }
 
@@ -377,5 +423,34 @@ mod tests {
             expected.into_iter().map(Change::Wish).collect::<Vec<_>>(),
             "bounded, in their order"
         );
+    }
+    #[test]
+    fn what_keeps_a_device_switched_off_is_told_with_the_cure_until_somebody_switches_it() {
+        let config = |text: &str| Config::parse(text, Path::new("test")).expect("a configuration");
+        let obeys = config("mqtt.settings_file = \"/s.json\"");
+        let forbids = config("mqtt.settings_file = \"/s.json\"\nmqtt.commands = false");
+        let off = Layers {
+            overrides: Overrides { enable: Some(false), ..Overrides::default() },
+            ..Layers::new(obeys.clone())
+        };
+        assert_eq!(off.amiss(&obeys), "", "whoever switched it off may switch it on");
+        let told = off.amiss(&forbids);
+        assert!(
+            told.contains("mqtt.commands = false lets nobody") && told.contains("delete /s.json"),
+            "{told}"
+        );
+        let lost = Lost { why: "it is no file".into(), off: true };
+        let doubtful = Layers { lost, ..off };
+        let told = doubtful.amiss(&obeys);
+        assert!(told.contains("it is no file") && told.contains("send true to tvsl/"), "{told}");
+        let wish =
+            |key: &str, payload: &str| Wish { key: key.into(), payload: payload.into(), retained: false };
+        let louder = doubtful.granting(&wish("sensitivity", "1")).expect("a wish");
+        assert_eq!(louder.amiss(&obeys), told, "it is off still");
+        assert_eq!(doubtful.granting(&wish("enable", "false")).expect("a wish").amiss(&obeys), "");
+        let lost = Lost { why: "\"hum\" is no setting of this version".into(), off: false };
+        let partly = Layers { lost, ..Layers::new(obeys.clone()) };
+        assert!(partly.amiss(&obeys).contains("left out of what was changed over MQTT: \"hum\""));
+        assert_eq!(partly.granting(&wish("sensitivity", "1")).expect("a wish").amiss(&obeys), "");
     }
 }

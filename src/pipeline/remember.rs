@@ -5,14 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::notes::{Noted, Waiting};
-use super::reload::Layers;
+use super::reload::{Layers, Lost};
 use super::workshop::{Workshop, rewords};
 use crate::analysis::Analysis;
 use crate::clock::{Clock, Instant};
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Config, Overrides, Recalled};
+use crate::message::one_sentence;
 use crate::publish::{Name, Teller};
 
 /// Writes of settings that may come one after another without a wait; people who try what suits them need no more.
@@ -51,36 +52,76 @@ pub(super) struct Notebook {
     said: String,
 }
 
-/// The settings of an earlier run over those of the file, in force in `analysis`. What cannot be read or
-/// does not fit the model any more is left out and told.
+/// The settings of an earlier run over those of the file, in force in `analysis`. Of what cannot be read, or does not fit the
+/// model any more, each is left out alone. That nothing is analysed holds whatever else does, even where no wish is taken
+/// any more; it takes a wish, or somebody at the device, to end it.
 pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn Workshop) -> Layers {
-    let mut layers = Layers { file: config.clone(), overrides: Overrides::default() };
-    let Some(file) = config.settings_file().filter(|_| config.mqtt.enabled && config.mqtt.commands) else {
-        return layers;
-    };
-    let restored =
-        config::kept::<Overrides>(&file).map_err(|error| error.to_string()).and_then(|overrides| {
-            let saved = Layers { file: config.clone(), overrides };
-            let overrides = saved.fitting(analysis.model().manifest()).overrides;
-            let merged = overrides.over(config);
-            if rewords(analysis.model(), config, &merged) {
-                let words = workshop.words(&merged)?;
-                analysis.reword(words, &merged).map_err(|error| error.to_string())?;
-            } else {
-                analysis.configure(&merged).map_err(|error| error.to_string())?;
-            }
-            Ok(overrides)
-        });
-    match restored {
-        Ok(overrides) if overrides == Overrides::default() => {}
-        Ok(overrides) => {
-            let settings = serde_json::to_string(&overrides).unwrap_or_default();
-            info!(file = %file.display(), "settings that were changed over MQTT are in force: {settings}");
-            layers.overrides = overrides;
-        }
-        Err(why) => error!("{}: the settings changed over MQTT are left out: {why}", file.display()),
+    let mut layers = Layers::new(config.clone());
+    let Some(file) = config.settings_file() else { return layers };
+    let Recalled { mut overrides, mut faults, doubtful } = Overrides::recall(&file);
+    if config.mqtt.enabled && config.mqtt.commands {
+        let wished = Layers { overrides, ..layers.clone() }.fitting(analysis.model().manifest()).overrides;
+        overrides = enforce(wished, config, analysis, workshop, &mut faults);
+    } else {
+        let off = overrides.enable.filter(|enable| !enable);
+        overrides = Overrides { enable: off, ..Overrides::default() };
+        faults.retain(|_| doubtful);
     }
+    if !doubtful && overrides != Overrides::default() {
+        let settings = serde_json::to_string(&overrides).unwrap_or_default();
+        info!(file = %file.display(), "settings that were changed over MQTT are in force: {settings}");
+    }
+    layers.overrides = overrides;
+    layers.lost = Lost { why: one_sentence(&faults.join("; ")), off: doubtful };
     layers
+}
+
+/// Puts as many of these settings in force as can be, and gives them: all together, or else one after another.
+fn enforce(
+    wished: Overrides,
+    config: &Config,
+    analysis: &mut Analysis,
+    workshop: &dyn Workshop,
+    faults: &mut Vec<String>,
+) -> Overrides {
+    if put(&wished, config, analysis, workshop).is_ok() {
+        return wished;
+    }
+    let mut taken = Overrides { enable: wished.enable, ..Overrides::default() };
+    // Classes before their thresholds.
+    let steps = [
+        ("sensitivity", Overrides { sensitivity: wished.sensitivity, ..taken.clone() }),
+        ("classes", Overrides { classes: wished.classes, ..taken.clone() }),
+        ("thresholds", Overrides { thresholds: wished.thresholds, ..taken.clone() }),
+    ];
+    for (key, step) in steps {
+        let next = Overrides {
+            enable: taken.enable,
+            sensitivity: step.sensitivity.or(taken.sensitivity),
+            classes: step.classes.or_else(|| taken.classes.clone()),
+            thresholds: step.thresholds.or_else(|| taken.thresholds.clone()),
+        };
+        match put(&next, config, analysis, workshop) {
+            Ok(()) => taken = next,
+            Err(why) => faults.push(format!("{key}: {}", one_sentence(&why))),
+        }
+    }
+    taken
+}
+
+/// Puts these settings in force; else nothing changes.
+fn put(
+    overrides: &Overrides,
+    config: &Config,
+    analysis: &mut Analysis,
+    workshop: &dyn Workshop,
+) -> Result<(), String> {
+    let merged = overrides.over(config);
+    if rewords(analysis.model(), config, &merged) {
+        let words = workshop.words(&merged)?;
+        return analysis.reword(words, &merged).map(drop).map_err(|error| error.to_string());
+    }
+    analysis.configure(&merged).map_err(|error| error.to_string())
 }
 
 impl Notebook {

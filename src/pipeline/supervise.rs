@@ -3,6 +3,7 @@
 //! [`Supervisor::play`] takes a recording to its end; [`Supervisor::watch`] lasts for months.
 
 mod adapt;
+mod configuration;
 mod engine;
 mod play;
 mod status;
@@ -21,7 +22,7 @@ use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
-use crate::message::{Composer, Health, HealthState, Message, Moment, Part};
+use crate::message::{Composer, Health, Message, Moment};
 use crate::model::{Model, ModelError};
 use crate::monitor::Progress;
 use crate::notify::Notifier;
@@ -30,6 +31,7 @@ use crate::track::Track;
 use crate::window::Pairing;
 
 use self::adapt::Standing;
+use self::configuration::Configuration;
 use self::engine::EngineWatch;
 use self::status::Status;
 use self::verdicts::Verdicts;
@@ -117,7 +119,7 @@ pub fn run(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let layers = Layers { file: config.clone(), overrides: Overrides::default() };
+    let layers = Layers::new(config.clone());
     run_at(Pace::of(&config.camera), fastrand::u32(..), layers, analysis, clock, stop, observer)
 }
 
@@ -133,7 +135,7 @@ pub fn replay(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let layers = Layers { file: config.clone(), overrides: Overrides::default() };
+    let layers = Layers::new(config.clone());
     run_at(Pace::Fast, 0, layers, analysis, clock, stop, observer)
 }
 
@@ -155,8 +157,8 @@ struct Supervisor<'a> {
     config: Config,
     /// Where it comes from.
     layers: Layers,
-    /// Why the newest configuration file is not in force; empty if it is.
-    refused: String,
+    /// What of it is not as it was written, or wished.
+    configuration: Configuration,
     /// Whether the devices of what is in force ever delivered.
     standing: Standing,
     hardware: &'a dyn Hardware,
@@ -202,7 +204,7 @@ impl<'a> Supervisor<'a> {
             most: Rate::new(config.camera.rate),
             config,
             layers,
-            refused: String::new(),
+            configuration: Configuration::default(),
             standing: Standing::Untried,
             hardware,
             making: None,
@@ -227,7 +229,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn run(mut self) -> Result<(), PipelineError> {
-        self.tell_part(Part::Configuration, HealthState::Ok, "");
+        self.tell_configuration();
         self.tell_engine();
         let result = self.pace_engine().and_then(|()| match self.pace {
             Pace::Live => self.watch(),
@@ -299,8 +301,9 @@ impl<'a> Supervisor<'a> {
         if !self.may_analyse(frame.captured) {
             self.progress.disabled += 1;
             self.notifier.ready();
-            self.notifier
-                .status(self.clock.now(), || format!("disabled{}{}", self.observer.ailing(), self.refused));
+            self.notifier.status(self.clock.now(), || {
+                format!("disabled{}{}", self.observer.ailing(), self.configuration.line())
+            });
             return Ok(());
         }
         let analysed = self.analyse(&mut frame, coming);
@@ -324,8 +327,9 @@ impl<'a> Supervisor<'a> {
             "" => String::new(),
             why => format!("; slowed down: {why}"),
         };
-        self.notifier
-            .status(now, || self.status.line(now) + &slowed + &self.observer.ailing() + &self.refused);
+        self.notifier.status(now, || {
+            self.status.line(now) + &slowed + &self.observer.ailing() + &self.configuration.line()
+        });
         message.into_iter().for_each(|message| self.observer.message(message));
         Ok(())
     }

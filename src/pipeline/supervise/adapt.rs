@@ -108,13 +108,19 @@ impl Supervisor<'_> {
     /// Tells why a new configuration is not in force.
     fn refuse(&mut self, why: &str) {
         error!("the changed configuration is refused, the one before is in force:\n{why}");
-        let faults = faults(why);
-        let more = match faults.len() {
-            0 | 1 => String::new(),
-            all => format!(" (and {} more: `tvsl check` lists them)", all - 1),
-        };
-        self.refused = format!("; refused: {}{more}", faults.first().unwrap_or(&""));
-        self.tell_part(Part::Configuration, HealthState::Degraded, &faults.join("; "));
+        self.configuration.refuse(why);
+        self.tell_configuration();
+    }
+
+    /// Tells how the configuration does, if that changed.
+    pub(super) fn tell_configuration(&mut self) {
+        let amiss = self.layers.amiss(&self.config);
+        if self.configuration.settle(amiss.clone()) {
+            error!("{amiss}");
+        }
+        let Some(reason) = self.configuration.news() else { return };
+        let state = if reason.is_empty() { HealthState::Ok } else { HealthState::Degraded };
+        self.tell_part(Part::Configuration, state, &reason);
     }
 
     /// Takes it that a device cannot be opened, and that no waiting mends it. That ends a start. If a new
@@ -156,13 +162,12 @@ impl Supervisor<'_> {
 
     /// Opens anew what a new configuration concerns.
     fn renew(&mut self, changes: &Changes, devices: Option<&mut Devices>) {
-        if !std::mem::take(&mut self.refused).is_empty() {
-            self.tell_part(Part::Configuration, HealthState::Ok, "");
-        }
         match devices {
             Some(devices) => self.open_anew(changes, devices),
             None => self.follow(),
         }
+        self.configuration.accept();
+        self.tell_configuration();
         info!("the configuration was read again: {changes}");
         if !changes.later.is_empty() {
             warn!(keys = ?changes.later, "these keys take effect at the next start only");
@@ -223,12 +228,12 @@ impl Supervisor<'_> {
     /// Grants a subscriber's wish, or says why not.
     fn grant(&mut self, wish: &Wish, next: Result<(Layers, Made), String>) {
         // The file may have been taken back while the wish was made.
-        let layers = |overrides| Layers { file: self.layers.file.clone(), overrides };
-        let next = next.map(|(wished, made)| (layers(wished.overrides), made));
+        let next = next.map(|(wished, made)| (wished.of(self.layers.file.clone()), made));
         let granted = next.and_then(|(layers, made)| self.judge_by(layers, made));
         let granted = granted.map_err(|why| one_sentence(&why));
         if granted.is_ok() {
             self.configured();
+            self.tell_configuration();
         }
         self.verdicts.judged(&wish.key, &granted);
         self.verdicts.tell(self.clock.now());
@@ -263,29 +268,4 @@ impl Supervisor<'_> {
 /// What is to be delivered for a model: samples in a second, and how a picture of a usual size is laid out.
 fn senses(model: &Model) -> (u32, Fit) {
     (model.sample_rate(), model.fit(Size::new(1920, 1080)))
-}
-
-/// Most faults of a file that are told in one line.
-const MOST_FAULTS: usize = 20;
-
-/// The first lines of the faults in what is told of a file: not the lines that show the places, nor lists below them.
-fn faults(told: &str) -> Vec<&str> {
-    let shown = |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(' ');
-    told.lines().filter(|line| !line.is_empty() && !shown(line)).take(MOST_FAULTS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    #[test]
-    fn every_fault_of_a_file_is_told_in_a_line() {
-        let text = format!("{}mqtt.port = 0\nmqtt.hots = \"a\"\n", "\n".repeat(998));
-        let told = Config::parse(&text, Path::new("a.toml")).expect_err("two faults").to_string();
-        let faults = faults(&told);
-        assert_eq!(faults.len(), 2, "{told}");
-        assert!(faults[0].starts_with("a.toml:999:") && faults[1].starts_with("a.toml:1000:"), "{faults:?}");
-        assert_eq!(super::faults("one\n  two, three"), ["one"]);
-    }
 }

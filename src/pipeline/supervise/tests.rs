@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::MicrophoneSource;
+use crate::message::{HealthState, Part};
 use crate::pipeline::soundtrack;
 use crate::queue::Sensed;
 use world::{FROZEN, RATE, Weather, World, YEAR};

@@ -129,7 +129,7 @@ impl Supervisor<'_> {
             self.standing = Standing::Proven;
         } else {
             self.notifier.status(now, || {
-                format!("waiting: {}{}{}", live.missing(), self.observer.ailing(), self.refused)
+                format!("waiting: {}{}{}", live.missing(), self.observer.ailing(), self.configuration.line())
             });
             if now.since(began) > self.config.service.start_within {
                 self.notifier.ready();

@@ -13,7 +13,7 @@ use super::super::*;
 use crate::config::MicrophoneSource;
 use crate::engine;
 use crate::heat::Heat;
-use crate::message::Wish;
+use crate::message::{HealthState, Part, Wish};
 use crate::queue::{Sender, Sensed};
 
 /// Time between two turns.
@@ -257,7 +257,7 @@ impl World<'_> {
         let (hardware, stop) = (Simulated(Arc::clone(&machine)), Stop::default());
         let heard = Rc::<RefCell<Heard>>::default();
         let mut witness = Witness { machine: Arc::clone(&machine), heard: Rc::clone(&heard) };
-        let layers = Layers { file: config, overrides: Overrides::default() };
+        let layers = Layers::new(config);
         let below = (&hardware as &dyn Hardware, &*machine as &dyn Clock, &stop);
         let supervisor = Supervisor::new(7, layers, analysis, below, &mut witness, Pace::Live);
         let devices = supervisor.devices();

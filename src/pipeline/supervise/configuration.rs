@@ -1,0 +1,93 @@
+//! How the configuration does: whether the file is in force as it stands, and the settings as subscribers left them. Pure.
+
+use crate::message::one_sentence;
+
+/// Most faults of a file that are told in one line.
+const MOST_FAULTS: usize = 20;
+
+/// What is not as it was written, or wished.
+#[derive(Debug, Default)]
+pub(super) struct Configuration {
+    /// The faults of the newest file, which is refused for them.
+    faults: Vec<String>,
+    /// What is amiss with what subscribers changed; empty: nothing.
+    amiss: String,
+    /// What was told last.
+    told: Option<String>,
+}
+
+impl Configuration {
+    /// The newest file is refused, for what is told there in lines.
+    pub fn refuse(&mut self, why: &str) {
+        self.faults = faults(why).into_iter().map(str::to_owned).collect();
+        self.told = None;
+    }
+
+    /// The newest file is in force.
+    pub fn accept(&mut self) {
+        self.faults.clear();
+    }
+
+    /// This is amiss with what subscribers changed; whether that is new.
+    pub fn settle(&mut self, amiss: String) -> bool {
+        let new = !amiss.is_empty() && amiss != self.amiss;
+        self.amiss = amiss;
+        new
+    }
+
+    /// Why it is degraded, if that changed; empty: it is not.
+    pub fn news(&mut self) -> Option<String> {
+        let amiss = (!self.amiss.is_empty()).then(|| one_sentence(&self.amiss));
+        let reason = self.faults.iter().cloned().chain(amiss).collect::<Vec<_>>().join("; ");
+        (self.told.as_ref() != Some(&reason)).then(|| self.told.insert(reason).clone())
+    }
+
+    /// The end of the line for `systemctl status`.
+    pub fn line(&self) -> String {
+        let amiss = if self.amiss.is_empty() { String::new() } else { format!("; {}", self.amiss) };
+        let Some(first) = self.faults.first() else { return amiss };
+        let more = match self.faults.len() {
+            1 => String::new(),
+            all => format!(" (and {} more: `tvsl check` lists them)", all - 1),
+        };
+        format!("; refused: {first}{more}{amiss}")
+    }
+}
+
+/// The first lines of the faults in what is told of a file: not the lines that show the places, nor lists below them.
+fn faults(told: &str) -> Vec<&str> {
+    let shown = |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(' ');
+    told.lines().filter(|line| !line.is_empty() && !shown(line)).take(MOST_FAULTS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::Path;
+
+    #[test]
+    fn every_fault_of_a_file_is_told_in_a_line() {
+        let text = format!("{}mqtt.port = 0\nmqtt.hots = \"a\"\n", "\n".repeat(998));
+        let told = Config::parse(&text, Path::new("a.toml")).expect_err("two faults").to_string();
+        let faults = faults(&told);
+        assert_eq!(faults.len(), 2, "{told}");
+        assert!(faults[0].starts_with("a.toml:999:") && faults[1].starts_with("a.toml:1000:"), "{faults:?}");
+        assert_eq!(super::faults("one\n  two, three"), ["one"]);
+    }
+
+    #[test]
+    fn it_is_told_until_the_file_is_right_and_nothing_is_amiss() {
+        let mut configuration = Configuration::default();
+        assert_eq!(configuration.news(), Some(String::new()), "well, at the start");
+        configuration.refuse("a\nb");
+        assert_eq!(configuration.news(), Some("a; b".into()));
+        assert!(configuration.settle("off".into()) && !configuration.settle("off".into()));
+        assert_eq!(configuration.line(), "; refused: a (and 1 more: `tvsl check` lists them); off");
+        assert_eq!((configuration.news(), configuration.news()), (Some("a; b; off".into()), None));
+        configuration.accept();
+        assert_eq!((configuration.news(), configuration.line()), (Some("off".into()), "; off".into()));
+        assert!(!configuration.settle(String::new()));
+        assert_eq!((configuration.news(), configuration.line()), (Some(String::new()), String::new()));
+    }
+}
