@@ -5,6 +5,7 @@
 //! the broker beside it.
 
 mod device;
+mod disk;
 mod edited;
 mod hardware;
 mod live;

@@ -3,23 +3,21 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::disk::Disk;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::message::{Health, HealthState, Part};
-use crate::monitor::Monitor;
-use crate::publish::{Disk, Found, Ledger, Teller};
+use crate::publish::{self, Found, Ledger, Teller};
 
 /// The store on disk, and what was said of it.
 pub(super) struct Preserver<'a> {
-    ledger: Ledger<Disk>,
+    ledger: Ledger<publish::Disk>,
     teller: &'a Teller<'a>,
-    monitor: Arc<Monitor>,
+    disk: &'a Disk<'a>,
     clock: &'a dyn Clock,
     every: Duration,
     age: Duration,
@@ -33,7 +31,7 @@ impl<'a> Preserver<'a> {
     pub fn open(
         config: &Config,
         teller: &'a Teller<'a>,
-        monitor: Arc<Monitor>,
+        disk: &'a Disk<'a>,
         clock: &'a dyn Clock,
     ) -> Option<Self> {
         let Some(path) = config.store_file() else {
@@ -43,11 +41,11 @@ impl<'a> Preserver<'a> {
             return None;
         };
         let store = &config.mqtt.store;
-        let (ledger, found) = Ledger::open(Disk::new(path.clone()), store);
+        let (ledger, found) = Ledger::open(publish::Disk::new(path.clone()), store);
         tell(&path, &found);
         teller.resume(found.events);
         let mut preserver =
-            Self { ledger, teller, monitor, clock, every: store.every, age: store.age, said: None };
+            Self { ledger, teller, disk, clock, every: store.every, age: store.age, said: None };
         // The ends are written down before they can be told: a crash from now on tells the same ones again.
         preserver.flush();
         Some(preserver)
@@ -73,7 +71,9 @@ impl<'a> Preserver<'a> {
         let oldest = self.clock.wall().checked_sub(self.age).map(|oldest| oldest.as_secs_f64());
         // A clock that was never set knows no age.
         let oldest = oldest.filter(|_| self.clock.synced() != Some(false));
+        self.disk.events.beat(self.clock.now());
         let written = self.ledger.flush(self.teller.outbox(), oldest);
+        self.disk.events.rest();
         self.say(written.err().map_or_else(String::new, |error| match error.kind() {
             ErrorKind::ResourceBusy => error.to_string(),
             _ => format!("{error}; free some space, or see to the disk"),
@@ -85,7 +85,6 @@ impl<'a> Preserver<'a> {
         if self.said.as_ref() == Some(&why) {
             return;
         }
-        let state = if why.is_empty() { HealthState::Ok } else { HealthState::Degraded };
         let mut reason = String::new();
         if !why.is_empty() {
             reason = format!("events are kept in memory only: {why}");
@@ -93,10 +92,7 @@ impl<'a> Preserver<'a> {
         } else if self.said.is_some() {
             info!("the store on disk: events are kept there again");
         }
-        let since = self.clock.wall().as_secs_f64();
-        let health = Health { part: Part::Store, state, reason, since };
-        self.monitor.health(&health);
-        self.teller.health(health);
+        self.disk.says(reason);
         self.said = Some(why);
     }
 }

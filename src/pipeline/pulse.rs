@@ -19,6 +19,16 @@ impl Pulse {
         Self { name, deadline, last: AtomicU64::new(now.as_nanos()) }
     }
 
+    /// Of a loop that begins its first turn when it first beats: until then it waits for nothing.
+    pub fn resting(name: &'static str, deadline: Duration) -> Self {
+        Self::new(name, deadline, Instant::from_nanos(u64::MAX))
+    }
+
+    /// Nothing is due until the next beat.
+    pub fn rest(&self) {
+        self.beat(Instant::from_nanos(u64::MAX));
+    }
+
     /// A turn is complete.
     pub fn beat(&self, now: Instant) {
         self.last.store(now.as_nanos(), Ordering::Relaxed);
@@ -34,6 +44,17 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loop_that_rests_is_not_stuck() {
+        let at = |seconds| Instant::from_secs_f64(seconds);
+        let pulse = Pulse::resting("the disk", Duration::from_secs(30));
+        assert_eq!(pulse.stuck(at(1000.0)), None);
+        pulse.beat(at(1000.0));
+        assert_eq!(pulse.stuck(at(1031.0)), Some("the disk is stuck for 31 s".into()));
+        pulse.rest();
+        assert_eq!(pulse.stuck(at(5000.0)), None);
+    }
 
     #[test]
     fn a_loop_that_misses_its_deadline_is_stuck_until_it_turns_again() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::notes::{Noted, Waiting};
+use super::pulse::Pulse;
 use super::reload::{Layers, Lost};
 use super::workshop::{Workshop, rewords};
 use crate::analysis::Analysis;
@@ -61,7 +62,7 @@ pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn W
     let Recalled { mut overrides, mut faults, doubtful } = Overrides::recall(&file);
     if config.mqtt.enabled && config.mqtt.commands {
         let wished = Layers { overrides, ..layers.clone() }.fitting(analysis.model().manifest()).overrides;
-        overrides = enforce(wished, config, analysis, workshop, &mut faults);
+        overrides = enforce(wished, |next| put(next, config, analysis, workshop), &mut faults);
     } else {
         let off = overrides.enable.filter(|enable| !enable);
         overrides = Overrides { enable: off, ..Overrides::default() };
@@ -76,15 +77,13 @@ pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn W
     layers
 }
 
-/// Puts as many of these settings in force as can be, and gives them: all together, or else one after another.
+/// Has as many of these settings `put` in force as can be, and gives them: all together, or else one after another.
 fn enforce(
     wished: Overrides,
-    config: &Config,
-    analysis: &mut Analysis,
-    workshop: &dyn Workshop,
+    mut put: impl FnMut(&Overrides) -> Result<(), String>,
     faults: &mut Vec<String>,
 ) -> Overrides {
-    if put(&wished, config, analysis, workshop).is_ok() {
+    if put(&wished).is_ok() {
         return wished;
     }
     let mut taken = Overrides { enable: wished.enable, ..Overrides::default() };
@@ -101,7 +100,10 @@ fn enforce(
             classes: step.classes.or_else(|| taken.classes.clone()),
             thresholds: step.thresholds.or_else(|| taken.thresholds.clone()),
         };
-        match put(&next, config, analysis, workshop) {
+        if next == taken {
+            continue;
+        }
+        match put(&next) {
             Ok(()) => taken = next,
             Err(why) => faults.push(format!("{key}: {}", one_sentence(&why))),
         }
@@ -150,10 +152,12 @@ impl Notebook {
 
     /// Writes notes down, and answers wishes after that, until nobody makes any more. Of settings that follow one another
     /// only the newest are written, at most every [`APART`] where they are many; answers wait for that.
-    pub fn write(mut self, noted: &Noted, teller: &Teller, clock: &dyn Clock) {
+    pub fn write(mut self, noted: &Noted, teller: &Teller, clock: &dyn Clock, pulse: &Pulse) {
         while noted.wait() {
             noted.gather(self.flash.free(), clock);
+            pulse.beat(clock.now());
             self.settle(noted.take(), teller, clock.now());
+            pulse.rest();
         }
     }
 
@@ -260,6 +264,29 @@ mod tests {
     /// How often flash was written: each write costs it the same rest.
     fn writes(notebook: &Notebook) -> u128 {
         notebook.flash.rested.since(Instant::ZERO).as_nanos() / APART.as_nanos()
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_force_is_left_out_alone_and_off_stays_off() {
+        let read =
+            r#"{"enable": false, "sensitivity": 1.0, "classes": ["owl"], "thresholds": {"dog": {"p": 0.5}}}"#;
+        let wished: Overrides = serde_json::from_str(read).expect("settings");
+        let (mut faults, mut force) = (Vec::new(), None);
+        let taken = enforce(
+            wished.clone(),
+            |next| {
+                if next.classes.is_some() {
+                    return Err("the words cannot be read".into());
+                }
+                force = Some(next.clone());
+                Ok(())
+            },
+            &mut faults,
+        );
+        assert_eq!(taken, Overrides { classes: None, ..wished.clone() });
+        assert_eq!((force, faults), (Some(taken), vec!["classes: the words cannot be read".to_owned()]));
+        let taken = enforce(wished, |_| Err("no".into()), &mut Vec::new());
+        assert_eq!(taken, Overrides { enable: Some(false), ..Overrides::default() });
     }
 
     #[test]

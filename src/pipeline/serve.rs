@@ -22,6 +22,7 @@ use crate::publish::mqtt::{Course, Listener};
 use crate::publish::{Former, Name, Teller, mqtt};
 use crate::tally::Tally;
 
+use super::disk::Disk;
 use super::edited::LOOK;
 use super::notes::{Notes, notes};
 use super::outlet::Outlet;
@@ -131,8 +132,10 @@ impl<'a> Daemon<'a> {
         let teller = config.mqtt.enabled.then(|| Teller::new(config, about, number, clock));
         let (teller, notebook) = (teller.as_ref(), Notebook::open(config));
         let former = Former::new(config, notebook.names());
+        let disk = teller.map(|teller| Disk::new(teller, Arc::clone(&monitor), clock));
+        let disk = disk.as_ref();
         let preserver =
-            teller.and_then(|teller| Preserver::open(config, teller, Arc::clone(&monitor), clock));
+            teller.zip(disk).and_then(|(teller, disk)| Preserver::open(config, teller, disk, clock));
         let (notes, noted) = notes();
         let mailbox =
             Mailbox { inbox: Arc::clone(&inbox), notes: notes.clone(), monitor: Arc::clone(&monitor) };
@@ -168,8 +171,8 @@ impl<'a> Daemon<'a> {
                 outlet.unwritten.map_or(Ok(over), |error| unread(error).map(|()| over))
             };
             let analysis = spawn(scope, "analysis", body)?;
-            if let Some(teller) = teller {
-                spawn(scope, "settings", move || notebook.write(&noted, teller, clock))?;
+            if let Some((teller, disk)) = teller.zip(disk) {
+                spawn(scope, "settings", move || notebook.write(&noted, teller, clock, &disk.settings))?;
             }
             if let Some((teller, shots)) = teller.zip(shots) {
                 spawn(scope, "pictures", move || develop(&shots, teller))?;
@@ -185,7 +188,7 @@ impl<'a> Daemon<'a> {
                 };
                 tokio::select! {
                     () = work => {}
-                    () = beat(&pulse, clock) => {}
+                    () = beat(&pulse, disk, clock) => {}
                     never = Web::new(monitor, Ports, teller, clock).follow(listened) => match never {},
                 }
             });
@@ -246,12 +249,13 @@ impl Listener for Mailbox {
 /// A turn of the event loop takes milliseconds; one that takes so long never ends.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Tells once in a second, for ever, that the event loop turns.
-async fn beat(pulse: &Pulse, clock: &dyn Clock) {
+/// Tells once in a second, for ever, that the event loop turns, and whether the disk answers.
+async fn beat(pulse: &Pulse, disk: Option<&Disk<'_>>, clock: &dyn Clock) {
     let mut turns = interval(LOOK);
     loop {
         turns.tick().await;
         pulse.beat(clock.now());
+        disk.inspect(|disk| disk.look(clock.now()));
     }
 }
 
