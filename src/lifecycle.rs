@@ -130,6 +130,13 @@ impl Lifecycle {
         }
     }
 
+    /// For so long nobody looked whether it delivers: that was no silence of its.
+    pub fn excuse(&mut self, time: Duration) {
+        if let Phase::Open { last, .. } = &mut self.phase {
+            *last = *last + time;
+        }
+    }
+
     /// Something was delivered.
     pub fn delivered(&mut self, now: Instant) {
         self.stirred(now);

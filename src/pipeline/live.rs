@@ -13,7 +13,11 @@ use crate::config::{self, CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
 use crate::lifecycle::Lifecycle;
 use crate::message::{Health, Moment, Part};
-use crate::queue::{Receiver, Sender, Sense};
+use crate::queue::{Load, Receiver, Sender, Sense};
+
+/// Devices are looked after every tenth of a second. Where one look comes later than this after the one before, the
+/// analysis was busy, or the whole program was stopped: what lies between tells nothing of the devices.
+const LATE: Duration = Duration::from_millis(200);
 
 /// Where sound comes from.
 enum Sound {
@@ -34,6 +38,8 @@ pub(super) struct Live {
     heard: SoundVigil,
     stall: Duration,
     frozen: Option<Duration>,
+    /// When they were last looked after.
+    looked: Instant,
 }
 
 impl Live {
@@ -60,6 +66,7 @@ impl Live {
             heard: SoundVigil::default(),
             stall: Duration::MAX,
             frozen: None,
+            looked: now,
         };
         live.bound(&config.camera);
         live
@@ -88,6 +95,7 @@ impl Live {
     /// # Errors
     /// The first try of a device fails for what no waiting mends; it is tried again even so.
     pub fn tend(&mut self, now: Instant, receiver: &Receiver) -> Result<bool, CaptureError> {
+        self.look(now);
         let mut lost = self.camera.tend(now)?;
         if let Sound::Card(card) = &mut self.sound {
             lost |= card.tend(now)?;
@@ -98,11 +106,22 @@ impl Live {
             track.open(now);
         }
         self.seek_sound(now, receiver);
-        if let Some(why) = self.blind(now).or_else(|| self.mute(now)) {
+        let waiting = receiver.load();
+        if let Some(why) = self.blind(now, waiting).or_else(|| self.mute(now, waiting)) {
             self.lose(Sense::Camera, &why, now, receiver);
             lost = true;
         }
         Ok(lost)
+    }
+
+    /// Counts none of the time in which nobody looked as silence of a device.
+    fn look(&mut self, now: Instant) {
+        let missed = now.since(self.looked).saturating_sub(LATE);
+        self.looked = now;
+        self.camera.life.excuse(missed);
+        if let Sound::Track(track) = &mut self.sound {
+            track.life.excuse(missed);
+        }
     }
 
     /// That a device hangs for good while it is being opened.
@@ -112,16 +131,17 @@ impl Live {
         stuck.map(|name| format!("the opening of the {name} hangs for good"))
     }
 
-    /// That no picture has come for too long.
-    fn blind(&self, now: Instant) -> Option<String> {
+    /// That no picture has come for too long. One that waits has come.
+    fn blind(&self, now: Instant, waiting: Load) -> Option<String> {
         let silence = self.camera.life.silence(now);
-        (silence > self.stall).then(|| format!("no picture for {:.1} s", silence.as_secs_f64()))
+        (waiting.frames == 0 && silence > self.stall)
+            .then(|| format!("no picture for {:.1} s", silence.as_secs_f64()))
     }
 
     /// That the sound of the camera's stream has stopped while pictures went on.
-    fn mute(&self, now: Instant) -> Option<String> {
+    fn mute(&self, now: Instant, waiting: Load) -> Option<String> {
         let Sound::Track(track) = &self.sound else { return None };
-        let mute = track.life.delivers() && self.alone(track, now) > self.stall;
+        let mute = waiting.sound.is_zero() && track.life.delivers() && self.alone(track, now) > self.stall;
         let silence = track.life.silence(now).as_secs_f64();
         mute.then(|| format!("no sound in the stream for {silence:.1} s"))
     }

@@ -12,7 +12,7 @@ use crate::config::MicrophoneSource;
 use crate::message::{HealthState, Part};
 use crate::pipeline::soundtrack;
 use crate::queue::Sensed;
-use world::{FROZEN, RATE, Weather, World, YEAR};
+use world::{FROZEN, RATE, STALL, Weather, World, YEAR};
 
 /// Every fault has ended: the last one is noticed, the last wait is over, and opening takes its time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -97,6 +97,47 @@ fn an_opening_that_hangs_is_told_and_at_last_starves_the_watchdog() {
             world.turns(PATIENCE);
             assert_eq!(world.state(part), (HealthState::Ok, String::new()));
             assert!(!world.supervisor.stuck && world.quiet() < Duration::from_secs(1));
+        });
+    }
+}
+
+/// What was told of the devices since so much was.
+fn told_since(world: &World, before: usize) -> Vec<(Part, HealthState)> {
+    world.heard.borrow().told[before..].to_vec()
+}
+
+#[test]
+fn no_device_is_lost_by_an_analysis_that_is_slow_or_stopped_and_one_that_stalls_after_it_is() {
+    for (source, camera, why) in [
+        (MicrophoneSource::Alsa, Weather::Mute, "no picture for"),
+        (MicrophoneSource::Media, Weather::Mute, "no picture for"),
+        (MicrophoneSource::Media, Weather::Fine, "no sound in the stream for"),
+    ] {
+        World::play(13, source, |world| {
+            world.turns(PATIENCE);
+            let before = world.heard.borrow().told.len();
+            (0..10).for_each(|_| world.slow_picture(STALL * 3));
+            world.turns(Duration::from_secs(2));
+            world.stopped(STALL * 3);
+            world.turns(Duration::from_secs(2));
+            // The sound that is shed makes it degraded.
+            let lost = |told: &(Part, HealthState)| told.1 == HealthState::Failed;
+            assert_eq!(told_since(world, before).iter().find(|told| lost(told)), None);
+            assert!(world.quiet() < Duration::from_secs(1));
+            world.busy(STALL * 3);
+            world.weather(camera, Weather::Mute);
+            let last = world.machine.now();
+            while world.state(Part::Camera).0 == HealthState::Ok {
+                world.turn();
+            }
+            let noticed = world.machine.now().since(last);
+            let told = world.state(Part::Camera).1;
+            assert!(told.starts_with(why), "{told}");
+            // What waits is taken first: three seconds of sound, a block of a fifth of a second in each turn.
+            assert!(noticed <= STALL + Duration::from_secs(2), "noticed after {noticed:?}");
+            world.weather(Weather::Fine, Weather::Fine);
+            world.turns(PATIENCE);
+            assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
         });
     }
 }

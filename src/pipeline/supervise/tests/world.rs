@@ -279,11 +279,36 @@ impl World<'_> {
         }
     }
 
+    /// Time passes, and the devices go on, while the analysis is busy with something else.
+    pub fn busy(&mut self, time: Duration) {
+        for _ in 0..time.as_millis() / TURN.as_millis() {
+            self.turns += 1;
+            self.machine.now.fetch_add(TURN.as_nanos() as u64, Ordering::Relaxed);
+            self.deliver(Sense::Camera);
+            self.deliver(Sense::Microphone);
+        }
+    }
+
+    /// The whole program is stopped for so long, its threads that read the devices too: that is no silence of theirs.
+    pub fn stopped(&mut self, time: Duration) {
+        self.machine.now.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        for sense in [Sense::Camera, Sense::Microphone] {
+            let mut site = self.machine.site(sense);
+            (site.last, site.shown.1) = (site.last + time, site.shown.1 + time);
+        }
+    }
+
+    /// A picture is judged, which takes so long.
+    pub fn slow_picture(&mut self, time: Duration) {
+        let judged = self.supervisor.analysed;
+        while self.supervisor.analysed == judged {
+            self.turn();
+        }
+        self.busy(time);
+    }
+
     pub fn turn(&mut self) {
-        self.turns += 1;
-        self.machine.now.fetch_add(TURN.as_nanos() as u64, Ordering::Relaxed);
-        self.deliver(Sense::Camera);
-        self.deliver(Sense::Microphone);
+        self.busy(TURN);
         self.supervisor.watch_on(&mut self.devices, Duration::ZERO).expect("no fault ends it");
     }
 
