@@ -201,6 +201,20 @@ fn a_camera_that_never_answers_does_not_hold_up_the_stop() {
     assert!(asked.elapsed() < Duration::from_secs(2), "stopped after {:?}", asked.elapsed());
 }
 
+#[test]
+fn a_plug_in_that_is_missing_does_not_end_the_daemon_and_is_told() {
+    let place = Place::new();
+    let text = format!("[camera]\nsource = \"csi\"\n[microphone]\nsource = \"none\"\n{QUIET}");
+    let mut daemon = Daemon::start(&place.config(&text));
+    let told = daemon.log.find(|line| line.contains("trying again"));
+    assert!(told.contains("nvarguscamerasrc") && told.contains("nvidia-l4t-gstreamer"), "{told}");
+    place.config(&format!("{}[microphone]\nsource = \"media\"\n{QUIET}", made_up(HUM)));
+    daemon.signal("HUP");
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
 /// A camera whose picture and sound the tiny model sees and hears, made by GStreamer.
 fn made_up(sound: &str) -> String {
     let launch = format!(

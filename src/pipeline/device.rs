@@ -35,7 +35,8 @@ impl Device {
     /// Tries if a try is due, and takes the result of one that is over; tells whether a try failed.
     ///
     /// # Errors
-    /// Its very first try fails, and for what no waiting mends, such as a missing plug-in. It is tried again even so.
+    /// Its very first try fails, and for what no waiting mends: a wrong configuration, or a plug-in that is not
+    /// installed. It is tried again even so.
     pub fn tend(&mut self, now: Instant) -> Result<bool, CaptureError> {
         if self.life.begin(now) {
             debug!(device = %self.sense, "is being opened");

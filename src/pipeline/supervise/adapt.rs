@@ -123,7 +123,8 @@ impl Supervisor<'_> {
         self.tell_part(Part::Configuration, state, &reason);
     }
 
-    /// Takes it that a device cannot be opened, and that no waiting mends it. That ends a start. If a new
+    /// Takes it that a device cannot be opened, and that no waiting mends it. A wrong configuration ends a start; what
+    /// is not installed does not: a service manager would start anew for ever, and nobody would be told why. If a new
     /// configuration brought it, the one before is put in force again. Later it is a fault like others.
     pub(super) fn beyond_waiting(
         &mut self,
@@ -131,7 +132,7 @@ impl Supervisor<'_> {
         devices: &mut Devices,
     ) -> Result<(), PipelineError> {
         match std::mem::replace(&mut self.standing, Standing::Proven) {
-            Standing::Untried => return Err(error.into()),
+            Standing::Untried if error.is_configuration() => return Err(error.into()),
             Standing::Changed(before) => {
                 let why = error.to_string();
                 let why = error.key().map_or(why.clone(), |key| self.config.fault(key, &why).to_string());
@@ -142,7 +143,10 @@ impl Supervisor<'_> {
                 }
                 self.refuse(&why);
             }
-            Standing::Proven => warn!("{error}; trying again for ever"),
+            was @ (Standing::Untried | Standing::Proven) => {
+                self.standing = was;
+                warn!("{error}; trying again for ever");
+            }
         }
         Ok(())
     }

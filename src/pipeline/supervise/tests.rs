@@ -23,6 +23,7 @@ fn weather() -> impl Strategy<Value = Weather> {
     prop_oneof![
         3 => Just(Weather::Fine),
         1 => Just(Weather::Gone),
+        1 => Just(Weather::Lacking),
         1 => Just(Weather::Mute),
         1 => Just(Weather::Ended),
         1 => Just(Weather::Hung),
@@ -74,6 +75,35 @@ fn starting_is_told_at_once() {
         }
         world.turns(PATIENCE);
         assert_eq!(world.state(Part::Camera).0, HealthState::Ok);
+    });
+}
+
+#[test]
+fn what_is_not_installed_is_told_and_waited_for_from_the_start_on() {
+    World::play(14, MicrophoneSource::Alsa, |world| {
+        world.weather(Weather::Lacking, Weather::Fine);
+        world.turns(Duration::from_secs(300));
+        let (state, why) = world.state(Part::Camera);
+        assert!(state == HealthState::Failed && why.contains("decodes its Theora; install one"), "{why}");
+        assert_eq!(world.state(Part::Microphone).0, HealthState::Ok);
+        // With waits that grow to 10 s, and an opening of up to 4 s.
+        let tried = world.machine.site(Sense::Camera).tried;
+        assert!((20..60).contains(&tried), "{tried} tries");
+        world.weather(Weather::Fine, Weather::Fine);
+        world.turns(PATIENCE);
+        assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
+        assert!(world.quiet() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_wrong_configuration_ends_a_start_whatever_else_is_lacking() {
+    World::play(15, MicrophoneSource::Alsa, |world| {
+        world.weather(Weather::Lacking, Weather::Hung);
+        world.turns(Duration::from_secs(20));
+        world.weather(Weather::Lacking, Weather::Wrong);
+        let ended = (0..100).find_map(|_| world.try_turn().err()).expect("it ends");
+        assert!(matches!(&ended, PipelineError::Capture(error) if error.is_configuration()), "{ended}");
     });
 }
 

@@ -40,6 +40,10 @@ pub(super) enum Weather {
     Fine,
     /// It is not there: what is open reports a fault, a try fails.
     Gone,
+    /// What opens it is not installed: a try fails, and what is open says nothing.
+    Lacking,
+    /// What the configuration says of it is wrong: a try fails, and what is open says nothing.
+    Wrong,
     /// It opens and delivers nothing, and says nothing.
     Mute,
     /// It opens and ends at once.
@@ -111,12 +115,25 @@ impl Machine {
             return None;
         }
         site.tries -= 1;
-        if site.weather == Weather::Gone {
-            let (origin, cure) = (sense.to_string(), "plug it in".into());
-            return Some(Err(CaptureError::Stalled { origin, seconds: 10, cure }));
+        if let Some(error) = refusal(sense, site.weather) {
+            return Some(Err(error));
         }
         (site.open, site.over, site.last) = (site.open + 1, false, self.now());
         Some(Ok(Box::new(Hold(Arc::clone(self), sense))))
+    }
+}
+
+/// Why a try fails in that weather, if it does.
+fn refusal(sense: Sense, weather: Weather) -> Option<CaptureError> {
+    let origin = sense.to_string();
+    match weather {
+        Weather::Gone => Some(CaptureError::Stalled { origin, seconds: 10, cure: "plug it in".into() }),
+        Weather::Lacking => {
+            let (format, cure) = ("Theora".into(), "install one".into());
+            Some(CaptureError::Decoder { origin, format, cure })
+        }
+        Weather::Wrong => Some(CaptureError::Launch("no such element".into())),
+        _ => None,
     }
 }
 
@@ -308,8 +325,13 @@ impl World<'_> {
     }
 
     pub fn turn(&mut self) {
+        self.try_turn().expect("no fault ends it");
+    }
+
+    /// A turn that may end the program.
+    pub fn try_turn(&mut self) -> Result<(), PipelineError> {
         self.busy(TURN);
-        self.supervisor.watch_on(&mut self.devices, Duration::ZERO).expect("no fault ends it");
+        self.supervisor.watch_on(&mut self.devices, Duration::ZERO)
     }
 
     pub fn turns(&mut self, time: Duration) {
