@@ -103,6 +103,11 @@ impl Lifecycle {
         due
     }
 
+    /// A try is under way since then, which was begun for somebody else: none begins beside it.
+    pub fn tried_since(&mut self, since: Instant) {
+        self.phase = Phase::Trying { since };
+    }
+
     /// For how long the try that is under way has been; zero if there is none.
     pub fn trying(&self, now: Instant) -> Duration {
         match self.phase {

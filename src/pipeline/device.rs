@@ -17,11 +17,27 @@ const HOPELESS: Duration = Duration::from_secs(300);
 /// What is told of such a try.
 const HANGS: &str = "opening it gives no answer for more than 30 s; a driver or a service below it hangs";
 
+/// A try that is under way for a device that is not wanted any more: no thread can be ended from outside, and what it
+/// opens is in the way of the next.
+pub(super) struct Leftover {
+    trying: Try,
+    since: Instant,
+}
+
+impl Leftover {
+    /// Whether it is over; what it opened is then closed.
+    pub fn is_over(&mut self) -> bool {
+        (self.trying)().is_some()
+    }
+}
+
 /// A device with its life; it closes when this is dropped.
 pub(super) struct Device {
     sense: Sense,
     pub life: Lifecycle,
     open: Open,
+    /// The try of a device in whose place this one is: its own begins when that is over.
+    before: Option<Leftover>,
     trying: Option<Try>,
     handle: Option<Handle>,
 }
@@ -29,7 +45,30 @@ pub(super) struct Device {
 impl Device {
     /// A device that `open` opens.
     pub fn new(sense: Sense, now: Instant, open: Open) -> Self {
-        Self { sense, life: Lifecycle::new(now), open, trying: None, handle: None }
+        Self { sense, life: Lifecycle::new(now), open, before: None, trying: None, handle: None }
+    }
+
+    /// The try that is under way, of a device that is not wanted any more.
+    pub fn leave(self, now: Instant) -> Option<Leftover> {
+        let since = now - self.life.trying(now);
+        self.before.or(self.trying.map(|trying| Leftover { trying, since }))
+    }
+
+    /// Takes the place of a device whose try is under way: until it is over that one hangs, or not, as its own would.
+    pub fn succeed(&mut self, before: Option<Leftover>) {
+        if let Some(Leftover { since, .. }) = &before {
+            self.life.tried_since(*since);
+        }
+        self.before = before;
+    }
+
+    /// Whether the try of the device before is over now; what it opened is closed.
+    pub fn inherits(&mut self, now: Instant) -> bool {
+        let over = self.before.take_if(Leftover::is_over).is_some();
+        if over {
+            self.life.renew(now);
+        }
+        over
     }
 
     /// Tries if a try is due, and takes the result of one that is over; tells whether a try failed.
@@ -38,7 +77,7 @@ impl Device {
     /// Its very first try fails, and for what no waiting mends: a wrong configuration, or a plug-in that is not
     /// installed. It is tried again even so.
     pub fn tend(&mut self, now: Instant) -> Result<bool, CaptureError> {
-        if self.life.begin(now) {
+        if self.trying.is_none() && self.life.begin(now) {
             debug!(device = %self.sense, "is being opened");
             match (self.open)() {
                 Ok(trying) => self.trying = Some(trying),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::device::Device;
+use super::device::{Device, Leftover};
 use super::hardware::Hardware;
 use super::reload::Changes;
 use super::soundtrack::{self, SoundTrack};
@@ -38,6 +38,8 @@ pub(super) struct Live {
     heard: SoundVigil,
     stall: Duration,
     frozen: Option<Duration>,
+    /// The try of a card that is not wanted any more, nor another in its place.
+    left: Option<Leftover>,
     /// When they were last looked after.
     looked: Instant,
 }
@@ -66,6 +68,7 @@ impl Live {
             heard: SoundVigil::default(),
             stall: Duration::MAX,
             frozen: None,
+            left: None,
             looked: now,
         };
         live.bound(&config.camera);
@@ -78,14 +81,23 @@ impl Live {
         (self.stall, self.frozen) = (camera.stall, real.then_some(camera.frozen));
     }
 
-    /// Closes the devices that `changes` names; [`Live::tend`] opens those of `new` in their place.
-    pub fn replace(&mut self, new: Self, changes: &Changes, receiver: &Receiver) {
+    /// Closes the devices that `changes` names; [`Live::tend`] opens those of `new` in their place, each when the try of
+    /// the one before is over.
+    pub fn replace(&mut self, new: Self, changes: &Changes, now: Instant, receiver: &Receiver) {
         if changes.microphone || matches!(self.sound, Sound::Track(_)) {
-            (self.sound, self.heard) = (new.sound, new.heard);
+            let before = std::mem::replace(&mut self.sound, new.sound);
+            let left = if let Sound::Card(card) = before { card.leave(now) } else { self.left.take() };
+            match &mut self.sound {
+                Sound::Card(card) => card.succeed(left),
+                _ => self.left = left,
+            }
+            self.heard = new.heard;
             receiver.forget(Sense::Microphone);
         }
         if changes.camera {
-            (self.camera, self.picture) = (new.camera, new.picture);
+            let before = std::mem::replace(&mut self.camera, new.camera);
+            self.camera.succeed(before.leave(now));
+            self.picture = new.picture;
             receiver.forget(Sense::Camera);
         }
     }
@@ -96,6 +108,7 @@ impl Live {
     /// The first try of a device fails for what no waiting mends; it is tried again even so.
     pub fn tend(&mut self, now: Instant, receiver: &Receiver) -> Result<bool, CaptureError> {
         self.look(now);
+        self.inherit(now, receiver);
         let mut lost = self.camera.tend(now)?;
         if let Sound::Card(card) = &mut self.sound {
             lost |= card.tend(now)?;
@@ -121,6 +134,22 @@ impl Live {
         self.camera.life.excuse(missed);
         if let Sound::Track(track) = &mut self.sound {
             track.life.excuse(missed);
+        }
+    }
+
+    /// Has a device begin whose predecessor's try is over; what that one opened may have sent something.
+    fn inherit(&mut self, now: Instant, receiver: &Receiver) {
+        self.left.take_if(Leftover::is_over);
+        if self.camera.inherits(now) {
+            receiver.forget(Sense::Camera);
+            if matches!(self.sound, Sound::Track(_)) {
+                receiver.forget(Sense::Microphone);
+            }
+        }
+        if let Sound::Card(card) = &mut self.sound
+            && card.inherits(now)
+        {
+            receiver.forget(Sense::Microphone);
         }
     }
 

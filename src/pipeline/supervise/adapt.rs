@@ -187,7 +187,7 @@ impl Supervisor<'_> {
             let (wanted, now) = (self.wanted(), self.clock.now());
             let new = Live::new(self.hardware, &self.config, &wanted, &devices.sender, now);
             let deaf = devices.live.deaf();
-            devices.live.replace(new, changes, &devices.receiver);
+            devices.live.replace(new, changes, now, &devices.receiver);
             if devices.live.deaf() && !deaf {
                 self.tell_part(Part::Microphone, HealthState::Ok, ""); // it is missed no more
             }

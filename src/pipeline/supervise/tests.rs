@@ -31,9 +31,12 @@ fn weather() -> impl Strategy<Value = Weather> {
     ]
 }
 
-/// What both devices do, for how many seconds, and the years by which the wall clock jumps meanwhile.
-fn schedule() -> impl Strategy<Value = Vec<(Weather, Weather, f64, i64)>> {
-    prop::collection::vec((weather(), weather(), 0.1f64..20.0, -55i64..=55), 1..8)
+/// What both devices do, for how many seconds, and what comes first: the years by which the wall clock jumps, and
+/// whether the file is read again and names another camera or another card.
+type Spell = (Weather, Weather, f64, i64, (bool, bool));
+
+fn schedule() -> impl Strategy<Value = Vec<Spell>> {
+    prop::collection::vec((weather(), weather(), 0.1f64..20.0, -55i64..=55, any::<(bool, bool)>()), 1..8)
 }
 
 proptest! {
@@ -45,8 +48,9 @@ proptest! {
     fn whatever_happens(schedule in schedule(), stream: bool, seed in any::<u64>()) {
         let source = if stream { MicrophoneSource::Media } else { MicrophoneSource::Alsa };
         World::play(seed, source, |world| {
-            for (camera, microphone, seconds, years) in schedule {
+            for (camera, microphone, seconds, years, (other_camera, other_card)) in schedule {
                 world.weather(camera, microphone);
+                world.rename(other_camera, other_card);
                 world.machine.wall.fetch_add(years * YEAR, Ordering::Relaxed);
                 world.turns(Duration::from_secs_f64(seconds));
             }
@@ -170,6 +174,36 @@ fn no_device_is_lost_by_an_analysis_that_is_slow_or_stopped_and_one_that_stalls_
             assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
         });
     }
+}
+
+#[test]
+fn a_file_that_is_read_again_begins_no_try_beside_one_that_hangs_and_grants_it_no_more_time() {
+    World::play(16, MicrophoneSource::Alsa, |world| {
+        world.weather(Weather::Hung, Weather::Hung);
+        for _ in 0..9 {
+            world.turns(Duration::from_secs(20));
+            world.rename(true, true);
+            world.reload(|file| file.microphone.source = MicrophoneSource::None);
+            world.reload(|file| file.microphone.source = MicrophoneSource::Alsa);
+        }
+        world.turns(Duration::from_secs(110));
+        for (sense, part) in [(Sense::Camera, Part::Camera), (Sense::Microphone, Part::Microphone)] {
+            assert_eq!(world.machine.site(sense).tried, 1, "one try of the {sense}");
+            let (state, why) = world.state(part);
+            assert!(state == HealthState::Failed && why.contains("more than 30 s"), "{why}");
+        }
+        assert!(!world.supervisor.stuck);
+        world.turns(Duration::from_secs(12));
+        assert!(world.supervisor.stuck, "five minutes since the first");
+        world.weather(Weather::Fine, Weather::Fine);
+        world.turns(PATIENCE);
+        for (sense, part) in [(Sense::Camera, Part::Camera), (Sense::Microphone, Part::Microphone)] {
+            let site = world.machine.site(sense);
+            assert_eq!((site.tried, site.open), (2, 1), "{sense}");
+            assert_eq!(world.state(part), (HealthState::Ok, String::new()));
+        }
+        assert!(!world.supervisor.stuck && world.quiet() < Duration::from_secs(1));
+    });
 }
 
 #[test]

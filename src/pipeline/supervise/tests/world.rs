@@ -68,6 +68,8 @@ pub(super) struct Site {
     last: Instant,
     /// The picture that it shows, and since when.
     shown: (u8, Instant),
+    /// Which of the configured devices was opened last: another one shows another picture.
+    which: u64,
     /// Tries so far.
     pub tried: u32,
 }
@@ -79,6 +81,8 @@ pub(super) struct Machine {
     pub wall: AtomicI64,
     sites: [Mutex<Site>; 2],
     random: Mutex<fastrand::Rng>,
+    /// Devices configured so far.
+    configured: AtomicU64,
     pub hot: Mutex<bool>,
 }
 
@@ -86,13 +90,14 @@ impl Machine {
     fn new(seed: u64) -> Arc<Self> {
         let site = || {
             let (weather, last, shown) = (Weather::Fine, Instant::ZERO, (0, Instant::ZERO));
-            Mutex::new(Site { weather, tries: 0, open: 0, over: false, last, shown, tried: 0 })
+            Mutex::new(Site { weather, tries: 0, open: 0, over: false, last, shown, which: 0, tried: 0 })
         };
         Arc::new(Self {
             now: AtomicU64::new(Instant::from_secs_f64(1000.0).as_nanos()),
             wall: AtomicI64::new(56 * YEAR),
             sites: [site(), site()],
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            configured: AtomicU64::new(0),
             hot: Mutex::default(),
         })
     }
@@ -109,7 +114,12 @@ impl Machine {
         self.now() + OPENING.mul_f64(self.random.lock().expect("no panic").f64())
     }
 
-    fn outcome(self: &Arc<Self>, sense: Sense, due: Instant) -> Option<Result<Handle, CaptureError>> {
+    fn outcome(
+        self: &Arc<Self>,
+        sense: Sense,
+        which: u64,
+        due: Instant,
+    ) -> Option<Result<Handle, CaptureError>> {
         let mut site = self.site(sense);
         if self.now() < due || site.weather == Weather::Hung {
             return None;
@@ -119,6 +129,9 @@ impl Machine {
             return Some(Err(error));
         }
         (site.open, site.over, site.last) = (site.open + 1, false, self.now());
+        if site.which != which {
+            (site.which, site.shown.1) = (which, Instant::ZERO);
+        }
         Some(Ok(Box::new(Hold(Arc::clone(self), sense))))
     }
 }
@@ -162,9 +175,10 @@ struct Simulated(Arc<Machine>);
 impl Simulated {
     fn open(&self, sense: Sense) -> Open {
         let machine = Arc::clone(&self.0);
+        let which = 1 + machine.configured.fetch_add(1, Ordering::Relaxed);
         Box::new(move || -> io::Result<_> {
             let (due, machine) = (machine.begin(sense), Arc::clone(&machine));
-            Ok(Box::new(move || machine.outcome(sense, due)))
+            Ok(Box::new(move || machine.outcome(sense, which, due)))
         })
     }
 }
@@ -198,6 +212,8 @@ pub(super) struct Heard {
     wishes: Vec<Wish>,
     /// Whether they wish for something without end.
     pub flood: bool,
+    /// The file that was read again.
+    file: Option<Config>,
 }
 
 /// Listens, and holds the supervision to its promises.
@@ -236,7 +252,8 @@ impl Observer for Witness {
             payload: format!("{:.3}", fastrand::f32()).into_bytes(),
             retained: false,
         });
-        heard.wishes.pop().or(endless).map(Change::Wish)
+        let file = heard.file.take().map(|file| Change::File(Ok(file.into())));
+        file.or_else(|| heard.wishes.pop().or(endless).map(Change::Wish))
     }
 
     fn health(&mut self, health: Health) {
@@ -294,6 +311,26 @@ impl World<'_> {
         while self.supervisor.config.detection.enable != on {
             self.turn();
         }
+    }
+
+    /// The file is read again, as `change` leaves it.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut file = self.supervisor.layers.file.clone();
+        change(&mut file);
+        self.heard.borrow_mut().file = Some(file);
+        self.turn();
+    }
+
+    /// It is read again, and names another camera, another card, or both.
+    pub fn rename(&mut self, camera: bool, card: bool) {
+        self.reload(|file| {
+            if camera {
+                file.camera.v4l2.device.as_mut_os_string().push("1");
+            }
+            if card {
+                file.microphone.alsa.device.push('1');
+            }
+        });
     }
 
     /// Time passes, and the devices go on, while the analysis is busy with something else.
