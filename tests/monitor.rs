@@ -17,7 +17,7 @@ use serde_json::Value;
 struct Service {
     daemon: Daemon,
     port: u16,
-    _place: Place,
+    place: Place,
 }
 
 impl Service {
@@ -37,7 +37,7 @@ impl Service {
         let more = format!("[mqtt]\nenabled = false\n[monitor]\nport = {port}\n");
         let daemon = Daemon::start(&config(&place, &more));
         daemon.log.find(|line| line.contains("/metrics"));
-        Self { daemon, port, _place: place }
+        Self { daemon, port, place }
     }
 
     /// Sends `request` as it stands; gives what comes back.
@@ -164,6 +164,35 @@ fn a_lost_camera_is_alive_but_not_ready() {
     if let Some(figures) = parsed(&service.get("/metrics").1) {
         assert_eq!(figures["tvsl_part_state part=camera state=failed"], 1.0);
         assert_eq!(figures["tvsl_part_losses_total part=camera"], 1.0);
+    }
+}
+
+#[test]
+fn what_is_switched_off_is_not_ready_and_has_no_level() {
+    let text = |more: &str, on: bool| {
+        format!(
+            "[camera]\nsource = \"test\"\n[microphone]\nsource = \"media\"\n{more}[detection]\nenable = {on}\n"
+        )
+    };
+    let service = Service::new(Place::new(), |place, more| place.config(&text(more, false)));
+    let switch = |on| {
+        let more = format!("[mqtt]\nenabled = false\n[monitor]\nport = {}\n", service.port);
+        service.place.config(&text(&more, on));
+        service.daemon.signal("HUP");
+    };
+    let level = |page: &str| page.contains("\ntvsl_sound_level_dbfs ");
+    for _ in 0..2 {
+        service.until("/ready", |code, told| {
+            let told: Value = serde_json::from_str(told).expect("JSON");
+            code == 503 && told["missing"] == serde_json::json!(["switched off"])
+        });
+        let page = service.get("/metrics").1;
+        assert!(page.contains("\ntvsl_ready 0\n") && !level(&page), "{page}");
+        assert!(!service.get("/status").1.contains("level_dbfs"));
+        switch(true);
+        service.until("/ready", |code, _| code == 200);
+        service.until("/metrics", |_, page| level(page));
+        switch(false);
     }
 }
 

@@ -14,6 +14,10 @@ use crate::queue::{Load, Shed};
 const STUCK: Duration = Duration::from_secs(10);
 /// The rate is that of so many frames.
 const RECENT: usize = 32;
+/// A part in such a state gives nothing.
+const AWAY: [HealthState; 2] = [HealthState::Starting, HealthState::Failed];
+/// What is missing where nothing is looked for, in the words of `systemctl status`.
+const OFF: &str = "switched off";
 
 /// Where a turn of the analysis left its queue, and what it gave up so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,8 +81,10 @@ pub struct Figures {
     pub gpu: [(&'static str, Histogram); 6],
     /// From the capture of a picture to its message being handed to the publisher.
     pub published: Histogram,
-    /// Level of the last sound, dBFS.
+    /// Level of the last sound, dBFS; `None` while nothing is heard, or nothing made of it.
     pub level: Option<f32>,
+    /// Whether sources are looked for at all (`detection.enable`).
+    enabled: bool,
     /// Every part that reports.
     pub parts: BTreeMap<Part, PartFigures>,
     /// Events that started, by class.
@@ -102,9 +108,18 @@ impl Figures {
                 .map(|name| (name, Histogram::default())),
             published: Histogram::default(),
             level: None,
+            enabled: true,
             parts: BTreeMap::new(),
             events: BTreeMap::new(),
             outgoing: None,
+        }
+    }
+
+    /// Sources are looked for, or are not.
+    pub fn switched(&mut self, on: bool) {
+        self.enabled = on;
+        if !on {
+            self.level = None;
         }
     }
 
@@ -152,6 +167,9 @@ impl Figures {
         let was_lost = known.is_some_and(|part| part.health.state == HealthState::Failed);
         let lost = health.state == HealthState::Failed && !was_lost;
         let losses = known.map_or(0, |part| part.losses) + u64::from(lost);
+        if [Part::Camera, Part::Microphone].contains(&health.part) && AWAY.contains(&health.state) {
+            self.level = None; // nothing is judged without it
+        }
         self.parts.insert(health.part, PartFigures { health, losses });
     }
 
@@ -198,15 +216,25 @@ impl Figures {
     /// Whether sources are found when they sound: what is missing for it.
     pub fn ready(&self, now: Instant) -> Vec<String> {
         let mut missing = self.alive(now);
-        let away = [HealthState::Starting, HealthState::Failed];
-        // Sources are found whether somebody hears or reads of them or not.
-        let parts = self.parts.values().filter(|part| ![Part::Broker, Part::Web].contains(&part.health.part));
-        let away = parts.filter(|part| away.contains(&part.health.state));
-        missing.extend(away.map(|part| format!("{}: {}", part.health.part.name(), part.health.reason)));
+        missing.extend((!self.enabled).then(|| OFF.to_owned()));
+        let parts = self.parts.values().map(|part| &part.health);
+        let away = parts.filter(|health| AWAY.contains(&health.state) && self.needs(health));
+        missing.extend(away.map(|health| format!("{}: {}", health.part.name(), health.reason)));
         if self.analysed == 0 && missing.is_empty() {
             missing.push("no picture was analysed yet".into());
         }
         missing
+    }
+
+    /// Whether sources are not found without that part.
+    fn needs(&self, health: &Health) -> bool {
+        match health.part {
+            // Sources are found whether somebody hears or reads of them or not.
+            Part::Broker | Part::Web => false,
+            // One that was given nothing yet, because it is off, lacks nothing.
+            Part::Engine => self.enabled || health.state != HealthState::Starting,
+            _ => true,
+        }
     }
 }
 
@@ -283,6 +311,43 @@ mod tests {
         assert_eq!(figures.ready(at(12.0)), ["no picture was analysed yet"]);
         figures.analysed = 1;
         assert_eq!(figures.ready(at(12.0)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_switched_off_says_so_from_the_start_and_in_mid_run() {
+        let mut figures = Figures::new(at(0.0));
+        let engine = |state| Health { part: Part::Engine, state, reason: "nothing yet".into(), since: 0.0 };
+        figures.switched(false);
+        figures.health(engine(HealthState::Starting));
+        assert_eq!(figures.ready(at(1.0)), ["switched off"]);
+        figures.switched(true);
+        assert_eq!(figures.ready(at(1.0)), ["engine: nothing yet"]);
+        figures.health(engine(HealthState::Ok));
+        figures.analysed = 1;
+        assert_eq!(figures.ready(at(1.0)), Vec::<String>::new());
+        figures.switched(false);
+        assert_eq!(figures.ready(at(1.0)), ["switched off"]);
+        figures.health(camera(HealthState::Failed, "unplugged"));
+        assert_eq!(figures.ready(at(1.0)), ["switched off", "camera: unplugged"], "and what else is missing");
+    }
+
+    #[test]
+    fn there_is_no_level_while_nothing_is_heard() {
+        let mut figures = Figures::new(at(0.0));
+        let mut left = |change: &dyn Fn(&mut Figures)| {
+            figures.level = Some(-30.0);
+            change(&mut figures);
+            figures.level
+        };
+        let part =
+            |part, state| move |figures: &mut Figures| figures.health(Health { part, ..camera(state, "") });
+        assert_eq!(left(&|figures| figures.switched(true)), Some(-30.0));
+        assert_eq!(left(&|figures| figures.switched(false)), None);
+        assert_eq!(left(&part(Part::Microphone, HealthState::Failed)), None);
+        assert_eq!(left(&part(Part::Microphone, HealthState::Starting)), None, "another one is opened");
+        assert_eq!(left(&part(Part::Camera, HealthState::Failed)), None);
+        assert_eq!(left(&part(Part::Microphone, HealthState::Degraded)), Some(-30.0));
+        assert_eq!(left(&part(Part::Broker, HealthState::Failed)), Some(-30.0));
     }
 
     #[test]

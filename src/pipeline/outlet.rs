@@ -73,6 +73,7 @@ impl Observer for Outlet<'_> {
         self.config = config.clone();
         let (info, settings) = (Info::new(config, model), Settings::new(config, overrides));
         self.monitor.introduce(info.clone());
+        self.monitor.note(|figures, _| figures.switched(config.detection.enable));
         if changes.monitor {
             self.listens.send_replace(config.monitor.listens());
         }

@@ -126,6 +126,7 @@ impl<'a> Daemon<'a> {
         let merged = layers.merged();
         let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
         let monitor = Arc::new(Monitor::new(about.0.clone()));
+        monitor.note(|figures, _| figures.switched(merged.detection.enable));
         let (listens, listened) = watch::channel(config.monitor.listens());
         let (info, settings) = about.clone();
         let (course, set) = watch::channel(Course { config: merged.clone(), info, settings });

@@ -302,7 +302,7 @@ impl<'a> Supervisor<'a> {
             self.progress.disabled += 1;
             self.notifier.ready();
             self.notifier.status(self.clock.now(), || {
-                format!("disabled{}{}", self.observer.ailing(), self.configuration.line())
+                format!("switched off{}{}", self.observer.ailing(), self.configuration.line())
             });
             return Ok(());
         }
