@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,10 +25,10 @@ const LEAST_MIB: u64 = 200;
 /// 2025-01-01, Unix seconds: a clock before it was never set.
 const NEVER_SET: u64 = 1_735_689_600;
 
-/// What does not depend on the configuration.
-pub(super) fn checks() -> Vec<Check> {
-    let own = [disk(Path::new("/")), clock(), heat(&Heat::read()), permissions()];
-    own.into_iter().chain(units()).collect()
+/// What is checked whatever the configuration says; one that can be read adds places to write to.
+pub(super) fn checks(config: Option<&Config>) -> Vec<Check> {
+    let own = [clock(), heat(&Heat::read()), permissions()];
+    disks(written(config)).into_iter().chain(own).chain(units()).collect()
 }
 
 /// How hot the machine is, and whether it slows itself down.
@@ -55,6 +55,30 @@ fn heat(heat: &Heat) -> Check {
     } else {
         Check::ok(STAGE, found)
     }
+}
+
+/// Where logs, updates and the state of services are written, and what `config` has written elsewhere: the settings that
+/// subscribers changed, the store of events, and what is computed once.
+fn written(config: Option<&Config>) -> Vec<PathBuf> {
+    let named = config.map(|config| [config.settings_file(), config.store_file(), config.cache_dir()]);
+    let system = ["/", "/var/log", "/var/lib"].map(PathBuf::from);
+    system.into_iter().chain(named.into_iter().flatten().flatten()).collect()
+}
+
+/// A check of every file system below these places.
+fn disks(places: Vec<PathBuf>) -> Vec<Check> {
+    let system = |place: &Path| std::fs::metadata(place).ok().map(|about| about.dev());
+    once_each(places, system).iter().map(|place| disk(place)).collect()
+}
+
+/// The first place of each file `system`. One that is still to be made will lie in that of the nearest folder above it.
+fn once_each(places: Vec<PathBuf>, system: impl Fn(&Path) -> Option<u64>) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let there = places.into_iter().filter_map(|place| {
+        let place = std::path::absolute(&place).unwrap_or(place);
+        place.ancestors().find_map(|above| Some((system(above)?, above.to_owned())))
+    });
+    there.filter_map(|(system, place)| seen.insert(system).then_some(place)).collect()
 }
 
 fn disk(path: &Path) -> Check {
@@ -263,6 +287,34 @@ mod tests {
         assert!(some.starts_with("WARNING") && some.contains("since it was started"), "{some}");
         assert!(some.contains("instantaneous over-current 37 times"), "{some}");
         assert!(some.contains("stronger supply") && !some.contains("under-voltage"), "{some}");
+    }
+
+    #[test]
+    fn every_file_system_that_is_written_to_is_looked_at_once() {
+        let system = |place: &Path| match place.to_str() {
+            Some("/" | "/var" | "/var/lib") => Some(1),
+            Some("/data" | "/data/tvsl") => Some(2),
+            _ => None,
+        };
+        let places = ["/", "/var/lib", "/data/tvsl/new/events.log", "/data/settings.json", "/var/lib/tvsl"];
+        let found = once_each(places.map(PathBuf::from).into(), system);
+        assert_eq!(found, ["/", "/data/tvsl"].map(PathBuf::from));
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = folder.path().display();
+        let text = format!(
+            "[mqtt]\nstore.enabled = true\nstore.file = \"{at}/a/events.log\"\nsettings_file = \"{at}/b.json\""
+        );
+        let config = Config::parse(&text, &folder.path().join("tvsl.toml")).expect("a configuration");
+        let places = written(Some(&config));
+        for file in [folder.path().join("a/events.log"), folder.path().join("b.json")] {
+            assert!(places.contains(&file), "{places:?}");
+        }
+        let lines: Vec<_> =
+            disks(vec![folder.path().into(), folder.path().join("x")]).iter().map(Check::line).collect();
+        assert!(
+            matches!(&lines[..], [line] if line.contains(&*folder.path().to_string_lossy())),
+            "{lines:?}"
+        );
     }
 
     #[test]

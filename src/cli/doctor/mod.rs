@@ -112,11 +112,17 @@ pub(super) fn checks(common: &Common) -> Result<Vec<Check>, Failure> {
 fn look(common: &Common, report: &mut Report) -> Result<bool, Failure> {
     let found = configuration(common);
     let wrong = found.is_err();
-    match found {
-        Ok((config, origin)) => examine(&config, &origin, report)?,
-        Err(refused) => report.add(refused)?,
-    }
-    host::checks().into_iter().try_for_each(|check| report.add(check))?;
+    let config = match found {
+        Ok((config, origin)) => {
+            examine(&config, &origin, report)?;
+            Some(config)
+        }
+        Err(refused) => {
+            report.add(refused)?;
+            None
+        }
+    };
+    host::checks(config.as_ref()).into_iter().try_for_each(|check| report.add(check))?;
     Ok(wrong)
 }
 
