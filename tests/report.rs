@@ -13,9 +13,15 @@ use serde_json::Value;
 use tvsl::config::Config;
 
 fn report(config: &Path, out: &Path, state: &Path) -> Output {
+    let mut command = command(config, out, state);
+    command.output().expect("the program runs")
+}
+
+fn command(config: &Path, out: &Path, state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
     command.arg("--config").arg(config).args(["report", "--out"]).arg(out);
-    command.env("STATE_DIRECTORY", state).env_remove("TVSL_LOG").output().expect("the program runs")
+    command.env("STATE_DIRECTORY", state).env_remove("TVSL_LOG");
+    command
 }
 
 /// Names and texts of the bundle's files.
@@ -96,4 +102,22 @@ fn a_wrong_configuration_is_reported_without_the_lines_it_quotes() {
     for (name, text) in &files {
         assert!(!text.contains("geheim-7"), "{name}:\n{text}");
     }
+}
+
+#[test]
+fn the_services_instances_are_in_the_bundle_too() {
+    let place = Place::new();
+    let config = place
+        .config("[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n[mqtt]\nenabled = false\n");
+    let (folder, out) = (place.path("bin"), place.path("bundle.tar.gz"));
+    std::fs::create_dir(&folder).expect("room for a folder");
+    let asked = folder.join("systemctl");
+    std::fs::write(&asked, "#!/bin/sh\necho \"asked to $*\"\n").expect("room for a file");
+    std::fs::set_permissions(&asked, PermissionsExt::from_mode(0o755)).expect("its owner");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let output =
+        command(&config, &out, &place.path("")).env("PATH", path).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = &unpacked(&out)["service.txt"];
+    assert!(told.contains("asked to show tvsl.service tvsl@*.service --property Id,"), "{told}");
 }

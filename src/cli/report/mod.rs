@@ -76,7 +76,7 @@ fn gather(common: &Common) -> Result<Vec<(&'static str, String)>, Failure> {
         ("configuration.json", config),
         ("doctor.json", json(&doctor::checks(common)?)?),
         ("devices.json", json(&devices::found(common)?)?),
-        ("service.txt", said("systemctl", &["show", "tvsl", "--property", SHOWN])),
+        ("service.txt", said("systemctl", &["show", "tvsl.service", "tvsl@*.service", "--property", SHOWN])),
         (
             "journal.txt",
             said("journalctl", &["--unit", "tvsl*", "--lines", LINES, "--no-pager", "--output", "short-iso"]),
@@ -88,8 +88,8 @@ fn gather(common: &Common) -> Result<Vec<(&'static str, String)>, Failure> {
     Ok(texts.map(|(name, text)| (name, redactor.text(&text))).into())
 }
 
-/// What systemd knows of the service that is no secret: never its environment.
-const SHOWN: &str = "LoadState,ActiveState,SubState,StatusText,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp,\
+/// What systemd knows of the service, and of each of its instances, that is no secret: never their environment.
+const SHOWN: &str = "Id,LoadState,ActiveState,SubState,StatusText,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp,\
                      MemoryCurrent,CPUUsageNSec,TasksCurrent,FragmentPath,DropInPaths";
 
 fn manifest(config: &Config) -> String {
