@@ -23,6 +23,23 @@ pub struct CameraFound {
     pub modes: Vec<Mode>,
 }
 
+/// The format of a bare sensor, such as a Jetson's CSI port shows under V4L2: its pictures have to be developed first.
+pub(super) const BAYER: &str = "video/x-bayer";
+
+impl CameraFound {
+    /// Whether it is a sensor that `camera.source = "v4l2"` cannot use, and `"csi"` can.
+    pub fn is_bare_sensor(&self) -> bool {
+        let bayer = !self.modes.is_empty() && self.modes.iter().all(|mode| mode.format == BAYER);
+        bayer || is_vi(&self.name)
+    }
+}
+
+/// Whether a device of that name is a sensor at a Jetson's video input. GStreamer knows no word for pixels of 10 bits, so
+/// such a one may seem to offer nothing.
+pub(super) fn is_vi(name: &str) -> bool {
+    name.starts_with("vi-output")
+}
+
 /// A way in which a camera delivers pictures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mode {
@@ -173,6 +190,22 @@ mod tests {
             mode("YUY2", 640, 480, &[30.0, 15.0]),
         ];
         assert_eq!(modes(&caps), expected);
+    }
+
+    #[test]
+    fn a_bare_sensor_is_one_that_offers_nothing_else() {
+        gst::init().expect("GStreamer");
+        let bare = |caps: &str| {
+            let modes = modes(&gst::Caps::from_str(caps).expect("caps"));
+            let (name, device, node) = ("imx219".into(), "/dev/video0".into(), "/dev/video0".into());
+            CameraFound { name, device, node, modes }.is_bare_sensor()
+        };
+        assert!(is_vi("vi-output, imx219 9-0010") && !is_vi("HD Pro Webcam C920"));
+        let sensor = "video/x-bayer, format=rggb, width=3280, height=2464, framerate=21/1; \
+                      video/x-bayer, format=rggb, width=1920, height=1080, framerate=30/1";
+        assert!(bare(sensor));
+        assert!(!bare(&format!("{sensor}; video/x-raw, format=YUY2, width=640, height=480, framerate=30/1")));
+        assert!(!bare("image/jpeg, width=640, height=480, framerate=30/1") && !bare("EMPTY"));
     }
 
     #[test]

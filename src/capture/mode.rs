@@ -42,6 +42,13 @@ pub(super) fn offered(source: &gst::Element) -> Option<gst::Caps> {
     Some(source.static_pad("src").filter(|_| open)?.query_caps(None))
 }
 
+/// Whether nothing is `offered` but what a bare sensor sees, which `v4l2src` cannot develop.
+pub(super) fn of_bare_sensor(offered: &gst::Caps) -> bool {
+    !offered.is_any()
+        && !offered.is_empty()
+        && offered.iter().all(|structure| structure.name() == list::BAYER)
+}
+
 /// The one mode of what is `offered` that suits the settings best at `rate` pictures a second. `None`: the device does
 /// not say what it offers, or nothing of it is what the settings ask for.
 pub(super) fn suited(offered: &gst::Caps, camera: &config::V4l2, rate: f64) -> Option<gst::Caps> {

@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use super::error::CaptureError;
 use super::link::{chain, make, only};
 use super::still::Still;
-use super::{extent, flash, mode, oversize};
+use super::{extent, flash, list, mode, oversize};
 use crate::config::{self, CameraSource, Transport};
 
 /// An opened source inside a pipeline.
@@ -46,22 +46,30 @@ pub(super) fn open(
     }
 }
 
+/// What to look at when a V4L2 camera fails.
+const V4L2_CURE: &str = "expected a V4L2 camera that offers the [camera.v4l2] size and framerate: `tvsl devices` lists \
+                         the cameras, what each offers, and its name under /dev/v4l/by-id";
+/// The same where there is only a sensor.
+const SENSOR_CURE: &str = "it is a CSI sensor, whose pictures only a Jetson's image processor develops: set [camera] \
+                           source = \"csi\", and [camera.csi] sensor to its number";
+
 /// A V4L2 camera, raw or Motion-JPEG, in the mode that suits `rate` pictures a second.
 fn v4l2(camera: &config::V4l2, rate: f64, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
     let (source, filter, decoder) = (make("v4l2src")?, make("capsfilter")?, make("decodebin")?);
     source.set_property("device", camera.device.to_string_lossy().as_ref());
     chain(pipeline, &[source.clone(), filter.clone(), decoder.clone()])?;
-    let mode = mode::offered(&source).and_then(|offered| mode::suited(&offered, camera, rate));
+    let offered = mode::offered(&source);
+    let vi = source.property::<Option<String>>("device-name").is_some_and(|name| list::is_vi(&name));
+    let sensor = vi || offered.as_ref().is_some_and(mode::of_bare_sensor);
+    let cure = if sensor { SENSOR_CURE } else { V4L2_CURE };
+    let mode = offered.and_then(|offered| mode::suited(&offered, camera, rate));
     if let Some(mode) = &mode {
         tracing::debug!(device = %camera.device.display(), %mode, "camera mode chosen");
     }
     filter.set_property("caps", mode.unwrap_or_else(|| mode::asked(camera)));
     Ok(Origin {
         name: format!("camera {}", camera.device.display()),
-        cure:
-            "expected a V4L2 camera that offers the [camera.v4l2] size and framerate: `tvsl devices` lists the \
-               cameras, what each offers, and its name under /dev/v4l/by-id"
-                .into(),
+        cure: cure.into(),
         live: true,
         file: None,
         still: None,

@@ -103,11 +103,15 @@ fn section(title: &str, key: &str, lines: Vec<String>) -> String {
     format!("{title}{key}\n{lines}\n")
 }
 
+/// What is said of a camera that [camera.v4l2] cannot use.
+const SENSOR: &str = "      a CSI sensor, of no use for [camera.v4l2]: set [camera] source = \"csi\"\n";
+
 fn camera(camera: &CameraFound) -> String {
     let now =
         if camera.device == camera.node { String::new() } else { format!(" ({})", camera.node.display()) };
     let modes: String = camera.modes.iter().map(mode).collect();
-    format!("  {}\n    {}{now}\n{modes}", camera.name, camera.device.display())
+    let sensor = if camera.is_bare_sensor() { SENSOR } else { "" };
+    format!("  {}\n    {}{now}\n{sensor}{modes}", camera.name, camera.device.display())
 }
 
 fn mode(mode: &Mode) -> String {
@@ -142,6 +146,22 @@ mod tests {
         );
         let json = serde_json::to_value(&devices).expect("JSON");
         assert_eq!(json["refused"]["cure"], "`join`", "{json}");
+    }
+
+    #[test]
+    fn a_sensor_is_listed_with_the_source_that_can_use_it() {
+        let mode =
+            |format: &str| Mode { format: format.into(), width: 640, height: 480, framerates: vec![30.0] };
+        let found = |modes| CameraFound {
+            name: "imx219".into(),
+            device: "/dev/video0".into(),
+            node: "/dev/video0".into(),
+            modes,
+        };
+        let sensor = camera(&found(vec![mode("video/x-bayer")]));
+        assert!(sensor.contains("source = \"csi\""), "{sensor}");
+        let webcam = camera(&found(vec![mode("YUY2"), mode("video/x-bayer")]));
+        assert!(!webcam.contains("csi"), "{webcam}");
     }
 
     #[test]

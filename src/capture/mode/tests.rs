@@ -142,3 +142,13 @@ proptest! {
         prop_assert_eq!(steps.map(|pixels| pixels.abs_diff(wanted)).min(), Some(nearest.abs_diff(wanted)));
     }
 }
+
+#[test]
+fn a_jetsons_sensor_is_told_from_a_camera() {
+    gst::init().expect("GStreamer");
+    let bare = |offered: &str| of_bare_sensor(&gst::Caps::from_str(offered).expect("caps"));
+    assert!(bare(
+        "video/x-bayer, format=rggb, width=3280, height=2464, framerate=21/1; video/x-bayer, format=gbrg"
+    ));
+    assert!(![C920, VIVID, SCALING, "ANY", "EMPTY"].into_iter().any(bare));
+}
