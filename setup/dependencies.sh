@@ -14,16 +14,18 @@ if [ "$(cargo-deny --version 2>/dev/null)" != "cargo-deny $version" ]; then
     rm -rf "$tools/target"
 fi
 
-# cargo deny takes the advisories from a git repository: without a network it is given one made of the files at hand.
-database=$(realpath --quiet --canonicalize-existing ../shared/data/advisory-db) || database=
-if [ -n "$database" ]; then
+# Without a network the advisories at hand do. cargo deny takes them from a git repository, so it is given one made of them.
+origin=https://github.com/RustSec/advisory-db database=../shared/data/advisory-db
+if [ -d "$database" ] && ! timeout 20 git ls-remote --quiet "$origin" main >/dev/null 2>&1; then
+    database=$(realpath "$database")
+    newest=$(grep --recursive --no-filename --only-matching --perl-regexp '^date = "\K[0-9-]+' "$database/crates" | sort | tail -n 1)
+    echo "dependencies: $origin cannot be reached; the advisories at hand, the newest of $newest, are taken"
     made=$(mktemp --directory)
     trap 'rm -rf "$made"' EXIT
     git init --quiet --initial-branch=main "$made"
     git -C "$made" --work-tree="$database" add --all
     git -C "$made" -c user.name=tvsl -c user.email=tvsl commit --quiet --message="the advisories at hand"
-    export GIT_CONFIG_COUNT=1 GIT_CONFIG_VALUE_0=https://github.com/RustSec/advisory-db
-    export GIT_CONFIG_KEY_0="url.file://$made.insteadOf"
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_VALUE_0=$origin GIT_CONFIG_KEY_0="url.file://$made.insteadOf"
 fi
 
 # The fuzzers are built with the versions of the program.
