@@ -25,3 +25,13 @@ def test_what_is_fitted_to_is_held_out_of_the_tests_by_its_bytes(tmp_path: Path,
         everything = {file.read_bytes() for item in (keys if items["fit"][0] in keys else photos) for file in item.files}
         assert sides["fit"] | sides["heldout"] == everything, "nothing else is left out"
         assert all(item.files for own in items.values() for item in own)
+
+
+def test_tests_draw_on_pictures_whose_things_have_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DEFAULT / "build"))
+    from clips import boxed
+    from scenes_material import Photo
+
+    known, unknown = [(0.1, 0.2, 0.5, 0.6)], list[tuple[float, float, float, float]]()
+    assert boxed(Photo(Path(), "boxed", {"dog": known})) and boxed(Photo(Path(), "cut out", {"dog": unknown}, cut_out=True))
+    assert not boxed(Photo(Path(), "whole", {"dog": unknown})) and not boxed(Photo(Path(), "half", {"dog": known, "cat": unknown}))

@@ -5,7 +5,8 @@
 writes frames/, audio/, train.txt, single.csv, duet.csv and boxes.json there (default DIR: .cache/clips). `make proof` does it.
 
 Photographs and recordings are those of scenes.py, and so is the split: train.txt draws on `fit`, the tests on `heldout`, and the two
-share no photograph and no recording, but their classes. boxes.json has the form of vggss.json. A duet is two test clips, neither of which shows the other's class.
+share no photograph and no recording, but their classes. The tests draw only on photographs of which it is known where their things are:
+boxes.json, which has the form of vggss.json, makes none up. A duet is two test clips, neither of which shows the other's class.
 """
 
 import argparse
@@ -44,7 +45,12 @@ class Writer:
         image.save(self.out / "frames" / f"{name}.jpg", quality=92)
         wave = composer.mixed([composer.pick(composer.sounds, label)])
         soundfile.write(self.out / "audio" / f"{name}.wav", wave.astype(np.float32), RATE, subtype="FLOAT")
-        return label, photo.classes, [[round(v, 4) for v in box] for box in boxes[label] or [(0, 0, 1, 1)]]
+        return label, photo.classes, [[round(v, 4) for v in box] for box in boxes[label]]
+
+
+def boxed(photo: material.Photo) -> bool:
+    """Whether it is known where everything in it is; a cut-out gets its box when it is put somewhere."""
+    return photo.cut_out or all(photo.boxes.values())
 
 
 def duets(clips: dict, random: np.random.Generator):
@@ -63,6 +69,7 @@ def main() -> None:
     out = parser.parse_args().out
     tree = material.fetched()
     photos = split(material.photos(tree), photo_class)
+    photos["heldout"] = [photo for photo in photos["heldout"] if boxed(photo)]
     sounds = split(material.sounds(tree), key=lambda s: s.name)
     textures = [tree / f"skimage/data/{n}.png" for n in ("brick", "grass", "gravel")]
     clips, trained = {}, set()
