@@ -3,21 +3,22 @@
 #
 #   proof/run.sh [zero-shot] [default]      both without arguments; an hour of one core, and it goes on where it stopped
 #
-# TESTS: so many lines of each test, 300 if not given.
+# TESTS: so many lines of each test, 300 if not given. WORK and CLIPS: folders in place of .cache/proof and .cache/clips.
 # zero-shot: the default model's encoders with nothing fitted to its classes (zero_shot.py); default: the default model's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work=../.cache/proof clips=../.cache/clips python=../.cache/engines-venv/bin/python
+work=${WORK:-../.cache/proof} clips=${CLIPS:-../.cache/clips} python=../.cache/engines-venv/bin/python
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 mkdir -p $work
-[ -f $clips/boxes.json ] || $python default/build/clips.py
+[ $clips/boxes.json -nt default/build/clips.py ] || $python default/build/clips.py --out $clips
 [ -f $work/zero-shot/manifest.toml ] || $python proof/zero_shot.py --out $work/zero-shot
 [ $# -gt 0 ] || set -- zero-shot default
 for name in "$@"; do
     encoders=$work/zero-shot
     [ "$name" = zero-shot ] || encoders=default
-    { cat proof/train.toml; echo "encoders = \"$encoders\""; } > "$work/$name.toml"
+    { cat proof/train.toml; printf '%s = "%s"\n' encoders "$encoders" data $clips split $clips/train.txt \
+        out "$work/trained" cache $work/features; } > "$work/$name.toml"
     $python -m tvsl_engines train --config "$work/$name.toml" --out "$work/$name-trained" \
         --method tvsl-two-stage --method tvsl-one-stage --method avgn
     echo "encoders: $name"
