@@ -7,7 +7,7 @@ import torch
 
 from tvsl_engines.config import Config
 from tvsl_engines.heads import norm
-from tvsl_engines.methods import METHODS, Scale, match
+from tvsl_engines.methods import METHODS, Scale, match, pointed
 from tvsl_engines.work import groups
 
 N, D, ROWS, COLUMNS = 6, 24, 3, 6
@@ -89,3 +89,26 @@ def test_matching_pairs_cost_least() -> None:
     each, one = torch.arange(6)[None], torch.zeros(1, 6, dtype=torch.long)
     assert match(x, x, scale, each) < 0.01 < 1 < match(x, x.roll(1, 1), scale, each)
     assert match(x, x.roll(1, 1), scale, one) == 0, "nothing to be told from"
+
+
+def test_a_map_that_points_at_its_own_picture_costs_least() -> None:
+    """Two sources in each of three pictures, a cell for each and one of nothing."""
+    x = torch.eye(7)
+    sound, scale, each = x[:6].unflatten(0, (3, 2)), Scale(20.0), torch.arange(6).unflatten(0, (3, 2))
+    cells = torch.cat([sound, x[6].expand(3, 1, 7)], dim=1).requires_grad_()
+    own = pointed(sound, cells, scale, each)
+    assert own < 0.01 < 1 < pointed(sound, cells.roll(1, 0), scale, each)
+    half = torch.cat([cells[:, :1], cells[:, 1:2].roll(1, 0), cells[:, 2:]], dim=1)
+    assert own < pointed(sound, half, scale, each) < pointed(sound, cells.roll(1, 0), scale, each), "each source counts for itself"
+    own.backward()
+    assert cells.grad is not None and cells.grad.isfinite().all()
+
+
+def test_a_picture_that_shows_a_class_too_is_no_wrong_answer_for_its_sound() -> None:
+    sound, scale = torch.eye(6).unflatten(0, (3, 2)), Scale(20.0)
+    alike = torch.tensor([[0, 1], [1, 0], [0, 1]])
+    assert pointed(sound, sound.roll(1, 0), scale, alike) == 0, "nothing to be told from"
+    some = torch.tensor([[0, 1], [0, 2], [3, 4]])
+    assert pointed(sound, sound[[1, 0, 2]], scale, some) > 0.5, "the other source of each is in the wrong picture"
+    both = torch.cat([sound, sound[[1, 0, 2], :1]], dim=1)
+    assert pointed(sound, both, scale, some) < 0.01

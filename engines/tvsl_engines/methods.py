@@ -102,53 +102,55 @@ class OneStage(Method):
 
 
 class Grouping(nn.Module):
-    """N learned class tokens gather what belongs to them: a softmax over the classes at every token of a sense."""
+    """Class tokens gather what belongs to them: a softmax over the classes at every token of a sense."""
 
-    def __init__(self, classes: int, dimension: int):
+    def __init__(self, dimension: int):
         super().__init__()
-        self.tokens = nn.Parameter(torch.randn(classes, dimension) * dimension ** -0.5)
+        self.named, self.given = nn.LayerNorm(dimension), nn.LayerNorm(dimension)
         self.q, self.k, self.v, self.out = (nn.Linear(dimension, dimension) for _ in range(4))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, N, D]."""
-        likeness = self.q(self.tokens) @ self.k(x).transpose(1, 2) * x.shape[-1] ** -0.5
+    def forward(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """Tokens [N, D] of the classes, x [B, L, D] -> [B, N, D]. Unit vectors are too short to tell classes apart by: hence the norms."""
+        tokens, x = self.named(tokens), self.given(x)
+        likeness = self.q(tokens) @ self.k(x).transpose(1, 2) * x.shape[-1] ** -0.5
         share = likeness.float().softmax(dim=1)
         share = share / share.sum(-1, keepdim=True).clamp(min=1e-6)
-        return self.tokens + self.out(share.to(x.dtype) @ self.v(x))
+        return tokens + self.out(share.to(x.dtype) @ self.v(x))
 
 
 class Avgn(Method):
-    """AVGN: learned class tokens group the tokens of each sense; texts play no part."""
+    """AVGN: learned class tokens, the same for both senses, group the tokens of each; texts play no part."""
 
     def __init__(self, t: Tensor):
         super().__init__(t)
         classes, dimension = t.shape
-        self.seen, self.heard = Grouping(classes, dimension), Grouping(classes, dimension)
+        self.tokens = nn.Parameter(torch.randn(classes, dimension) * dimension ** -0.5)
+        self.cells, self.rows = nn.Linear(dimension, dimension), nn.Linear(dimension, dimension)
+        self.seen, self.heard = Grouping(dimension), Grouping(dimension)
         self.see, self.hear, self.tell = nn.Linear(dimension, 1), nn.Linear(dimension, 1), nn.Linear(dimension, classes)
-        self.cells = nn.Linear(dimension, dimension)
         self.scale = Scale(1 / 0.07)
 
+    def _grouped(self, v: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit cells [B, P, D], and what each class has of the picture and of the sound [B, N, D]."""
+        cells, rows = norm(self.cells(norm(v))), norm(self.rows(norm(a)))
+        return cells, self.seen(self.tokens, cells), self.heard(self.tokens, rows)
+
     def losses(self, v: Tensor, a: Tensor, present: Tensor) -> dict[str, Tensor]:
-        v, a = norm(v), norm(a)
-        picture, sound, labels = self.seen(v), self.heard(a), self.labels(present)
-        own = torch.arange(len(self.t), device=v.device)
-        alike = lambda group: F.cross_entropy(self.tell(group.tokens), own)
-        best = (norm(taken(sound, present)) @ norm(self.cells(v)).transpose(1, 2)).amax(-1)
+        (cells, picture, sound), labels = self._grouped(v, a), self.labels(present)
         return {
-            "tokens": alike(self.seen) + alike(self.heard),
+            "tokens": F.cross_entropy(self.tell(self.tokens), torch.arange(len(self.t), device=v.device)),
             "visual": F.binary_cross_entropy_with_logits(self.see(picture).squeeze(-1), labels),
             "audio": F.binary_cross_entropy_with_logits(self.hear(sound).squeeze(-1), labels),
-            "correspondence": match(taken(picture, present), taken(sound, present), self.scale, present),
-            "cells": (1 - best).mean(),
+            "correspondence": pointed(taken(sound, present), cells, self.scale, present),
         }
 
     def maps(self, v: Tensor, a: Tensor, present: Tensor) -> Tensor:
-        sound = taken(self.heard(norm(a)), present)
-        return norm(sound) @ norm(self.cells(norm(v))).transpose(1, 2)
+        cells, _, sound = self._grouped(v, a)
+        return norm(taken(sound, present)) @ cells.transpose(1, 2)
 
     def presence(self, v: Tensor, a: Tensor) -> Tensor:
-        seen, heard = self.see(self.seen(norm(v))), self.hear(self.heard(norm(a)))
-        return (seen.sigmoid() * heard.sigmoid()).sqrt().squeeze(-1)
+        _, picture, sound = self._grouped(v, a)
+        return (self.see(picture).sigmoid() * self.hear(sound).sigmoid()).sqrt().squeeze(-1)
 
 
 def taken(x: Tensor, present: Tensor) -> Tensor:
@@ -160,9 +162,24 @@ def match(x: Tensor, y: Tensor, scale: nn.Module, present: Tensor) -> Tensor:
     """Symmetric InfoNCE over all sources of the batch, [B, K, D] against [B, K, D]; others of one's class are left out."""
     odds = scale(norm(x).flatten(0, 1) @ norm(y).flatten(0, 1).T)
     own, name = torch.arange(len(odds), device=odds.device), present.flatten()
-    twins = (name[:, None] == name) & (own[:, None] != own)
-    odds = odds.masked_fill(twins, -torch.inf)
-    return (F.cross_entropy(odds, own) + F.cross_entropy(odds.T, own)) / 2
+    twins = name[:, None] == name
+    return (told(odds, own, twins) + told(odds.T, own, twins)) / 2
+
+
+def pointed(sound: Tensor, cells: Tensor, scale: nn.Module, present: Tensor) -> Tensor:
+    """Symmetric InfoNCE of every source's sound [B, K, D] and the best cell for it in every picture [B, P, D]. A picture is as right as
+    a source's own if it shows the class too, and so is the sound of its other source: where one is asked for, the rest are left out."""
+    odds = scale((norm(sound).flatten(0, 1) @ norm(cells).transpose(1, 2)).amax(-1).T)
+    shown = (present.flatten()[:, None, None] == present).any(-1)
+    own = torch.arange(len(odds), device=odds.device)
+    picture = own // present.shape[1]
+    return (told(odds, picture, shown) + told(odds.T[picture], own, shown.T[picture])) / 2
+
+
+def told(odds: Tensor, right: Tensor, alike: Tensor) -> Tensor:
+    """Cross entropy of the right column of every row of the odds, against the columns that are not alike to it."""
+    others = alike.scatter(1, right[:, None], False)
+    return F.cross_entropy(odds.masked_fill(others, -torch.inf), right)
 
 
 METHODS = {"tvsl-two-stage": TwoStage, "tvsl-one-stage": OneStage, "avgn": Avgn}  # over the encoders of any model folder
