@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does it learn? Trains three methods over two pairs of encoders, on clips composed here, and prints a table for each pair.
+# Does it learn? Trains three methods over two pairs of encoders, on clips composed here, and prints two tables for each pair.
 #
 #   proof/run.sh [zero-shot] [default]      both without arguments; an hour of one core, and it goes on where it stopped
 #
@@ -10,19 +10,21 @@ cd "$(dirname "$0")/.."
 work=${WORK:-../.cache/proof} clips=${CLIPS:-../.cache/clips} python=../.cache/engines-venv/bin/python
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-mkdir -p $work
-[ $clips/boxes.json -nt default/build/clips.py ] || $python default/build/clips.py --out $clips
-[ -f $work/zero-shot/manifest.toml ] || $python proof/zero_shot.py --out $work/zero-shot
+mkdir -p "$work"
+[ "$clips/boxes.json" -nt default/build/clips.py ] || $python default/build/clips.py --out "$clips"
+[ -f "$work/zero-shot/manifest.toml" ] || $python proof/zero_shot.py --out "$work/zero-shot"
 [ $# -gt 0 ] || set -- zero-shot default
 for name in "$@"; do
     encoders=$work/zero-shot
     [ "$name" = zero-shot ] || encoders=default
-    { cat proof/train.toml; printf '%s = "%s"\n' encoders "$encoders" data $clips split $clips/train.txt \
-        out "$work/trained" cache $work/features; } > "$work/$name.toml"
+    { cat proof/train.toml; printf '%s = "%s"\n' encoders "$encoders" data "$clips" split "$clips/train.txt" \
+        out "$work/trained" cache "$work/features"; } > "$work/$name.toml"
     $python -m tvsl_engines train --config "$work/$name.toml" --out "$work/$name-trained" \
         --method tvsl-two-stage --method tvsl-one-stage --method avgn
     echo "encoders: $name"
-    for test in single duet; do head -n "${TESTS:-300}" $clips/$test.csv > $work/$test.csv; done
-    $python -m tvsl_engines table --encoders $encoders --data $clips --boxes $clips/boxes.json \
-        --test $work/single.csv --test $work/duet.csv --trained "$work/$name-trained" | tee "$work/$name.md"
+    for test in single duet; do head -n "${TESTS:-300}" "$clips/$test.csv" > "$work/$test.csv"; done
+    judged=(--encoders "$encoders" --data "$clips" --boxes "$clips/boxes.json" --test "$work/single.csv" --test "$work/duet.csv"
+        --trained "$work/$name-trained")
+    $python -m tvsl_engines table "${judged[@]}" | tee "$work/$name.md"
+    $python proof/other_sounds.py "${judged[@]}" | tee "$work/$name-sounds.md"
 done

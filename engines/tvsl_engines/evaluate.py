@@ -114,7 +114,7 @@ def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene],
     judged: dict[str, list[Judged]] = {name: [] for name in methods}
     for scene in tqdm(scenes, "scenes", leave=False, disable=None):
         try:
-            seen = {encoders: _encoded(encoders, scene) for encoders in different}
+            seen = {encoders: encoded(encoders, scene) for encoders in different}
         except UNREADABLE as error:
             broken.found["+".join(f.stem for f in scene.frames)] = str(error)
             continue
@@ -128,7 +128,7 @@ def by_methods(methods: dict[str, tuple[Method, Encoders]], scenes: list[Scene],
     return judged
 
 
-def _encoded(encoders: Encoders, scene: Scene) -> tuple[torch.Tensor, torch.Tensor, Fit]:
+def encoded(encoders: Encoders, scene: Scene) -> tuple[torch.Tensor, torch.Tensor, Fit]:
     """V [1, P, D] and A [1, T, D] of a scene, and where its picture lies."""
     x, place = encoders.beside([picture.read(frame) for frame in scene.frames])
     a = encoders.hear(mixed(encoders, scene))[0]
