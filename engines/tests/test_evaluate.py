@@ -30,8 +30,8 @@ def test_a_table_comes_out_of_one_command(tmp_path: Path, capsys: pytest.Capture
         save_heads(tmp_path / "trained" / name / "weights.pt", method(torch.from_numpy(encoders.t)).state_dict(), origin(encoders))
     command = ["table", "--encoders", str(DEFAULT), "--data", str(data), "--boxes", str(data / "boxes.json"),
                "--trained", str(tmp_path / "trained")]
-    encoded, own = [], evaluate._encoded
-    monkeypatch.setattr(evaluate, "_encoded", lambda *a: encoded.append(a) or own(*a))
+    encoded, own = [], evaluate.encoded
+    monkeypatch.setattr(evaluate, "encoded", lambda *a: encoded.append(a) or own(*a))
     assert main([*command, "--test", str(data / "single.csv"), "--test", str(data / "duet.csv")]) == 0
     assert len(encoded) == 4, "each scene once, whatever the number of methods over the same encoders"
     out = capsys.readouterr().out
