@@ -136,9 +136,9 @@ impl Lifecycle {
     }
 
     /// For so long nobody looked whether it delivers: that was no silence of its.
-    pub fn excuse(&mut self, time: Duration) {
+    pub fn excuse(&mut self, time: Duration, now: Instant) {
         if let Phase::Open { last, .. } = &mut self.phase {
-            *last = *last + time;
+            *last = (*last + time).min(now);
         }
     }
 

@@ -316,6 +316,7 @@ fn a_gpu_that_cannot_be_had_now_is_no_mistake_of_the_configuration() {
         assert_eq!(daemon.end().code(), Some(code), "{variables:?}");
     }
     let daemon = machine.daemon("", &[("FAKE_CUDA_AWAY", "1")]);
+    logs(&daemon, "no NVIDIA GPU can be used here: ");
     detects(&daemon);
 }
 

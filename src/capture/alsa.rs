@@ -33,6 +33,8 @@ struct Shared {
 const LOOK: u32 = 100;
 /// A card that delivers nothing for so long is broken.
 const STALL: Duration = Duration::from_secs(5);
+/// A turn that takes so long was one in which the program was stopped.
+const STOPPED: Duration = Duration::from_secs(1);
 /// A card that reports sound and then has none is asked again after this.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -121,7 +123,12 @@ impl Listening {
         let mut heard = Moment::now();
         self.card.pcm.start().map_err(broken)?;
         while !self.shared.stop.load(Ordering::Relaxed) {
-            match read(&self.card.pcm, &mut buffer) {
+            let turn = Moment::now();
+            let outcome = read(&self.card.pcm, &mut buffer);
+            if turn.elapsed() > STOPPED {
+                heard += turn.elapsed(); // nobody looked meanwhile
+            }
+            match outcome {
                 Ok(0) => {}
                 Ok(frames) => {
                     let measured = measured_end(&self.card).map_err(broken)?;

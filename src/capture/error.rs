@@ -125,8 +125,12 @@ pub enum CaptureError {
 impl CaptureError {
     /// Whether waiting can mend it: a device may be plugged in, a missing plug-in never comes.
     pub fn may_pass(&self) -> bool {
-        let lacking = matches!(self, Self::GStreamer(_) | Self::Element { .. } | Self::Decoder { .. });
-        !lacking && !self.is_configuration()
+        !matches!(self, Self::GStreamer(_)) && !self.is_lacking() && !self.is_configuration()
+    }
+
+    /// Whether a plug-in is not installed.
+    pub fn is_lacking(&self) -> bool {
+        matches!(self, Self::Element { .. } | Self::Decoder { .. })
     }
 
     /// Whether only another configuration can mend it.

@@ -212,6 +212,13 @@ pub fn open_camera(
     Ok(Camera { media: Media::start(pipeline, origin, wants, delivery, repeat)? })
 }
 
+/// Has GStreamer find the plug-ins that were installed since it last looked.
+pub fn look_for_plugins() {
+    if let Err(error) = gstreamer::Registry::update() {
+        tracing::debug!("plug-ins were not looked for: {error}");
+    }
+}
+
 /// Opens the sound card alone and reads it towards mono sound at `rate`; sends as [`start`] does.
 ///
 /// # Errors

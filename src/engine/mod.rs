@@ -285,10 +285,43 @@ impl Engine for InPlace {
 
     /// A machine without NVIDIA's software is as it should be; one whose GPU does not answer is not.
     fn trouble(&self) -> Option<String> {
-        self.reason.passing().then(|| format!("{}; the {} engine serves", self.reason, self.name()))
+        let cure = "once the GPU answers, start tvsl anew";
+        self.reason.passing().then(|| format!("{}; the {} engine serves; {cure}", self.reason, self.name()))
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
-        self.engine.load(file)
+        let graph = self.engine.load(file)?;
+        Ok(match self.trouble() {
+            Some(trouble) => Box::new(Substitute { graph, trouble }),
+            None => graph,
+        })
+    }
+}
+
+/// A graph of the CPU's that a GPU should run.
+struct Substitute {
+    graph: Box<dyn Graph>,
+    trouble: String,
+}
+
+impl Graph for Substitute {
+    fn inputs(&self) -> &[Port] {
+        self.graph.inputs()
+    }
+
+    fn outputs(&self) -> &[Port] {
+        self.graph.outputs()
+    }
+
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+        self.graph.run(inputs)
+    }
+
+    fn one_thread(&mut self, one: bool) -> Result<bool, EngineError> {
+        self.graph.one_thread(one)
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        Some(&self.trouble)
     }
 }

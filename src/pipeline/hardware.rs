@@ -33,7 +33,15 @@ impl Hardware for Real {
     fn camera(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open {
         let sound = config.microphone.source == MicrophoneSource::Media;
         let (settings, wanted, out) = (Arc::new(config.camera.clone()), wanted.clone(), out.clone());
-        aside(Sense::Camera, move || capture::open_camera(&settings, sound, &wanted, Pace::Live, &out))
+        aside(Sense::Camera, move || {
+            let opened = capture::open_camera(&settings, sound, &wanted, Pace::Live, &out);
+            // What is installed by the next try is found by it.
+            opened.inspect_err(|error| {
+                if error.is_lacking() {
+                    capture::look_for_plugins()
+                }
+            })
+        })
     }
 
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open {

@@ -131,9 +131,9 @@ impl Live {
     fn look(&mut self, now: Instant) {
         let missed = now.since(self.looked).saturating_sub(LATE);
         self.looked = now;
-        self.camera.life.excuse(missed);
+        self.camera.life.excuse(missed, now);
         if let Sound::Track(track) = &mut self.sound {
-            track.life.excuse(missed);
+            track.life.excuse(missed, now);
         }
     }
 

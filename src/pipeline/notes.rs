@@ -80,12 +80,13 @@ impl Noted {
         self.bell.recv().is_ok()
     }
 
-    /// Lets more come until `due`, if settings are to be written and as long as somebody takes notes.
-    pub fn gather(&self, due: Instant, clock: &dyn Clock) {
-        if open(&self.waiting).settings.is_some() {
-            let left = || Some(due.since(clock.now())).filter(|left| !left.is_zero());
-            while left().is_some_and(|left| self.bell.recv_timeout(left).is_ok()) {}
-        }
+    /// Lets more come until settings are `due`, if some are to be written and as long as somebody takes notes.
+    pub fn gather(&self, due: impl Fn(&Overrides) -> Instant, clock: &dyn Clock) {
+        let left = || {
+            let due = open(&self.waiting).settings.as_ref().map(&due)?;
+            Some(due.since(clock.now())).filter(|left| !left.is_zero())
+        };
+        while left().is_some_and(|left| self.bell.recv_timeout(left).is_ok()) {}
     }
 
     /// Takes all of them.

@@ -49,6 +49,9 @@ pub(super) struct Notebook {
     /// What stands there.
     known: Vec<Name>,
     flash: Flash,
+    /// Whether it stands there that it is switched off, and the writes of that alone: nothing else makes them wait.
+    enable: Option<bool>,
+    switched: Flash,
     /// Why settings could not be written, as it was said last; empty: they could.
     said: String,
 }
@@ -61,7 +64,14 @@ pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn W
     let Some(file) = config.settings_file() else { return layers };
     let Recalled { mut overrides, mut faults, doubtful } = Overrides::recall(&file);
     if config.mqtt.enabled && config.mqtt.commands {
-        let wished = Layers { overrides, ..layers.clone() }.fitting(analysis.model().manifest()).overrides;
+        let read = Layers { overrides: overrides.clone(), ..layers.clone() };
+        let wished = read.fitting(analysis.model().manifest()).overrides;
+        if wished != overrides {
+            faults.push(format!(
+                "classes that the model {} has not are set aside",
+                analysis.model().manifest().name
+            ));
+        }
         overrides = enforce(wished, |next| put(next, config, analysis, workshop), &mut faults);
     } else {
         let off = overrides.enable.filter(|enable| !enable);
@@ -141,6 +151,8 @@ impl Notebook {
             names,
             known: known.unwrap_or_default(),
             flash: Flash::default(),
+            enable: None,
+            switched: Flash::default(),
             said: String::new(),
         }
     }
@@ -154,11 +166,16 @@ impl Notebook {
     /// only the newest are written, at most every [`APART`] where they are many; answers wait for that.
     pub fn write(mut self, noted: &Noted, teller: &Teller, clock: &dyn Clock, pulse: &Pulse) {
         while noted.wait() {
-            noted.gather(self.flash.free(), clock);
+            noted.gather(|settings| self.due(settings), clock);
             pulse.beat(clock.now());
             self.settle(noted.take(), teller, clock.now());
             pulse.rest();
         }
+    }
+
+    /// When these settings are to be written.
+    fn due(&self, settings: &Overrides) -> Instant {
+        if settings.enable == self.enable { self.flash.free() } else { self.switched.free() }
     }
 
     fn settle(&mut self, Waiting { settings, answers, names }: Waiting, teller: &Teller, now: Instant) {
@@ -183,8 +200,10 @@ impl Notebook {
             config::keep(file, settings).map_err(|error| format!("{}: {error}", file.display()))
         });
         if kept != Ok(false) {
-            self.flash.written(now);
+            let flash = if settings.enable == self.enable { &mut self.flash } else { &mut self.switched };
+            flash.written(now);
         }
+        self.enable = settings.enable;
         let why = kept.err().map(|why| format!("{lost}: {why}")).unwrap_or_default();
         if why != self.said && !why.is_empty() {
             warn!("a setting changed over MQTT is {why}");
