@@ -173,10 +173,6 @@ impl TensorRtGraph {
     /// Starts a run; the host does not wait for it.
     fn launch(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
         self.device.bind()?;
-        if given.iter().any(|(_, input)| self.is_written(*input)) {
-            // The last run may still read what is about to be written over.
-            self.runs[self.last].watch.wait()?;
-        }
         self.last = 1 - self.last;
         self.take_time(self.last)?;
         self.outputs.iter_mut().for_each(OutputSlot::settle);
@@ -189,26 +185,18 @@ impl TensorRtGraph {
         watch.lap(stream)?;
         self.go()?;
         watch.stop(&self.stream)?;
-        self.inputs.iter_mut().for_each(|slot| slot.read_by(&watch));
+        self.inputs.iter().for_each(|slot| slot.read_by(&watch));
         let laid = self.inputs.iter().any(InputSlot::is_laid);
         self.runs[self.last] = Run { watch, untimed: true, laid };
         Ok(())
     }
 
-    /// Whether the host writes an input where the GPU reads it.
-    fn is_written(&self, input: Input<'_>) -> bool {
-        match input {
-            Input::Value(Value::Gpu(lent)) => lent.spot().is_none(),
-            Input::Picture(_) => self.device.kernel.is_none(),
-            Input::Tensor(_) | Input::Lasting(_) | Input::Value(Value::Host(_)) | Input::Ending(..) => true,
-        }
-    }
-
     /// Takes the inputs, and follows their shapes and places.
     fn take(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
         let mut changes = Changes::default();
+        let before = &self.runs[1 - self.last].watch;
         for slot in &mut self.inputs {
-            let Changes { shape, address } = slot.take(given, &mut self.context)?;
+            let Changes { shape, address } = slot.take(given, &mut self.context, before)?;
             changes.shape |= shape;
             changes.address |= address;
         }

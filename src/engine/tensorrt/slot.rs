@@ -25,8 +25,6 @@ pub(super) struct InputSlot {
     lasting: Option<Arc<Tensor>>,
     /// The output of another graph that the context reads in place of `memory`.
     bound: Option<Arc<Memory<f32>>>,
-    /// The run that read it last.
-    last: Option<Arc<Stopwatch>>,
     pictures: Option<Pictures>,
 }
 
@@ -81,7 +79,7 @@ impl InputSlot {
         let name = tensor.name.clone();
         let (source, is_picture) = (Source::Host, largest.len() == 4);
         let pictures = is_picture.then(|| Pictures::new(device, memory.len())).transpose()?;
-        Ok(Self { name, shape: largest, memory, source, lasting: None, bound: None, last: None, pictures })
+        Ok(Self { name, shape: largest, memory, source, lasting: None, bound: None, pictures })
     }
 
     /// Forgets the shape, which may be half set, and what may not have come to the GPU.
@@ -90,12 +88,13 @@ impl InputSlot {
         self.lasting = None;
     }
 
-    /// Takes what it is given for the next run. No run that reads numbers of the host's may be under way, and no run
-    /// before the last.
+    /// Takes what it is given for the next run. The `last` one may be under way: it is waited for before anything changes
+    /// that it reads. None before it may be.
     pub(super) fn take(
         &mut self,
         given: &[(&str, Input<'_>)],
         context: &mut Context,
+        last: &Stopwatch,
     ) -> Result<Changes, TensorRtError> {
         let name = self.name.to_bytes();
         let Some(&(_, input)) = given.iter().find(|(given, _)| given.as_bytes() == name) else {
@@ -105,31 +104,31 @@ impl InputSlot {
         let mut spot = None;
         let lasting = self.lasting.take();
         match input {
-            Input::Tensor(tensor) => self.fill(tensor)?,
+            Input::Tensor(tensor) => self.fill(tensor, last)?,
             Input::Lasting(tensor) => {
                 if lasting.is_some_and(|before| Arc::ptr_eq(&before, tensor)) {
                     self.source = Source::Kept;
                 } else {
-                    self.fill(tensor)?;
+                    self.fill(tensor, last)?;
                 }
                 self.lasting = Some(Arc::clone(tensor));
             }
-            Input::Value(Value::Host(tensor)) => self.fill(tensor)?,
+            Input::Value(Value::Host(tensor)) => self.fill(tensor, last)?,
             Input::Value(Value::Gpu(lent)) => match lent.spot() {
                 Some(found) => spot = Some(found),
-                None => self.fill(&lent.read()?)?,
+                None => self.fill(&lent.read()?, last)?,
             },
             Input::Ending(tensor, Value::Gpu(lent)) => match lent.spot() {
                 Some(end) => {
-                    self.fill(tensor)?;
+                    self.fill(tensor, last)?;
                     self.source = Source::Ending(lent.shape().iter().product(), end);
                 }
-                None => self.fill(&ended(tensor, &lent.read()?))?,
+                None => self.fill(&ended(tensor, &lent.read()?), last)?,
             },
-            Input::Ending(tensor, Value::Host(end)) => self.fill(&ended(tensor, end))?,
-            Input::Picture(picture) => self.hang(picture)?,
+            Input::Ending(tensor, Value::Host(end)) => self.fill(&ended(tensor, end), last)?,
+            Input::Picture(picture) => self.hang(picture, last)?,
         }
-        Ok(Changes { shape, address: self.bind(spot, context)? })
+        Ok(Changes { shape, address: self.bind(spot, context, last)? })
     }
 
     /// Sets the shape; true if it changed.
@@ -143,18 +142,19 @@ impl InputSlot {
         Ok(true)
     }
 
-    fn fill(&mut self, tensor: &Tensor) -> Result<(), TensorRtError> {
+    fn fill(&mut self, tensor: &Tensor, last: &Stopwatch) -> Result<(), TensorRtError> {
         let Tensor { shape, data } = tensor;
         if data.len() != count(&self.shape) || data.len() > self.memory.len() {
             return Err(self.error(format!("has {} numbers for the shape {shape:?}", data.len())));
         }
+        last.wait()?;
         self.memory.write(data);
         self.source = Source::Host;
         Ok(())
     }
 
     /// Takes a picture: its bytes for the kernel, or what the CPU makes of them.
-    fn hang(&mut self, picture: Picture<'_>) -> Result<(), TensorRtError> {
+    fn hang(&mut self, picture: Picture<'_>, last: &Stopwatch) -> Result<(), TensorRtError> {
         let (layout, device) = (picture.layout, self.memory.device().clone());
         let fits = count(&self.shape) <= self.memory.len() && layout.is_sound();
         if picture.rgb.len() != layout.bytes() || !fits {
@@ -165,6 +165,7 @@ impl InputSlot {
             none => none.insert(Pictures::new(&device, self.memory.len())?),
         };
         if device.kernel.is_none() {
+            last.wait()?;
             self.memory.write(&pictures.easel.lay(picture).data);
             self.source = Source::Host;
             return Ok(());
@@ -179,13 +180,16 @@ impl InputSlot {
     }
 
     /// Has the context read `spot`, or this slot's own memory; true if that is somewhere else than before.
-    fn bind(&mut self, spot: Option<Spot>, context: &mut Context) -> Result<bool, TensorRtError> {
+    fn bind(
+        &mut self,
+        spot: Option<Spot>,
+        context: &mut Context,
+        last: &Stopwatch,
+    ) -> Result<bool, TensorRtError> {
         let (memory, before) = (spot.as_ref().map(|spot| &spot.memory), self.bound.as_ref());
         let changed = memory.map(Arc::as_ptr) != before.map(Arc::as_ptr);
         if changed {
-            if let Some(last) = &self.last {
-                last.wait()?; // it may still read the memory that is let go here
-            }
+            last.wait()?; // the memory that it reads is let go here
             let address = memory.map_or(self.memory.address(), |memory| memory.address());
             // SAFETY: either memory has room for the shape, which its writer had too, and lives in this slot for as
             // long as the context is told to read it.
@@ -206,9 +210,8 @@ impl InputSlot {
         }
     }
 
-    /// Takes note of the run that reads it, over when `watch` stops, and tells the graph that this comes from.
-    pub(super) fn read_by(&mut self, watch: &Arc<Stopwatch>) {
-        self.last = Some(Arc::clone(watch));
+    /// Tells the graph that this comes from of the run that reads it, over when `watch` stops.
+    pub(super) fn read_by(&self, watch: &Arc<Stopwatch>) {
         if let Source::Gpu(_, readers) | Source::Ending(_, Spot { readers, .. }) = &self.source {
             readers.note(watch);
         }
