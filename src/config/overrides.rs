@@ -56,7 +56,7 @@ impl Overrides {
     /// # Errors
     /// There is no such setting, or the payload is no value for it; the sentence says what is expected.
     pub fn with(&self, key: &str, payload: &[u8]) -> Result<Self, String> {
-        if !Self::KEYS.contains(&key) {
+        if Self::setting(key).is_none() {
             return Err(format!("there is no setting `{key}`, expected {}", Self::KEYS.join(", ")));
         }
         if payload.len() > LONGEST {
@@ -127,7 +127,7 @@ impl Overrides {
 impl Recalled {
     /// Takes one setting of the file.
     fn take(&mut self, key: &str, value: Value) {
-        if !Overrides::KEYS.contains(&key) {
+        if Overrides::setting(key).is_none() {
             return self.faults.push(format!("{key:?} is no setting of this version"));
         }
         match self.overrides.set(key, value) {
@@ -230,6 +230,7 @@ mod tests {
         fs::write(&file, "{\"enable\": tr").expect("room");
         assert_eq!(kept::<Overrides>(&file).expect_err("damaged").kind(), ErrorKind::UnexpectedEof);
     }
+
     #[test]
     fn of_a_damaged_file_each_setting_is_taken_that_can_be_read_and_in_doubt_it_is_off() {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -98,19 +98,15 @@ mod tests {
     use crate::config::{Config, Overrides};
     use crate::message::tests::info;
     use crate::message::{Report, Settings};
+    use crate::publish::teller::tests;
 
     /// What is told of the store.
     fn told(teller: &Teller) -> Vec<(HealthState, String)> {
-        let take = || {
-            let (ticket, report) = teller.outbox().take()?;
-            teller.outbox().store().acknowledge(&ticket);
-            Some(report)
-        };
         let store = |report| match report {
             Report::Health(message) => Some((message.health.state, message.health.reason)),
             _ => None,
         };
-        std::iter::from_fn(take).filter_map(store).collect()
+        tests::told(teller).into_iter().filter_map(store).collect()
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod disk;
 mod edited;
 mod hardware;
 mod live;
+mod newest;
 mod notes;
 mod outlet;
 mod pictures;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::newest;
 use crate::clock::{Clock, Instant};
 use crate::config::Overrides;
 use crate::publish::Name;
@@ -50,15 +51,8 @@ impl Notes {
     /// A wish for the setting `key` was judged: the settings that are in force now, or why it is refused.
     pub fn judged(&self, key: &str, result: Result<&Overrides, String>) {
         self.note(|waiting| {
-            let setting = Overrides::setting(key);
-            let same = |(other, _): &Answer| Overrides::setting(other) == setting;
-            if waiting.answers.iter().filter(|answer| same(answer)).count() >= MOST_ANSWERS
-                && let Some(oldest) = waiting.answers.iter().position(same)
-            {
-                waiting.answers.remove(oldest);
-            }
             let granted = result.map(|settings| waiting.settings = Some(settings.clone()));
-            waiting.answers.push_back((key.into(), granted));
+            newest::push(&mut waiting.answers, (key.into(), granted), MOST_ANSWERS, |(key, _)| key);
         });
     }
 

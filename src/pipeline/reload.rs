@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
+use super::newest;
 use crate::config::{self, CameraSource, Config, Overrides};
 use crate::geometry::Fit;
 use crate::message::Wish;
@@ -49,16 +50,8 @@ impl Inbox {
     /// Puts a wish in. Where too many wait for the same setting the oldest gives way: the newest is what counts, and who
     /// floods one setting keeps nobody from another.
     pub fn wish(&self, wish: Wish) {
-        let setting = Overrides::setting(&wish.key);
         let mut waiting = self.open();
-        let same = |other: &Wish| Overrides::setting(&other.key) == setting;
-        if waiting.wishes.iter().filter(|other| same(other)).count() >= MOST_WISHES
-            && let Some(oldest) = waiting.wishes.iter().position(same)
-        {
-            waiting.wishes.remove(oldest);
-            waiting.gone += 1;
-        }
-        waiting.wishes.push_back(wish);
+        waiting.gone += u64::from(newest::push(&mut waiting.wishes, wish, MOST_WISHES, |wish| &wish.key));
     }
 
     /// How many wishes gave way since this was last asked.
@@ -424,6 +417,7 @@ mod tests {
             "bounded, in their order"
         );
     }
+
     #[test]
     fn what_keeps_a_device_switched_off_is_told_with_the_cure_until_somebody_switches_it() {
         let config = |text: &str| Config::parse(text, Path::new("test")).expect("a configuration");

@@ -233,6 +233,7 @@ mod tests {
     use crate::message::tests::info;
     use crate::message::{Report, Settings};
     use crate::pipeline::notes::notes;
+    use crate::publish::teller::tests;
 
     /// A notebook on disk, and what subscribers hear.
     struct Desk {
@@ -264,16 +265,11 @@ mod tests {
 
     /// The answers that the broker takes now, whether each is accepted, and why.
     fn answers(teller: &Teller) -> Vec<(bool, String)> {
-        let take = || {
-            let (ticket, report) = teller.outbox().take()?;
-            teller.outbox().store().acknowledge(&ticket);
-            Some(report)
-        };
         let answer = |report| match report {
             Report::Answer(answer) => Some((answer.accepted, answer.reason)),
             _ => None,
         };
-        std::iter::from_fn(take).filter_map(answer).collect()
+        tests::told(teller).into_iter().filter_map(answer).collect()
     }
 
     fn sensitivity(value: u8) -> Overrides {

@@ -10,7 +10,7 @@ mod ledger;
 pub mod mqtt;
 mod outbox;
 mod store;
-mod teller;
+pub(crate) mod teller;
 
 pub use former::{Former, Name};
 pub use ledger::{Disk, Found, Ledger, Medium};

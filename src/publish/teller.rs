@@ -1,7 +1,7 @@
 //! Findings to reports: what is told under which topic, and how often.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -40,7 +40,7 @@ fn teller<'a>(config: &Config, clock: &'a Simulated) -> Teller<'a> {
 }
 
 /// Everything it has to tell, which the broker takes.
-fn told(teller: &Teller<'_>) -> Vec<Report> {
+pub(crate) fn told(teller: &Teller<'_>) -> Vec<Report> {
     let take = || {
         let (ticket, report) = teller.outbox().take()?;
         teller.outbox().store().acknowledge(&ticket);
