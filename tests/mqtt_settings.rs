@@ -352,3 +352,39 @@ fn a_device_that_was_switched_off_stays_so_where_no_wish_is_taken_any_more_and_s
     subscriber.event("start");
     subscriber.next("health/configuration", |health| health["state"] == "ok");
 }
+
+#[test]
+fn settings_wait_while_no_wish_is_taken_and_hold_again_afterwards() {
+    let port = free_port();
+    let (place, config, _broker) = stage(port, "commands = true");
+    let file = place.path("settings.json");
+    let subscriber = Subscriber::start(port);
+    let mut daemon = Daemon::start(&config);
+    subscriber.event("start");
+    accepted(&wish(&subscriber, port, "sensitivity", "1.5"));
+    subscriber.next("settings", |settings| settings["sensitivity"] == 1.5);
+    let allow = |daemon: &Daemon, allowed: bool| {
+        let text = std::fs::read_to_string(&config).expect("our own file");
+        let new = text.replace(&format!("commands = {}", !allowed), &format!("commands = {allowed}"));
+        assert_ne!(new, text);
+        std::fs::write(&config, new).expect("room for a file");
+        daemon.signal("HUP");
+        let sensitivity = if allowed { 1.5 } else { 0.0 };
+        subscriber.next("settings", |settings| settings["sensitivity"] == sensitivity)
+    };
+    let told = allow(&daemon, false);
+    assert_eq!(told["changed"], serde_json::json!([]), "the file's hold");
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+    subscriber.status("stopped");
+    let daemon = Daemon::start(&config);
+    let told = subscriber.next("settings", |_| true);
+    assert_eq!(told["changed"], serde_json::json!([]), "and after a restart");
+    let told = allow(&daemon, true);
+    assert_eq!(told["changed"], serde_json::json!(["sensitivity"]));
+    daemon.log.find(|line| line.contains("the configuration was read again"));
+    let answer = wish(&subscriber, port, "classes", "[\"green\"]");
+    accepted(&answer);
+    let kept: Value = serde_json::from_slice(&std::fs::read(&file).expect("a file")).expect("JSON");
+    assert_eq!(kept, serde_json::json!({"sensitivity": 1.5, "classes": ["green"]}), "none is overwritten");
+}

@@ -8,6 +8,7 @@ mod device;
 mod disk;
 mod edited;
 mod hardware;
+mod layers;
 mod live;
 mod newest;
 mod notes;

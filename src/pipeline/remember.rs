@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::layers::{Layers, Lost};
 use super::notes::{Noted, Waiting};
 use super::pulse::Pulse;
-use super::reload::{Layers, Lost};
 use super::workshop::{Workshop, rewords};
 use crate::analysis::Analysis;
 use crate::clock::{Clock, Instant};
@@ -57,32 +57,28 @@ pub(super) struct Notebook {
 }
 
 /// The settings of an earlier run over those of the file, in force in `analysis`. Of what cannot be read, or does not fit the
-/// model any more, each is left out alone. That nothing is analysed holds whatever else does, even where no wish is taken
-/// any more; it takes a wish, or somebody at the device, to end it.
+/// model any more, each is left out alone. Where no wish is taken they wait until the file lets them be.
 pub(super) fn restore(config: &Config, analysis: &mut Analysis, workshop: &dyn Workshop) -> Layers {
     let mut layers = Layers::new(config.clone());
     let Some(file) = config.settings_file() else { return layers };
-    let Recalled { mut overrides, mut faults, doubtful } = Overrides::recall(&file);
-    if config.mqtt.enabled && config.mqtt.commands {
-        let read = Layers { overrides: overrides.clone(), ..layers.clone() };
-        let wished = read.fitting(analysis.model().manifest()).overrides;
-        if wished != overrides {
-            faults.push(format!(
-                "classes that the model {} has not are set aside",
-                analysis.model().manifest().name
-            ));
-        }
-        overrides = enforce(wished, |next| put(next, config, analysis, workshop), &mut faults);
-    } else {
-        let off = overrides.enable.filter(|enable| !enable);
-        overrides = Overrides { enable: off, ..Overrides::default() };
-        faults.retain(|_| doubtful);
+    let Recalled { overrides, mut faults, doubtful } = Overrides::recall(&file);
+    layers.overrides = overrides.clone();
+    layers = layers.fitting(analysis.model().manifest());
+    if layers.overrides != overrides {
+        faults.push(format!(
+            "classes that the model {} has not are set aside",
+            analysis.model().manifest().name
+        ));
     }
-    if !doubtful && overrides != Overrides::default() {
-        let settings = serde_json::to_string(&overrides).unwrap_or_default();
+    if layers.obeys() {
+        let wished = layers.overrides;
+        layers.overrides = enforce(wished, |next| put(next, config, analysis, workshop), &mut faults);
+    }
+    let wished = layers.wished();
+    if !doubtful && wished != Overrides::default() {
+        let settings = serde_json::to_string(&wished).unwrap_or_default();
         info!(file = %file.display(), "settings that were changed over MQTT are in force: {settings}");
     }
-    layers.overrides = overrides;
     layers.lost = Lost { why: one_sentence(&faults.join("; ")), off: doubtful };
     layers
 }

@@ -124,7 +124,7 @@ impl<'a> Daemon<'a> {
         let number = fastrand::u32(..);
         let layers = restore(config, &mut analysis, workshop.as_ref());
         let merged = layers.merged();
-        let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.overrides));
+        let about = (Info::new(&merged, analysis.model()), Settings::new(&merged, &layers.wished()));
         let monitor = Arc::new(Monitor::new(about.0.clone()));
         monitor.note(|figures, _| figures.switched(merged.detection.enable));
         let (listens, listened) = watch::channel(config.monitor.listens());

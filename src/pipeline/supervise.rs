@@ -37,7 +37,8 @@ use self::status::Status;
 use self::verdicts::Verdicts;
 use super::Stop;
 use super::hardware::{Hardware, Real};
-use super::reload::{Change, Layers};
+use super::layers::Layers;
+use super::reload::Change;
 use super::throttle::Throttle;
 use super::workshop::{Making, Workshop};
 

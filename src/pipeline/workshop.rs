@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use super::reload::{Change, Layers};
+use super::layers::Layers;
+use super::reload::Change;
 use crate::config::{Config, Log};
 use crate::model::{Model, Vocabulary};
 

@@ -2,8 +2,9 @@
 
 use tracing::{error, info, warn};
 
+use super::super::layers::Layers;
 use super::super::live::Live;
-use super::super::reload::{Change, Changes, Layers, lasting, played};
+use super::super::reload::{Change, Changes, lasting, played};
 use super::super::workshop::{Made, Making};
 use super::{PipelineError, Supervisor};
 use crate::capture::{CaptureError, Pace};
@@ -219,7 +220,7 @@ impl Supervisor<'_> {
     fn configured(&mut self) {
         let model = self.analysis.model();
         self.composer.configure(&self.config, model.manifest());
-        self.observer.configured(&self.config, model, &self.layers.overrides);
+        self.observer.configured(&self.config, model, &self.layers.wished());
     }
 
     /// Tells how a part does from now on.
