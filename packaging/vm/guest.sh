@@ -52,10 +52,26 @@ tvsl devices --json | grep --quiet "$CAMERA" || fail "devices does not list the 
 STATE_DIRECTORY=/var/lib/tvsl tvsl doctor --json >doctor.json 2>doctor.log || fail "doctor: $(cat doctor.log)"
 for stage in configuration model engine camera microphone store tcp mqtt publish; do found $stage ok; done
 found unit warning # it is not enabled
+# An instance of the template on another broker, which wants a name and a password: systemd hands them over, from files of root's.
 sed '/^\[device\]/,/^$/d; s/^source = "v4l2"/source = "test"/; s/^v4l2.*//' tvsl.toml >/etc/tvsl/hall.toml
+sed -i 's/^host = .*/&\nport = 1884\nusername_file = "mqtt-user"\npassword_file = "mqtt-password"/' /etc/tvsl/hall.toml
+(umask 077 && printf hall >/etc/tvsl/user && printf 'a secret' >/etc/tvsl/password)
+credentials=(LoadCredential=mqtt-user:/etc/tvsl/user LoadCredential=mqtt-password:/etc/tvsl/password)
+mkdir /etc/systemd/system/tvsl@hall.service.d
+printf '%s\n' '[Service]' "${credentials[@]}" >/etc/systemd/system/tvsl@hall.service.d/password.conf
+mosquitto_passwd -b -c /etc/mosquitto/hall hall 'a secret' && chown mosquitto /etc/mosquitto/hall
+printf '%s\n' 'listener 1884 127.0.0.1' 'password_file /etc/mosquitto/hall' >/etc/mosquitto/hall.conf
+systemd-run --quiet --unit=locked mosquitto -c /etc/mosquitto/hall.conf
+systemctl daemon-reload
 systemctl start tvsl@hall || fail "an instance does not start: $(systemctl show tvsl@hall --property=StatusText --value)"
-mosquitto_sub -h 127.0.0.1 -t tvsl/tvsl-vm-hall/status -C 1 -W 30 | grep --quiet online || fail "the instance is not there under its own name"
-systemctl stop tvsl@hall
+mosquitto_sub -h 127.0.0.1 -p 1884 -u hall -P 'a secret' -t tvsl/tvsl-vm-hall/status -C 1 -W 30 | grep --quiet online ||
+    fail "the instance is not there under its own name, with its password"
+grep --quiet --recursive --fixed-strings 'a secret' /run/credentials/tvsl@hall.service || fail "systemd handed over no password"
+systemd-run --quiet --pipe --wait "${credentials[@]/#/--property=}" tvsl doctor --config /etc/tvsl/hall.toml --json >doctor.json 2>doctor.log
+for stage in tcp mqtt publish; do found $stage ok; done
+grep --quiet 'a secret' doctor.json doctor.log && fail "doctor tells the password"
+systemctl stop tvsl@hall locked
+rm -r /etc/systemd/system/tvsl@hall.service.d && systemctl daemon-reload
 
 began=$(uptime_ms)
 systemctl start tvsl
