@@ -231,8 +231,8 @@ impl Receiver {
         let began = Moment::now();
         let mut state = self.0.lock();
         loop {
-            let waited = began.elapsed();
-            if let Some(sense) = state.next(self.0.policy, waited >= PATIENCE) {
+            let alone = state.waited(Moment::now());
+            if let Some(sense) = state.next(self.0.policy, alone >= PATIENCE) {
                 let item = state.pop(sense).ok_or(Empty::Closed)?;
                 self.0.room.notify_all();
                 return Ok(item);
@@ -240,8 +240,9 @@ impl Receiver {
             if state.senders == 0 {
                 return Err(Empty::Closed);
             }
-            let left = timeout.checked_sub(waited).filter(|d| !d.is_zero()).ok_or(Empty::TimedOut)?;
-            let nap = if waited < PATIENCE { left.min(PATIENCE - waited) } else { left };
+            let left =
+                timeout.checked_sub(began.elapsed()).filter(|d| !d.is_zero()).ok_or(Empty::TimedOut)?;
+            let nap = if alone < PATIENCE { left.min(PATIENCE - alone) } else { left };
             state = self.0.arrival.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use daemon::Place;
-use support::{clip, collect, microphone, start};
+use support::{clip, collect, make, microphone, start};
 use tvsl::capture::{Pace, Recorder};
 use tvsl::clock::Instant;
 use tvsl::config::MicrophoneSource;
@@ -153,4 +153,21 @@ fn pixels_samples_and_times_come_back_as_they_were() {
     let same =
         |(read, frame): (&Result<Frame, _>, &Frame)| read.as_ref().is_ok_and(|read| read.rgb == frame.rgb);
     assert!(read.len() == 5 && read.iter().zip(&frames).all(same));
+}
+
+#[test]
+fn a_recording_whose_sound_comes_late_is_replayed_to_its_end() {
+    let place = Place::new();
+    let file = place.path("late.mkv");
+    let pictures = "videotestsrc pattern=snow num-buffers=100 ! video/x-raw,width=640,height=360,framerate=10/1 ! \
+                    videoconvert ! avenc_ffv1 ! mux.";
+    let sound = "audiotestsrc num-buffers=40 samplesperbuffer=800 timestamp-offset=8000000000 ! \
+                 audio/x-raw,rate=16000,channels=1 ! mux.";
+    make(&format!("{pictures} {sound} matroskamux name=mux ! filesink"), &file);
+    let config = place.config(RED);
+    let mut replay = Command::new("timeout");
+    replay.args(["100", env!("CARGO_BIN_EXE_tvsl"), "--config"]).arg(config).arg("replay").arg(&file);
+    let output = replay.env_remove("TVSL_LOG").output().expect("the program runs");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("frames=100"), "ten pictures a second: {log}");
 }

@@ -124,6 +124,31 @@ fn a_sound_card_that_is_pulled_out_is_found_again() {
 }
 
 #[test]
+fn a_sound_card_whose_reading_hangs_is_told_found_again_and_lets_the_program_end() {
+    let (place, folder) = (Place::new(), Folder::new("recovery-hanging-card"));
+    let hangs = folder.join("hangs");
+    let camera =
+        "[camera]\nsource = \"test\"\n[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"s16\"\n";
+    let config = place.config(&format!("{camera}{QUIET}"));
+    let (cards, file) = (test_cards(&folder), hangs.to_string_lossy().into_owned());
+    let environment = [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TEST_READ_HANGS", &file)];
+    let mut daemon = Daemon::start_with(&config, &environment);
+    daemon.log.find(|line| line.contains("the first frame is analysed"));
+    std::fs::write(&hangs, "").expect("room for a file");
+    let hung = Instant::now();
+    daemon.log.find(|line| line.contains("reading it gives no answer") && line.contains("trying again"));
+    tell("reading of the sound card hangs", "told", hung);
+    std::fs::remove_file(&hangs).expect("the file");
+    let there = Instant::now();
+    daemon.log.find(|line| line.contains("is back after"));
+    tell("reading of the sound card goes on", "heard", there);
+    std::fs::write(&hangs, "").expect("room for a file");
+    daemon.log.find(|line| line.contains("reading it gives no answer"));
+    daemon.signal("TERM");
+    assert!(daemon.end().success(), "it ends although a thread does not");
+}
+
+#[test]
 fn a_camera_that_freezes_is_opened_again_and_believed_when_its_picture_changes() {
     let (place, server) = (Place::new(), Server::of(rtsp::SENSOR));
     let text =

@@ -2,8 +2,9 @@
 //! from overruns.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Moment};
 
@@ -20,8 +21,19 @@ use crate::queue::{Closed, Sender, Sense, Sensed};
 pub(super) struct Alsa {
     shared: Arc<Shared>,
     out: Sender,
-    thread: Option<JoinHandle<()>>,
+    device: String,
+    /// Who reads it, and what is disconnected when the card is let go.
+    reader: Option<(JoinHandle<()>, Receiver<()>)>,
 }
+
+/// Threads that hang in a read, each with its device: none can be ended from outside, and what it holds is in the way of
+/// the next.
+static LEFT: Mutex<Vec<(String, JoinHandle<()>)>> = Mutex::new(Vec::new());
+/// The longest that a thread is waited for that is to let a card go; it looks every tenth of a second.
+const LET_GO: Duration = Duration::from_secs(1);
+/// What it means that a read of a card does not return, and the cure.
+pub(crate) const HANGING_CARD: &str =
+    "a driver or a sound server below it hangs: start that anew, or plug the card in again";
 
 #[derive(Default)]
 struct Shared {
@@ -44,11 +56,14 @@ impl Alsa {
     /// # Errors
     /// A device that is not there or does not offer what the settings ask for.
     pub fn start(settings: &config::Alsa, rate: u32, out: Sender) -> Result<Alsa, CaptureError> {
+        await_left(&settings.device);
         let card = Card::open(settings, rate)?;
         let shared = Arc::<Shared>::default();
         let (reader, group) = (Arc::clone(&shared), out.clone());
         let (device, channel) = (settings.device.clone(), settings.channel);
+        let (alive, over) = mpsc::channel::<()>();
         let read = move || {
+            let _alive = alive;
             let listening = Listening {
                 ear: Ear::new(card.rate, rate),
                 card,
@@ -61,7 +76,7 @@ impl Alsa {
         };
         let thread = std::thread::Builder::new().name("microphone".into()).spawn(read);
         let thread = thread.map_err(|error| CaptureError::Thread("microphone", error.to_string()))?;
-        Ok(Alsa { shared, out, thread: Some(thread) })
+        Ok(Alsa { shared, out, device: settings.device.clone(), reader: Some((thread, over)) })
     }
 
     /// Overruns since the start.
@@ -74,9 +89,24 @@ impl Drop for Alsa {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.out.cancel();
-        if let Some(thread) = self.thread.take() {
+        let Some((thread, over)) = self.reader.take() else { return };
+        if over.recv_timeout(LET_GO) != Err(RecvTimeoutError::Timeout) {
             thread.join().ok();
+            return;
         }
+        let device = std::mem::take(&mut self.device);
+        tracing::warn!(device, "the sound card is not let go: {HANGING_CARD}");
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((device, thread));
+    }
+}
+
+/// Waits until no thread holds this device any more: opening it beside that would fail, or hang as well.
+fn await_left(device: &str) {
+    let left = || {
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).extract_if(.., |(held, _)| held == device).next()
+    };
+    while let Some((_, thread)) = left() {
+        thread.join().ok();
     }
 }
 

@@ -195,11 +195,13 @@ pub(super) fn picture(
     join(pad, &stages)
 }
 
-/// The sound branch, ready to be linked to a pad that delivers raw audio.
+/// The sound branch, ready to be linked to a pad that delivers raw audio. `beside_pictures`: of a recording's start it is not
+/// waited for, which may come late, behind more pictures than a decoder keeps.
 pub(super) fn sound(
     bin: &gst::Bin,
     pad: &gst::Pad,
     rate: u32,
+    beside_pictures: bool,
     delivery: &Arc<Delivery>,
 ) -> Result<(), CaptureError> {
     let (mut end, mut told) = (None::<Instant>, false);
@@ -216,6 +218,9 @@ pub(super) fn sound(
         end = Some(block.end());
         Some(Sensed::Sound(block))
     })?;
+    if beside_pictures {
+        sink.set_property("async", false);
+    }
     // A block is heard when it ends, and not when it begins.
     sink.set_property("ts-offset", BLOCK);
     let caps = gst::Caps::builder("audio/x-raw")

@@ -186,8 +186,7 @@ impl Watch {
         let mut quiet = Quiet::default();
         loop {
             let Some(message) = self.next(LOOK) else {
-                let silence = if self.origin.live { self.silence() } else { quiet.look(&self.delivery) };
-                match silence {
+                match quiet.look(&self.delivery) {
                     Some(silence) if silence > self.patience() => return self.fault(&self.stalled(silence)),
                     _ => continue,
                 }
@@ -307,12 +306,6 @@ impl Watch {
         }
     }
 
-    fn silence(&self) -> Option<Duration> {
-        let last = self.delivery.last.load(Ordering::Relaxed);
-        let now = self.pipeline.clock()?.time();
-        Some(Duration::from_nanos(now.nseconds().saturating_sub(last)))
-    }
-
     fn media(&self, reason: String) -> CaptureError {
         let Origin { name, cure, .. } = &self.origin;
         let cure = if self.is_picture() { whole_picture(name) } else { cure.clone() };
@@ -370,8 +363,8 @@ impl Watch {
     }
 }
 
-/// For how many looks in a row nothing came of a recording although nobody had it wait. They are counted, and not the time
-/// between them: a process may be stopped for a while.
+/// For how many looks in a row nothing came of a source although nobody had it wait; a picture that the rate leaves out has
+/// come. They are counted, and not the time between them: a process may be stopped for a while.
 #[derive(Default)]
 struct Quiet {
     looks: u32,
@@ -383,7 +376,7 @@ impl Quiet {
     /// How long it has been quiet; `None`: nobody can tell.
     fn look(&mut self, delivery: &Delivery) -> Option<Duration> {
         let came = (delivery.last.load(Ordering::Relaxed), delivery.decoded.load(Ordering::Relaxed));
-        let waits = delivery.out.load() != Load::default();
+        let waits = !delivery.live && delivery.out.load() != Load::default();
         self.looks = if waits || came != self.came { 0 } else { self.looks + 1 };
         self.came = came;
         (!delivery.dropped).then(|| Duration::from_nanos(LOOK.nseconds()) * self.looks)

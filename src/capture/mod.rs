@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
+pub(crate) use alsa::HANGING_CARD;
 pub use error::CaptureError;
 pub use extent::{cut_off, unreadable};
 pub use list::{CameraFound, MicrophoneFound, Mode, cameras, microphones};

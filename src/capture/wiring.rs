@@ -123,7 +123,8 @@ impl Wiring {
                 branch::picture(bin, pad, scale, rate.clone(), self.turn, &self.delivery)?;
             }
             (Some(Sense::Microphone), _, Some(rate)) => {
-                branch::sound(pipeline.upcast_ref(), pad, rate, &self.delivery)?;
+                let beside_pictures = self.wants.includes(Sense::Camera);
+                branch::sound(pipeline.upcast_ref(), pad, rate, beside_pictures, &self.delivery)?;
             }
             _ => discard(&pipeline, pad)?,
         }

@@ -7,7 +7,7 @@ use super::hardware::Hardware;
 use super::reload::Changes;
 use super::soundtrack::{self, SoundTrack};
 use super::vigil::{PictureVigil, SoundVigil};
-use crate::capture::{CaptureError, Wanted};
+use crate::capture::{self, CaptureError, Wanted};
 use crate::clock::Instant;
 use crate::config::{self, CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
@@ -18,6 +18,9 @@ use crate::queue::{Load, Receiver, Sender, Sense};
 /// Devices are looked after every tenth of a second. Where one look comes later than this after the one before, the
 /// analysis was busy, or the whole program was stopped: what lies between tells nothing of the devices.
 const LATE: Duration = Duration::from_millis(200);
+
+/// A card that nothing is heard of for so long hangs: that it is silent is told sooner, by whoever reads it.
+pub(super) const HUNG: Duration = Duration::from_secs(8);
 
 /// Where sound comes from.
 enum Sound {
@@ -78,7 +81,9 @@ impl Live {
     /// Takes other limits, from which on the camera counts as lost.
     pub fn bound(&mut self, camera: &config::Camera) {
         let real = camera.source != CameraSource::Test && !camera.frozen.is_zero();
-        (self.stall, self.frozen) = (camera.stall, real.then_some(camera.frozen));
+        // A camera that does well delivers a picture in each period of the rate, which leaves out the others.
+        let period = Duration::try_from_secs_f64(1.0 / camera.rate).unwrap_or_default();
+        (self.stall, self.frozen) = (camera.stall + period, real.then_some(camera.frozen));
     }
 
     /// Closes the devices that `changes` names; [`Live::tend`] opens those of `new` in their place, each when the try of
@@ -120,6 +125,10 @@ impl Live {
         }
         self.seek_sound(now, receiver);
         let waiting = receiver.load();
+        if let Some(why) = self.hung(now, waiting) {
+            self.lose(Sense::Microphone, &why, now, receiver);
+            lost = true;
+        }
         if let Some(why) = self.blind(now, waiting).or_else(|| self.mute(now, waiting)) {
             self.lose(Sense::Camera, &why, now, receiver);
             lost = true;
@@ -132,8 +141,8 @@ impl Live {
         let missed = now.since(self.looked).saturating_sub(LATE);
         self.looked = now;
         self.camera.life.excuse(missed, now);
-        if let Sound::Track(track) = &mut self.sound {
-            track.life.excuse(missed, now);
+        if let Some(life) = self.ear_mut() {
+            life.excuse(missed, now);
         }
     }
 
@@ -165,6 +174,19 @@ impl Live {
         let silence = self.camera.life.silence(now);
         (waiting.frames == 0 && silence > self.stall)
             .then(|| format!("no picture for {:.1} s", silence.as_secs_f64()))
+    }
+
+    /// That whoever reads the sound card has said nothing for longer than it takes to tell that the card is silent.
+    fn hung(&self, now: Instant, waiting: Load) -> Option<String> {
+        let Sound::Card(card) = &self.sound else { return None };
+        let silence = card.life.silence(now);
+        (waiting.sound.is_zero() && silence > HUNG).then(|| {
+            format!(
+                "reading it gives no answer for {:.1} s; {}",
+                silence.as_secs_f64(),
+                capture::HANGING_CARD
+            )
+        })
     }
 
     /// That the sound of the camera's stream has stopped while pictures went on.
@@ -281,13 +303,17 @@ impl Live {
 
     /// What changed since this was last asked.
     pub fn news(&mut self, moment: Moment) -> Vec<Health> {
-        let ear = match &mut self.sound {
+        let camera = self.camera.life.news(Part::Camera, moment);
+        let ear = self.ear_mut().and_then(|life| life.news(Part::Microphone, moment));
+        camera.into_iter().chain(ear).collect()
+    }
+
+    fn ear_mut(&mut self) -> Option<&mut Lifecycle> {
+        match &mut self.sound {
             Sound::Card(card) => Some(&mut card.life),
             Sound::Track(track) => Some(&mut track.life),
             Sound::None => None,
-        };
-        let parts = [(Part::Camera, Some(&mut self.camera.life)), (Part::Microphone, ear)];
-        parts.into_iter().filter_map(|(part, life)| life?.news(part, moment)).collect()
+        }
     }
 
     fn ear(&self) -> Option<&Lifecycle> {

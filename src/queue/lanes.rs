@@ -1,7 +1,7 @@
 //! What the queue holds: the two lanes, and which of them comes next.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use super::{Limits, Load, Policy, Sense, Sensed, Shed, nanos};
 
@@ -37,6 +37,8 @@ pub(super) struct State {
     /// Sound shed since the last block that was received.
     lost: Duration,
     pub senders: usize,
+    /// Since when one lane has been waited for while the other holds something.
+    alone: Option<(Sense, Moment)>,
     pub receiver_gone: bool,
 }
 
@@ -63,6 +65,7 @@ impl State {
     pub fn push(&mut self, item: Sensed, weight: u64) {
         self.arrived += 1;
         let order = self.arrived;
+        self.alone.take_if(|(awaited, _)| *awaited == item.sense());
         let lane = self.lane(item.sense());
         lane.load += weight;
         lane.ended = false;
@@ -92,6 +95,19 @@ impl State {
             }
             _ => self.shed.frames += 1,
         }
+    }
+
+    /// For how long one lane has been waited for at `now` while the other holds something, by whoever asked for the next
+    /// item how often.
+    pub fn waited(&mut self, now: Moment) -> Duration {
+        let awaited = match (self.frames.items.is_empty(), self.sound.items.is_empty()) {
+            (true, false) => Sense::Camera,
+            (false, true) => Sense::Microphone,
+            _ => return Duration::ZERO,
+        };
+        let (_, since) = self.alone.take_if(|(before, _)| *before == awaited).unwrap_or((awaited, now));
+        self.alone = Some((awaited, since));
+        now.duration_since(since)
     }
 
     /// The lane to receive from now, if any.

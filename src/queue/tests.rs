@@ -102,10 +102,20 @@ fn merging_delivers_in_order_of_capture_whatever_the_arrival() -> Result<(), Clo
 }
 
 #[test]
-fn merging_loses_patience_with_an_empty_lane_when_the_other_is_full() -> Result<(), Closed> {
-    let (sender, receiver) = bounded(limits(1, 10), Policy::Merge);
-    sender.send(frame(0))?;
-    assert_eq!(name(&receiver.recv(SOON).expect("a frame")), "f0");
+fn merging_loses_patience_with_an_empty_lane_when_the_other_is_full_however_often_it_is_asked()
+-> Result<(), Closed> {
+    for pause in [SOON, PATIENCE / 10] {
+        let (sender, receiver) = bounded(limits(1, 10), Policy::Merge);
+        sender.send(frame(0))?;
+        let next = || (0..20).find_map(|_| receiver.recv(pause).ok());
+        assert_eq!(name(&next().expect("a frame")), "f0");
+        // It is lost once, until something comes of the other.
+        sender.send(frame(1))?;
+        assert_eq!(name(&receiver.recv(NOW).expect("a frame")), "f1");
+        sender.send(sound(2))?;
+        sender.send(frame(3))?;
+        assert_eq!(drain(&receiver), ["s2"], "patient again");
+    }
     Ok(())
 }
 

@@ -4,7 +4,8 @@
 // (S16, at the card's rate) again and again; the other channels are silent, and no numbers at all in the float format. While the
 // file of TVSL_TEST_UNPLUGGED is there, the card takes no more sound and does not open; if the file says "pulled", whoever reads the card
 // is told at once. The file of TVSL_TEST_RATE, if it is there, holds another rate for it. That of
-// TVSL_TEST_HANGS makes its opening hang while it is there, as a driver does that waits for its device. That of
+// TVSL_TEST_HANGS makes its opening hang while it is there, as a driver does that waits for its device; that of
+// TVSL_TEST_READ_HANGS whoever reads it, as a sound server does that has stopped. That of
 // TVSL_TEST_SOUND holds what is wrong with the sound: "silent", "loud", "late" (every two seconds whoever takes it is held up for
 // longer than the card waits) or "busy" (the same each time).
 #include <alsa/asoundlib.h>
@@ -110,6 +111,8 @@ static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chann
 				       snd_pcm_uframes_t offset, snd_pcm_uframes_t size) {
 	card_t *card = io->private_data;
 	int silent = sounds("silent"), loud = sounds("loud");
+	while (is_there("TVSL_TEST_READ_HANGS"))
+		usleep(10000);
 	int64_t first = card->start / 1000000 * io->rate / 1000 + (int64_t)io->appl_ptr;
 	if (sounds("busy") || (sounds("late") && now() - card->held > 2000000000LL)) {
 		usleep(io->buffer_size * 1200000LL / io->rate);

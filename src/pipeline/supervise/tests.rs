@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
+use super::super::live::HUNG;
 use super::*;
 use crate::config::MicrophoneSource;
 use crate::message::{HealthState, Part};
 use crate::pipeline::soundtrack;
 use crate::queue::Sensed;
-use world::{FROZEN, RATE, STALL, Weather, World, YEAR};
+use world::{EVERY, FROZEN, RATE, STALL, TURN, Weather, World, YEAR};
 
 /// Every fault has ended: the last one is noticed, the last wait is over, and opening takes its time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +28,7 @@ fn weather() -> impl Strategy<Value = Weather> {
         1 => Just(Weather::Mute),
         1 => Just(Weather::Ended),
         1 => Just(Weather::Hung),
+        1 => Just(Weather::Stuck),
         1 => Just(Weather::Frozen),
     ]
 }
@@ -138,6 +140,38 @@ fn an_opening_that_hangs_is_told_and_at_last_starves_the_watchdog() {
 /// What was told of the devices since so much was.
 fn told_since(world: &World, before: usize) -> Vec<(Part, HealthState)> {
     world.heard.borrow().told[before..].to_vec()
+}
+
+#[test]
+fn a_card_whose_reading_hangs_is_lost_although_nobody_says_so() {
+    World::play(17, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        world.weather(Weather::Fine, Weather::Stuck);
+        world.turns(HUNG + Duration::from_secs(1));
+        let (state, why) = world.state(Part::Microphone);
+        assert!(state == HealthState::Failed && why.contains("reading it gives no answer for 8."), "{why}");
+        assert_eq!(world.state(Part::Camera).0, HealthState::Ok);
+        world.weather(Weather::Fine, Weather::Fine);
+        world.turns(PATIENCE);
+        assert_eq!(world.state(Part::Microphone), (HealthState::Ok, String::new()));
+    });
+}
+
+#[test]
+fn no_camera_is_lost_for_a_low_rate_of_its_pictures() {
+    World::play(18, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        // Those above it are left out before they are taken.
+        world.reload(|file| file.camera.rate = 0.1);
+        let before = world.heard.borrow().told.len();
+        for _ in 0..10 {
+            world.weather(Weather::Mute, Weather::Fine);
+            world.turns(Duration::from_secs(10));
+            world.weather(Weather::Fine, Weather::Fine);
+            world.turns(TURN * EVERY as u32);
+        }
+        assert_eq!(told_since(world, before), [], "it does as well as it can");
+    });
 }
 
 #[test]

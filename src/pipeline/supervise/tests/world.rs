@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::super::hardware::{Handle, Hardware, Open};
+use super::super::super::live::HUNG;
 use super::super::*;
 use crate::config::MicrophoneSource;
 use crate::engine;
@@ -52,6 +53,8 @@ pub(super) enum Weather {
     Frozen,
     /// Opening it takes as long as this lasts; what is open delivers nothing.
     Hung,
+    /// It opens, and whoever reads it hangs: nothing comes, and nobody says so.
+    Stuck,
 }
 
 /// One device.
@@ -236,7 +239,9 @@ impl Observer for Witness {
         {
             let state = heard.health.get(&part).map(|health| health.state);
             assert_ne!(state, Some(HealthState::Failed), "reported although the {sense} is lost");
-            let quiet = now.since(self.machine.site(sense).last);
+            let site = self.machine.site(sense);
+            let patience = if site.weather == Weather::Stuck { patience.max(HUNG) } else { patience };
+            let quiet = now.since(site.last);
             assert!(quiet <= patience + TURN * 4, "reported {quiet:?} after the {sense} fell silent");
         }
         let frozen = now.since(self.machine.site(Sense::Camera).shown.1);
@@ -406,6 +411,7 @@ impl World<'_> {
             Weather::Gone if !track || sense == Sense::Camera => {
                 Some(Sensed::Fault(sense, "unplugged".into()))
             }
+            Weather::Stuck => None,
             _ if !track && sense == Sense::Microphone && now.since(site.last) > CARD_STALL => {
                 Some(Sensed::Fault(sense, "no sound".into()))
             }
