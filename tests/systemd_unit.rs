@@ -114,6 +114,9 @@ fn it_keeps_its_promises() {
         "MemoryMax=3G",
         "OOMPolicy=continue",
         "LogRateLimitBurst=200",
+        // No picture, sound or password is left on disk by a crash.
+        "LimitCORE=0",
+        "CoredumpFilter=elf-headers",
         "PrivateTmp=yes",
         "BindReadOnlyPaths=-/tmp/argus_socket",
         "SupplementaryGroups=audio video render",

@@ -76,6 +76,18 @@ rm -r /etc/systemd/system/tvsl@hall.service.d && systemctl daemon-reload
 began=$(uptime_ms)
 systemctl start tvsl
 recovers "service started: first detection" "$began" 60
+
+# Who takes cores through a pipe gets nothing of what it saw, heard or was told.
+printf '%s\n' '#!/bin/sh' 'cat >/root/core' >/root/keep-core && chmod +x /root/keep-core
+before=$(cat /proc/sys/kernel/core_pattern) && echo '|/root/keep-core' >/proc/sys/kernel/core_pattern
+began=$(uptime_ms)
+systemctl kill --signal=ABRT tvsl
+recovers "service aborted: detection arrives" "$began" 60
+echo "$before" >/proc/sys/kernel/core_pattern
+[ -s /root/core ] || fail "no core was offered"
+echo "vm: core of $(stat --format %s /root/core) bytes"
+[ "$(stat --format %s /root/core)" -lt 8000000 ] || fail "the core holds memory: $(stat --format %s /root/core) bytes"
+grep --quiet --binary-files=text --fixed-strings tvsl/vm/ /root/core && fail "the core holds what the service was told"
 health camera ok
 health microphone ok
 # The configuration names no size, and the camera offers up to 3840 x 2160.
