@@ -206,6 +206,18 @@ fn a_reload_while_it_starts_ends_nothing() {
 }
 
 #[test]
+fn a_file_that_is_changed_while_it_starts_is_read_again() {
+    let place = Place::new();
+    let config = place.plays(&clip(&place, 3), QUIET);
+    let daemon = Daemon::start(&config);
+    daemon.log.find(|line| line.contains("tvsl ") && line.contains("configuration="));
+    let text = std::fs::read_to_string(&config).expect("a file");
+    std::fs::write(&config, format!("{text}port = 1\n")).expect("room for a file"); // before the model is opened
+    daemon.log.find(|line| line.contains("the configuration file has changed"));
+    daemon.log.find(|line| line.contains("the configuration was read again"));
+}
+
+#[test]
 fn a_refused_file_is_told_with_line_and_key() {
     let place = Place::new();
     let config = place.plays(&clip(&place, 3), QUIET);

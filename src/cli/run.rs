@@ -15,7 +15,7 @@ use crate::config::{Config, Log};
 use crate::engine::{self, Engine};
 use crate::message::Message;
 use crate::model::{BackgroundLearner, Model, Vocabulary};
-use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop, Workshop};
+use crate::pipeline::{self, Observer, PipelineError, ServeError, Stop, Watched, Workshop};
 use crate::publish::mqtt;
 
 /// Watch and listen, and publish what is both heard and seen
@@ -41,6 +41,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     signals::outlast_hangup()?;
+    let watched = common.origin().file().map(Watched::before_reading);
     let (config, origin) = common.judged_settings()?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
@@ -55,9 +56,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         None => {
             let again = common.clone();
             let read_again = move || read_again(&again).map_err(|failure| failure.text().to_owned());
-            let file = origin.file().map(Into::into);
             let workshop = Arc::new(workshop);
-            pipeline::serve(&config, analysis, &clock, arguments.stdout, file, workshop, read_again)
+            pipeline::serve(&config, analysis, &clock, arguments.stdout, watched, workshop, read_again)
                 .map_err(|error| ended(&config, error))
         }
     }

@@ -2,7 +2,7 @@
 //! looks alike. Pure: what a look saw is an argument.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Time between two looks.
@@ -22,6 +22,20 @@ impl Mark {
         let about = std::fs::metadata(file).ok()?;
         let (file, changed) = ((about.dev(), about.ino()), (about.ctime(), about.ctime_nsec()));
         Some(Self { file, size: about.size(), changed })
+    }
+}
+
+/// A configuration file, as it stood before it was read: what is changed from then on is noticed.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub(super) file: PathBuf,
+    pub(super) mark: Option<Mark>,
+}
+
+impl Watched {
+    /// This file, which is not read yet.
+    pub fn before_reading(file: &Path) -> Self {
+        Self { file: file.into(), mark: Mark::of(file) }
     }
 }
 

@@ -28,6 +28,7 @@ mod vigil;
 mod web;
 mod workshop;
 
+pub use edited::Watched;
 pub use reload::{Change, Reloaded};
 pub use serve::{ServeError, rush, serve};
 pub use stop::Stop;

@@ -1,7 +1,6 @@
 //! The daemon: the broker, the monitor and signals on this thread, analysis on one of its own.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -23,7 +22,7 @@ use crate::publish::{Former, Name, Teller, mqtt};
 use crate::tally::Tally;
 
 use super::disk::Disk;
-use super::edited::LOOK;
+use super::edited::{LOOK, Watched};
 use super::notes::{Notes, notes};
 use super::outlet::Outlet;
 use super::pictures::{Photographer, develop};
@@ -60,7 +59,7 @@ pub enum ServeError {
 }
 
 /// Runs the daemon until its recording is over or it is told to stop (SIGTERM, SIGINT; a second signal
-/// stops at once). On SIGHUP, and when `file` has changed, `read_again` reads the configuration anew. Messages go to
+/// stops at once). On SIGHUP, and when the file `watched` has changed, `read_again` reads the configuration anew. Messages go to
 /// the broker and, with `stdout`, to standard output as JSON lines; it ends when nobody reads those any more.
 ///
 /// # Errors
@@ -70,13 +69,13 @@ pub fn serve(
     analysis: Analysis,
     clock: &dyn Clock,
     stdout: bool,
-    file: Option<PathBuf>,
+    watched: Option<Watched>,
     workshop: Arc<dyn Workshop>,
     read_again: impl Fn() -> Reloaded + Send + 'static,
 ) -> Result<(), ServeError> {
     let daemon = Daemon::new(config, clock, workshop, stdout)?;
     let (stop, inbox) = (Arc::clone(&daemon.stop), Arc::clone(&daemon.inbox));
-    let signals = async { watch_signals(stop, inbox, file, read_again) };
+    let signals = async { watch_signals(stop, inbox, watched, read_again) };
     daemon.runtime.block_on(signals).map_err(system("signal handlers"))?;
     daemon.run(Pace::of(&config.camera), analysis).map(drop)
 }

@@ -1,7 +1,7 @@
 //! What the system tells the daemon: to stop, to read its configuration again, and that the file has changed.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
 
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
-use super::edited::{Edit, Edited, LOOK, Mark};
+use super::edited::{Edit, Edited, LOOK, Mark, Watched};
 use super::reload::{Inbox, Reloaded};
 use super::stop::Stop;
 
@@ -25,11 +25,12 @@ const IMPATIENT: Duration = Duration::from_secs(1);
 pub(super) fn watch_signals(
     stop: Arc<Stop>,
     inbox: Arc<Inbox>,
-    file: Option<PathBuf>,
+    watched: Option<Watched>,
     read_again: impl Fn() -> Reloaded + Send + 'static,
 ) -> io::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (file, before) = watched.map(|Watched { file, mark }| (file, mark)).unzip();
     let there = file.clone();
     let mark = move || there.as_deref().and_then(Mark::of);
     // Without it the next place would be looked at, and the defaults at last: nobody asked for those.
@@ -38,7 +39,7 @@ pub(super) fn watch_signals(
         _ => read_again(),
     };
     let mut edited = Edited::default();
-    edited.read(mark());
+    edited.read(before.flatten());
     tokio::spawn(async move {
         let (mut asked, mut looks) = (None::<Moment>, interval(LOOK));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
