@@ -19,6 +19,13 @@ pub struct Wish {
     pub retained: bool,
 }
 
+impl Wish {
+    /// Whether it is to switch the device on or off.
+    pub fn switches(&self) -> bool {
+        self.key == "enable"
+    }
+}
+
 /// A stranger's words, fit for one line of a log: without line ends and other control characters, and not endless.
 pub fn one_line(text: &str) -> String {
     const MOST: usize = 300;

@@ -91,6 +91,15 @@ impl Layers {
         Ok(Self { overrides, lost, ..self.clone() })
     }
 
+    /// The same as it is switched on or off `now`: that may have changed while these were being made.
+    pub fn switched_as(mut self, now: &Self) -> Self {
+        self.overrides.enable = now.overrides.enable;
+        if self.lost.off && !now.lost.off {
+            self.lost = Lost::default();
+        }
+        self
+    }
+
     /// What is amiss with what subscribers changed while `running` is in force, and the cure; empty if nothing is.
     pub fn amiss(&self, running: &Config) -> String {
         let file = running.settings_file().map_or("what it keeps".into(), |file| file.display().to_string());

@@ -16,7 +16,7 @@ use crate::analysis::Analysed;
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
 use crate::frame::Frame;
-use crate::message::{Health, Info, Message, Moment, Settings};
+use crate::message::{Health, Info, Message, Moment, Settings, Wish};
 use crate::model::Model;
 use crate::monitor::{Monitor, Outgoing, Progress};
 use crate::publish::Teller;
@@ -53,6 +53,10 @@ pub(super) struct Outlet<'a> {
 }
 
 impl Observer for Outlet<'_> {
+    fn switch(&mut self) -> Option<Wish> {
+        self.inbox.switch()
+    }
+
     fn change(&mut self) -> Option<Change> {
         self.gone.count(self.inbox.gone());
         if let Some(wishes) = self.gone.due(self.clock.now()) {

@@ -38,6 +38,13 @@ struct Waiting {
     gone: u64,
 }
 
+impl Waiting {
+    fn pop(&mut self, wanted: impl Fn(&Wish) -> bool) -> Option<Wish> {
+        let place = self.wishes.iter().position(wanted)?;
+        self.wishes.remove(place)
+    }
+}
+
 impl Inbox {
     /// Puts a reading in, in place of one that nobody took.
     pub fn put(&self, reloaded: Reloaded) {
@@ -56,10 +63,16 @@ impl Inbox {
         std::mem::take(&mut self.open().gone)
     }
 
-    /// Takes the next change out.
+    /// Takes the next change out, but for [`Inbox::switch`]'s.
     pub fn take(&self) -> Option<Change> {
-        let Waiting { file, wishes, .. } = &mut *self.open();
-        file.take().map(Change::File).or_else(|| wishes.pop_front().map(Change::Wish))
+        let mut waiting = self.open();
+        let file = waiting.file.take().map(Change::File);
+        file.or_else(|| waiting.pop(|wish| !wish.switches()).map(Change::Wish))
+    }
+
+    /// Takes the next wish to switch it on or off out: who wants not to be heard waits for nothing else.
+    pub fn switch(&self) -> Option<Wish> {
+        self.open().pop(Wish::switches)
     }
 
     fn open(&self) -> MutexGuard<'_, Waiting> {
@@ -309,7 +322,7 @@ mod tests {
         (0..1000).for_each(|number| inbox.wish(wish("sensitivity", number)));
         (0..1000).for_each(|number| inbox.wish(wish(&format!("no-setting-{number}"), number)));
         assert_eq!((inbox.gone(), inbox.gone()), (2 * (1000 - MOST_WISHES as u64), 0));
-        let mut expected = vec![wish("enable", 0)];
+        let mut expected = vec![];
         let newest = 1000 - MOST_WISHES..1000;
         expected.extend(newest.clone().map(|number| wish("sensitivity", number)));
         expected.extend(newest.map(|number| wish(&format!("no-setting-{number}"), number)));
@@ -319,5 +332,6 @@ mod tests {
             expected.into_iter().map(Change::Wish).collect::<Vec<_>>(),
             "bounded, in their order"
         );
+        assert_eq!((inbox.switch(), inbox.switch()), (Some(wish("enable", 0)), None), "behind none of them");
     }
 }

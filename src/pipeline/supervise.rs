@@ -22,7 +22,7 @@ use crate::clock::{Clock, Instant};
 use crate::config::{Config, Overrides};
 use crate::frame::{Frame, Samples};
 use crate::geometry::Size;
-use crate::message::{Composer, Health, Message, Moment};
+use crate::message::{Composer, Health, Message, Moment, Wish};
 use crate::model::{Model, ModelError};
 use crate::monitor::Progress;
 use crate::notify::Notifier;
@@ -55,7 +55,12 @@ pub trait Observer {
     /// A part of the device works better or worse than before.
     fn health(&mut self, _health: Health) {}
 
-    /// Something to change, once each.
+    /// A wish to switch it on or off, once each.
+    fn switch(&mut self) -> Option<Wish> {
+        None
+    }
+
+    /// Something else to change, once each.
     fn change(&mut self) -> Option<Change> {
         None
     }

@@ -37,18 +37,25 @@ pub(super) enum Standing {
 }
 
 impl Supervisor<'_> {
-    /// Takes the next change, once everything is made for it. One in a turn: pictures are judged however many wait. A
-    /// recording has no devices, and is played to its end with the one that it began with.
+    /// Takes the next change, once everything is made for it. One in a turn: pictures are judged however many wait. Only who
+    /// switches it on or off waits for nobody. A recording has no devices, and is played to its end with the one that it
+    /// began with.
     pub(super) fn adapt(&mut self, devices: Option<&mut Devices>) {
         self.verdicts.tell(self.clock.now());
+        if let Some(wish) = self.observer.switch() {
+            let layers = self.layers.granting(&wish);
+            self.grant(&wish, layers.map(|layers| (layers, Made::Nothing)));
+        }
         let Some(making) = self.making.take().or_else(|| self.begin()) else { return };
         if !making.is_over() {
             self.making = Some(making);
             return;
         }
-        match making.finish() {
-            (Change::File(_), next) => self.reload(next, devices),
-            (Change::Wish(wish), next) => self.grant(&wish, next),
+        let (change, next) = making.finish();
+        let next = next.map(|(layers, made)| (layers.switched_as(&self.layers), made));
+        match change {
+            Change::File(_) => self.reload(next, devices),
+            Change::Wish(wish) => self.grant(&wish, next),
         }
     }
 

@@ -175,6 +175,32 @@ fn no_camera_is_lost_for_a_low_rate_of_its_pictures() {
 }
 
 #[test]
+fn who_switches_it_off_waits_for_nothing_that_is_being_made() {
+    World::play(19, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        let gate = Arc::clone(&world.gate);
+        let held = gate.lock().expect("no panic");
+        world.reload(|file| file.engine.threads = 2);
+        world.turns(Duration::from_secs(1));
+        world.wish_switched(false);
+        world.turn();
+        assert!(!world.supervisor.config.detection.enable && world.supervisor.making.is_some());
+        world.heard.borrow_mut().captured.clear();
+        world.turns(Duration::from_secs(2));
+        assert!(world.heard.borrow().captured.is_empty(), "nothing is reported");
+        drop(held);
+        while world.supervisor.making.is_some() {
+            world.turn();
+        }
+        let config = &world.supervisor.config;
+        assert!(!config.detection.enable && config.engine.threads == 2, "nor afterwards");
+        world.switch(true);
+        world.turns(Duration::from_secs(2));
+        assert!(world.quiet() < Duration::from_secs(1));
+    });
+}
+
+#[test]
 fn no_device_is_lost_by_an_analysis_that_is_slow_or_stopped_and_one_that_stalls_after_it_is() {
     for (source, camera, why) in [
         (MicrophoneSource::Alsa, Weather::Mute, "no picture for"),

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::super::super::hardware::{Handle, Hardware, Open};
 use super::super::super::live::HUNG;
 use super::super::*;
-use crate::config::MicrophoneSource;
+use crate::config::{Log, MicrophoneSource};
 use crate::engine;
 use crate::heat::Heat;
 use crate::message::{HealthState, Part, Wish};
+use crate::model::Vocabulary;
 use crate::queue::{Sender, Sensed};
 
 /// Time between two turns.
@@ -211,7 +212,7 @@ pub(super) struct Heard {
     last: Option<Instant>,
     /// When the pictures were captured in which something was reported, Unix seconds.
     pub captured: Vec<f64>,
-    /// What subscribers wish.
+    /// That subscribers switch it on or off.
     wishes: Vec<Wish>,
     /// Whether they wish for something without end.
     pub flood: bool,
@@ -219,10 +220,32 @@ pub(super) struct Heard {
     file: Option<Config>,
 }
 
+/// Opens the tiny model as long as nobody holds the gate.
+struct Slow(Arc<Mutex<()>>);
+
+impl Workshop for Slow {
+    fn words(&self, _: &Config) -> Result<Vocabulary, String> {
+        Err("the tiny model reads none".into())
+    }
+
+    fn model(&self, config: &Config) -> Result<Model, String> {
+        let _gate = self.0.lock().expect("no panic");
+        Ok(tiny(config))
+    }
+
+    fn log(&self, _: &Log) {}
+}
+
+fn tiny(config: &Config) -> Model {
+    let engine = engine::choose(&config.engine).expect("an engine");
+    Model::open(Path::new("tests/data/tiny"), engine.as_ref()).expect("the tiny model opens")
+}
+
 /// Listens, and holds the supervision to its promises.
 struct Witness {
     machine: Arc<Machine>,
     heard: Rc<RefCell<Heard>>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Observer for Witness {
@@ -250,6 +273,10 @@ impl Observer for Witness {
         heard.captured.push(message.frame.captured);
     }
 
+    fn switch(&mut self) -> Option<Wish> {
+        self.heard.borrow_mut().wishes.pop()
+    }
+
     fn change(&mut self) -> Option<Change> {
         let mut heard = self.heard.borrow_mut();
         let endless = heard.flood.then(|| Wish {
@@ -258,7 +285,11 @@ impl Observer for Witness {
             retained: false,
         });
         let file = heard.file.take().map(|file| Change::File(Ok(file.into())));
-        file.or_else(|| heard.wishes.pop().or(endless).map(Change::Wish))
+        file.or(endless.map(Change::Wish))
+    }
+
+    fn workshop(&self) -> Option<Arc<dyn Workshop>> {
+        Some(Arc::new(Slow(Arc::clone(&self.gate))))
     }
 
     fn health(&mut self, health: Health) {
@@ -277,6 +308,8 @@ pub(super) struct World<'a> {
     pub supervisor: Supervisor<'a>,
     pub devices: adapt::Devices,
     pub heard: Rc<RefCell<Heard>>,
+    /// Whoever holds it keeps another model from being opened.
+    pub gate: Arc<Mutex<()>>,
     turns: u64,
 }
 
@@ -290,18 +323,18 @@ impl World<'_> {
         (config.microphone.source, config.camera.throttled_rate) = (source, 2.0);
         config.engine.threads = 1;
         config.tracking.start_after = Duration::ZERO; // what may be reported is, at once
-        let engine = engine::choose(&config.engine).expect("an engine");
-        let model = Model::open(Path::new("tests/data/tiny"), engine.as_ref()).expect("the tiny model opens");
-        let analysis = Analysis::new(model, &config).expect("the defaults fit");
+        let analysis = Analysis::new(tiny(&config), &config).expect("the defaults fit");
         let (hardware, stop) = (Simulated(Arc::clone(&machine)), Stop::default());
         let heard = Rc::<RefCell<Heard>>::default();
-        let mut witness = Witness { machine: Arc::clone(&machine), heard: Rc::clone(&heard) };
+        let gate = Arc::<Mutex<()>>::default();
+        let mut witness =
+            Witness { machine: Arc::clone(&machine), heard: Rc::clone(&heard), gate: Arc::clone(&gate) };
         let layers = Layers::new(config);
         let below = (&hardware as &dyn Hardware, &*machine as &dyn Clock, &stop);
         let supervisor = Supervisor::new(7, layers, analysis, below, &mut witness, Pace::Live);
         let devices = supervisor.devices();
         let machine = Arc::clone(&machine);
-        act(&mut World { machine, supervisor, devices, heard, turns: 0 });
+        act(&mut World { machine, supervisor, devices, heard, gate, turns: 0 });
     }
 
     pub fn weather(&self, camera: Weather, microphone: Weather) {
@@ -309,10 +342,15 @@ impl World<'_> {
         self.machine.site(Sense::Microphone).weather = microphone;
     }
 
-    /// A subscriber switches it on or off.
-    pub fn switch(&mut self, on: bool) {
+    /// A subscriber wishes it switched on or off.
+    pub fn wish_switched(&mut self, on: bool) {
         let wish = Wish { key: "enable".into(), payload: on.to_string().into_bytes(), retained: false };
         self.heard.borrow_mut().wishes.push(wish);
+    }
+
+    /// A subscriber switches it on or off.
+    pub fn switch(&mut self, on: bool) {
+        self.wish_switched(on);
         while self.supervisor.config.detection.enable != on {
             self.turn();
         }
