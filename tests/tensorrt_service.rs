@@ -330,6 +330,46 @@ fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on() {
     detects(&daemon);
 }
 
+/// The GPU may fail at any wait while plans are loaded, and with the first sound. systemd never starts a service again that
+/// ends with 78.
+#[test]
+fn a_gpu_that_fails_at_the_start_is_no_mistake_of_the_configuration() {
+    let machine = Machine::new();
+    machine.build();
+    let ends = |engine: &str, variable: (&str, &str)| {
+        let mut daemon = machine.daemon(engine, &[variable]);
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if daemon.messages.soon().is_some_and(|line| line.contains("\"red\"")) {
+                return None;
+            }
+            if let Some(status) = daemon.process.try_wait().expect("a child") {
+                return Some((status.code(), daemon.log.rest().join("\n")));
+            }
+        }
+        panic!("it neither detects nor ends: {engine:?}, {variable:?}");
+    };
+    // Without a thread that waits to build plans, with which the fake driver would find its memory in use at the end.
+    let exit = "tensorrt.lost = \"exit\"\ntensorrt.rebuild = \"never\"";
+    let mut ended = [0; 2];
+    for waits in 0..12 {
+        let lost = ("FAKE_CUDA_LOST", &*waits.to_string());
+        assert_eq!(ends("", lost), None, "{lost:?}");
+        if let Some((code, log)) = ends(exit, lost) {
+            assert_eq!(code, Some(1), "{lost:?}: {log}");
+            ended[0] += 1;
+        }
+    }
+    for runs in 3..9 {
+        let full = ("FAKE_TENSORRT_FULL", &*runs.to_string());
+        if let Some((code, log)) = ends(exit, full) {
+            assert!([Some(1), Some(75)].contains(&code), "{full:?}: {log}");
+            ended[1] += usize::from(code == Some(75));
+        }
+    }
+    assert!(ended.iter().all(|times| *times > 0), "the first sound was never reached: {ended:?}");
+}
+
 #[test]
 fn when_the_gpu_fails_the_cpu_goes_on_or_the_service_ends() {
     let machine = Machine::new();

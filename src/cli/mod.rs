@@ -201,6 +201,7 @@ impl Failure {
     pub fn engine(config: &Config, error: EngineError) -> Self {
         match error.key() {
             None if error.passing() => Self::Lacking(with_causes(&error)),
+            None if error.lost() => Self::failed(error),
             Some(key) => config.fault(key, &with_causes(&error)).into(),
             None => Self::configuration(error),
         }
@@ -210,6 +211,7 @@ impl Failure {
     pub fn model(config: &Config, error: ModelError) -> Self {
         match error.key() {
             None if error.passing() => Self::Lacking(with_causes(&error)),
+            None if error.lost() => Self::failed(error),
             Some(key) => config.fault(&key, &with_causes(&error)).into(),
             None => Self::configuration(error),
         }

@@ -174,6 +174,8 @@ pub enum EngineError {
         file: PathBuf,
         /// What happened.
         reason: String,
+        /// Whether memory was lacking, of which there may be more later.
+        lacking: bool,
     },
     /// A plan was given inputs of shapes that it was not built for.
     #[error(
@@ -206,7 +208,16 @@ pub enum EngineError {
 impl EngineError {
     /// Whether it may be over without anybody's doing.
     pub fn passing(&self) -> bool {
-        matches!(self, Self::TensorRt(error) if error.passing())
+        match self {
+            Self::TensorRt(error) => error.passing(),
+            Self::Lost { lacking, .. } => *lacking,
+            _ => false,
+        }
+    }
+
+    /// Whether the GPU failed at work, which no other configuration would mend.
+    pub fn lost(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Gone(_))
     }
 
     /// The dotted key of the setting at fault, if one is.

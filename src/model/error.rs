@@ -174,6 +174,11 @@ impl ModelError {
         matches!(self, Self::Engine(error) if error.passing())
     }
 
+    /// Whether the GPU failed at work, which no other configuration would mend.
+    pub fn lost(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.lost())
+    }
+
     /// Whether trying again in this process is no use.
     pub fn lasting(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Lost { .. }))

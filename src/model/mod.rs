@@ -166,9 +166,10 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let mut parts = Parts::load(dir, &manifest, engine, cache)?;
         let mut ear = Ear::new(&manifest);
-        ear.rest(|silence| {
-            let rows = parts.encode_sound(silence)?;
-            Ok::<_, ModelError>(parts.read_sound(vec![rows])?.remove(0))
+        ear.rest(|silence| match parts.encode_sound_now(silence) {
+            // The GPU failed on its first sound; who stands in for it is given the same.
+            Err(ModelError::Engine(EngineError::Gone(_))) => parts.encode_sound_now(silence),
+            encoded => encoded,
         })?;
         Ok(Self {
             image: ImagePreparation::new(&manifest.image),

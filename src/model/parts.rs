@@ -133,6 +133,12 @@ impl Parts {
         Ok(rows)
     }
 
+    /// The same, waited for.
+    pub(super) fn encode_sound_now(&mut self, patch: &Tensor) -> Result<Tensor, ModelError> {
+        let rows = self.encode_sound(patch)?;
+        Ok(self.read_sound(vec![rows])?.remove(0))
+    }
+
     /// What [`Parts::encode_sound`] gave, in the host's memory.
     pub(super) fn read_sound(&mut self, rows: Vec<Value>) -> Result<Vec<Tensor>, ModelError> {
         Ok(self.audio.graph.read(rows)?)

@@ -258,7 +258,7 @@ impl TensorRtGraph {
         self.inputs.iter_mut().for_each(InputSlot::forget);
         let (file, reason, inputs) = (self.file.clone(), error.to_string(), told(given));
         match error {
-            error if error.lost() => EngineError::Lost { file, reason },
+            error if error.lost() => EngineError::Lost { file, reason, lacking: error.out_of_memory() },
             error if error.outside_profile() => EngineError::Outside { file, reason, inputs },
             _ => EngineError::Run { file, reason, inputs },
         }
