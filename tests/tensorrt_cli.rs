@@ -463,6 +463,28 @@ fn a_build_that_never_has_enough_memory_names_the_cure() {
     assert!(told.contains("too little memory; cure: end other programs that use the GPU"), "{told}");
 }
 
+/// What is good is not built again, least of all while memory is short.
+#[test]
+fn a_good_plan_that_finds_no_memory_is_left_as_it_is() {
+    use std::os::unix::fs::MetadataExt;
+    let machine = Machine::new();
+    assert!(machine.engine("build", &[]).status.success());
+    let place = plan::path(&machine.model.path("image.onnx"));
+    let file = || std::fs::metadata(&place).expect("a plan").ino();
+    let before = file();
+    for variable in [("FAKE_CUDA_FULL", "0"), ("FAKE_TENSORRT_FULL", "0")] {
+        let left = machine.engine("build --missing", &[variable]);
+        let told = text(&left);
+        assert_eq!(left.status.code(), Some(75), "{told}");
+        assert!(
+            told.contains("image.onnx: the plan cannot be loaded now: ") && told.contains("; cure: "),
+            "{told}"
+        );
+        assert!(!told.contains(": building") && file() == before, "{told}");
+    }
+    assert!(machine.engine("verify", &[]).status.success());
+}
+
 #[test]
 fn inspect_without_a_plan_names_the_cure() {
     let output = Machine::new().engine("inspect", &[]);

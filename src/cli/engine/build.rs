@@ -36,9 +36,18 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
         let counted = format!("{number} of {}, {}", files.len(), stem(file));
-        if missing && kit.tensorrt.load(file).is_ok() {
-            print(&format!("{counted}: good already\n"))?;
-            continue;
+        match missing.then(|| kit.tensorrt.load(file)) {
+            Some(Ok(_)) => {
+                print(&format!("{counted}: good already\n"))?;
+                continue;
+            }
+            // Building it again would only take more of what is lacking, and might put a worse plan in its place.
+            Some(Err(fault)) if fault.passing() => {
+                print(&format!("{counted}: NOT USABLE NOW and left as it is, see below\n"))?;
+                faults.push(lacking(format!("{}: the plan cannot be loaded now: {fault}", file.display())));
+                continue;
+            }
+            Some(Err(_)) | None => {}
         }
         print(&format!("{counted}: building\n"))?;
         let tell = |seconds: u64| {
@@ -129,11 +138,16 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
 pub(super) fn told(error: TensorRtError) -> Failure {
     match error.out_of_memory() {
         false => Failure::failed(error),
-        true => Failure::Lacking(format!(
-            "{error}. Even with the least workspace there is too little memory; cure: end other programs that use the GPU \
-             (on a Jetson the desktop too: `sudo systemctl isolate multi-user.target`), or set engine.kind = \"cpu\""
-        )),
+        true => lacking(format!("{error}. Even with the least workspace there is too little memory")),
     }
+}
+
+/// The cure of what may be had later.
+pub(super) fn lacking(what: String) -> Failure {
+    Failure::Lacking(format!(
+        "{what}; cure: end other programs that use the GPU (on a Jetson the desktop too: `sudo systemctl isolate \
+         multi-user.target`), or set engine.kind = \"cpu\""
+    ))
 }
 
 fn compile(kit: &Kit, file: &Path, compiled: &Path) -> Result<(Built, BuildOptions), TensorRtError> {
