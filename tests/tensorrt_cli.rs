@@ -485,6 +485,26 @@ fn a_good_plan_that_finds_no_memory_is_left_as_it_is() {
     assert!(machine.engine("verify", &[]).status.success());
 }
 
+/// The self-test takes memory too; a service tries what lacked it again, and gives up what failed.
+#[test]
+fn memory_that_runs_out_in_the_self_test_is_lacking() {
+    let machine = Machine::new();
+    let outcome = |runs: usize| {
+        let built = machine.engine("build", &[("FAKE_TENSORRT_FULL", &runs.to_string())]);
+        (built.status.code(), text(&built))
+    };
+    let enough = (0..100).find(|runs| outcome(*runs).0 == Some(0)).expect("as many runs as a build needs");
+    // The last plan runs when it is loaded, alone and in the whole.
+    for short in 1..=3 {
+        let (code, told) = outcome(enough - short);
+        assert_eq!(code, Some(75), "{told}");
+        assert!(
+            told.contains("OutOfMemory (requested") && told.contains("cure: end other programs"),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn inspect_without_a_plan_names_the_cure() {
     let output = Machine::new().engine("inspect", &[]);
