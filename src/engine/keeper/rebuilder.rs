@@ -1,7 +1,7 @@
 //! Has plans built, and brings their graphs to whoever waits for them.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -53,10 +53,29 @@ struct Orders {
 struct Waiting {
     file: PathBuf,
     sender: Sender<Box<dyn Graph>>,
+    /// Dead once nobody waits any more.
+    order: Weak<()>,
 }
 
-/// A graph that will come.
-pub(super) type Order = Receiver<Box<dyn Graph>>;
+impl Waiting {
+    fn is_wanted(&self) -> bool {
+        self.order.strong_count() > 0
+    }
+}
+
+/// A graph that will come, as long as this is held.
+pub(super) struct Order {
+    graph: Receiver<Box<dyn Graph>>,
+    #[allow(dead_code, reason = "dropping it is what it is for")]
+    held: Arc<()>,
+}
+
+impl Order {
+    /// The graph, if it has come; [`TryRecvError::Disconnected`] if it never will.
+    pub fn try_recv(&self) -> Result<Box<dyn Graph>, TryRecvError> {
+        self.graph.try_recv()
+    }
+}
 
 impl Rebuilder {
     /// Builds as long as there is one of the `users`: a graph that was needed only once, as that of texts, wants its plan too.
@@ -66,9 +85,11 @@ impl Rebuilder {
 
     /// Orders a good plan of `file`. One build serves every order that comes before it ends.
     pub fn order(self: &Arc<Self>, file: &Path) -> Order {
-        let (sender, order) = channel();
+        let (sender, graph) = channel();
+        let held = Arc::new(());
+        let order = Arc::downgrade(&held);
         let mut orders = lock(&self.orders);
-        orders.waiting.push(Waiting { file: file.to_owned(), sender });
+        orders.waiting.push(Waiting { file: file.to_owned(), sender, order });
         if !orders.busy {
             let (rebuilder, folder) = (Arc::clone(self), file.parent().unwrap_or(Path::new(".")).to_owned());
             let work = move || rebuilder.work(&folder);
@@ -77,7 +98,7 @@ impl Rebuilder {
                 Err(error) => tracing::error!("no thread to build plans on: {error}"),
             }
         }
-        order
+        Order { graph, held }
     }
 
     /// Builds until everything is built that can be, or the engine has no user any more.
@@ -115,10 +136,11 @@ impl Rebuilder {
         }
     }
 
-    /// Sends the graphs whose plans are good now; gives those whose are not.
+    /// Sends the graphs whose plans are good now; gives those whose are not. Nothing is loaded, or tried again, for a graph
+    /// that is gone, as that of texts is once they are read.
     fn deliver(&self, waiting: Vec<Waiting>) -> Vec<(Waiting, EngineError)> {
         let mut left = Vec::new();
-        for waiting in waiting {
+        for waiting in waiting.into_iter().filter(Waiting::is_wanted) {
             match (self.load)(&waiting.file) {
                 Ok(graph) => drop(waiting.sender.send(graph)),
                 Err(fault) => left.push((waiting, fault)),
@@ -222,10 +244,10 @@ mod tests {
         for outcome in [unbuilt(true), unbuilt(true), Ok(())] {
             builds.recv().expect("a build").send(outcome).expect("it waits");
         }
-        assert!(order.recv().is_ok(), "the plan of the third is good");
+        assert!(order.graph.recv().is_ok(), "the plan of the third is good");
         let order = rebuilder.order("audio.onnx".as_ref());
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
-        assert!(order.recv().is_ok(), "what is good is brought even so");
+        assert!(order.graph.recv().is_ok(), "what is good is brought even so");
     }
 
     #[test]
@@ -237,7 +259,22 @@ mod tests {
         for _ in 0..3 {
             builds.recv().expect("a build").send(Ok(())).expect("it waits");
         }
-        assert!(order.recv().is_ok(), "there is memory by then");
+        assert!(order.graph.recv().is_ok(), "there is memory by then");
+    }
+
+    #[test]
+    fn a_good_plan_that_nobody_waits_for_any_more_is_not_tried_again() {
+        let (began, builds) = channel();
+        let full = |_: &Path| EngineError::TensorRt(TensorRtError::Memory { doing: "allocating memory" });
+        let (rebuilder, _user) = rebuilder_with(began, usize::MAX, full);
+        drop(rebuilder.order("text.onnx".as_ref()));
+        builds.recv().expect("a build").send(Ok(())).expect("it waits");
+        let again = builds.recv_timeout(Duration::from_millis(500));
+        assert!(again.is_err(), "the plan is built, and nobody wants its graph");
+        // Whoever comes later begins anew.
+        let _order = rebuilder.order("image.onnx".as_ref());
+        builds.recv().expect("a build").send(Ok(())).expect("it waits");
+        assert!(builds.recv().is_ok(), "it is waited for, and tried again");
     }
 
     #[test]
@@ -246,7 +283,7 @@ mod tests {
         let (rebuilder, _user) = rebuilder(began, usize::MAX);
         let order = rebuilder.order("image.onnx".as_ref());
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
-        assert!(order.recv().is_err() && builds.try_recv().is_err());
+        assert!(order.graph.recv().is_err() && builds.try_recv().is_err());
     }
 
     #[test]
