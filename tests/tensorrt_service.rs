@@ -10,6 +10,7 @@ mod tiny;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -289,15 +290,25 @@ fn a_gpu_is_kept_awake_if_that_is_configured() {
     }
 }
 
-/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU.
+/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU. The build that the
+/// service has tried finds as little memory, and builds nothing; after it there is enough.
 #[test]
 fn a_good_plan_that_finds_too_little_memory_is_tried_again() {
     let machine = Machine::new();
     machine.build();
-    let daemon = machine.daemon("", &[("FAKE_CUDA_FULL", "13")]);
+    let files = || {
+        let plans = ["image", "audio", "stage1", "stage2", "text"]
+            .map(|graph| machine.plan(&format!("{graph}.onnx")));
+        plans.map(|plan| std::fs::metadata(plan).expect("a plan").ino())
+    };
+    let before = files();
+    let daemon = machine.daemon("", &[("FAKE_CUDA_FULL", "13"), ("FAKE_CUDA_ROOM", "14")]);
     let told = logs(&daemon, "the GPU's memory ran out while allocating memory");
     assert!(told.contains("Tried again in the background; the CPU engine serves meanwhile"), "{told}");
+    logs(&daemon, ": the plan cannot be loaded now: the GPU's memory ran out");
+    logs(&daemon, "the new plan is in use");
     detects(&daemon);
+    assert_eq!(files(), before, "a good plan was built again");
 }
 
 /// systemd starts a service again that ends so, and never one whose configuration is wrong.

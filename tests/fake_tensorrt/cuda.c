@@ -5,7 +5,8 @@
 // FAKE_CUDA_DEAD: every call fails after so many of those that a frame takes.
 // FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson, and refuses to copy. FAKE_CUDA_LOST: after that many
 // waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. FAKE_CUDA_NO_KERNELS: the driver takes no
-// kernel. FAKE_CUDA_AWAY: there is no device. FAKE_CUDA_FULL: after so many allocations there is no memory on the device.
+// kernel. FAKE_CUDA_AWAY: there is no device. FAKE_CUDA_FULL: after so many allocations there is no memory on the device;
+// FAKE_CUDA_ROOM: after so many of them there is again.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,8 +66,9 @@ Result cuMemFreeHost(void *block) { return release(block); }
 Result cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags) { *address = (uint64_t)block; return SUCCESS; }
 Result cuMemAlloc_v2(uint64_t *address, size_t size) {
     static int taken;
-    const char *full = getenv("FAKE_CUDA_FULL");
-    if (full != NULL && taken++ >= atoi(full)) return OUT_OF_MEMORY;
+    const char *full = getenv("FAKE_CUDA_FULL"), *room = getenv("FAKE_CUDA_ROOM");
+    int before = taken++;
+    if (full != NULL && before >= atoi(full) && (room == NULL || before < atoi(room))) return OUT_OF_MEMORY;
     return allocate((void **)address, size);
 }
 Result cuMemFree_v2(uint64_t address) { return release((void *)address); }
