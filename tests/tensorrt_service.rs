@@ -2,9 +2,11 @@
 //! that fails ends nothing, or everything, as configured.
 #![allow(unsafe_code, reason = "the fake library is steered through its functions")]
 
+mod broker;
 mod daemon;
 #[path = "fake_tensorrt/mod.rs"]
 mod fake_tensorrt;
+mod subscriber;
 mod support;
 mod tiny;
 
@@ -15,8 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, PATIENCE, Place, hum, red};
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
+use subscriber::Subscriber;
 use tvsl::engine::tensorrt::plan;
 
 /// A machine with a fake GPU and a fake TensorRT 10.3, a clip to play, and a model folder of its own.
@@ -48,11 +52,24 @@ impl Machine {
     }
 
     fn daemon(&self, engine: &str, variables: &[(&str, &str)]) -> Daemon {
+        self.start(&self.config(engine), variables)
+    }
+
+    /// The same, which tells the broker at `port`.
+    fn telling(&self, port: u16, engine: &str, variables: &[(&str, &str)]) -> Daemon {
+        let config = self.config(engine);
+        let text = std::fs::read_to_string(&config).expect("it was just written");
+        let own = format!("host = \"127.0.0.1\"\nport = {port}");
+        std::fs::write(&config, text.replace("enabled = false", &own)).expect("room for a file");
+        self.start(&config, variables)
+    }
+
+    fn start(&self, config: &Path, variables: &[(&str, &str)]) -> Daemon {
         let (libraries, runtime) =
             (self.libraries.display().to_string(), onnxruntime().display().to_string());
         let mut all = vec![("LD_LIBRARY_PATH", libraries.as_str()), ("FAKE_TENSORRT_ONNXRUNTIME", &runtime)];
         all.extend(variables);
-        Daemon::start_with(&self.config(engine), &all)
+        Daemon::start_with(config, &all)
     }
 
     /// Has every plan built, before the daemon starts.
@@ -94,7 +111,9 @@ fn missing_plans_are_built_while_the_cpu_serves() {
     drop(daemon);
     let daemon = machine.daemon("", &[]);
     let chosen = logs(&daemon, "classes=3");
-    assert!(chosen.contains("tensorrt, TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6"), "{chosen}");
+    let good =
+        "engine=\"tensorrt, TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6, because every plan is good\"";
+    assert!(chosen.contains(good), "{chosen}");
     assert!(!chosen.contains("not in use"), "{chosen}");
     detects(&daemon);
 }
@@ -239,11 +258,42 @@ fn without_leave_to_rebuild_the_cpu_serves_or_the_configuration_is_wrong() {
     let daemon = machine.daemon("tensorrt.rebuild = \"never\"", &[]);
     let fault = logs(&daemon, "image.plan: there is no plan yet");
     assert!(fault.contains("the CPU engine runs"), "{fault}");
+    let chosen = logs(&daemon, "classes=3");
+    assert!(chosen.contains("engine=\"cpu, although there is TensorRT 10.3.0.26 for Orin"), "{chosen}");
+    assert!(chosen.contains(" of its plans not in use: "), "{chosen}");
     detects(&daemon);
     drop(daemon);
     let mut daemon = machine.daemon("kind = \"tensorrt\"\ntensorrt.rebuild = \"never\"", &[]);
     logs(&daemon, "there is no plan yet; build it with `tvsl engine build`");
     assert_eq!(daemon.end().code(), Some(78));
+}
+
+/// Whatever was asked for: `info` tells what runs the model, and tells it anew when that is another.
+#[test]
+fn subscribers_are_told_what_runs_the_model() {
+    let machine = Machine::new();
+    let port = free_port();
+    let _broker = Broker::start(&machine.place, port, OPEN);
+    let told = |subscriber: &Subscriber, engine: &str| {
+        let wanted = format!("\"engine\":\"{engine}\"");
+        subscriber.lines.find(|line| line.contains("/info ") && line.contains(&wanted));
+    };
+    let never = machine.telling(port, "tensorrt.rebuild = \"never\"", &[]);
+    told(&Subscriber::mosquitto(port), "cpu");
+    drop(never);
+    let subscriber = Subscriber::mosquitto(port);
+    let builds = machine.telling(port, "", &[]);
+    told(&subscriber, "cpu");
+    told(&subscriber, "tensorrt");
+    drop(builds);
+    std::fs::remove_file(machine.plan("audio.onnx")).expect("a plan");
+    let mixed = machine.telling(port, "tensorrt.rebuild = \"never\"", &[]);
+    told(&subscriber, "tensorrt and cpu");
+    drop(mixed);
+    machine.build();
+    let _lost = machine.telling(port, "", &[("FAKE_CUDA_LOST", "60")]);
+    told(&subscriber, "tensorrt");
+    told(&subscriber, "cpu");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn log(level: ort::logging::LogLevel, _category: &str, _id: &str, _location: &st
 
 impl Engine for Cpu {
     fn name(&self) -> &'static str {
-        "cpu"
+        super::CPU
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::rebuilder::{Order, Rebuilder};
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
-use super::{Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted};
+use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, together};
 use crate::config::{Lost, Rebuild};
 
 pub use self::rebuilder::{Build, Unbuilt};
@@ -28,6 +28,8 @@ pub(super) struct Keeper {
     user: Arc<()>,
     /// Why graphs were not loaded by TensorRT.
     faults: Mutex<Vec<String>>,
+    /// What runs the graphs that were loaded.
+    engines: Mutex<Vec<&'static str>>,
 }
 
 /// What the configuration wants done about trouble.
@@ -54,7 +56,7 @@ impl Keeper {
         let user = Arc::new(());
         let users = Arc::downgrade(&user);
         let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load), users)));
-        Self { gpu, spare, policy, rebuilder, user, faults: Mutex::default() }
+        Self { gpu, spare, policy, rebuilder, user, faults: Mutex::default(), engines: Mutex::default() }
     }
 
     /// Something that runs `file` although its plan has a fault.
@@ -96,6 +98,7 @@ impl Keeper {
     }
 
     fn serving(&self, file: &Path, graph: Box<dyn Graph>) -> Serving {
+        lock(&self.engines).push(graph.engine());
         let outputs = graph.outputs().to_vec();
         Serving {
             file: file.to_owned(),
@@ -117,8 +120,13 @@ impl Engine for Keeper {
     }
 
     fn describe(&self) -> String {
-        let trouble = self.trouble().map_or_else(String::new, |trouble| format!("; {trouble}"));
-        self.gpu.describe() + &trouble
+        let (engines, target) = (lock(&self.engines).clone(), self.gpu.target());
+        match (together(engines), self.trouble()) {
+            (CPU, None) => self.gpu.describe(), // nothing was loaded yet
+            (CPU, Some(trouble)) => format!("{CPU}, although there is {target}; {trouble}"),
+            (runs, None) => format!("{runs}, {target}, because every plan is good"),
+            (runs, Some(trouble)) => format!("{runs}, {target}; {trouble}"),
+        }
     }
 
     fn trouble(&self) -> Option<String> {
@@ -234,6 +242,10 @@ impl Graph for Serving {
 
     fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    fn engine(&self) -> &'static str {
+        self.graph.engine()
     }
 
     fn runs_beside(&self) -> bool {

@@ -89,6 +89,30 @@ pub trait Graph: Send {
     fn trouble(&self) -> Option<&str> {
         None
     }
+
+    /// The word for the engine that runs it now.
+    fn engine(&self) -> &'static str {
+        CPU
+    }
+}
+
+/// The word for the engine on the CPU.
+const CPU: &str = "cpu";
+
+/// The word for TensorRT.
+const TENSORRT: &str = "tensorrt";
+
+/// What runs graphs, each told by its own word, in one word for all of them.
+pub fn together(engines: impl IntoIterator<Item = &'static str>) -> &'static str {
+    let [mut gpu, mut cpu] = [false; 2];
+    for engine in engines {
+        *(if engine == TENSORRT { &mut gpu } else { &mut cpu }) = true;
+    }
+    match (gpu, cpu) {
+        (true, true) => "tensorrt and cpu",
+        (true, false) => TENSORRT,
+        (false, _) => CPU,
+    }
 }
 
 /// Where the outputs of a run that was started are wanted.
@@ -334,5 +358,9 @@ impl Graph for Substitute {
 
     fn trouble(&self) -> Option<&str> {
         Some(&self.trouble)
+    }
+
+    fn engine(&self) -> &'static str {
+        self.graph.engine()
     }
 }

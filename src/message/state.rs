@@ -114,7 +114,7 @@ pub struct Info {
     pub version: String,
     /// The model in use.
     pub model: ModelInfo,
-    /// What runs it.
+    /// What runs it: `tensorrt`, `cpu`, or `tensorrt and cpu` where each runs a part of it; told anew when that changes.
     pub engine: String,
     /// The classes that may be reported, in the model's order.
     pub classes: Vec<ClassInfo>,

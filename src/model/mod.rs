@@ -131,7 +131,6 @@ pub struct Model {
     image: ImagePreparation,
     ear: Ear,
     hops: u64,
-    engine: &'static str,
     /// How long a picture takes on one thread, where that was measured.
     alone: Option<Duration>,
     /// Whether pictures are encoded on one thread.
@@ -177,7 +176,6 @@ impl Model {
             parts,
             manifest,
             hops: 0,
-            engine: engine.name(),
             alone: None,
             on_one: false,
         })
@@ -188,9 +186,9 @@ impl Model {
         &self.manifest
     }
 
-    /// What runs its graphs.
+    /// What runs its graphs now: `cpu`, `tensorrt`, or `tensorrt and cpu` where each runs some of them.
     pub fn engine(&self) -> &'static str {
-        self.engine
+        self.parts.engine()
     }
 
     /// Why something less good than the engine that was asked for runs a graph; `None` if all is well.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::manifest::{Graphs, Manifest};
 use super::score::Score;
 use super::{ClassId, GpuTimes, ModelError, embeddings, files};
-use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted};
+use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted, together};
 use crate::geometry::Fit;
 
 /// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
@@ -92,6 +92,12 @@ impl Parts {
     pub(super) fn trouble(&self) -> Option<&str> {
         let Self { image, audio, stage1, stage2, .. } = self;
         [image, audio, stage1, stage2].into_iter().find_map(|part| part.graph.trouble())
+    }
+
+    /// What runs the graphs now, in one word.
+    pub(super) fn engine(&self) -> &'static str {
+        let Self { image, audio, stage1, stage2, .. } = self;
+        together([image, audio, stage1, stage2].map(|part| part.graph.engine()))
     }
 
     /// The time of each graph when it runs again and again on what it was given last.

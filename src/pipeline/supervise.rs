@@ -184,6 +184,8 @@ struct Supervisor<'a> {
     analysed: u64,
     failures: u32,
     engine: EngineWatch,
+    /// What runs the model, as it was told.
+    runs: &'static str,
     progress: Progress,
     throttle: Throttle,
     /// When the last frame was captured.
@@ -208,6 +210,7 @@ impl<'a> Supervisor<'a> {
         let composer = Composer::new(&config, analysis.model().manifest(), number);
         Self {
             most: Rate::new(config.camera.rate),
+            runs: analysis.model().engine(),
             config,
             layers,
             configuration: Configuration::default(),
@@ -377,10 +380,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Tells how the engine does, if that changed; whether it did.
+    /// Tells how the engine does and what runs the model, if that changed; whether the former did.
     fn check_engine(&mut self, failure: Option<&ModelError>) -> bool {
         let (trouble, now) = (self.analysis.model().trouble(), self.moment().now);
         self.engine.judged(failure, trouble, now);
+        if self.analysis.model().engine() != self.runs {
+            self.configured();
+        }
         self.tell_engine()
     }
 

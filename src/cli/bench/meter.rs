@@ -125,6 +125,10 @@ impl Graph for MeteredGraph {
         self.graph.trouble()
     }
 
+    fn engine(&self) -> &'static str {
+        self.graph.engine()
+    }
+
     fn one_thread(&mut self, one: bool) -> Result<bool, EngineError> {
         self.graph.one_thread(one)
     }

@@ -145,7 +145,7 @@ impl TensorRt {
 
 impl Engine for TensorRt {
     fn name(&self) -> &'static str {
-        "tensorrt"
+        crate::engine::TENSORRT
     }
 
     fn describe(&self) -> String {

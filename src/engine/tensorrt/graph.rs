@@ -284,6 +284,10 @@ impl Graph for TensorRtGraph {
         Some(std::mem::take(&mut self.gpu_time))
     }
 
+    fn engine(&self) -> &'static str {
+        crate::engine::TENSORRT
+    }
+
     fn runs_beside(&self) -> bool {
         // What lays a picture out on the CPU waits for the one before.
         self.device.kernel.is_some() || !self.inputs.iter().any(InputSlot::takes_pictures)

@@ -224,8 +224,9 @@ impl Supervisor<'_> {
     }
 
     /// Tells everybody what is in force.
-    fn configured(&mut self) {
+    pub(super) fn configured(&mut self) {
         let model = self.analysis.model();
+        self.runs = model.engine();
         self.composer.configure(&self.config, model.manifest());
         self.observer.configured(&self.config, model, &self.layers.wished());
     }
