@@ -139,9 +139,12 @@ fn sums_and_what_they_sum_stay_in_single_precision() {
             }
         };
         assert!(calls.iter().any(|line| line == obey), "{release:?} {calls:?}");
+        // What is summed, the sum, the norm but neither of the kinds beside it, the softmax and the root.
+        let norm = (release.version[..2] != [8, 5]).then_some(5);
+        let expected = [1, 2].into_iter().chain(norm).chain([7, 9]);
         let expected =
-            ["layer 1 computes in 0", "layer 1 gives 0", "layer 2 computes in 0", "layer 2 gives 0"];
-        assert_eq!(pinned, expected, "{release:?}");
+            expected.flat_map(|n| [format!("layer {n} computes in 0"), format!("layer {n} gives 0")]);
+        assert_eq!(pinned, expected.collect::<Vec<_>>(), "{release:?}");
     }
     refused(&Fake::new(RELEASES[2]), "layer", "INetworkDefinition::getLayer", |fake| {
         build(fake, Precision::Fp16).map(drop)
@@ -158,7 +161,7 @@ fn networks_and_plans_describe_their_tensors() {
         let engine = engine(&fake).unwrap();
         let tensors = engine.tensors().unwrap();
         assert_eq!(tensors, network.tensors().unwrap());
-        assert_eq!(network.layers(), 4);
+        assert_eq!(network.layers(), 10);
         assert_eq!((tensors[0].label(), tensors[0].direction), ("x".to_owned(), Direction::Input));
         assert_eq!((tensors[1].label(), tensors[1].direction), ("y".to_owned(), Direction::Output));
         assert_eq!((tensors[0].element, &tensors[0].shape[..]), (Element::Float32, &[-1, 3][..]));

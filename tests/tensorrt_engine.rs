@@ -222,8 +222,8 @@ fn check_plans() {
     with("\"release\": \"", "\"release\": \"535.1");
     assert!(refused().contains("CUDA 12.6, driver 535.1"), "{}", refused());
     // Also what plans are built for: one of an older recipe would fail frame by frame.
-    with("\"schema\": 5", "\"schema\": 3");
-    assert!(refused().contains("has schema 3, expected 5"));
+    with("\"schema\": 6", "\"schema\": 3");
+    assert!(refused().contains("has schema 3, expected 6"));
     // The plan itself must take what its sidecar says.
     with("4,\n          3\n", "8,\n          3\n");
     let message = tensorrt.load(&onnx).map(drop).unwrap_err().to_string();

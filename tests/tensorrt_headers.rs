@@ -1,16 +1,19 @@
-//! The checker of slots, `tests/fake_tensorrt/headers.sh`, on headers made from the table itself: it finds
-//! nothing in right ones and names the slot in a wrong one.
+//! The checker of slots and values, `tests/fake_tensorrt/headers.sh`, on headers made from the table itself: it finds
+//! nothing in right ones and names the slot or the value in a wrong one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-/// The methods of each class of TensorRT 10, by slot, as slots.def has them.
-fn classes() -> BTreeMap<String, BTreeMap<usize, String>> {
+/// What slots.def has of one kind of TensorRT 10: names by number, of each class.
+type Table = BTreeMap<String, BTreeMap<usize, String>>;
+
+/// The methods of each class by `SLOT`, or the enumerators of each enumeration by `VALUE`.
+fn table(kind: &str) -> Table {
     let table = include_str!("fake_tensorrt/slots.def");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("SLOT(")?.strip_suffix(')'));
-    let mut classes = BTreeMap::<_, BTreeMap<_, _>>::new();
+    let rows = table.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')'));
+    let mut classes = Table::new();
     for row in rows {
         let fields: Vec<_> = row.split(',').map(str::trim).collect();
         if let Ok(slot) = fields[3].parse() {
@@ -18,6 +21,20 @@ fn classes() -> BTreeMap<String, BTreeMap<usize, String>> {
         }
     }
     classes
+}
+
+/// The enumerations, each with its values.
+fn declared(values: &Table) -> String {
+    let mut out = String::new();
+    for (name, values) in values {
+        let all: Vec<_> = values.iter().map(|(value, name)| format!("{name} = {value}")).collect();
+        let enumeration = format!("enum class {name} {{ {} }};", all.join(", "));
+        let _ = match name.as_str() {
+            "Severity" => writeln!(out, "class ILogger {{ public: {enumeration} }};"),
+            _ => writeln!(out, "{enumeration}"),
+        };
+    }
+    out
 }
 
 /// What a builder or a runtime makes, and what is deleted in the same way.
@@ -33,13 +50,14 @@ const MADE: [&str; 9] = [
     "HostMemory",
 ];
 
-/// Headers in which each method stands at its slot.
-fn write_headers(folder: &Path, classes: &BTreeMap<String, BTreeMap<usize, String>>) {
+/// Headers in which each method stands at its slot, and each enumerator has its value.
+fn write_headers(folder: &Path, classes: &Table, values: &Table) {
     let mut core = String::from(
         "#pragma once\n#include <cstddef>\n#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n\
-         #define NV_TENSORRT_PATCH 0\nnamespace nvinfer1 { class ICudaEngine; class IExecutionContext;\n\
-         enum class ExecutionContextAllocationStrategy { kSTATIC };\nnamespace apiv {\n",
+         #define NV_TENSORRT_PATCH 0\nnamespace nvinfer1 { class ICudaEngine; class IExecutionContext;\n",
     );
+    core += &declared(values);
+    core.push_str("namespace apiv {\n");
     let mut parser = String::from("#pragma once\nnamespace nvonnxparser {\n");
     let handle = &classes["Handle"];
     let before = if handle.contains_key(&1) { "" } else { "virtual void other() = 0;" };
@@ -88,10 +106,10 @@ fn check(folder: &Path) -> (bool, String) {
 }
 
 #[test]
-fn a_slot_that_differs_is_named() {
+fn a_slot_or_a_value_that_differs_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut classes = classes();
-    write_headers(folder.path(), &classes);
+    let (mut classes, mut values) = (table("SLOT"), table("VALUE"));
+    write_headers(folder.path(), &classes, &values);
     let (same, said) = check(folder.path());
     assert!(same && said.contains("TensorRT 10.3.0: 0 of"), "{said}");
 
@@ -102,9 +120,14 @@ fn a_slot_that_differs_is_named() {
     let context = classes.get_mut("ExecutionContext").expect("the class");
     let method = context.remove(&37).expect("enqueueV3");
     context.insert(38, method);
-    write_headers(folder.path(), &classes);
+    let layers = values.get_mut("LayerType").expect("the enumeration");
+    let norm = layers.remove(&45).expect("kNORMALIZATION");
+    layers.insert(46, norm);
+    write_headers(folder.path(), &classes, &values);
     let (same, said) = check(folder.path());
     assert!(!same, "{said}");
+    assert!(said.contains("LayerType.kNORMALIZATION: value 46 in the headers, 45 in slots.def"), "{said}");
+    assert!(said.contains("TensorRT 10.3.0: 12 of"), "{said}");
     assert!(said.contains("ExecutionContext.enqueueV3: slot 38 in the headers, 37 in slots.def"), "{said}");
     assert!(said.contains("delete Parser: slot 10 in the headers, 9 in slots.def"), "{said}");
     assert!(said.contains("delete Runtime: slot 2 in the headers, 1 in slots.def"), "{said}");

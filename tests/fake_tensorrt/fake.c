@@ -26,6 +26,15 @@ typedef int64_t Extent;
 #define RTX_ONLY(slot) -1
 #endif
 
+// The enumerators of slots.def: LayerType_kSOFTMAX and so on.
+#define SLOT(class, method, v8, v10, v11)
+#define VALUE(type, name, v8, v10, v11) type##_##name = PICK(v8, v10, v11),
+enum {
+#include "slots.def"
+};
+#undef SLOT
+#undef VALUE
+
 typedef struct { int32_t count; Extent extents[8]; } Dims;
 typedef void (*Function)(void);
 enum { SLOTS = 80 };
@@ -142,7 +151,7 @@ static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_
     return engine;
 }
 static void *CudaEngine_createExecutionContext(Object *self, int32_t strategy) {
-    if (COLUMN != 8 && strategy != 0) abort();
+    if (COLUMN != 8 && strategy != ExecutionContextAllocationStrategy_kSTATIC) abort();
     note("context");
     FAIL_POINTER("context");
     Object *context = make(ExecutionContext_table, "ExecutionContext");
@@ -166,13 +175,14 @@ static Dims CudaEngine_getTensorShape(Object *self, const char *name) {
 }
 static int32_t CudaEngine_getTensorDataType(Object *self, const char *name) {
     void *bad;
-    return fails("data type", &bad) ? 1 : 0;
+    return fails("data type", &bad) ? DataType_kHALF : DataType_kFLOAT;
 }
 static int32_t CudaEngine_getTensorIOMode(Object *self, const char *name) {
     void *bad;
     Onnx *onnx = self->data;
-    if (onnx != NULL) return onnx_port(onnx, name) < onnx->inputs ? 1 : 2;
-    return fails("io mode", &bad) ? 0 : strcmp(name, "x") == 0 ? 1 : 2;
+    if (onnx != NULL) return onnx_port(onnx, name) < onnx->inputs ? TensorIOMode_kINPUT : TensorIOMode_kOUTPUT;
+    if (fails("io mode", &bad)) return TensorIOMode_kNONE;
+    return strcmp(name, "x") == 0 ? TensorIOMode_kINPUT : TensorIOMode_kOUTPUT;
 }
 static Dims CudaEngine_getProfileShape(Object *self, const char *name, int32_t profile, int32_t which) {
     Onnx *onnx = self->data;
@@ -189,7 +199,7 @@ static const char *CudaEngine_getIOTensorName(Object *self, int32_t index) {
 }
 static const char *EngineInspector_getEngineInformation(Object *self, int32_t format) {
     FAIL_POINTER("information");
-    return format == 1 ? "{\"Layers\": [{\"Name\": \"double\", \"Precision\": \"FP16\"}]}" : NULL;
+    return format == LayerInformationFormat_kJSON ? "{\"Layers\": [{\"Name\": \"double\", \"Precision\": \"FP16\"}]}" : NULL;
 }
 
 static Extent batch = -1;
@@ -301,7 +311,7 @@ static void *Builder_buildSerializedNetwork(Object *self, Object *network, Objec
     return host_memory("FAKEPLAN y=2x", 13);
 }
 static void BuilderConfig_clearFlag(Object *self, int32_t flag) { note("clear flag %d", flag); }
-static void BuilderConfig_setFlag(Object *self, int32_t flag) { note("set flag %d", flag); half |= flag == 0; }
+static void BuilderConfig_setFlag(Object *self, int32_t flag) { note("set flag %d", flag); half |= flag == BuilderFlag_kFP16; }
 static int32_t BuilderConfig_addOptimizationProfile(Object *self, Object *added) {
     void *bad;
     return added == &profile && !fails("add profile", &bad) ? 0 : -1;
@@ -330,11 +340,23 @@ static bool BuilderConfig_setComputeCapability(Object *self, int32_t capability,
 }
 static Object x_target = {Tensor_table, NULL, "x"}, y_target = {Tensor_table, NULL, "y"};
 static Object x = {NULL, &x_target, "x"}, y = {NULL, &y_target, "y"};
-// The layers: 0 convolution, 1 elementwise (a square, say), 2 the reduction of 1, 3 a concatenation.
-static const int32_t kinds[] = {0, 9, 14, 8};
-static Object layer_targets[4] = {{Layer_table}, {Layer_table}, {Layer_table}, {Layer_table}};
-static Object layers[4] = {{NULL, &layer_targets[0]}, {NULL, &layer_targets[1]}, {NULL, &layer_targets[2]}, {NULL, &layer_targets[3]}};
-static Object between[5] = {{NULL, &x_target}, {NULL, &x_target}, {NULL, &x_target}, {NULL, &x_target}, {NULL, &x_target}};
+// The layers, each with the result of the one before: a square, say, and its sum (1, 2); a norm between its neighbours in
+// the numbers of kinds (4 to 6), which 8.5 lacks.
+#define SINCE_8_6(kind) (MAJOR == 8 && MINOR == 5 ? LayerType_kCONCATENATION : (kind))
+static const int32_t kinds[] = {
+    LayerType_kCONVOLUTION, LayerType_kELEMENTWISE, LayerType_kREDUCE, LayerType_kCONCATENATION,
+    SINCE_8_6(LayerType_kREVERSE_SEQUENCE), SINCE_8_6(LayerType_kNORMALIZATION), SINCE_8_6(LayerType_kNORMALIZATION + 1),
+    LayerType_kSOFTMAX, LayerType_kCONCATENATION, LayerType_kUNARY,
+};
+enum { LAYERS = sizeof kinds / sizeof *kinds };
+static Object layer_targets[LAYERS], layers[LAYERS], between[LAYERS + 1];
+static void connect(void) {
+    for (int n = 0; n < LAYERS; n++) {
+        layer_targets[n].table = Layer_table;
+        layers[n].implementation = &layer_targets[n];
+    }
+    for (int n = 0; n <= LAYERS; n++) between[n].implementation = &x_target;
+}
 static int32_t number(Object *layer) { return (int32_t)(layer - layer_targets); }
 static int32_t Layer_getType(Object *self) { return kinds[number(self)]; }
 static int32_t Layer_getNbInputs(Object *self) { return 2; } // the second is an optional one that is absent
@@ -343,7 +365,7 @@ static int32_t Layer_getNbOutputs(Object *self) { return 1; }
 static void *Layer_getOutput(Object *self, int32_t index) { return &between[number(self) + 1]; }
 static void Layer_setPrecision(Object *self, int32_t type) { note("layer %d computes in %d", number(self), type); }
 static void Layer_setOutputType(Object *self, int32_t index, int32_t type) { note("layer %d gives %d", number(self), type); }
-static int32_t NetworkDefinition_getNbLayers(Object *self) { return 4; }
+static int32_t NetworkDefinition_getNbLayers(Object *self) { return LAYERS; }
 static void *NetworkDefinition_getLayer(Object *self, int32_t index) { FAIL_POINTER("layer"); return &layers[index]; }
 static int32_t NetworkDefinition_getNbInputs(Object *self) { return self->data != NULL ? ((Onnx *)self->data)->inputs : 1; }
 static void *NetworkDefinition_getInput(Object *self, int32_t index) {
@@ -363,7 +385,7 @@ static Dims Tensor_getDimensions(Object *self) {
     Onnx *onnx = self->data;
     return onnx == NULL ? dims(-1) : any_shape(onnx->shapes[self - onnx->targets], onnx->axes[self - onnx->targets]);
 }
-static int32_t Tensor_getType(Object *self) { return 0; }
+static int32_t Tensor_getType(Object *self) { return DataType_kFLOAT; }
 #if COLUMN == 8
 static bool OptimizationProfile_setDimensions(Object *self, const char *name, int32_t which, Dims value) {
     const Dims *d = &value;
@@ -408,7 +430,9 @@ __attribute__((constructor)) static void fill(void) {
         for (int slot = 0; slot < SLOTS; slot++) tables[t][slot] = trap;
 #define SLOT(class, method, v8, v10, v11) \
     if (PICK(v8, v10, v11) >= 0) class##_table[PICK(v8, v10, v11) < 0 ? 0 : PICK(v8, v10, v11)] = (Function)class##_##method;
+#define VALUE(type, name, v8, v10, v11)
 #include "slots.def"
+    connect();
     (void)Layer_setPrecision, (void)Layer_setOutputType; // gone from 11 on
     if (MAJOR == 8 && MINOR == 5) BuilderConfig_table[51] = trap; // came with 8.6
 }

@@ -10,6 +10,7 @@
 
 using namespace nvinfer1;
 using namespace nvinfer1::apiv;
+using Severity = ILogger::Severity;
 
 template <class Member> int slot(Member member) {
     std::ptrdiff_t words[2];
@@ -41,15 +42,15 @@ template <class T, int... Slots> int deleted(std::integer_sequence<int, Slots...
 template <class T> int deleted() { return deleted<T>(std::make_integer_sequence<int, 64>()); }
 
 static int faults;
-static void compare(char const* method, int header, int table) {
+static void compare(char const* name, int header, int table, char const* kind = "slot") {
     if (header != table) {
-        std::printf("%s: slot %d in the headers, %d in slots.def\n", method, header, table);
+        std::printf("%s: %s %d in the headers, %d in slots.def\n", name, kind, header, table);
         faults++;
     }
 }
 
 int main() {
 #include "rows.inc"
-    std::printf("TensorRT %d.%d.%d: %d of %d slots differ\n", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH, faults, ROWS);
+    std::printf("TensorRT %d.%d.%d: %d of %d slots and values differ\n", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH, faults, ROWS);
     return faults != 0;
 }

@@ -2,7 +2,7 @@
 //! versions, with which signature, and how shapes are laid out.
 //!
 //! The numbers were compared with pointer-to-member values compiled from headers (`tests/fake_tensorrt/headers.sh` does
-//! that with any directory of them); which versions were is told with [`SUPPORTED`](super::version::SUPPORTED). Within a
+//! that, and the same with the enumerators that are used, with any directory of them); which versions were is told with [`SUPPORTED`](super::version::SUPPORTED). Within a
 //! major version TensorRT only appends methods, so one column serves a whole family.
 
 use std::ffi::{c_char, c_void};

@@ -24,7 +24,7 @@ use crate::config::Precision;
 
 /// Raised with every change of this format, or of what plans are built for from the same model and configuration: a plan
 /// of another one is built again.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// The file beside a graph that says what it will be given, and so decides the shapes of its plan.
 const MANIFEST: &str = "manifest.toml";

@@ -9,12 +9,20 @@ use super::error::TensorRtError;
 use super::handle::{Handle, checked, implementation};
 use super::library::Library;
 
-/// `nvinfer1::LayerType`, the same numbers in every version that has them.
+/// `nvinfer1::LayerType`, the same numbers in every version.
 const SOFTMAX: i32 = 6;
 const ELEMENTWISE: i32 = 9;
 const UNARY: i32 = 11;
 const REDUCE: i32 = 14;
-const NORMALIZATION: i32 = 45;
+
+/// `LayerType::kNORMALIZATION`: 8.6, which has it first, counts one more kind before it, which 10 dropped. 8.5 has nothing
+/// at that number.
+fn normalization(family: Family) -> i32 {
+    match family {
+        Family::V8 => 46,
+        Family::V10 | Family::V11 | Family::Rtx => 45,
+    }
+}
 
 const FLOAT32: i32 = 0;
 
@@ -58,6 +66,8 @@ pub(super) fn kinds(network: &Handle) -> Result<Vec<(i32, bool)>, TensorRtError>
 /// before a norm, or elementwise and after one, up to the next layer of another kind.
 fn spoiled(network: &Handle) -> Result<Vec<(Layer, bool)>, TensorRtError> {
     let layers = layers(network)?;
+    let normalization = normalization(network.library().family());
+    let is_norm = |kind| matches!(kind, SOFTMAX | UNARY | REDUCE) || kind == normalization;
     let norms = layers.iter().filter(|layer| is_norm(layer.kind));
     let before: HashSet<This> = norms.flat_map(|layer| layer.inputs.iter().copied()).collect();
     let mut after: HashSet<This> = HashSet::new();
@@ -72,10 +82,6 @@ fn spoiled(network: &Handle) -> Result<Vec<(Layer, bool)>, TensorRtError> {
         (layer, spoiled)
     };
     Ok(layers.into_iter().map(judge).collect())
-}
-
-fn is_norm(kind: i32) -> bool {
-    matches!(kind, SOFTMAX | UNARY | REDUCE | NORMALIZATION)
 }
 
 /// The layers whose results are all of type float.
