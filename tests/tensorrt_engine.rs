@@ -8,11 +8,14 @@
 #[path = "fake_tensorrt/mod.rs"]
 mod fake_tensorrt;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
-use tvsl::engine::tensorrt::{BuildOptions, Precision, Range, Settings, TensorRt, plan};
+use tvsl::engine::tensorrt::{
+    BuildOptions, Built, Precision, Range, Settings, Sources, TensorRt, TensorRtError, manifest_sum, plan,
+};
 use tvsl::engine::{Engine, GpuTime, Graph, Input, Tensor};
 
 const SETTINGS: Settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
@@ -46,9 +49,13 @@ fn built(tensorrt: &TensorRt) -> PathBuf {
     let mut network = builder.network().unwrap();
     network.parse_onnx(&onnx).unwrap();
     let built = builder.build(&mut network, &options(), &[]).unwrap();
-    let (plan, took) = (plan::path(&onnx), Duration::from_secs(2));
-    plan::store(&plan, [&onnx, &onnx], &built, SETTINGS, &options(), tensorrt.target(), took).unwrap();
+    store(tensorrt, &Sources::of([&onnx, &onnx], None).unwrap(), &built, &onnx).unwrap();
     onnx
+}
+
+fn store(tensorrt: &TensorRt, sources: &Sources, built: &Built, onnx: &Path) -> Result<(), TensorRtError> {
+    let (plan, took) = (plan::path(onnx), Duration::from_secs(2));
+    plan::store(&plan, sources, built, SETTINGS, &options(), tensorrt.target(), took).map(drop)
 }
 
 fn doubled(graph: &mut dyn Graph, batch: usize) {
@@ -272,7 +279,64 @@ fn check_plans() {
         assert!(refused().contains("was not loaded"), "{}", refused());
     }
     std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(refused().contains("the plan cannot be read"), "{}", refused());
+    std::fs::remove_dir(&file).unwrap();
     assert!(refused().contains("there is no plan yet; build it with `tvsl engine build`"));
+}
+
+#[test]
+fn whatever_interrupts_the_replacing_of_a_plan_one_of_the_two_is_good() {
+    in_a_process("replace_plans", RELEASES[2], &[]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn replace_plans() {
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let onnx = built(&tensorrt);
+    let (file, sidecar) = (plan::path(&onnx), plan::sidecar_path(&plan::path(&onnx)));
+    let (good, described) = (std::fs::read(&file).unwrap(), std::fs::read(&sidecar).unwrap());
+    let fresh = file.with_extension("plan.fresh");
+    assert!(!fresh.exists());
+    let loads = || tensorrt.load(&onnx).map(drop);
+    // It ended before the sidecar was there: the plan before is meant.
+    std::fs::write(&fresh, "a new plan, or a part of one").unwrap();
+    loads().unwrap();
+    // After that: the new one is.
+    std::fs::rename(&file, &fresh).unwrap();
+    loads().unwrap();
+    std::fs::write(&file, "the plan before").unwrap();
+    loads().unwrap();
+
+    let mut builder = tensorrt.library().builder().unwrap();
+    let mut network = builder.network().unwrap();
+    network.parse_onnx(&onnx).unwrap();
+    let again = builder.build(&mut network, &options(), &[]).unwrap();
+    let sources = || Sources::of([&onnx, &onnx], None).unwrap();
+    store(&tensorrt, &sources(), &again, &onnx).unwrap();
+    assert!(!fresh.exists() && std::fs::read(&file).unwrap() == good, "the next one tidies up");
+    // The sidecar cannot be written: a folder is in the way of its first form.
+    std::fs::write(&sidecar, &described).unwrap();
+    std::fs::create_dir(file.with_extension("plan.new")).unwrap();
+    let node = || std::fs::metadata(&file).unwrap().ino();
+    let before = node();
+    store(&tensorrt, &sources(), &again, &onnx).unwrap_err();
+    assert_eq!(node(), before, "the plan that it describes is there still");
+    loads().unwrap();
+
+    // What a plan was built from must not have changed while it was.
+    let before = sources();
+    std::fs::write(onnx.with_file_name("weights.bin"), "other weights").unwrap();
+    let message = store(&tensorrt, &before, &again, &onnx).unwrap_err().to_string();
+    assert!(message.contains("weights.bin: was changed while a plan was built from it"), "{message}");
+    assert_eq!(std::fs::read(&sidecar).unwrap(), described, "nothing is written");
+    std::fs::write(onnx.with_file_name("manifest.toml"), "cells_max = 4").unwrap();
+    let before = manifest_sum(onnx.parent().unwrap()).unwrap();
+    Sources::of([&onnx, &onnx], Some(&before)).unwrap();
+    std::fs::write(onnx.with_file_name("manifest.toml"), "cells_max = 8").unwrap();
+    let message = Sources::of([&onnx, &onnx], Some(&before)).unwrap_err().to_string();
+    assert!(message.contains("manifest.toml: was changed"), "{message}");
 }
 
 #[test]

@@ -119,6 +119,17 @@ fn missing_plans_are_built_while_the_cpu_serves() {
 }
 
 #[test]
+fn a_sidecar_that_cannot_be_read_is_replaced() {
+    let machine = Machine::new();
+    machine.build();
+    std::fs::write(plan::sidecar_path(&machine.plan("image.onnx")), vec![b' '; 2 << 20]).expect("room");
+    let daemon = machine.daemon("", &[]);
+    let fault = logs(&daemon, "image.plan.json: cannot be read");
+    assert!(fault.contains("Being built in the background; the CPU engine serves meanwhile"), "{fault}");
+    logs(&daemon, "image.onnx: the new plan is in use");
+}
+
+#[test]
 fn plans_of_a_folder_that_cannot_be_written_to_lie_with_the_services_state() {
     let machine = Machine::new();
     // Rights would not hold back the tests' superuser: where the folder of plans should be, a file is in the way.

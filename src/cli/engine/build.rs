@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::super::{Failure, print};
 use super::chain::{self, Outcome};
+use super::fault::{lacking, told};
 use super::recipe::{self, Form};
 use super::trial::Trial;
 use super::{Kit, stem};
 use crate::engine::tensorrt::plan::{self, Turn};
-use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, TensorRtError};
+use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, Sources, TensorRtError};
 use crate::engine::{self, Engine, Unbuilt};
 
 /// How often a build that goes on says so.
@@ -107,6 +108,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
     let start = Instant::now();
     let (library, settings) = (kit.tensorrt.library(), kit.tensorrt.settings());
     let compiled = recipe::compiled(&kit.manifest, file, library.family(), settings);
+    let sources = Sources::of([file, &compiled], Some(&kit.manifest_sum)).map_err(told)?;
     let (built, options) = compile(kit, file, &compiled).map_err(told)?;
     let place = kit.tensorrt.shelf().place(file);
     let mut graph = kit.tensorrt.graph(file, &built.plan).map_err(told)?;
@@ -123,30 +125,13 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
         )));
     }
     let (target, took) = (kit.tensorrt.target(), start.elapsed());
-    let sidecar = plan::store(&place, [file, &compiled], &built, settings, &options, target, took)
-        .map_err(Failure::failed)?;
+    let sidecar = plan::store(&place, &sources, &built, settings, &options, target, took).map_err(told)?;
     Ok(format!(
         "{}, {}, {:.1} MB, {:.1} s",
         place.display(),
         options.precision,
         built.plan.bytes().len() as f64 / 1e6,
         sidecar.seconds
-    ))
-}
-
-/// Running out of memory to the end has a cure of its own.
-pub(super) fn told(error: TensorRtError) -> Failure {
-    match error.out_of_memory() {
-        false => Failure::failed(error),
-        true => lacking(format!("{error}. Even with the least workspace there is too little memory")),
-    }
-}
-
-/// The cure of what may be had later.
-pub(super) fn lacking(what: String) -> Failure {
-    Failure::Lacking(format!(
-        "{what}; cure: end other programs that use the GPU (on a Jetson the desktop too: `sudo systemctl isolate \
-         multi-user.target`), or set engine.kind = \"cpu\""
     ))
 }
 

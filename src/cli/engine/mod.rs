@@ -2,6 +2,7 @@
 
 mod build;
 mod chain;
+mod fault;
 mod inspect;
 mod recipe;
 mod trial;
@@ -14,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::{Common, Failure};
 use crate::config::{self, EngineKind};
-use crate::engine::tensorrt::{Precision, Settings, Shelf, TensorRt};
+use crate::engine::tensorrt::{Precision, Settings, Shelf, TensorRt, manifest_sum};
 use crate::engine::{self, Engine};
 use crate::model::Manifest;
 
@@ -57,6 +58,8 @@ enum Action {
 struct Kit {
     folder: PathBuf,
     manifest: Manifest,
+    /// SHA-256 of its file, as that stood before it was read.
+    manifest_sum: String,
     tensorrt: TensorRt,
     /// What TensorRT is compared with.
     cpu: Arc<dyn Engine>,
@@ -74,6 +77,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         Some(folder) => folder,
         None => config.model_dir()?,
     };
+    let manifest_sum = manifest_sum(&folder).unwrap_or_default();
     let manifest = Manifest::read(&folder).map_err(Failure::failed)?;
     let shelf = Shelf::new(config.engine.tensorrt.spare.clone());
     let opened = TensorRt::open(Settings::from(&config.engine.tensorrt));
@@ -86,13 +90,13 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             "this device is not ready for TensorRT, and the CPU does its part: {error}. Cure: NVIDIA's driver and TensorRT (on a \
              Jetson `apt-get install nvidia-jetpack`), then `tvsl engine build`"
         )),
-        Action::Build { .. } | Action::Inspect => build::told(error),
+        Action::Build { .. } | Action::Inspect => fault::told(error),
     })?;
     let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });
     let cpu = cpu.map_err(Failure::failed)?;
     let [_, audio, ..] = &files(&folder, &manifest)?[..] else { return Ok(()) };
     let rows = recipe::rows(&manifest, audio, cpu.as_ref())?;
-    let kit = Kit { folder, manifest, tensorrt, cpu, rows };
+    let kit = Kit { folder, manifest, manifest_sum, tensorrt, cpu, rows };
     match arguments.action {
         Action::Build { missing, .. } => build::run(&kit, missing),
         Action::Verify => verify::run(&kit),

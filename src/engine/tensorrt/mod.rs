@@ -73,6 +73,8 @@ mod lent;
 
 mod slot;
 
+mod sources;
+
 pub mod plan;
 
 mod shelf;
@@ -94,5 +96,6 @@ pub use library::Library;
 pub use network::{Direction, Network, Range, TensorInfo};
 pub use runtime::{Context, CudaEngine, Plan, Runtime};
 pub use shelf::Shelf;
+pub use sources::{Sources, manifest_sum};
 pub use target::{Gpu, PlanFault, Settings};
 pub use version::{SUPPORTED, Version};

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::builder::{BuildOptions, Built};
 use super::error::TensorRtError;
 use super::runtime::{CudaEngine, Plan};
+use super::sources::{MANIFEST, Sources, file_error, sha256, sums, unlike};
 use super::target::{PlanFault, Settings, Target};
 use crate::bounded;
 use crate::config::Precision;
@@ -25,9 +25,6 @@ use crate::config::Precision;
 /// Raised with every change of this format, or of what plans are built for from the same model and configuration: a plan
 /// of another one is built again.
 pub const SCHEMA: u32 = 6;
-
-/// The file beside a graph that says what it will be given, and so decides the shapes of its plan.
-const MANIFEST: &str = "manifest.toml";
 
 /// Everything a plan depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +77,16 @@ pub fn timing_cache_path(plan: &Path) -> PathBuf {
     plan.with_file_name("timing.cache")
 }
 
+/// Where a plan lies between its sidecar's taking its place and its own.
+fn fresh(plan: &Path) -> PathBuf {
+    plan.with_extension("plan.fresh")
+}
+
+/// Whether there is a plan, in its place or on its way there.
+pub(super) fn is_there(plan: &Path) -> bool {
+    plan.exists() || fresh(plan).exists()
+}
+
 /// The right to build the plans of a model, as long as it lives: on a machine one process has it at a time, wherever its
 /// plans lie.
 pub struct Turn(#[allow(dead_code, reason = "closing the file gives the right back")] Option<fs::File>);
@@ -93,7 +100,7 @@ impl Turn {
     pub fn take(folder: &Path, waits: impl FnOnce()) -> Result<Self, TensorRtError> {
         let file = folder.join(MANIFEST);
         // It is there in any case, and is only read: the model may be another user's.
-        let lock = fs::File::open(&file).map_err(|error| read_error(&file, error))?;
+        let lock = fs::File::open(&file).map_err(|error| file_error(&file, error))?;
         let locked = match lock.try_lock() {
             Err(fs::TryLockError::WouldBlock) => {
                 waits();
@@ -109,25 +116,26 @@ impl Turn {
     }
 }
 
-/// Writes the plan of `onnx`, which was built from the file `compiled` beside it, with its sidecar and the timing cache,
-/// each replaced in one step. Whoever
-/// does this has the model's [`Turn`].
+/// Writes a plan with its sidecar and the timing cache, and puts them in place in one step: whatever ends this meanwhile, the
+/// plan before it, or this one, is there and good. Whoever does this has the model's [`Turn`].
 ///
 /// # Errors
-/// If a file cannot be read or written.
+/// If a file cannot be read or written, or [`PlanFault::Changed`]: what it was built from is not what it was any more.
 pub fn store(
     plan: &Path,
-    [onnx, compiled]: [&Path; 2],
+    sources: &Sources,
     built: &Built,
     settings: Settings,
     options: &BuildOptions,
     target: &Target,
     took: Duration,
 ) -> Result<Sidecar, TensorRtError> {
+    sources.hold()?;
+    let compiled = sources.compiled();
     let sidecar = Sidecar {
         schema: SCHEMA,
         target: target.clone(),
-        sources: sources([onnx, compiled])?,
+        sources: sources.sums().clone(),
         compiled: compiled.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         settings,
         options: options.clone(),
@@ -136,10 +144,12 @@ pub fn store(
         seconds: took.as_secs_f64(),
     };
     let json = serde_json::to_vec_pretty(&sidecar).map_err(io::Error::from);
-    let described = sidecar_path(plan);
-    replace(plan, built.plan.bytes())?;
-    replace(&described, &json.map_err(|reason| TensorRtError::File { file: described.clone(), reason })?)?;
+    let (described, fresh) = (sidecar_path(plan), fresh(plan));
     replace(&timing_cache_path(plan), &built.timing_cache)?;
+    replace(&fresh, built.plan.bytes())?;
+    // From here on it is this plan that is meant, and that is found in either place.
+    replace(&described, &json.map_err(|error| file_error(&described, error))?)?;
+    fs::rename(&fresh, plan).map_err(|error| file_error(plan, error))?;
     Ok(sidecar)
 }
 
@@ -149,12 +159,14 @@ pub fn store(
 /// [`PlanFault::Missing`] or [`PlanFault::Sidecar`].
 pub fn describe(plan: &Path) -> Result<Sidecar, TensorRtError> {
     let file = sidecar_path(plan);
+    let wrong = |reason| PlanFault::Sidecar { file: file.clone(), reason };
     let text = match bounded::read(&file, bounded::TEXT) {
-        Ok(text) if plan.exists() => text,
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read_error(&file, error)),
+        Ok(text) if is_there(plan) => text,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(wrong(format!("cannot be read: {error}")).into());
+        }
         _ => return Err(PlanFault::Missing { file: plan.to_owned() }.into()),
     };
-    let wrong = |reason| PlanFault::Sidecar { file: file.clone(), reason };
     let sidecar: Sidecar =
         serde_json::from_slice(&text).map_err(|error| wrong(format!("is no sidecar of a plan: {error}")))?;
     if sidecar.schema != SCHEMA {
@@ -203,54 +215,45 @@ pub fn takes_its_shapes(plan: &Path, sidecar: &Sidecar, engine: &CudaEngine) -> 
 /// # Errors
 /// The [`PlanFault`] that says what does not hold.
 pub fn load(plan: &Path, onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtError> {
-    let (file, sidecar) = (plan.to_owned(), describe(plan)?);
+    let sidecar = describe(plan)?;
+    let loaded = load_as(plan, onnx, device, sidecar.clone());
+    // Another may have taken its place between the reading of the one file and of the other.
+    match loaded {
+        Err(TensorRtError::Plan(PlanFault::Altered { .. })) if describe(plan)? != sidecar => {
+            load_as(plan, onnx, device, describe(plan)?)
+        }
+        loaded => loaded,
+    }
+}
+
+fn load_as(
+    plan: &Path,
+    onnx: &Path,
+    device: &Target,
+    sidecar: Sidecar,
+) -> Result<(Plan, Sidecar), TensorRtError> {
+    let file = plan.to_owned();
     if sidecar.target != *device {
         let (built_for, device) = (Box::new(sidecar.target), Box::new(device.clone()));
         return Err(PlanFault::Target { file, built_for, device }.into());
     }
-    let sources = sources([onnx, &onnx.with_file_name(&sidecar.compiled)])?;
-    if sources != sidecar.sources {
-        let differs = |name: &&String| sources.get(*name) != sidecar.sources.get(*name);
-        let source_file =
-            sources.keys().chain(sidecar.sources.keys()).find(differs).cloned().unwrap_or_default();
+    let sources = sums([onnx, &onnx.with_file_name(&sidecar.compiled)])?;
+    if let Some(source_file) = unlike(&sources, &sidecar.sources).map(str::to_owned) {
         return Err(PlanFault::Source { file, source_file }.into());
     }
-    let bytes = bounded::read(&file, bounded::MODEL).map_err(|error| read_error(&file, error))?;
-    let found = sha256(&bytes);
-    if found != sidecar.plan_sha256 {
+    let good = |bytes: &Vec<u8>| sha256(bytes) == sidecar.plan_sha256;
+    if let Some(bytes) = bounded::read(&fresh(plan), bounded::MODEL).ok().filter(good) {
+        return Ok((Plan::new(bytes), sidecar));
+    }
+    let bytes = bounded::read(&file, bounded::MODEL).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => PlanFault::Missing { file: file.clone() },
+        _ => PlanFault::Unreadable { file: file.clone(), reason: error.to_string() },
+    })?;
+    if !good(&bytes) {
+        let found = sha256(&bytes);
         return Err(PlanFault::Altered { file, expected: sidecar.plan_sha256, found }.into());
     }
     Ok((Plan::new(bytes), sidecar))
-}
-
-/// What a plan is built from: these ONNX files with what belongs to them.
-fn sources(files: [&Path; 2]) -> Result<BTreeMap<String, String>, TensorRtError> {
-    let mut sources = sources_of(files[0])?;
-    if files[1] != files[0] {
-        sources.extend(sources_of(files[1])?);
-    }
-    Ok(sources)
-}
-
-/// The ONNX file, every file beside it whose name it holds, which is how external data is named, and the manifest.
-fn sources_of(onnx: &Path) -> Result<BTreeMap<String, String>, TensorRtError> {
-    let bytes = bounded::read(onnx, bounded::MODEL).map_err(|error| read_error(onnx, error))?;
-    let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut sources = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(|error| read_error(folder, error))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let named = bytes.windows(name.len()).any(|window| window == name.as_bytes());
-        if named && entry.path().is_file() {
-            let file = entry.path();
-            let content = bounded::read(&file, bounded::MODEL).map_err(|error| read_error(&file, error))?;
-            sources.insert(name, sha256(&content));
-        }
-    }
-    if let Ok(manifest) = bounded::read(&folder.join(MANIFEST), bounded::TEXT) {
-        sources.insert(MANIFEST.to_owned(), sha256(&manifest));
-    }
-    sources.insert(onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(), sha256(&bytes));
-    Ok(sources)
 }
 
 /// Writes `file` so that a reader sees the old content or the new, never a part.
@@ -261,15 +264,9 @@ fn replace(file: &Path, content: &[u8]) -> Result<(), TensorRtError> {
         let mut out = fs::File::create(&fresh)?;
         out.write_all(content)?;
         out.sync_all()?;
-        fs::rename(&fresh, file)
+        fs::rename(&fresh, file)?;
+        // Their order outlasts a power cut.
+        fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
-    write().map_err(|reason| TensorRtError::File { file: file.to_owned(), reason })
-}
-
-fn read_error(file: &Path, reason: io::Error) -> TensorRtError {
-    TensorRtError::File { file: file.to_owned(), reason }
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    write().map_err(|reason| file_error(file, reason))
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::plan::{path, sha256};
+use super::plan::{self, path};
+use super::sources::sha256;
 
 /// The places of plans.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +26,7 @@ impl Shelf {
     pub fn plans(&self, onnx: &Path) -> Vec<PathBuf> {
         let place = self.place(onnx);
         let both = std::iter::once(path(onnx)).chain(self.own(onnx));
-        let mut plans: Vec<PathBuf> = both.filter(|plan| plan.exists()).collect();
+        let mut plans: Vec<PathBuf> = both.filter(|plan| plan::is_there(plan)).collect();
         plans.sort_by_key(|plan| *plan != place);
         plans
     }

@@ -95,6 +95,10 @@ pub enum PlanFault {
     Settings { file: PathBuf, built_with: Settings, asked: Settings },
     #[error("{}: the plan was built from another {source_file}; build it again with `tvsl engine build`", file.display())]
     Source { file: PathBuf, source_file: String },
+    #[error("{}: was changed while a plan was built from it, so the plan is not used; build it again with `tvsl engine build`", file.display())]
+    Changed { file: PathBuf },
+    #[error("{}: the plan cannot be read: {reason}; build it again with `tvsl engine build`", file.display())]
+    Unreadable { file: PathBuf, reason: String },
     #[error(
         "{}: the plan is not the one that its sidecar describes (SHA-256 {found}, expected {expected}), so it was \
          not loaded; build it again with `tvsl engine build`",
