@@ -148,7 +148,6 @@ table! {
     engine_information: M<signature![i32 => *const c_char]>                 = at(5), at(6), at(6);
 
     // IExecutionContext
-    select_profile: M<signature![i32, *mut c_void => bool]>                 = at(25), at(17), at(16);
     set_input_shape: Split<signature![Name, *const Dims<i32> => bool], signature![Name, *const Dims<i64> => bool]>
         = Old(at(29)), New(at(21)), New(at(20));
     context_shape: Split<signature![Name => Dims<i32>], signature![Name => Dims<i64>]>

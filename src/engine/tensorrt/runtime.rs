@@ -259,20 +259,6 @@ impl Context {
         self.handle.library().accepted("IExecutionContext::setTensorAddress", accepted)
     }
 
-    /// Selects an optimisation profile; the change is enqueued on `stream`.
-    ///
-    /// # Errors
-    /// If there is no such profile.
-    ///
-    /// # Safety
-    /// `stream` must be a live `CUstream` of the engine's device.
-    pub unsafe fn select_profile(&mut self, profile: i32, stream: *mut c_void) -> Result<(), TensorRtError> {
-        let target = self.handle.target();
-        // SAFETY: the context is alive; the caller vouches for the stream.
-        let accepted = unsafe { self.slots().select_profile.of(target)(target, profile, stream) };
-        self.handle.library().accepted("IExecutionContext::setOptimizationProfileAsync", accepted)
-    }
-
     /// Starts a run on `stream` and returns at once (`enqueueV3`).
     ///
     /// # Errors
