@@ -16,7 +16,7 @@ use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
 use tvsl::engine::tensorrt::{
     BuildOptions, Built, Precision, Range, Settings, Sources, TensorRt, TensorRtError, manifest_sum, plan,
 };
-use tvsl::engine::{Engine, GpuTime, Graph, Input, Tensor};
+use tvsl::engine::{Engine, GpuTime, Graph, Input, Tensor, Value, Wanted};
 
 const SETTINGS: Settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
 
@@ -113,6 +113,50 @@ fn run_graphs() {
     assert!(wrong(&[("x", (&short).into())], graph.as_mut()).contains("has 5 numbers for the shape [2, 3]"));
     assert!(wrong(&[("z", (&short).into())], graph.as_mut()).contains("tensor \"x\": was not given"));
     doubled(graph.as_mut(), 3);
+}
+
+/// What the daemon does on threads of its own: each must take up the device for itself, to use it and to let it go.
+#[test]
+fn graphs_and_what_they_give_go_from_thread_to_thread() {
+    for release in RELEASES {
+        in_a_process("change_threads", release, &[]);
+    }
+    in_a_process("change_threads", RELEASES[2], &[("FAKE_CUDA_INTEGRATED", "1")]);
+    in_a_process("change_threads", RELEASES[2], &[("FAKE_CUDA_NO_GRAPHS", "1")]);
+}
+
+/// Does `work` on a thread that has not seen the device.
+fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn change_threads() {
+    let mut tensorrt = elsewhere(|| TensorRt::open(SETTINGS).unwrap());
+    elsewhere(|| tensorrt.keep_warm(Duration::from_secs(60)).unwrap());
+    let onnx = elsewhere(|| built(&tensorrt));
+    let mut graph = elsewhere(|| tensorrt.load(&onnx).unwrap());
+    for batch in [2, 2, 2, 3, 1] {
+        elsewhere(|| doubled(graph.as_mut(), batch));
+    }
+    elsewhere(|| assert!(graph.take_gpu_time().unwrap().whole > Duration::ZERO));
+    elsewhere(|| graph.repeat(2).unwrap());
+
+    let x = Tensor { shape: vec![1, 3], data: vec![1.0, 2.0, 3.0] };
+    let mut start = |wanted| elsewhere(|| graph.start(&[("x", (&x).into())], wanted).unwrap().remove(0));
+    let read = |value: &Value| elsewhere(|| value.tensor().unwrap().into_owned().data);
+    let (kept, sent) = (start(Wanted::OnGpu), start(Wanted::OnHost));
+    assert!(elsewhere(|| sent.is_coming()));
+    assert_eq!([read(&kept), read(&sent)], [[2.0, 4.0, 6.0], [2.0, 4.0, 6.0]]);
+    assert!(!elsewhere(|| sent.is_coming()), "it has come");
+    let last = start(Wanted::OnGpu);
+    // Everything goes, and what was lent last.
+    elsewhere(move || drop(graph));
+    elsewhere(move || drop(tensorrt));
+    assert_eq!(read(&last), [2.0, 4.0, 6.0]);
+    elsewhere(move || drop((kept, sent)));
+    elsewhere(move || drop(last));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // A stand-in for libcuda: one device whose memory is the CPU's and whose streams do nothing until somebody waits for
-// them, or for an event of theirs: what a program forgets to wait for has not happened yet. The kernel is its source,
-// compiled here. Leaked or doubly freed memory ends the process with a message.
+// them, or for an event of theirs: what a program forgets to wait for has not happened yet. A thread that has not taken up
+// the device can do nothing with it. The kernel is its source, compiled here. Leaked or doubly freed memory, and memory
+// that is freed while a context of TensorRT still knows its address, end the process with a message.
 // FAKE_CUDA_SCHEDULE: a number; streams then run on by themselves as well, by chance, as far as they may.
 // FAKE_CUDA_DEAD: every call fails after so many of those that a frame takes.
 // FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson, and refuses to copy. FAKE_CUDA_LOST: after that many
@@ -14,8 +15,9 @@
 #include <time.h>
 
 typedef int Result;
-enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
-static int blocks, allocations, waits, blocking_waits, current;
+enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+static int blocks, allocations, waits, blocking_waits;
+static __thread int current; // whether this thread has taken up the device
 int fake_cuda_allocations(void) { return allocations; }
 int fake_cuda_blocking_waits(void) { return blocking_waits; }
 
@@ -29,6 +31,7 @@ static Result lost(void) {
     return after != NULL && waits > atoi(after) ? LAUNCH_FAILED : SUCCESS;
 }
 #define UNLESS_LOST if (lost() != SUCCESS) return LAUNCH_FAILED
+#define UNLESS_AWAY if (!current) return INVALID_CONTEXT
 
 // ---- device and memory ----------------------------------------------------------------------------------
 
@@ -48,7 +51,7 @@ Result cuDevicePrimaryCtxRetain(void **context, int device) { *context = &blocks
 Result cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
 Result cuCtxGetCurrent(void **context) { *context = current ? &blocks : NULL; return SUCCESS; }
 Result cuCtxSetCurrent(void *context) { current = context != NULL; return SUCCESS; }
-Result cuCtxSynchronize(void) { return SUCCESS; } // before the first stream
+Result cuCtxSynchronize(void) { UNLESS_AWAY; return SUCCESS; } // before the first stream
 static Result allocate(void **block, size_t size) {
     *block = malloc(size);
     memset(*block, 0xff, size); // NaN
@@ -56,22 +59,46 @@ static Result allocate(void **block, size_t size) {
     allocations++;
     return SUCCESS;
 }
+// What TensorRT's contexts read and write, since they ran last.
+static struct { const void *holder; int port; const void *block; } held[256];
+enum { HELD = sizeof held / sizeof *held };
+void fake_cuda_hold(const void *holder, int port, const void *block) {
+    int place = HELD;
+    for (int i = HELD - 1; i >= 0; i--)
+        if (held[i].holder == NULL && place == HELD) place = i;
+    for (int i = 0; i < HELD; i++)
+        if (held[i].holder == holder && held[i].port == port) place = i;
+    if (place == HELD) abort();
+    held[place].holder = holder, held[place].port = port, held[place].block = block;
+}
+void fake_cuda_let_go(const void *holder) {
+    for (int i = 0; i < HELD; i++)
+        if (held[i].holder == holder) held[i].holder = NULL;
+}
 static int clearings;
 int fake_cuda_clearings(void) { return clearings; }
-static Result release(void *block) { free(block); blocks--; return SUCCESS; }
+static Result release(void *block) {
+    for (int i = 0; i < HELD; i++)
+        if (held[i].holder != NULL && held[i].block == block) { fprintf(stderr, "fake CUDA: a context still uses memory that is freed\n"); _Exit(72); }
+    free(block);
+    blocks--;
+    return SUCCESS;
+}
 Result cuMemHostAlloc(void **block, size_t size, unsigned flags) {
+    UNLESS_AWAY;
     return flags == 3 /* portable, mapped, not write-combined */ ? allocate(block, size) : INVALID;
 }
-Result cuMemFreeHost(void *block) { return release(block); }
-Result cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags) { *address = (uint64_t)block; return SUCCESS; }
+Result cuMemFreeHost(void *block) { UNLESS_AWAY; return release(block); }
+Result cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags) { UNLESS_AWAY; *address = (uint64_t)block; return SUCCESS; }
 Result cuMemAlloc_v2(uint64_t *address, size_t size) {
+    UNLESS_AWAY;
     static int taken;
     const char *full = getenv("FAKE_CUDA_FULL"), *room = getenv("FAKE_CUDA_ROOM");
     int before = taken++;
     if (full != NULL && before >= atoi(full) && (room == NULL || before < atoi(room))) return OUT_OF_MEMORY;
     return allocate((void **)address, size);
 }
-Result cuMemFree_v2(uint64_t address) { return release((void *)address); }
+Result cuMemFree_v2(uint64_t address) { UNLESS_AWAY; return release((void *)address); }
 
 // ---- the kernel -------------------------------------------------------------------------------------------
 
@@ -89,12 +116,14 @@ static void lay(const Launch *launch) {
                     lay_picture(launch->rgb, launch->input, launch->layout);
 }
 Result cuModuleLoadData(void **module, const char *image) {
+    UNLESS_AWAY;
     if (getenv("FAKE_CUDA_NO_KERNELS")) return UNSUPPORTED_PTX;
     if (strstr(image, ".target sm_53") == NULL || strstr(image, ".entry lay_picture(") == NULL) return INVALID;
     return allocate(module, 1);
 }
-Result cuModuleUnload(void *module) { return release(module); }
+Result cuModuleUnload(void *module) { UNLESS_AWAY; return release(module); }
 Result cuModuleGetFunction(void **function, void *module, const char *name) {
+    UNLESS_AWAY;
     *function = module;
     return strcmp(name, "lay_picture") == 0 ? SUCCESS : NOT_FOUND;
 }
@@ -157,6 +186,7 @@ static Result await(Stream *stream, long until) {
     return SUCCESS;
 }
 Result cuStreamCreate(Stream **stream, unsigned flags) {
+    UNLESS_AWAY;
     if (flags != 1 /* not blocked by the default stream */) return INVALID;
     allocate((void **)stream, sizeof(Stream));
     (*stream)->done = (*stream)->count = 0;
@@ -166,36 +196,43 @@ Result cuStreamCreate(Stream **stream, unsigned flags) {
     return SUCCESS;
 }
 Result cuStreamDestroy_v2(Stream *stream) {
+    UNLESS_AWAY;
     if (stream->done < stream->count && lost() == SUCCESS) { fprintf(stderr, "fake CUDA: a stream was left at work\n"); _Exit(71); }
     for (int i = 0; i < 64; i++)
         if (streams[i] == stream) streams[i] = NULL;
     return release(stream);
 }
-Result cuStreamSynchronize(Stream *stream) { waits++; return await(stream, stream->count); }
+Result cuStreamSynchronize(Stream *stream) { UNLESS_AWAY; waits++; return await(stream, stream->count); }
 Result cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
+    UNLESS_AWAY;
     if (event->stream == NULL) return SUCCESS;
     return enqueue(stream, (Step){.kind = AWAIT, .other = event->stream, .place = event->place});
 }
 Result cuEventCreate(Event **event, unsigned flags) {
+    UNLESS_AWAY;
     if (flags != 0 /* with its time */) return INVALID;
     allocate((void **)event, sizeof(Event));
     (*event)->stream = NULL;
     return SUCCESS;
 }
-Result cuEventDestroy_v2(Event *event) { return release(event); }
+Result cuEventDestroy_v2(Event *event) { UNLESS_AWAY; return release(event); }
 Result cuEventRecord(Event *event, Stream *stream) {
+    UNLESS_AWAY;
     Result enqueued = enqueue(stream, (Step){.kind = RECORD, .event = event});
     if (enqueued == SUCCESS) { event->stream = stream; event->place = stream->count; }
     return enqueued;
 }
 Result cuEventSynchronize(Event *event) {
+    UNLESS_AWAY;
     return event->stream == NULL ? SUCCESS : await(event->stream, event->place);
 }
 Result cuEventQuery(const Event *event) {
+    UNLESS_AWAY;
     UNLESS_LOST;
     return event->stream == NULL || event->stream->done >= event->place ? SUCCESS : NOT_READY;
 }
 Result cuEventElapsedTime(float *milliseconds, const Event *start, const Event *stop) {
+    UNLESS_AWAY;
     UNLESS_LOST;
     if (start->stream == NULL || stop->stream == NULL) return INVALID;
     if (start->stream->done < start->place || stop->stream->done < stop->place) return NOT_READY;
@@ -208,27 +245,32 @@ Result cuEventElapsedTime(float *milliseconds, const Event *start, const Event *
 // The fake TensorRT's kernels.
 void fake_cuda_enqueue(void (*work)(void *), void *with, Stream *stream) { enqueue(stream, (Step){.kind = WORK, .work = work, .to = with}); }
 Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, Stream *stream) {
+    UNLESS_AWAY;
     if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID; // what both see needs no copy
     return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = from, .size = size});
 }
 Result cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, Stream *stream) {
+    UNLESS_AWAY;
     if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID;
     return enqueue(stream, (Step){.kind = COPY, .to = to, .from = (void *)from, .size = size});
 }
 static int copies;
 int fake_cuda_copies(void) { return copies; }
 Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t size, Stream *stream) {
+    UNLESS_AWAY;
     copies++;
     return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = (void *)from, .size = size});
 }
 Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, Stream *stream, void **arguments, void **extra) {
+    UNLESS_AWAY;
     if (gz != 1 || bz != 1 || bx * by > 1024 || shared != 0 || extra != NULL) return INVALID;
     Launch launch = {{gx, gy, 1}, {bx, by, 1}, *(void **)arguments[0], *(void **)arguments[1], *(struct Layout *)arguments[2]};
     return enqueue(stream, (Step){.kind = KERNEL, .launch = launch});
 }
 
 Result cuMemsetD8Async(uint64_t at, unsigned char value, size_t size, Stream *stream) {
+    UNLESS_AWAY;
     static const char zeros[1 << 18];
     if (value != 0 || size > sizeof zeros) return INVALID;
     clearings++;
@@ -238,23 +280,26 @@ Result cuMemsetD8Async(uint64_t at, unsigned char value, size_t size, Stream *st
 static int launches;
 int fake_cuda_launches(void) { return launches; }
 Result cuStreamBeginCapture_v2(Stream *stream, int mode) {
+    UNLESS_AWAY;
     UNLESS_LOST;
     Result made = allocate((void **)&stream->recording, sizeof(Graph));
     stream->recording->count = 0;
     return made;
 }
-Result cuStreamEndCapture(Stream *stream, Graph **graph) { *graph = stream->recording; stream->recording = NULL; return SUCCESS; }
+Result cuStreamEndCapture(Stream *stream, Graph **graph) { UNLESS_AWAY; *graph = stream->recording; stream->recording = NULL; return SUCCESS; }
 Result cuGraphInstantiateWithFlags(Graph **ready, const Graph *graph, uint64_t flags) {
+    UNLESS_AWAY;
     if (getenv("FAKE_CUDA_NO_GRAPHS")) return INVALID;
     Result made = allocate((void **)ready, sizeof(Graph));
     **ready = *graph;
     return made;
 }
 Result cuGraphLaunch(const Graph *graph, Stream *stream) {
+    UNLESS_AWAY;
     launches++;
     for (int i = 0; i < graph->count; i++)
         if (enqueue(stream, graph->steps[i]) != SUCCESS) return LAUNCH_FAILED;
     return SUCCESS;
 }
-Result cuGraphDestroy(Graph *graph) { return release(graph); }
-Result cuGraphExecDestroy(Graph *graph) { return release(graph); }
+Result cuGraphDestroy(Graph *graph) { UNLESS_AWAY; return release(graph); }
+Result cuGraphExecDestroy(Graph *graph) { UNLESS_AWAY; return release(graph); }

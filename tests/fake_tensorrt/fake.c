@@ -4,6 +4,7 @@
 // reach; with FAKE_TENSORRT_ONNXRUNTIME it is the ONNX file itself (onnx.h), rounded to half precision where
 // that is asked for, negated if the file's path holds FAKE_TENSORRT_WRONG, and three quarters of itself if it holds
 // FAKE_TENSORRT_FAINT. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
+#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -81,6 +82,25 @@ static int fails(const char *method, void **address) {
 #define FAIL_POINTER(method) do { void *bad; if (fails(method, &bad)) return bad; } while (0)
 #define FAIL_BOOL(method) do { void *bad; if (fails(method, &bad)) return false; } while (0)
 
+// A function of the fake driver, if that is loaded.
+static void *cuda(const char *function) {
+    void *library = dlopen("libcuda.so", RTLD_NOLOAD | RTLD_LAZY);
+    void *found = library == NULL ? NULL : dlsym(library, function);
+    if (library != NULL) dlclose(library);
+    return found;
+}
+// Whether this thread has taken up the device.
+static bool is_current(void) {
+    int (*ask)(void **) = cuda("cuCtxGetCurrent");
+    void *context = NULL;
+    return ask == NULL || (ask(&context) == 0 && context != NULL);
+}
+static bool is_away(void) {
+    if (is_current()) return false;
+    say(1, "no device is current on this thread");
+    return true;
+}
+
 // ---- objects: a handle is [table][implementation], a parser just [table] -------------------------
 
 typedef struct Object { Function *table; struct Object *implementation; const char *class; void *data; } Object;
@@ -90,6 +110,7 @@ CLASS(Runtime) CLASS(CudaEngine) CLASS(EngineInspector) CLASS(ExecutionContext) 
 CLASS(NetworkDefinition) CLASS(Layer) CLASS(Tensor) CLASS(OptimizationProfile) CLASS(TimingCache) CLASS(HostMemory)
 CLASS(Parser) CLASS(ParserError) CLASS(Handle)
 
+static void let_go(Object *context);
 static void *make(Function *table, const char *class) {
     Object *handle = calloc(1, sizeof *handle);
     handle->table = Handle_table;
@@ -104,8 +125,10 @@ static void Handle_delete(Object *handle) {
     note("~%s", handle->class);
     alive--;
     void *data = handle->implementation->data;
-    if (strcmp(handle->class, "ExecutionContext") == 0) free(data);
-    if (strcmp(handle->class, "NetworkDefinition") == 0 || strcmp(handle->class, "CudaEngine") == 0) onnx_close(data);
+    bool context = strcmp(handle->class, "ExecutionContext") == 0, engine = strcmp(handle->class, "CudaEngine") == 0;
+    if ((context || engine) && !is_current()) { fprintf(stderr, "fake TensorRT: %s deleted on a thread without a device\n", handle->class); abort(); }
+    if (context) let_go(handle->implementation);
+    if (engine || strcmp(handle->class, "NetworkDefinition") == 0) onnx_close(data);
     free(handle->implementation);
     free(handle);
 }
@@ -129,13 +152,28 @@ static Dims any_shape(const int64_t *shape, size_t axes) {
     for (size_t axis = 0; axis < axes; axis++) d.extents[axis] = (Extent)shape[axis];
     return d;
 }
-// What a context knows of its next run.
-typedef struct { Onnx *onnx; int64_t shapes[PORTS][8]; float *at[PORTS]; } Run;
+// What a context knows of its next run. Of y = 2x: x is port 0, whose batch is -1 as long as it is open, and y port 1.
+typedef struct { Onnx *onnx; int64_t shapes[PORTS][8]; float *at[PORTS]; bool ran; } Run;
+static int ports(const Run *run) { return run->onnx != NULL ? run->onnx->count : 2; }
+static int port_of(const Run *run, const char *name) {
+    return run->onnx != NULL ? onnx_port(run->onnx, name) : strcmp(name, "x") == 0 ? 0 : strcmp(name, "y") == 0 ? 1 : -1;
+}
+// The driver is told what a context that has run knows the address of.
+static void hold(Object *context, int port) {
+    void (*hold)(const void *, int, const void *) = cuda("fake_cuda_hold");
+    if (hold != NULL) hold(context, port, ((Run *)context->data)->at[port]);
+}
+static void let_go(Object *context) {
+    void (*let_go)(const void *) = cuda("fake_cuda_let_go");
+    if (let_go != NULL) let_go(context);
+    free(context->data);
+}
 
 // ---- runtime, engine, context --------------------------------------------------------------------
 
 static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_t size, void *factory) {
     note("deserialize %zu", size);
+    if (is_away()) return NULL;
     if (COLUMN == 8 && factory != NULL) abort();
     FAIL_POINTER("deserialize");
     if (size < 8 || memcmp(plan, "FAKEPLAN", 8) != 0) { say(1, "magic tag does not match"); return NULL; }
@@ -153,12 +191,12 @@ static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_
 static void *CudaEngine_createExecutionContext(Object *self, int32_t strategy) {
     if (COLUMN != 8 && strategy != ExecutionContextAllocationStrategy_kSTATIC) abort();
     note("context");
+    if (is_away()) return NULL;
     FAIL_POINTER("context");
     Object *context = make(ExecutionContext_table, "ExecutionContext");
-    if (self->data != NULL) {
-        Run *run = context->implementation->data = calloc(1, sizeof(Run));
-        run->onnx = self->data;
-    }
+    Run *run = context->implementation->data = calloc(1, sizeof(Run));
+    run->onnx = self->data;
+    run->shapes[0][0] = -1;
     return context;
 }
 static int32_t CudaEngine_getNbOptimizationProfiles(Object *self) { return 1; }
@@ -202,17 +240,12 @@ static const char *EngineInspector_getEngineInformation(Object *self, int32_t fo
     return format == LayerInformationFormat_kJSON ? "{\"Layers\": [{\"Name\": \"double\", \"Precision\": \"FP16\"}]}" : NULL;
 }
 
-static Extent batch = -1;
-static float *x_at, *y_at;
-static bool ExecutionContext_setOptimizationProfileAsync(Object *self, int32_t profile, void *stream) {
-    note("profile %d on %p", profile, stream);
-    return profile == 0;
-}
 static bool ExecutionContext_setInputShape(Object *self, const char *name, const Dims *d) {
     note_dims("input shape", name, d);
     FAIL_BOOL("input shape");
+    if (is_away()) return false;
     Run *run = self->data;
-    if (run != NULL) {
+    if (run->onnx != NULL) {
         int port = onnx_port(run->onnx, name);
         int64_t least[8], most[8]; // in the profile; an input without open extents has none
         size_t open = onnx_range(run->onnx, name, 0, least);
@@ -225,50 +258,58 @@ static bool ExecutionContext_setInputShape(Object *self, const char *name, const
         return d->count == (int32_t)run->onnx->axes[port];
     }
     if (d->count != 2 || d->extents[0] < 1 || d->extents[0] > 4) { say(1, "outside the profile"); return false; }
-    batch = d->extents[0];
+    run->shapes[0][0] = d->extents[0];
     return true;
 }
 static Dims ExecutionContext_getTensorShape(Object *self, const char *name) {
     Run *run = self->data;
-    if (run == NULL) return known(name) ? dims(batch) : none();
+    if (run->onnx == NULL) return known(name) ? dims((Extent)run->shapes[0][0]) : none();
     return any_shape(run->shapes[onnx_port(run->onnx, name)], run->onnx->axes[onnx_port(run->onnx, name)]);
 }
 static bool ExecutionContext_setTensorAddress(Object *self, const char *name, void *address) {
     note("address %s", name);
     FAIL_BOOL("address");
+    if (is_away()) return false;
     Run *run = self->data;
-    if (run != NULL) { run->at[onnx_port(run->onnx, name)] = address; return true; }
-    *(strcmp(name, "x") == 0 ? &x_at : &y_at) = address;
-    return known(name);
+    int port = port_of(run, name);
+    if (port < 0) return false;
+    run->at[port] = address;
+    if (run->ran) hold(self, port);
+    return true;
 }
 static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const char **names) {
     void *bad;
-    if (fails("infer", &bad)) return -1;
+    if (fails("infer", &bad) || is_away()) return -1;
     Run *run = self->data;
-    if (run != NULL) { onnx_run(run->onnx, run->shapes, NULL, 1.0f); return 0; }
-    if (batch >= 0) return 0;
+    if (run->onnx != NULL) { onnx_run(run->onnx, run->shapes, NULL, 1.0f); return 0; }
+    if (run->shapes[0][0] >= 0) return 0;
     if (room > 0) names[0] = "x";
     return 1;
 }
 static void compute(void *self) {
     Run *run = ((Object *)self)->data;
+    if (run->onnx == NULL) {
+        for (int64_t i = 0; i < run->shapes[0][0] * 3; i++) run->at[1][i] = 2 * run->at[0][i];
+        return;
+    }
     const char *wrong = getenv("FAKE_TENSORRT_WRONG"), *faint = getenv("FAKE_TENSORRT_FAINT");
-    bool negated = run != NULL && wrong != NULL && strstr(run->onnx->path, wrong) != NULL;
-    bool fainter = run != NULL && faint != NULL && strstr(run->onnx->path, faint) != NULL;
-    if (run != NULL) onnx_run(run->onnx, run->shapes, run->at, negated ? -1.0f : fainter ? 0.75f : 1.0f);
-    for (Extent i = 0; run == NULL && i < batch * 3; i++) y_at[i] = 2 * x_at[i];
+    bool negated = wrong != NULL && strstr(run->onnx->path, wrong) != NULL;
+    bool fainter = faint != NULL && strstr(run->onnx->path, faint) != NULL;
+    onnx_run(run->onnx, run->shapes, run->at, negated ? -1.0f : fainter ? 0.75f : 1.0f);
 }
 static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     note("enqueue on %p", stream);
     FAIL_BOOL("enqueue");
+    if (is_away()) return false;
     static int runs;
     const char *full = getenv("FAKE_TENSORRT_FULL"); // after so many runs there is no memory for another
     if (full != NULL && ++runs > atoi(full)) { say(1, "OutOfMemory (requested 1048576 bytes)"); return false; }
-    void *cuda = dlopen("libcuda.so", RTLD_NOLOAD | RTLD_LAZY);
-    void (*enqueue)(void (*)(void *), void *, void *) = cuda == NULL ? NULL : dlsym(cuda, "fake_cuda_enqueue");
+    Run *run = self->data;
+    run->ran = true;
+    for (int port = 0; port < ports(run); port++) hold(self, port);
+    void (*enqueue)(void (*)(void *), void *, void *) = cuda("fake_cuda_enqueue");
     if (enqueue != NULL) enqueue(compute, self, stream);
     else compute(self);
-    if (cuda != NULL) dlclose(cuda);
     return true;
 }
 

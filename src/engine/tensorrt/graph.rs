@@ -237,7 +237,6 @@ impl TensorRtGraph {
     }
 
     fn repeat_now(&mut self, times: u32) -> Result<Duration, TensorRtError> {
-        self.device.bind()?;
         (0..self.runs.len()).try_for_each(|run| self.take_time(run))?;
         self.outputs.iter().try_for_each(|slot| slot.await_readers(&self.stream))?;
         self.stream.wait()?;
@@ -312,7 +311,8 @@ impl Graph for TensorRtGraph {
 
 impl Drop for TensorRtGraph {
     fn drop(&mut self) {
-        // Whatever the GPU still does with the buffers must be over before they are freed.
+        // Whatever the GPU still does with the buffers must be over before they are freed. The first call to the driver
+        // gives back what failed when something else was dropped, and does nothing more then.
         let _ = self.device.bind();
         let _ = self.stream.wait();
     }

@@ -139,7 +139,6 @@ impl Lent {
 /// the host for that stream alone.
 fn fetch(spots: &[(usize, &Spot)]) -> Result<(), TensorRtError> {
     let Some((_, last)) = spots.last() else { return Ok(()) };
-    last.memory.device().bind()?;
     let mut wait = false;
     for (count, spot) in spots {
         if spot.is_here()? {

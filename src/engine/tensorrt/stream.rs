@@ -28,12 +28,13 @@ impl Stream {
         self.0.cu_stream()
     }
 
-    /// What is enqueued from now on waits, on the GPU, until another stream has come to where `watch` was stopped.
+    /// What is enqueued from now on waits, on the GPU, until another stream has come to where `watch` was stopped. The
+    /// calling thread has taken up the device afterwards.
     pub(super) fn after(&self, watch: &Stopwatch) -> Result<(), TensorRtError> {
         self.0.wait(&watch.stop).map_err(during("waiting for an event"))
     }
 
-    /// Waits until everything enqueued so far is done.
+    /// Waits until everything enqueued so far is done. The calling thread has taken up the device afterwards.
     pub(super) fn wait(&self) -> Result<(), TensorRtError> {
         self.0.synchronize().map_err(during("waiting for the GPU"))
     }
@@ -96,7 +97,12 @@ impl Stopwatch {
 
     /// Whether the stop was reached.
     pub(super) fn is_over(&self) -> Result<bool, TensorRtError> {
-        self.stop.try_is_complete().map_err(during("waiting for the GPU"))
+        // The one call that does not take up the device by itself.
+        self.stop
+            .context()
+            .bind_to_thread()
+            .and_then(|()| self.stop.try_is_complete())
+            .map_err(during("waiting for the GPU"))
     }
 
     /// Waits for the stop.
