@@ -18,7 +18,7 @@ use tvsl::config::{Config, Engine as Settings, EngineKind, Precision};
 use tvsl::engine::{self, Engine, Tensor, Value};
 use tvsl::frame::{Frame, Samples};
 use tvsl::geometry::Size;
-use tvsl::model::Model;
+use tvsl::model::{Model, Vision};
 
 /// A model with plans in single precision, so that the GPU's numbers are the CPU's.
 struct Machine(PathBuf);
@@ -98,6 +98,7 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
     for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")]] {
         machine.run("count_waits", variables);
         machine.run("hold_pictures", variables);
+        machine.run("judge_what_the_host_holds", variables);
     }
     for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")], &[("FAKE_CUDA_NO_KERNELS", "1")]] {
         machine.run("look_ahead", variables);
@@ -333,6 +334,27 @@ fn look_ahead() {
         n += 1;
     }
     assert_eq!(n, expected.len());
+}
+
+/// What was recorded reads where it read then, so it does not serve a picture that lies elsewhere.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn judge_what_the_host_holds() {
+    let [mut gpu, mut cpu] = [EngineKind::TensorRt, EngineKind::Cpu].map(model);
+    let frames = [0, 1].map(|seed| frame(Size::new(640, 360), seed));
+    let [seen, expected] = [&mut gpu, &mut cpu].map(|model| {
+        let hearing = model.heard(Instant::ZERO).expect("it heard");
+        let Vision { fit, cells } = model.see(&frames[0]).expect("it sees");
+        let held = Vision { fit, cells: Value::Host(cells.tensor().expect("V").into_owned()) };
+        let lies = model.see(&frames[1]).expect("it sees");
+        let judged = [&lies, &lies, &lies, &held, &lies, &held, &held, &held, &lies];
+        judged.map(|vision| {
+            let scores = model.detect(vision, &hearing).expect("it detects");
+            (scores, model.localize(vision, &hearing, &[3, 0]).expect("it localizes"))
+        })
+    });
+    assert!(counted(c"fake_cuda_launches") >= 4, "both stages are recorded");
+    assert!(seen == expected && seen[2] != seen[3], "{seen:?}\n{expected:?}");
 }
 
 #[test]

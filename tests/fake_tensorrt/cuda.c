@@ -132,9 +132,11 @@ Result cuModuleGetFunction(void **function, void *module, const char *name) {
 
 typedef struct Stream Stream;
 typedef struct { struct timespec at; Stream *stream; long place; } Event;
+// Work of the fake TensorRT with what it was told at the time; the steps that do it own it together.
+typedef struct { void (*work)(void *); long owners; char with[]; } Work;
 typedef struct {
     enum { WORK, COPY, KERNEL, RECORD, AWAIT } kind;
-    void (*work)(void *);
+    Work *work;
     void *to;
     const void *from;
     size_t size;
@@ -147,16 +149,19 @@ typedef struct { int count; Step steps[64]; } Graph;
 enum { ROOM = 512 };
 struct Stream { long done, count; Graph *recording; Step steps[ROOM]; };
 
+static void own(Step *step) { if (step->kind == WORK) step->work->owners++; }
+static void disown(Step *step) { if (step->kind == WORK && --step->work->owners == 0) free(step->work); }
 static void drain(Stream *stream, long until) {
     while (stream->done < until) {
         Step *step = &stream->steps[stream->done++ % ROOM];
         switch (step->kind) {
-        case WORK: step->work(step->to); break;
+        case WORK: step->work->work(step->work->with); break;
         case COPY: memcpy(step->to, step->from, step->size); break;
         case KERNEL: lay(&step->launch); break;
         case RECORD: clock_gettime(CLOCK_MONOTONIC, &step->event->at); break;
         case AWAIT: drain(step->other, step->place); break;
         }
+        disown(step);
     }
 }
 static Stream *streams[64];
@@ -177,6 +182,7 @@ static Result enqueue(Stream *stream, Step step) {
     if (graph != NULL) graph->steps[graph->count++] = step;
     else if (stream->count - stream->done == ROOM) return OUT_OF_MEMORY;
     else stream->steps[stream->count++ % ROOM] = step;
+    own(&step);
     return SUCCESS;
 }
 static Result await(Stream *stream, long until) {
@@ -200,6 +206,7 @@ Result cuStreamDestroy_v2(Stream *stream) {
     if (stream->done < stream->count && lost() == SUCCESS) { fprintf(stderr, "fake CUDA: a stream was left at work\n"); _Exit(71); }
     for (int i = 0; i < 64; i++)
         if (streams[i] == stream) streams[i] = NULL;
+    while (stream->done < stream->count) disown(&stream->steps[stream->done++ % ROOM]);
     return release(stream);
 }
 Result cuStreamSynchronize(Stream *stream) { UNLESS_AWAY; waits++; return await(stream, stream->count); }
@@ -242,8 +249,15 @@ Result cuEventElapsedTime(float *milliseconds, const Event *start, const Event *
 
 // ---- work ---------------------------------------------------------------------------------------------------
 
-// The fake TensorRT's kernels.
-void fake_cuda_enqueue(void (*work)(void *), void *with, Stream *stream) { enqueue(stream, (Step){.kind = WORK, .work = work, .to = with}); }
+// The fake TensorRT's kernels: `work` is done later, or again and again if it is recorded, with what `with` holds now.
+void fake_cuda_enqueue(void (*work)(void *), const void *with, size_t size, Stream *stream) {
+    Step step = {.kind = WORK, .work = malloc(sizeof(Work) + size)};
+    step.work->work = work;
+    step.work->owners = 1;
+    memcpy(step.work->with, with, size);
+    enqueue(stream, step);
+    disown(&step);
+}
 Result cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, Stream *stream) {
     UNLESS_AWAY;
     if (getenv("FAKE_CUDA_INTEGRATED")) return INVALID; // what both see needs no copy
@@ -292,6 +306,7 @@ Result cuGraphInstantiateWithFlags(Graph **ready, const Graph *graph, uint64_t f
     if (getenv("FAKE_CUDA_NO_GRAPHS")) return INVALID;
     Result made = allocate((void **)ready, sizeof(Graph));
     **ready = *graph;
+    for (int i = 0; i < graph->count; i++) own(&(*ready)->steps[i]);
     return made;
 }
 Result cuGraphLaunch(const Graph *graph, Stream *stream) {
@@ -301,5 +316,9 @@ Result cuGraphLaunch(const Graph *graph, Stream *stream) {
         if (enqueue(stream, graph->steps[i]) != SUCCESS) return LAUNCH_FAILED;
     return SUCCESS;
 }
-Result cuGraphDestroy(Graph *graph) { UNLESS_AWAY; return release(graph); }
-Result cuGraphExecDestroy(Graph *graph) { UNLESS_AWAY; return release(graph); }
+static Result forget(Graph *graph) {
+    for (int i = 0; i < graph->count; i++) disown(&graph->steps[i]);
+    return release(graph);
+}
+Result cuGraphDestroy(Graph *graph) { UNLESS_AWAY; return forget(graph); }
+Result cuGraphExecDestroy(Graph *graph) { UNLESS_AWAY; return forget(graph); }

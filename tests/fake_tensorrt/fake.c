@@ -286,8 +286,9 @@ static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const ch
     if (room > 0) names[0] = "x";
     return 1;
 }
-static void compute(void *self) {
-    Run *run = ((Object *)self)->data;
+// Of the run as it was when it was enqueued, or recorded: what the context is told later is for later runs.
+static void compute(void *with) {
+    Run *run = with;
     if (run->onnx == NULL) {
         for (int64_t i = 0; i < run->shapes[0][0] * 3; i++) run->at[1][i] = 2 * run->at[0][i];
         return;
@@ -307,9 +308,9 @@ static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     Run *run = self->data;
     run->ran = true;
     for (int port = 0; port < ports(run); port++) hold(self, port);
-    void (*enqueue)(void (*)(void *), void *, void *) = cuda("fake_cuda_enqueue");
-    if (enqueue != NULL) enqueue(compute, self, stream);
-    else compute(self);
+    void (*enqueue)(void (*)(void *), const void *, size_t, void *) = cuda("fake_cuda_enqueue");
+    if (enqueue != NULL) enqueue(compute, run, sizeof *run, stream);
+    else compute(run);
     return true;
 }
 
