@@ -145,9 +145,45 @@ fn sums_and_what_they_sum_stay_in_single_precision() {
             expected.flat_map(|n| [format!("layer {n} computes in 0"), format!("layer {n} gives 0")]);
         assert_eq!(pinned, expected.collect::<Vec<_>>(), "{release:?}");
     }
-    refused(&Fake::new(RELEASES[2]), "layer", "INetworkDefinition::getLayer", |fake| {
-        build(fake, Precision::Fp16).map(drop)
-    });
+}
+
+#[test]
+fn every_failure_of_describing_a_network_is_an_error_with_the_reason_and_leaks_nothing() {
+    let half = |fake: &Fake| build(fake, Precision::Fp16).map(drop);
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        for method in ["input", "output"] {
+            refused(&fake, method, "INetworkDefinition::getInput or getOutput", |fake| {
+                let mut network = fake.library.builder()?.network()?;
+                network.parse_onnx(&onnx(fake, "an ONNX file"))?;
+                network.tensors().map(drop)
+            });
+        }
+        if release.column < 11 {
+            refused(&fake, "layer", "INetworkDefinition::getLayer", half);
+            refused(&fake, "layer output", "ILayer::getOutput", half);
+            // One that is optional may be absent, but not made up.
+            fake.fail("layer input", Failure::Refuse);
+            half(&fake).unwrap();
+            fake.fail("layer input", Failure::Garbage);
+            let message = half(&fake).unwrap_err().to_string();
+            assert!(message.starts_with("ILayer::getInput") && message.contains("0x228"), "{message}");
+            assert_eq!(fake.alive(), 0, "{:?}", fake.calls());
+        }
+    }
+}
+
+#[test]
+fn ends_of_another_type_are_told_as_such() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        for (how, element) in [(Failure::Refuse, Element::Float16), (Failure::Garbage, Element::Other(9999))]
+        {
+            fake.fail("data type", how);
+            let tensors = engine(&fake).unwrap().tensors().unwrap();
+            assert!(tensors.iter().all(|tensor| tensor.element == element), "{release:?}: {tensors:?}");
+        }
+    }
 }
 
 #[test]
@@ -207,6 +243,7 @@ fn every_failure_of_a_build_is_an_error_with_the_reason_and_leaks_nothing() {
         ("set timing cache", "IBuilderConfig::setTimingCache"),
         ("build", "IBuilder::buildSerializedNetwork"),
         ("data", "IHostMemory::data"),
+        ("size", "IHostMemory::size"),
         ("serialize cache", "ITimingCache::serialize"),
     ];
     for release in RELEASES {
@@ -215,9 +252,12 @@ fn every_failure_of_a_build_is_an_error_with_the_reason_and_leaks_nothing() {
             refused(&fake, method, call, |fake| build(fake, Precision::Fp16).map(drop));
         }
     }
-    refused(&Fake::new(RELEASES[4]), "capability", "IBuilderConfig::setComputeCapability", |fake| {
-        build(fake, Precision::Fp16).map(drop)
-    });
+    for (method, call) in [
+        ("capability count", "IBuilderConfig::setNbComputeCapabilities"),
+        ("capability", "IBuilderConfig::setComputeCapability"),
+    ] {
+        refused(&Fake::new(RELEASES[4]), method, call, |fake| build(fake, Precision::Fp16).map(drop));
+    }
 }
 
 #[test]
@@ -228,7 +268,9 @@ fn every_failure_of_a_run_is_an_error_with_the_reason_and_leaks_nothing() {
         ("tensor name", "ICudaEngine::getIOTensorName"),
         ("io mode", "ICudaEngine::getTensorIOMode"),
         ("engine shape", "ICudaEngine::getTensorShape"),
+        ("profile shape", "ICudaEngine::getProfileShape"),
         ("inspector", "ICudaEngine::createEngineInspector"),
+        ("information", "IEngineInspector::getEngineInformation"),
         ("context", "ICudaEngine::createExecutionContext"),
         ("input shape", "IExecutionContext::setInputShape"),
         ("infer", "IExecutionContext::inferShapes"),
@@ -246,6 +288,7 @@ fn every_failure_of_a_run_is_an_error_with_the_reason_and_leaks_nothing() {
 fn run_everything(fake: &Fake) -> Result<(), TensorRtError> {
     let mut engine = engine(fake)?;
     engine.tensors()?;
+    engine.range(c"x", 0)?;
     engine.information()?;
     let mut context = engine.context()?;
     context.set_input_shape(c"x", &[1, 3])?;

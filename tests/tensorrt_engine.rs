@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fake_tensorrt::{RELEASES, Release, compile, compile_cuda};
+use fake_tensorrt::{Failure, RELEASES, Release, compile, compile_cuda};
 use tvsl::engine::tensorrt::{
     BuildOptions, Built, Precision, Range, Settings, Sources, TensorRt, TensorRtError, manifest_sum, plan,
 };
@@ -113,6 +113,13 @@ fn run_graphs() {
     assert!(wrong(&[("x", (&short).into())], graph.as_mut()).contains("has 5 numbers for the shape [2, 3]"));
     assert!(wrong(&[("z", (&short).into())], graph.as_mut()).contains("tensor \"x\": was not given"));
     doubled(graph.as_mut(), 3);
+
+    for (how, element) in [(Failure::Refuse, "Float16"), (Failure::Garbage, "Other(9999)")] {
+        fake_tensorrt::fail(tensorrt.library().path(), "data type", how);
+        let half = tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
+        let expected = format!("tensor \"x\": holds {element}; expected a plan with float32 at its ends");
+        assert!(half.contains(&expected), "{half}");
+    }
 }
 
 /// What the daemon does on threads of its own: each must take up the device for itself, to use it and to let it go.

@@ -213,7 +213,8 @@ static Dims CudaEngine_getTensorShape(Object *self, const char *name) {
 }
 static int32_t CudaEngine_getTensorDataType(Object *self, const char *name) {
     void *bad;
-    return fails("data type", &bad) ? DataType_kHALF : DataType_kFLOAT;
+    int how = fails("data type", &bad);
+    return how == 0 ? DataType_kFLOAT : how == GARBAGE ? 9999 : DataType_kHALF;
 }
 static int32_t CudaEngine_getTensorIOMode(Object *self, const char *name) {
     void *bad;
@@ -226,7 +227,8 @@ static Dims CudaEngine_getProfileShape(Object *self, const char *name, int32_t p
     Onnx *onnx = self->data;
     int64_t range[8];
     if (onnx != NULL) return any_shape(range, onnx_range(onnx, name, which, range));
-    if (strcmp(name, "x") != 0 || profile != 0) return none();
+    void *bad;
+    if (strcmp(name, "x") != 0 || profile != 0 || fails("profile shape", &bad)) return none();
     return dims(1 << which);
 }
 static int32_t CudaEngine_getNbIOTensors(Object *self) { return self->data != NULL ? ((Onnx *)self->data)->count : 2; }
@@ -374,7 +376,10 @@ static void BuilderConfig_setMemoryPoolLimit(Object *self, int32_t pool, size_t 
     workspace = size;
 }
 static void BuilderConfig_setBuilderOptimizationLevel(Object *self, int32_t level) { note("level %d", level); }
-static bool BuilderConfig_setNbComputeCapabilities(Object *self, int32_t count) { return count == 1; }
+static bool BuilderConfig_setNbComputeCapabilities(Object *self, int32_t count) {
+    FAIL_BOOL("capability count");
+    return count == 1;
+}
 static bool BuilderConfig_setComputeCapability(Object *self, int32_t capability, int32_t index) {
     note("capability %d", capability);
     FAIL_BOOL("capability");
@@ -402,9 +407,12 @@ static void connect(void) {
 static int32_t number(Object *layer) { return (int32_t)(layer - layer_targets); }
 static int32_t Layer_getType(Object *self) { return kinds[number(self)]; }
 static int32_t Layer_getNbInputs(Object *self) { return 2; } // the second is an optional one that is absent
-static void *Layer_getInput(Object *self, int32_t index) { return index == 0 ? &between[number(self)] : NULL; }
+static void *Layer_getInput(Object *self, int32_t index) {
+    FAIL_POINTER("layer input");
+    return index == 0 ? &between[number(self)] : NULL;
+}
 static int32_t Layer_getNbOutputs(Object *self) { return 1; }
-static void *Layer_getOutput(Object *self, int32_t index) { return &between[number(self) + 1]; }
+static void *Layer_getOutput(Object *self, int32_t index) { FAIL_POINTER("layer output"); return &between[number(self) + 1]; }
 static void Layer_setPrecision(Object *self, int32_t type) { note("layer %d computes in %d", number(self), type); }
 static void Layer_setOutputType(Object *self, int32_t index, int32_t type) { note("layer %d gives %d", number(self), type); }
 static int32_t NetworkDefinition_getNbLayers(Object *self) { return LAYERS; }
@@ -419,6 +427,7 @@ static int32_t NetworkDefinition_getNbOutputs(Object *self) {
     return onnx != NULL ? onnx->count - onnx->inputs : 1;
 }
 static void *NetworkDefinition_getOutput(Object *self, int32_t index) {
+    FAIL_POINTER("output");
     Onnx *onnx = self->data;
     return onnx != NULL ? &onnx->handles[onnx->inputs + index] : &y;
 }
@@ -444,7 +453,11 @@ static bool OptimizationProfile_setDimensions(Object *self, const char *name, in
 }
 static void *TimingCache_serialize(Object *self) { FAIL_POINTER("serialize cache"); return host_memory("TIMES 1", 7); }
 static const void *HostMemory_data(Object *self) { FAIL_POINTER("data"); return memory_data; }
-static size_t HostMemory_size(Object *self) { return memory_size; }
+static size_t HostMemory_size(Object *self) {
+    void *bad;
+    int how = fails("size", &bad);
+    return how == 0 ? memory_size : how == GARBAGE ? SIZE_MAX : 0;
+}
 
 // ---- parser ------------------------------------------------------------------------------------------
 

@@ -56,12 +56,7 @@ impl Fake {
 
     /// Makes `method` fail from now on.
     pub fn fail(&self, method: &str, how: Failure) {
-        let method = CString::new(method).unwrap();
-        // SAFETY: fake.c declares it so.
-        unsafe {
-            let fail = self.control.get::<unsafe extern "C" fn(*const c_char, c_int)>(c"fake_fail").unwrap();
-            fail(method.as_ptr(), how as c_int);
-        }
+        failing(&self.control, method, how);
     }
 
     /// Every call so far, one a line.
@@ -80,6 +75,21 @@ impl Fake {
 pub fn calls(library: &Path) -> Vec<String> {
     // SAFETY: it is loaded already.
     recorded(&unsafe { libloading::Library::new(library) }.expect("it is loaded already"))
+}
+
+/// Makes `method` of the fake that was loaded as `library` fail from now on.
+pub fn fail(library: &Path, method: &str, how: Failure) {
+    // SAFETY: it is loaded already.
+    failing(&unsafe { libloading::Library::new(library) }.expect("it is loaded already"), method, how);
+}
+
+fn failing(fake: &libloading::Library, method: &str, how: Failure) {
+    let method = CString::new(method).unwrap();
+    // SAFETY: fake.c declares it so.
+    unsafe {
+        let fail = fake.get::<unsafe extern "C" fn(*const c_char, c_int)>(c"fake_fail").unwrap();
+        fail(method.as_ptr(), how as c_int);
+    }
 }
 
 fn recorded(fake: &libloading::Library) -> Vec<String> {

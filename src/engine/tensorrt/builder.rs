@@ -135,9 +135,13 @@ impl Builder {
         else {
             return Ok(());
         };
+        let library = self.handle.library();
         // SAFETY: the config is alive, and the family was checked to have these methods.
-        let accepted = unsafe { count.of(config)(config, 1) && set.of(config)(config, capability.into(), 0) };
-        self.handle.library().accepted("IBuilderConfig::setComputeCapability", accepted)
+        let counted = unsafe { count.of(config)(config, 1) };
+        library.accepted("IBuilderConfig::setNbComputeCapabilities", counted)?;
+        // SAFETY: as above; there is room for one capability.
+        let accepted = unsafe { set.of(config)(config, capability.into(), 0) };
+        library.accepted("IBuilderConfig::setComputeCapability", accepted)
     }
 
     fn add_profile(&self, config: &Handle, ranges: &[Range]) -> Result<(), TensorRtError> {
@@ -218,9 +222,9 @@ impl Builder {
         let (slots, target) = (self.slots(), memory.target());
         // SAFETY: the memory is alive.
         let (data, size) = unsafe { (slots.data.of(target)(target), slots.size.of(target)(target)) };
-        if data.is_null() || size == 0 || size > isize::MAX as usize {
-            return Err(self.handle.library().refused("IHostMemory::data"));
-        }
+        let library = self.handle.library();
+        library.accepted("IHostMemory::data", !data.is_null())?;
+        library.accepted("IHostMemory::size", (1..=isize::MAX as usize).contains(&size))?;
         // SAFETY: TensorRT vouches for `size` bytes at `data`, which live as long as the memory.
         Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) }.to_vec())
     }

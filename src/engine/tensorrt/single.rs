@@ -106,7 +106,7 @@ fn layers(network: &Handle) -> Result<Vec<Layer>, TensorRtError> {
 fn read(library: &Library, layer: This) -> Result<Layer, TensorRtError> {
     let slots = library.slots();
     // SAFETY: the layer was checked and belongs to a network that is alive; indices stay below the counts.
-    let (kind, inputs, outputs): (_, Vec<_>, Vec<_>) = unsafe {
+    let (kind, inputs, outputs): (_, Vec<This>, Vec<This>) = unsafe {
         let inputs = 0..slots.layer_input_count.of(layer)(layer);
         let outputs = 0..slots.layer_output_count.of(layer)(layer);
         (
@@ -116,8 +116,11 @@ fn read(library: &Library, layer: This) -> Result<Layer, TensorRtError> {
         )
     };
     // An optional input may be absent; an output may not.
+    let inputs = inputs.into_iter().filter(|tensor| !tensor.is_null());
+    let inputs = inputs.map(|tensor| checked(library, "ILayer::getInput", tensor));
     let outputs = outputs.into_iter().map(|tensor| checked(library, "ILayer::getOutput", tensor));
-    Ok(Layer { target: layer, kind, inputs, outputs: outputs.collect::<Result<_, _>>()? })
+    let (inputs, outputs) = (inputs.collect::<Result<_, _>>()?, outputs.collect::<Result<_, _>>()?);
+    Ok(Layer { target: layer, kind, inputs, outputs })
 }
 
 fn is_float(library: &Library, tensor: This) -> Result<bool, TensorRtError> {
