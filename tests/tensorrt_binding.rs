@@ -186,6 +186,27 @@ fn ends_of_another_type_are_told_as_such() {
     }
 }
 
+/// What a subscriber writes of one message of this severity.
+fn told(fake: &Fake, severity: i32) -> String {
+    let log = fake.path.with_file_name("log");
+    let format = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).without_time();
+    let subscriber = format.with_ansi(false).with_writer(std::fs::File::create(&log).unwrap()).finish();
+    tracing::subscriber::with_default(subscriber, || fake.say(severity, "a message"));
+    std::fs::read_to_string(log).unwrap().trim().to_owned()
+}
+
+#[test]
+fn what_tensorrt_logs_is_told_as_its_own_and_as_grave_as_it_is() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        let _runtime = fake.library.runtime().unwrap();
+        let levels = ["ERROR", "ERROR", "WARN", "DEBUG", "TRACE", "TRACE"];
+        for (severity, level) in (0..).zip(levels) {
+            assert_eq!(told(&fake, severity), format!("{level} tensorrt: a message"), "{release:?}");
+        }
+    }
+}
+
 #[test]
 fn networks_and_plans_describe_their_tensors() {
     for release in RELEASES {

@@ -59,6 +59,16 @@ impl Fake {
         failing(&self.control, method, how);
     }
 
+    /// Logs a message of this severity.
+    pub fn say(&self, severity: i32, message: &str) {
+        let message = CString::new(message).unwrap();
+        // SAFETY: fake.c declares it so; it was given a logger when it made something.
+        unsafe {
+            let say = self.control.get::<unsafe extern "C" fn(c_int, *const c_char)>(c"fake_say").unwrap();
+            say(severity, message.as_ptr());
+        }
+    }
+
     /// Every call so far, one a line.
     pub fn calls(&self) -> Vec<String> {
         recorded(&self.control)
