@@ -3,6 +3,8 @@
 
 #[path = "fake_tensorrt/mod.rs"]
 mod fake_tensorrt;
+#[path = "fake_tensorrt/one_node.rs"]
+mod one_node;
 
 mod tiny;
 
@@ -190,6 +192,22 @@ fn a_plan_takes_its_place_only_if_it_computes_what_the_cpu_computes() {
     assert!(text(&finished).contains("1 of 5, image: good already"), "{}", text(&finished));
     assert!(text(&finished).contains("5 of 5, text: good already"), "{}", text(&finished));
     assert!(text(&finished).contains("2 of 5, audio: building"), "{}", text(&finished));
+}
+
+/// Whoever builds a model of their own learns which node of which file TensorRT lacks.
+#[test]
+fn an_operator_that_tensorrt_lacks_is_named_with_its_node() {
+    let machine = Machine::new();
+    let image = one_node::with_first_node_called(&machine.model.read("image.onnx"), "pool_of_mine");
+    machine.model.replace("image.onnx", &image, true);
+    let refused = machine.engine("build", &[("FAKE_TENSORRT_REFUSES", "pool_of_mine")]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused);
+    let named = "node 0, \"pool_of_mine\" (AveragePool): creator && \"Plugin not found\"";
+    assert!(told.contains("image.onnx") && told.contains(named), "{told}");
+    assert!(told.contains("1 of 5 graphs have no new plan, and the CPU"), "{told}");
+    assert!(plan::path(&machine.model.path("audio.onnx")).exists());
+    assert!(!plan::path(&machine.model.path("image.onnx")).exists());
 }
 
 /// Golden inputs for a model that has none: a picture that is red and hums red, neither far beyond the thresholds.

@@ -4,6 +4,7 @@
 // reach; with FAKE_TENSORRT_ONNXRUNTIME it is the ONNX file itself (onnx.h), rounded to half precision where
 // that is asked for, negated if the file's path holds FAKE_TENSORRT_WRONG, and three quarters of itself if it holds
 // FAKE_TENSORRT_FAINT. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
+#define _GNU_SOURCE // memmem
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -466,6 +467,8 @@ static Object parser_error = {ParserError_table};
 static bool Parser_parse(Object *self, const char *bytes, size_t size, const char *path) {
     note("parse %zu bytes", size);
     FAIL_BOOL("parse");
+    const char *refused = getenv("FAKE_TENSORRT_REFUSES"); // files that hold this word
+    if (refused != NULL && memmem(bytes, size, refused, strlen(refused)) != NULL) return false;
     // An ONNX file begins with its version.
     bool real = getenv("FAKE_TENSORRT_ONNXRUNTIME") != NULL && size > 0 && bytes[0] == 8;
     if (real) self->implementation->data = onnx_open(path, bytes, size, false, Tensor_table);

@@ -1,4 +1,5 @@
-//! The smallest ONNX file.
+//! The smallest ONNX file, and a node with a name in another.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 /// A field of a protocol buffer that holds `bytes`, fewer than 128.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
@@ -14,4 +15,53 @@ pub fn one_node(operator: &str) -> Vec<u8> {
     let graph =
         [field(1, &node), field(2, b"graph"), field(11, &value(b"x")), field(12, &value(b"y"))].concat();
     [vec![1 << 3, 8], field(7, &graph), field(8, &[field(1, b""), vec![2 << 3, 17]].concat())].concat()
+}
+
+/// The ONNX file `bytes` with its first node called `name`.
+pub fn with_first_node_called(bytes: &[u8], name: &str) -> Vec<u8> {
+    const GRAPH: usize = 7;
+    const NODE: usize = 1;
+    appended(bytes, &[GRAPH, NODE], &field(3, name.as_bytes()))
+}
+
+/// `message` with `fields` at the end of the first message at `path` in it.
+fn appended(message: &[u8], path: &[usize], fields: &[u8]) -> Vec<u8> {
+    let Some((wanted, deeper)) = path.split_first() else { return [message, fields].concat() };
+    let mut at = 0;
+    loop {
+        let (tag, value) = number(message, at);
+        let (length, body) = number(message, value);
+        at = match tag & 7 {
+            0 => body,
+            2 => body + length,
+            kind => panic!("a field of kind {kind}"),
+        };
+        if tag == wanted << 3 | 2 {
+            let inner = appended(&message[body..at], deeper, fields);
+            return [&message[..value], &written(inner.len()), &inner, &message[at..]].concat();
+        }
+    }
+}
+
+/// The number that is written at a place, and the place behind it.
+fn number(bytes: &[u8], mut at: usize) -> (usize, usize) {
+    let mut number = 0;
+    for shift in (0..).step_by(7) {
+        number |= usize::from(bytes[at] & 0x7f) << shift;
+        at += 1;
+        if bytes[at - 1] < 0x80 {
+            break;
+        }
+    }
+    (number, at)
+}
+
+fn written(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
 }
