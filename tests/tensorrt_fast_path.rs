@@ -15,7 +15,7 @@ use fake_tensorrt::{RELEASES, compile, compile_cuda, counted, in_a_process, onnx
 use tvsl::analysis::{Analysed, Analysis};
 use tvsl::clock::Instant;
 use tvsl::config::{Config, Engine as Settings, EngineKind, Precision};
-use tvsl::engine::{self, Engine, Tensor, Value};
+use tvsl::engine::{self, Engine, Input, Tensor, Value};
 use tvsl::frame::{Frame, Samples};
 use tvsl::geometry::Size;
 use tvsl::model::{Model, Vision};
@@ -136,6 +136,25 @@ fn a_model_whose_audio_graph_gives_many_rows_is_built_and_runs() {
     machine.run("hold_pictures", &[("FAKE_CUDA_INTEGRATED", "1")]);
 }
 
+/// A model whose manifest says so takes the pictures of several cameras in one run.
+#[test]
+fn two_cameras_are_judged_in_one_run_as_on_the_cpu() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let default = Path::new("engines/default");
+    for entry in default.read_dir().expect("the default model").map(Result::unwrap) {
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("room for a copy");
+        }
+    }
+    let manifest = std::fs::read_to_string(default.join("manifest.toml")).expect("a manifest");
+    let several = manifest.replace("[image]\n", "[image]\ncameras = 2\n");
+    assert_ne!(several, manifest);
+    std::fs::write(folder.path().join("manifest.toml"), several).expect("room for a manifest");
+    let machine = Machine::of(folder.path());
+    machine.run("judge_two_cameras", &[]);
+    machine.run("judge_two_cameras", &[("FAKE_CUDA_INTEGRATED", "1")]);
+}
+
 fn chosen(kind: EngineKind) -> Arc<dyn Engine> {
     // One thread, as the fake: the sums are then made in the same order.
     let mut settings = Settings { kind, threads: 1, ..Config::default().engine };
@@ -203,6 +222,38 @@ fn judge_frames() {
         laid_out |= times.picture.is_some_and(|time| !time.is_zero());
     }
     assert_eq!(laid_out, std::env::var_os("FAKE_CUDA_NO_KERNELS").is_none());
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn judge_two_cameras() {
+    let mut numbers = fastrand::Rng::with_seed(3);
+    let mut tensor = |shape: &[usize]| {
+        let data = (0..shape.iter().product()).map(|_| numbers.f32() - 0.5).collect();
+        Tensor::new(shape, data).expect("as many numbers as places")
+    };
+    let image = tensor(&[2, 3, 224, 384]);
+    let [mut gpu, mut cpu] = [EngineKind::TensorRt, EngineKind::Cpu].map(|kind| {
+        ["image", "stage1", "stage2"]
+            .map(|name| chosen(kind).load(&folder().join(format!("{name}.onnx"))).expect("a graph"))
+    });
+    let mut both = |place: usize, inputs: &[(&str, Input<'_>)]| {
+        let [found, expected] =
+            [&mut gpu, &mut cpu].map(|graphs| graphs[place].run(inputs).expect("it runs"));
+        assert!(found == expected && found.iter().all(|output| output.shape[0] == 2), "{found:?}");
+        found
+    };
+    let cells = both(0, &[("image", (&image).into())]).remove(0);
+    let (first, second) = cells.data.split_at(cells.data.len() / 2);
+    assert!(first != second, "two pictures");
+    let width = cells.shape[2];
+    let (rows, words) = (tensor(&[2, 4, width]), tensor(&[5, width]));
+    // At first piece by piece, at last recorded.
+    for _ in 0..3 {
+        for stage in [1, 2] {
+            both(stage, &[("V", (&cells).into()), ("A", (&rows).into()), ("t", (&words).into())]);
+        }
+    }
 }
 
 /// The plans' profiles, which the fake holds to, take whatever the daemon may ask of them.
