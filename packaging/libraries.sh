@@ -2,13 +2,25 @@
 # libraries.sh ARCHITECTURE FILE...: what a package with these programs and libraries depends on, for its control file.
 # On the architecture itself dpkg-shlibdeps says it, with the versions that the symbols need. It knows only what is
 # installed, so for another the packages are named here; a library that none of them holds is an error, and so is a
-# glibc later than that of the oldest Jetson served.
+# glibc later than that of the oldest system served: Ubuntu 22.04, or for another architecture the oldest Jetson.
+# TVSL_GLIBC=VERSION serves none that has an earlier one.
 set -euo pipefail
 architecture=$1
-oldest_glibc=2.31
 shift
+native=
+[ "$architecture" != "$(dpkg --print-architecture)" ] || native=yes
+latest=${TVSL_GLIBC:-${native:+2.35}}
+latest=${latest:-2.31}
 
-if [ "$architecture" = "$(dpkg --print-architecture)" ]; then
+glibc=$(LC_ALL=C readelf --version-info --wide "$@" | grep --only-matching 'GLIBC_[0-9.]*' | sort --version-sort | tail -n 1)
+glibc=${glibc#GLIBC_}
+if [ "$(printf '%s\n' "$glibc" "$latest" | sort --version-sort | tail -n 1)" != "$latest" ]; then
+    echo "libraries.sh: a symbol of glibc $glibc is used, and $latest is the latest allowed: the package would not install on the oldest" \
+        "systems that it is for (docs/install.md). Build it on one of them, or for later ones alone: TVSL_GLIBC=$glibc" >&2
+    exit 1
+fi
+
+if [ "$native" ]; then
     work=$(mktemp --directory)
     trap 'rm -r "$work"' EXIT
     mkdir "$work/debian"
@@ -16,13 +28,6 @@ if [ "$architecture" = "$(dpkg --print-architecture)" ]; then
     libraries=$(cd "$work" && dpkg-shlibdeps -O --warnings=0 "${@/#/-e}")
     echo "${libraries#shlibs:Depends=}"
     exit
-fi
-
-glibc=$(LC_ALL=C readelf --version-info --wide "$@" | grep --only-matching 'GLIBC_[0-9.]*' | sort --version-sort | tail -n 1)
-glibc=${glibc#GLIBC_}
-if [ "$(printf '%s\n' "$glibc" $oldest_glibc | sort --version-sort | tail -n 1)" != $oldest_glibc ]; then
-    echo "libraries.sh: a symbol of glibc $glibc is used, and $oldest_glibc is the latest allowed" >&2
-    exit 1
 fi
 
 LC_ALL=C readelf --dynamic --wide "$@" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort --unique | while read -r library; do
