@@ -1,4 +1,4 @@
-//! This machine: disk, clock, rights, the service's unit, the GPU.
+//! This machine: disk, clock, rights, the GPU.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::statvfs;
 
 use super::super::nodes::{Nodes, Refused};
-use super::Check;
+use super::{Check, unit};
 use crate::config::{Config, EngineKind, Origin};
 use crate::engine::tensorrt::{Device, Settings, TensorRt};
 use crate::heat::Heat;
@@ -28,7 +28,7 @@ const NEVER_SET: u64 = 1_735_689_600;
 /// What is checked whatever the configuration says; one that can be read adds places to write to.
 pub(super) fn checks(config: Option<&Config>) -> Vec<Check> {
     let own = [clock(), heat(&Heat::read()), permissions()];
-    disks(written(config)).into_iter().chain(own).chain(units()).collect()
+    disks(written(config)).into_iter().chain(own).chain(unit::checks()).collect()
 }
 
 /// How hot the machine is, and whether it slows itself down.
@@ -151,64 +151,8 @@ fn permissions() -> Check {
     }
 }
 
-/// The service, and its instances (`tvsl@hall.service`).
-fn units() -> Vec<Check> {
-    if !Path::new("/run/systemd/system").exists() {
-        return vec![Check::skipped(UNIT, "systemd does not run here")];
-    }
-    // Those that run or have failed, and those that start with the machine.
-    let loaded = output(
-        "systemctl",
-        &["list-units", "--all", "--plain", "--no-legend", "tvsl.service", "tvsl@*.service"],
-    );
-    let files = output("systemctl", &["list-unit-files", "--no-legend", "tvsl.service", "tvsl@*.service"]);
-    let names = names([loaded, files].map(Option::unwrap_or_default).join("\n").as_str());
-    let show = |unit: &str, property| {
-        output("systemctl", &["show", unit, "--value", "--property", property]).unwrap_or_default()
-    };
-    if names.is_empty() {
-        return vec![Check::skipped(UNIT, "there is no tvsl.service here")];
-    }
-    let about = |unit: &String| (unit.clone(), show(unit, "ActiveState"), show(unit, "UnitFileState"));
-    states(&names.iter().map(about).collect::<Vec<_>>())
-}
-
-/// A check for each unit, by its name, its state and that of its file. Whoever uses instances need not use the plain service.
-fn states(units: &[(String, String, String)]) -> Vec<Check> {
-    let asleep = |unit: &str, active: &str, file: &str| {
-        units.len() > 1 && unit == "tvsl.service" && active == "inactive" && file == "disabled"
-    };
-    let used = units.iter().filter(|(unit, active, file)| !asleep(unit, active, file));
-    used.map(|(unit, active, file)| state(unit, active, file)).collect()
-}
-
-const UNIT: &str = "unit";
-
-/// The units in what `systemctl` lists, one each; a template is none.
-fn names(listed: &str) -> BTreeSet<String> {
-    let first = listed.lines().filter_map(|line| line.split_whitespace().next());
-    first.filter(|name| name.starts_with("tvsl") && !name.contains("@.")).map(String::from).collect()
-}
-
-fn state(unit: &str, active: &str, file: &str) -> Check {
-    let name = unit.trim_end_matches(".service");
-    match (active, file) {
-        ("failed", _) => Check::failed(
-            UNIT,
-            format!("{unit} has failed"),
-            format!("`journalctl -u {name} -p warning -e` says why"),
-        ),
-        (_, "enabled") => Check::ok(UNIT, format!("{unit} is {active}")),
-        _ => Check::warning(
-            UNIT,
-            format!("{unit} is {active}, but does not start with the machine ({file})"),
-            format!("`sudo systemctl enable --now {name}`"),
-        ),
-    }
-}
-
 /// What a command prints, if it is there and succeeds.
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
+pub(super) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -315,26 +259,5 @@ mod tests {
             matches!(&lines[..], [line] if line.contains(&*folder.path().to_string_lossy())),
             "{lines:?}"
         );
-    }
-
-    #[test]
-    fn every_instance_of_the_service_is_looked_at() {
-        let listed = "tvsl.service loaded inactive dead tvsl: names what is heard\ntvsl@hall.service loaded active running tvsl\n\
-                      tvsl.service disabled enabled\ntvsl@.service indirect enabled\ntvsl@yard.service enabled enabled\n";
-        let found = names(listed);
-        assert_eq!(
-            found.iter().map(String::as_str).collect::<Vec<_>>(),
-            ["tvsl.service", "tvsl@hall.service", "tvsl@yard.service"]
-        );
-        let failed = state("tvsl@hall.service", "failed", "enabled").line();
-        assert!(failed.starts_with("FAILED") && failed.contains("journalctl -u tvsl@hall -p"), "{failed}");
-        assert!(state("tvsl@hall.service", "active", "enabled").line().starts_with("ok"));
-        let asleep = state("tvsl.service", "inactive", "disabled").line();
-        assert!(asleep.starts_with("WARNING") && asleep.contains("enable --now tvsl`"), "{asleep}");
-        let unit = |name: &str, active: &str, file: &str| (name.into(), active.into(), file.into());
-        let both =
-            [unit("tvsl.service", "inactive", "disabled"), unit("tvsl@hall.service", "active", "enabled")];
-        assert_eq!((states(&both).len(), states(&both[..1]).len()), (1, 1));
-        assert!(states(&both)[0].line().contains("tvsl@hall.service is active"));
     }
 }

@@ -5,6 +5,7 @@ mod host;
 mod judge;
 mod offset;
 mod senses;
+mod unit;
 
 use clap::Args;
 use serde::Serialize;
