@@ -1,6 +1,7 @@
 //! The support bundle tells what helps, and never a secret that was planted.
 
 mod daemon;
+mod installed;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use daemon::Place;
+use installed::Installed;
 use serde_json::Value;
 use tvsl::config::Config;
 
@@ -94,10 +96,14 @@ fn a_wrong_configuration_is_reported_without_the_lines_it_quotes() {
     let place = Place::new();
     let config = place
         .config("[mqtt]\npassword = \"geheim-7\"\n[camera]\nrtsp.url = \"http://wachtmeister:geheim-7@x\"\n");
+    let settings =
+        format!("settings-tvsl-{:08x}.json", crc32fast::hash(config.as_os_str().as_encoded_bytes()));
+    std::fs::write(place.path(&settings), "{\"sensitivity\": 1.5}").expect("room for a file");
     let out = place.path("bundle.tar.gz");
     let output = report(&config, &out, &place.path(""));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let files = unpacked(&out);
+    assert_eq!(files["settings.json"], "{\"sensitivity\": 1.5}", "a wrong file changes nothing of them");
     assert!(files["doctor.json"].contains("mqtt.password"), "{}", files["doctor.json"]);
     for (name, text) in &files {
         assert!(!text.contains("geheim-7"), "{name}:\n{text}");
@@ -120,4 +126,75 @@ fn the_services_instances_are_in_the_bundle_too() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told = &unpacked(&out)["service.txt"];
     assert!(told.contains("asked to show tvsl.service tvsl@*.service --property Id,"), "{told}");
+}
+
+/// A configuration of a service that keeps events, with the tiny model and a broker that is away.
+fn serving() -> String {
+    let model = std::path::absolute("tests/data/tiny").expect("a working directory");
+    format!(
+        "[model]\npath = \"{}\"\n[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = 1\n[mqtt.store]\nenabled = true\n",
+        model.display()
+    )
+}
+
+fn tvsl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.args(arguments);
+    command
+}
+
+/// What `doctor` in a bundle found in a stage, with its verdict.
+fn stage(files: &BTreeMap<String, String>, stage: &str) -> (String, String) {
+    let checks = serde_json::from_str::<Vec<Value>>(&files["doctor.json"]).expect("JSON");
+    let check = checks.iter().find(|check| check["stage"] == stage).expect("the stage");
+    let said = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    (said("verdict"), said("found"))
+}
+
+/// What is looked at is the state of the service, wherever whoever looks has his home; and nothing is written there.
+#[test]
+fn without_a_variable_the_state_of_the_service_is_looked_at_and_left_as_it_is() {
+    let Some(installed) = Installed::new(&serving()) else { return };
+    let [settings, events] = [("settings", "json"), ("events", "log")].map(|(a, b)| Installed::name(a, b));
+    std::fs::write(installed.state().join(&settings), "{\"sensitivity\": 1.5}").expect("room for a file");
+    let out = installed.home().join("bundle.tar.gz");
+    let report = tvsl(&["report", "--out", out.to_str().expect("a plain name")]);
+    let bundle = |command: &mut Command| {
+        let _ = std::fs::remove_file(&out);
+        let output = command.output().expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        unpacked(&out)
+    };
+    let files = bundle(&mut installed.root(&report));
+    assert_eq!(files["settings.json"], "{\"sensitivity\": 1.5}");
+    assert_eq!(stage(&files, "store"), ("ok".into(), format!("/var/lib/tvsl-hall/{events}")));
+    let checked = installed.root(&tvsl(&["check", "--model"])).output().expect("the program runs");
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains(&format!("/var/lib/tvsl-hall/{events}")), "{checked}");
+    assert_eq!(installed.kept(), [settings.as_str()], "it was written to");
+
+    // What runs by hand is no service, and keeps to its own.
+    let mut by_hand = Command::new("timeout");
+    by_hand.args(["--signal=TERM", "4", env!("CARGO_BIN_EXE_tvsl"), "run"]);
+    let ran = installed.root(&by_hand).output().expect("timeout is there");
+    let log = String::from_utf8_lossy(&ran.stderr);
+    assert!(installed.home().join(".local/state/tvsl").join(&events).exists(), "{log}");
+    assert_eq!(installed.kept(), [settings.as_str()], "a run by hand wrote to it: {log}");
+
+    // Whoever may not look is told so, and not of his own home.
+    let Some(mut nobody) = installed.nobody(&report) else { return };
+    let files = bundle(&mut nobody);
+    let told = &files["settings.json"];
+    assert!(told.contains("skipped: /var/lib/tvsl-hall/settings-") && told.contains("`sudo`"), "{told}");
+    let (verdict, found) = stage(&files, "store");
+    assert!(
+        verdict == "skipped" && found.contains("/var/lib/tvsl-hall") && found.contains("`sudo`"),
+        "{found}"
+    );
+
+    // Before the first start of the service there is nothing of its to look at.
+    std::fs::remove_dir_all(installed.state()).expect("our own folder");
+    let (verdict, found) = stage(&bundle(&mut installed.root(&report)), "store");
+    assert!(verdict == "ok" && found.contains("/home/.local/state/tvsl/events-"), "{found}");
 }

@@ -6,6 +6,7 @@ mod fake_tensorrt;
 #[path = "fake_tensorrt/one_node.rs"]
 mod one_node;
 
+mod installed;
 mod tiny;
 
 use std::io::{BufRead, BufReader};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
+use installed::Installed;
 use safetensors::tensor::{Dtype, TensorView};
 use tvsl::engine::Tensor;
 use tvsl::engine::tensorrt::{Precision, Shelf, plan};
@@ -371,6 +373,67 @@ fn of_two_plans_the_good_one_is_taken_wherever_it_lies() {
     let (ready, told, inspected) = verified(&[&beside, &own]);
     assert!(!ready && told.contains("image   NOT USABLE: ") && told.contains("SM 7.2"), "{told}");
     assert!(inspected.matches("image.plan: the plan was built by").count() == 2, "{inspected}");
+}
+
+/// The service's own plans are seen by whoever looks, if he may, and left alone by whoever builds.
+#[test]
+fn plans_in_the_state_of_the_service_are_looked_at_and_none_is_built_there() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    let machine = Machine::new();
+    let config = format!("[model]\npath = {:?}\n[mqtt]\nenabled = false\n", machine.model.0.path());
+    let Some(installed) = Installed::new(&config) else { return };
+    assert!(machine.engine("build", &[]).status.success());
+    // All of them become the service's.
+    let beside = machine.model.path("tensorrt");
+    let aside = machine.model.path("aside");
+    std::fs::rename(&beside, &aside).expect("one file system");
+    std::fs::write(&beside, "in the way").expect("room for a file");
+    let own = Shelf::new(Some(installed.state())).place(&machine.model.path("image.onnx"));
+    std::fs::remove_file(&beside).expect("a file");
+    std::fs::create_dir(installed.state().join("tensorrt")).expect("room for a folder");
+    let moved = Command::new("cp").arg("-r").arg(&aside).arg(own.parent().expect("a folder")).status();
+    assert!(moved.expect("cp is there").success());
+    std::fs::remove_dir_all(&aside).expect("our own folder");
+
+    let command = |action: &str| {
+        let mut command = machine.command(action);
+        command.env("TVSL_CONFIG", installed::CONFIG);
+        command
+    };
+    let root = |action: &str| installed.root(&command(action)).output().expect("the program starts");
+    for action in ["verify", "inspect"] {
+        let seen = root(action);
+        assert!(seen.status.success(), "{}", text(&seen));
+    }
+    assert!(text(&root("inspect")).contains("/var/lib/tvsl-hall/tensorrt/"), "{}", text(&root("inspect")));
+
+    std::fs::set_permissions(machine.model.0.path(), Permissions::from_mode(0o755)).expect("our own folder");
+    if let Some(mut nobody) = installed.nobody(&command("inspect")) {
+        let missed = nobody.output().expect("the program starts");
+        let told = text(&missed);
+        assert!(
+            !missed.status.success() && told.contains("only root may look into /var/lib/tvsl-hall"),
+            "{told}"
+        );
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+        doctor
+            .arg("doctor")
+            .envs(machine.command("").get_envs().filter_map(|(name, value)| Some((name, value?))));
+        doctor.env("TVSL_CONFIG", installed::CONFIG);
+        let told =
+            installed.nobody(&doctor).map(|mut doctor| text(&doctor.output().expect("the program starts")));
+        let told = told.unwrap_or_default();
+        let engine = told.lines().find(|line| line.contains("engine")).unwrap_or_default();
+        assert!(engine.starts_with("skipped") && engine.contains("only root may look into"), "{told}");
+    }
+
+    std::fs::write(&beside, "in the way").expect("room for a file");
+    let before = std::fs::metadata(&own).and_then(|about| about.modified()).expect("a plan");
+    let built = root("build");
+    assert!(built.status.success(), "{}", text(&built));
+    assert_eq!(std::fs::metadata(&own).and_then(|about| about.modified()).expect("a plan"), before);
+    assert!(installed.home().join(".cache/tvsl/tensorrt").is_dir(), "{}", text(&built));
 }
 
 #[test]

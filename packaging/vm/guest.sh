@@ -49,9 +49,11 @@ cp tvsl.toml $CONFIG
 
 play hum
 tvsl devices --json | grep --quiet "$CAMERA" || fail "devices does not list the camera"
-STATE_DIRECTORY=/var/lib/tvsl tvsl doctor --json >doctor.json 2>doctor.log || fail "doctor: $(cat doctor.log)"
+# From another folder than this one, which has a tvsl.toml.
+(cd / && tvsl doctor --json) >doctor.json 2>doctor.log || fail "doctor: $(cat doctor.log)"
 for stage in configuration model engine camera microphone store tcp mqtt publish; do found $stage ok; done
 found unit warning # it is not enabled
+grep --quiet '"/var/lib/tvsl/events-' doctor.json || fail "doctor looks elsewhere than in the service's state: $(grep --after-context=3 '"store"' doctor.json)"
 # An instance of the template on another broker, which wants a name and a password: systemd hands them over, from files of root's.
 sed '/^\[device\]/,/^$/d; s/^source = "v4l2"/source = "test"/; s/^v4l2.*//' tvsl.toml >/etc/tvsl/hall.toml
 sed -i 's/^host = .*/&\nport = 1884\nusername_file = "mqtt-user"\npassword_file = "mqtt-password"/' /etc/tvsl/hall.toml
@@ -212,6 +214,11 @@ systemctl start mosquitto
 recovers "broker there again: detection" "$began" 40
 health store ok
 [[ "$(wish 0)" == *'"accepted":true'*'"reason":""'* ]] || fail "a wish is not written down with room on the disk"
+[[ "$(wish 0.25)" == *'"accepted":true'*'"reason":""'* ]] || fail "another wish is not written down"
+(cd / && tvsl report --out "$OLDPWD/report.tar.gz") >report.log 2>&1 || fail "report: $(cat report.log)"
+tar --extract --gzip --to-stdout --file report.tar.gz tvsl-report/settings.json >settings.json
+grep --quiet '"sensitivity": 0.25' settings.json || fail "report does not hold what a subscriber changed but: $(cat settings.json)"
+[[ "$(wish 0)" == *'"accepted":true'*'"reason":""'* ]] || fail "the wish before cannot be taken back"
 [ "$(systemctl show tvsl --property=NRestarts --value)" = 0 ] || fail "it was restarted since"
 
 before=$(pid)

@@ -30,6 +30,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     let (config, origin) = common.judged_settings()?;
+    let config = config.of_service();
     let folder = config.model_dir()?;
     let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
     let manifest = Manifest::read(&folder).and_then(|manifest| manifest.with_classes(&config.detection));
@@ -192,6 +193,9 @@ fn summary(config: &Config, origin: &Origin, model: &str, engine: &str) -> Strin
 /// Where events outlast a crash.
 fn store(config: &Config) -> String {
     match config.store_file() {
+        Some(file) if let Some(state) = config.closed_to(&file) => {
+            format!("{} ({})", file.display(), super::for_root(state))
+        }
         Some(file) => match Disk::new(file.clone()).fault() {
             Some(fault) => format!("{} cannot be: {fault}", file.display()),
             None => file.display().to_string(),

@@ -223,6 +223,17 @@ impl Failure {
         text.trim_end()
     }
 
+    /// The same failure, with `more` to be said of it if there is more.
+    fn and(self, more: Option<&str>) -> Self {
+        let more = more.map(|more| format!("; {more}")).unwrap_or_default();
+        let longer = |text: String| text.trim_end().to_owned() + &more;
+        match self {
+            Self::Configuration(text) => Self::Configuration(longer(text)),
+            Self::Lacking(text) => Self::Lacking(longer(text)),
+            Self::Failed(text) => Self::Failed(longer(text)),
+        }
+    }
+
     /// The exit code of [`Self::Lacking`].
     const LACKING: u8 = 75;
 
@@ -274,6 +285,11 @@ fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
 fn readable(file: &Path, cure: &str) -> Result<(), Failure> {
     let failed = |why| Failure::Failed(format!("{}: {why}; {cure}", file.display()));
     capture::unreadable(file).map_or(Ok(()), |why| Err(failed(why)))
+}
+
+/// What to do about the state of a service that only root may look into.
+fn for_root(state: &Path) -> String {
+    format!("only root may look into {}, the service's own; run it with `sudo`", state.display())
 }
 
 /// A result as indented JSON with a line end.

@@ -80,6 +80,9 @@ pub struct Config {
     /// The file this came from; `None`: the built-in one.
     #[serde(skip)]
     written: Option<Arc<Written>>,
+    /// Whose state it is about, see [`Config::of_service`].
+    #[serde(skip)]
+    whose: search::Whose,
 }
 
 /// A configuration file as it was read: what is found wrong with it later is told with its place, too.
@@ -154,7 +157,7 @@ impl Config {
     /// `$XDG_CACHE_HOME/tvsl` or `~/.cache/tvsl`, whichever is set first; `None` without any.
     pub fn cache_dir(&self) -> Option<PathBuf> {
         let named = Some(self.model.cache.clone()).filter(|path| !path.as_os_str().is_empty());
-        named.or_else(search::cache_dir)
+        named.or_else(|| search::cache_dir(&self.whose))
     }
 
     /// Turns relative paths of files that lie beside the configuration file into ones that lead there;

@@ -116,23 +116,69 @@ fn folder(variable: &str) -> Option<PathBuf> {
     said(variable).map(PathBuf::from)
 }
 
+/// Whose state is meant where no variable of the environment names the folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// That of whoever calls the program.
+    #[default]
+    Caller,
+    /// That of a service, in this folder.
+    Service(PathBuf),
+    /// The same of a folder that the caller may not look into.
+    Closed(PathBuf),
+}
+
+impl Whose {
+    /// That of the service which runs `file`; the caller's where there is none, or the environment names a folder.
+    pub(super) fn of_service(file: &Path) -> Self {
+        let folder = service_folder(file).filter(|_| said("STATE_DIRECTORY").is_none());
+        let Some(folder) = folder else { return Self::Caller };
+        match std::fs::read_dir(&folder).map_err(|error| error.kind()) {
+            Ok(_) => Self::Service(folder),
+            Err(ErrorKind::PermissionDenied) => Self::Closed(folder),
+            // Before its first start a service has none.
+            Err(_) => Self::Caller,
+        }
+    }
+
+    /// The folder of the service.
+    fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Caller => None,
+            Self::Service(folder) | Self::Closed(folder) => Some(folder.clone()),
+        }
+    }
+}
+
+/// Where systemd keeps the state of the service that runs `file`: tvsl.service, or one of the template's.
+fn service_folder(file: &Path) -> Option<PathBuf> {
+    let file = std::path::absolute(file).ok()?;
+    let ours = file.parent()? == Path::new("/etc/tvsl") && file.extension()? == "toml";
+    let name = file.file_stem()?.to_str().filter(|_| ours)?;
+    let folder = if name == "tvsl" { name.to_owned() } else { format!("tvsl-{name}") };
+    Some(Path::new("/var/lib").join(folder))
+}
+
 /// Where programs of this user, or this service, keep what must outlast them.
-fn state_dir() -> Option<PathBuf> {
+fn state_dir(whose: &Whose) -> Option<PathBuf> {
     folder("STATE_DIRECTORY")
+        .or_else(|| whose.folder())
         .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("tvsl")))
         .or_else(|| folder("HOME").map(|home| home.join(".local/state/tvsl")))
 }
 
 /// The file `named`, or one called `name` in that folder if it is empty; `None` without any.
-pub(super) fn state_file(named: &Path, name: String) -> Option<PathBuf> {
+pub(super) fn state_file(named: &Path, name: String, whose: &Whose) -> Option<PathBuf> {
     let named = Some(named.to_path_buf()).filter(|path| !path.as_os_str().is_empty());
-    named.or_else(|| state_dir().map(|folder| folder.join(name)))
+    named.or_else(|| state_dir(whose).map(|folder| folder.join(name)))
 }
 
-/// Where programs of this user, or this service, keep what can be computed again.
-pub(super) fn cache_dir() -> Option<PathBuf> {
+/// Where programs of this user, or this service, keep what can be computed again: a folder that can be looked into.
+pub(super) fn cache_dir(whose: &Whose) -> Option<PathBuf> {
+    let open = || Some(whose).filter(|whose| matches!(whose, Whose::Service(_))).and_then(Whose::folder);
     folder("CACHE_DIRECTORY")
         .or_else(|| folder("STATE_DIRECTORY"))
+        .or_else(open)
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("tvsl")))
         .or_else(|| folder("HOME").map(|home| home.join(".cache/tvsl")))
 }
@@ -144,4 +190,26 @@ pub(super) fn device_name() -> String {
     let host = if host.trim().is_empty() { "tvsl" } else { host.trim() };
     let instance = said("TVSL_INSTANCE").map(|name| format!("-{}", name.display())).unwrap_or_default();
     format!("{host}{instance}").replace(['/', '+', '#'], "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_and_its_instances_have_their_state_where_their_units_put_it() {
+        let folder = |file: &str| service_folder(Path::new(file));
+        assert_eq!(folder("/etc/tvsl/tvsl.toml"), Some("/var/lib/tvsl".into()));
+        assert_eq!(folder("/etc/tvsl/hall.toml"), Some("/var/lib/tvsl-hall".into()));
+        for units in ["systemd/tvsl.service", "systemd/tvsl@.service"] {
+            let unit = std::fs::read_to_string(units).expect("a unit");
+            let said = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).expect("its line");
+            let [file, state] = [said("Environment=TVSL_CONFIG="), said("StateDirectory=")];
+            let named = |text: &str| text.replace("%i", "hall");
+            assert_eq!(folder(&named(file)), Some(Path::new("/var/lib").join(named(state))), "{units}");
+        }
+        for other in ["/etc/tvsl/tvsl.bak", "/etc/tvsl/old/tvsl.toml", "/etc/tvsl.toml", "tvsl.toml", "/"] {
+            assert_eq!(folder(other), None, "{other}");
+        }
+    }
 }

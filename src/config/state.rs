@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Config, search};
+use super::Config;
+use super::search::{self, Whose};
 use crate::bounded;
 
 /// Reads what [`keep`] wrote; the default where there is no file.
@@ -65,7 +66,7 @@ impl Config {
     /// The file that keeps what subscribers changed: `mqtt.settings_file`, or one in the folder of this device's state,
     /// see [`Config::store_file`]; `None` without any.
     pub fn settings_file(&self) -> Option<PathBuf> {
-        search::state_file(&self.mqtt.settings_file, self.state_name("settings", "json"))
+        search::state_file(&self.mqtt.settings_file, self.state_name("settings", "json"), &self.whose)
     }
 
     /// The file beside it that keeps under which names this device told.
@@ -77,7 +78,36 @@ impl Config {
     /// `$XDG_STATE_HOME/tvsl` or `~/.local/state/tvsl`; `None` without any, or if none are to be kept.
     pub fn store_file(&self) -> Option<PathBuf> {
         let store = Some(&self.mqtt.store).filter(|store| store.enabled && self.mqtt.enabled)?;
-        search::state_file(&store.file, self.state_name("events", "log"))
+        search::state_file(&store.file, self.state_name("events", "log"), &self.whose)
+    }
+
+    /// The same configuration for who looks after a service: of `/etc/tvsl/NAME.toml` its state lies in `/var/lib`, where
+    /// systemd keeps it, unless `$STATE_DIRECTORY` is set or the service has never run. For looking alone: what runs or
+    /// builds by itself keeps to its caller's folders, or it would write among what is the service's.
+    #[must_use]
+    pub fn of_service(mut self) -> Self {
+        let file = self.written.as_ref().map(|written| written.file.as_path());
+        self.whose = file.map_or(Whose::Caller, Whose::of_service);
+        self.engine.tensorrt.spare = self.cache_dir();
+        self
+    }
+
+    /// Whether nothing is to be kept that is computed, because it would be among what is a service's.
+    pub fn only_looks(&self) -> bool {
+        matches!(self.whose, Whose::Service(_))
+    }
+
+    /// The folder of the service's state if this user may not look into it.
+    pub fn closed_state(&self) -> Option<&Path> {
+        match &self.whose {
+            Whose::Closed(folder) => Some(folder),
+            Whose::Caller | Whose::Service(_) => None,
+        }
+    }
+
+    /// The same folder if `file` lies in it.
+    pub fn closed_to(&self, file: &Path) -> Option<&Path> {
+        self.closed_state().filter(|state| file.starts_with(state))
     }
 
     /// Called after the configuration file, which stays what it is when the device is renamed, and after its folder: a

@@ -41,6 +41,7 @@ use crate::engine::{Engine, EngineError, Tensor, Value};
 use crate::frame::{Frame, Samples};
 use crate::geometry::{Fit, Size};
 use crate::mask::Masks;
+use embeddings::Cache;
 use image::ImagePreparation;
 use parts::Parts;
 use sound::Ear;
@@ -154,14 +155,14 @@ impl Model {
     /// Also when the model cannot know a class or read its text.
     pub fn configured(dir: &Path, engine: &dyn Engine, config: &Config) -> Result<Self, ModelError> {
         let manifest = Manifest::read(dir)?.with_classes(&config.detection)?;
-        Self::load(dir, manifest, engine, config.cache_dir().as_deref())
+        Self::load(dir, manifest, engine, Cache::of(config).as_ref())
     }
 
     fn load(
         dir: &Path,
         manifest: Manifest,
         engine: &dyn Engine,
-        cache: Option<&Path>,
+        cache: Option<&Cache>,
     ) -> Result<Self, ModelError> {
         let mut parts = Parts::load(dir, &manifest, engine, cache)?;
         let mut ear = Ear::new(&manifest);

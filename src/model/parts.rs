@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::embeddings::{self, Cache};
 use super::manifest::{Graphs, Manifest};
 use super::score::Score;
-use super::{ClassId, GpuTimes, ModelError, embeddings, files};
+use super::{ClassId, GpuTimes, ModelError, files};
 use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted, together};
 use crate::geometry::Fit;
 
@@ -48,7 +49,7 @@ impl Parts {
         dir: &Path,
         manifest: &Manifest,
         engine: &dyn Engine,
-        cache: Option<&Path>,
+        cache: Option<&Cache>,
     ) -> Result<Self, ModelError> {
         let graphs = graphs(dir, manifest)?;
         files::check(dir, manifest, graphs)?;
@@ -252,7 +253,7 @@ pub(super) fn text(
     dir: &Path,
     manifest: &Manifest,
     engine: &dyn Engine,
-    cache: Option<&Path>,
+    cache: Option<&Cache>,
 ) -> Result<Tensor, ModelError> {
     let read = || {
         let file = dir.join(graphs(dir, manifest)?.text.as_deref().unwrap_or_default());

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use instant_clip_tokenizer::Tokenizer as ClipTokenizer;
 
+use super::embeddings::Cache;
 use super::manifest::{Class, Manifest};
 use super::{ModelError, detect, parts, words};
 use crate::config::{Config, Detection};
@@ -88,7 +89,7 @@ impl Vocabulary {
     /// As [`super::Model::configured`].
     pub fn read(dir: &Path, engine: &dyn Engine, config: &Config) -> Result<Self, ModelError> {
         let manifest = Manifest::read(dir)?.with_classes(&config.detection)?;
-        let text = parts::text(dir, &manifest, engine, config.cache_dir().as_deref())?;
+        let text = parts::text(dir, &manifest, engine, Cache::of(config).as_ref())?;
         Ok(Self { manifest, text })
     }
 

@@ -104,6 +104,9 @@ pub(super) fn store(config: &Config) -> Check {
     let cure = "set [mqtt.store] file to a place that the service may write to";
     match config.store_file() {
         None => Check::failed(STAGE, "no folder for it is known", cure),
+        Some(file) if let Some(state) = config.closed_to(&file) => {
+            Check::closed(STAGE, &file.display().to_string(), state)
+        }
         Some(file) => match Disk::new(file.clone()).fault() {
             Some(fault) => Check::failed(STAGE, fault, cure),
             None => Check::ok(STAGE, file.display().to_string()),

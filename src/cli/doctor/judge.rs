@@ -45,6 +45,9 @@ pub(super) fn checks(
             tell(Check::ok("model", about))?;
             tell(match open_reader(&folder, analysis.model().manifest(), engine.as_ref()) {
                 Ok(()) => speed(&mut analysis, config, engine.as_ref()),
+                Err(error) if let Some(state) = config.closed_state() => {
+                    Check::closed("engine", &error.to_string(), state)
+                }
                 Err(error) => {
                     Check::failed("engine", error.to_string(), "`tvsl engine build`, which takes minutes")
                 }
@@ -75,6 +78,10 @@ fn speed(analysis: &mut Analysis, config: &Config, engine: &dyn Engine) -> Check
     let trouble = engine.trouble().is_some() || analysis.model().trouble().is_some();
     let engine = engine.describe();
     match fastest {
+        // The plans that are missed here may be among what is the service's.
+        Ok(_) if trouble && let Some(state) = config.closed_state() => {
+            Check::closed("engine", &engine, state)
+        }
         // Whoever asks for TensorRT and has no good plans is not told how fast the CPU is.
         Ok(seconds) if trouble => Check::warning(
             "engine",

@@ -7,6 +7,8 @@ mod offset;
 mod senses;
 mod unit;
 
+use std::path::Path;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -18,7 +20,8 @@ use crate::config::{Config, ConfigError, Origin};
 ///
 /// Looks at the configuration, model, engine, camera, microphone, broker, monitor and this machine, in the order
 /// in which they build on each other. It opens the devices itself: stop the service first. Passwords are
-/// never shown. Exits with 0 if nothing failed, with 78 for a wrong configuration, with 1 otherwise.
+/// never shown. For a configuration in /etc/tvsl it looks into the state of the service, which takes `sudo`.
+/// Exits with 0 if nothing failed, with 78 for a wrong configuration, with 1 otherwise.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// As JSON
@@ -66,6 +69,11 @@ impl Check {
 
     fn warning(stage: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..Self::new(stage, Verdict::Warning, found) }
+    }
+
+    /// What hangs on the state of a service that this user may not look into.
+    fn closed(stage: &'static str, found: &str, state: &Path) -> Self {
+        Self::skipped(stage, format!("{found}: {}", super::for_root(state)))
     }
 
     fn failed(stage: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
@@ -135,9 +143,9 @@ fn configuration(common: &Common) -> Result<(Config, Origin), Check> {
         ConfigError::Unreadable { .. } => unreadable(STAGE, &error.to_string()),
         error => refused(&error.to_string()),
     })?;
-    let as_read = draft.config().clone();
+    let as_read = draft.config().clone().of_service();
     match check::judged(draft) {
-        Ok(config) => Ok((config, origin)),
+        Ok(config) => Ok((config.of_service(), origin)),
         // It is no fault of the configuration, and a later stage tells of it.
         Err(Failure::Failed(_)) => Ok((as_read, origin)),
         Err(failure) if failure.text().contains("Permission denied") => {

@@ -25,7 +25,8 @@ pub(super) use build::in_the_background;
 ///
 /// A plan serves one model on one GPU with one version of TensorRT; `build` makes it on the device that
 /// will run it, as [engine.tensorrt] of the configuration says. It lies in the folder `tensorrt` of the
-/// model folder, beside a sidecar that says what it depends on.
+/// model folder, beside a sidecar that says what it depends on. `inspect` and `verify` see the service's
+/// own too if the configuration lies in /etc/tvsl, which takes `sudo`.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -73,6 +74,13 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
         end.map_err(|error| Failure::Failed(format!("tying this build to its service: {error}")))?;
     }
     let (config, _) = common.settings()?;
+    // A build puts what it makes among its caller's.
+    let config = match arguments.action {
+        Action::Build { .. } => config,
+        Action::Inspect | Action::Verify => config.of_service(),
+    };
+    let hidden = config.closed_state().map(super::for_root);
+    let missed = |failure: Failure| failure.and(hidden.as_deref());
     let folder = match arguments.model {
         Some(folder) => folder,
         None => config.model_dir()?,
@@ -83,7 +91,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let opened = TensorRt::open(Settings::from(&config.engine.tensorrt));
     let opened = opened.map(|tensorrt| tensorrt.with_plans_on(shelf.clone()));
     if let Action::Inspect = arguments.action {
-        return inspect::run(&files(&folder, &manifest)?, &shelf, opened.as_ref());
+        return inspect::run(&files(&folder, &manifest)?, &shelf, opened.as_ref()).map_err(missed);
     }
     let tensorrt = opened.map_err(|error| match arguments.action {
         Action::Verify => Failure::Failed(format!(
@@ -99,7 +107,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let kit = Kit { folder, manifest, manifest_sum, tensorrt, cpu, rows };
     match arguments.action {
         Action::Build { missing, .. } => build::run(&kit, missing),
-        Action::Verify => verify::run(&kit),
+        Action::Verify => verify::run(&kit).map_err(missed),
         Action::Inspect => Ok(()),
     }
 }

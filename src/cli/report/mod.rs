@@ -21,7 +21,8 @@ use redact::Redactor;
 ///
 /// Holds the version, the configuration without passwords, users and their files, `doctor` and `devices`, the journal of
 /// the last days if it may be read, the model's manifest, settings changed over MQTT, and the system's facts; no picture
-/// and no sound. Look through it before you pass it on. It opens the devices for some seconds, as `doctor` does.
+/// and no sound. For a configuration in /etc/tvsl it looks into the state of the service, which takes `sudo`, as the
+/// journal does. Look through it before you pass it on. It opens the devices for some seconds, as `doctor` does.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// File for the bundle, which must not be there yet
@@ -68,7 +69,8 @@ fn gather(common: &Common) -> Result<Vec<(&'static str, String)>, Failure> {
         Ok(table) => json(&redactor.table(table))?,
         Err(error) => format!("is no TOML, so it is left out: {}\n", error.message()),
     };
-    let settings = common.find().map(|(config, _)| config).unwrap_or_default();
+    // With what is right in a wrong one: that is when it is asked for.
+    let settings = common.draft().map(|(draft, _)| draft.config().clone()).unwrap_or_default().of_service();
     let about = format!("tvsl {}\nconfiguration: {origin}\n", super::VERSION);
     let facts = FACTS.iter().filter_map(|file| Some(format!("== {file}\n{}\n", read(Path::new(file)).ok()?)));
     let texts = [
@@ -102,7 +104,10 @@ fn manifest(config: &Config) -> String {
 /// What subscribers changed.
 fn state(config: &Config) -> String {
     let Some(file) = config.settings_file() else { return "none\n".into() };
-    read(&file).unwrap_or_else(|error| format!("{}: {error}\n", file.display()))
+    read(&file).unwrap_or_else(|error| match config.closed_to(&file) {
+        Some(state) => format!("skipped: {}: {}\n", file.display(), super::for_root(state)),
+        None => format!("{}: {error}\n", file.display()),
+    })
 }
 
 fn read(file: &Path) -> io::Result<String> {
