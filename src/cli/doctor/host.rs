@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::statvfs;
 
 use super::super::nodes::{Nodes, Refused};
-use super::{Check, unit};
+use super::Check;
 use crate::config::{Config, EngineKind, Origin};
 use crate::engine::tensorrt::{Device, Settings, TensorRt};
 use crate::heat::Heat;
@@ -28,7 +28,7 @@ const NEVER_SET: u64 = 1_735_689_600;
 /// What is checked whatever the configuration says; one that can be read adds places to write to.
 pub(super) fn checks(config: Option<&Config>) -> Vec<Check> {
     let own = [clock(), heat(&Heat::read()), permissions()];
-    disks(written(config)).into_iter().chain(own).chain(unit::checks()).collect()
+    disks(written(config)).into_iter().chain(own).collect()
 }
 
 /// How hot the machine is, and whether it slows itself down.

@@ -131,7 +131,8 @@ fn look(common: &Common, report: &mut Report) -> Result<bool, Failure> {
             None
         }
     };
-    host::checks(config.as_ref()).into_iter().try_for_each(|check| report.add(check))?;
+    let checks = host::checks(config.as_ref()).into_iter().chain(unit::checks());
+    checks.into_iter().try_for_each(|check| report.add(check))?;
     Ok(wrong)
 }
 
