@@ -383,6 +383,13 @@ fn replace_plans() {
     assert_eq!(node(), before, "the plan that it describes is there still");
     loads().unwrap();
 
+    // The same on top of one that was interrupted: the new plan is the only good one.
+    std::fs::rename(&file, &fresh).unwrap();
+    std::fs::write(&file, "the plan before").unwrap();
+    store(&tensorrt, &sources(), &again, &onnx).unwrap_err();
+    assert_eq!(std::fs::read(&file).unwrap(), good);
+    loads().unwrap();
+
     // What a plan was built from must not have changed while it was.
     let before = sources();
     std::fs::write(onnx.with_file_name("weights.bin"), "other weights").unwrap();

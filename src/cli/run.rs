@@ -97,11 +97,16 @@ impl Opener {
         let model = Model::configured(&folder, engine.as_ref(), config)
             .map_err(|error| Failure::model(config, error))?;
         let manifest = model.manifest();
+        let chosen = match model.trouble() {
+            // The GPU failed since its plans were loaded.
+            Some(trouble) if engine.trouble().is_none() => format!("{}; {trouble}", model.engine()),
+            _ => engine.describe(),
+        };
         info!(
             model = manifest.name,
             version = manifest.version,
             classes = manifest.classes.len(),
-            engine = engine.describe(),
+            engine = chosen,
             "model"
         );
         *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);

@@ -131,6 +131,7 @@ pub fn store(
     took: Duration,
 ) -> Result<Sidecar, TensorRtError> {
     sources.hold()?;
+    finish(plan)?;
     let compiled = sources.compiled();
     let sidecar = Sidecar {
         schema: SCHEMA,
@@ -149,8 +150,24 @@ pub fn store(
     replace(&fresh, built.plan.bytes())?;
     // From here on it is this plan that is meant, and that is found in either place.
     replace(&described, &json.map_err(|error| file_error(&described, error))?)?;
-    fs::rename(&fresh, plan).map_err(|error| file_error(plan, error))?;
+    settle(&fresh, plan).map_err(|error| file_error(plan, error))?;
     Ok(sidecar)
+}
+
+/// Puts the plan in its place that an interrupted [`store`] left on its way there, if it is the one that the sidecar describes.
+fn finish(plan: &Path) -> Result<(), TensorRtError> {
+    let fresh = fresh(plan);
+    let meant = |bytes: &Vec<u8>| describe(plan).is_ok_and(|sidecar| sidecar.plan_sha256 == sha256(bytes));
+    match bounded::read(&fresh, bounded::MODEL).ok().filter(meant) {
+        Some(_) => settle(&fresh, plan).map_err(|error| file_error(plan, error)),
+        None => Ok(()),
+    }
+}
+
+/// Renames a file within its folder; that outlasts a power cut.
+fn settle(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    fs::File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Reads the sidecar of a plan.
@@ -264,9 +281,7 @@ fn replace(file: &Path, content: &[u8]) -> Result<(), TensorRtError> {
         let mut out = fs::File::create(&fresh)?;
         out.write_all(content)?;
         out.sync_all()?;
-        fs::rename(&fresh, file)?;
-        // Their order outlasts a power cut.
-        fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+        settle(&fresh, file)
     };
     write().map_err(|reason| file_error(file, reason))
 }
