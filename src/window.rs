@@ -9,11 +9,15 @@ use crate::frame::Frame;
 /// How long a frame waits for the sound that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Until it has come, or there is no more: recorded sources.
+    /// Until it has come, there is no more, or [`MOST_WAITING`] wait: recorded sources.
     Endless,
     /// At most this long after the frame arrived: live sources.
     AtMost(Duration),
 }
+
+/// Frames of a recording that wait for its sound, at most: where that is away for longer the oldest is judged by the sound
+/// there is, and not the whole recording kept in memory.
+pub const MOST_WAITING: usize = 128;
 
 /// Holds frames, oldest first, until the sound has reached their capture time. Time is an argument.
 #[derive(Debug)]
@@ -64,7 +68,9 @@ impl Pairing {
     /// The oldest frame, once the sound has reached it or its wait is over.
     pub fn next(&mut self, now: Instant) -> Option<Frame> {
         let (_, oldest) = self.frames.front()?;
-        let ready = oldest.captured <= self.heard || self.deadline().is_some_and(|deadline| deadline <= now);
+        let late = self.deadline().is_some_and(|deadline| deadline <= now);
+        let full = self.patience == Patience::Endless && self.frames.len() > MOST_WAITING;
+        let ready = oldest.captured <= self.heard || late || full;
         if ready { self.frames.pop_front().map(|(_, frame)| frame) } else { None }
     }
 
@@ -100,6 +106,14 @@ mod tests {
     fn frame(seconds: f64) -> Frame {
         let size = Size::new(1, 1);
         Frame { captured: at(seconds), size, source: size, rgb: vec![0; 3] }
+    }
+
+    #[test]
+    fn a_recording_whose_sound_is_away_is_not_kept_in_memory() {
+        let mut pairing = Pairing::new(Patience::Endless);
+        (0..1000).for_each(|second| pairing.frame(frame(1.0 + f64::from(second)), at(0.0)));
+        let given = std::iter::from_fn(|| pairing.next(at(0.0))).count();
+        assert_eq!((given, pairing.held()), (1000 - MOST_WAITING, MOST_WAITING));
     }
 
     #[test]

@@ -175,11 +175,14 @@ fn without_a_variable_the_state_of_the_service_is_looked_at_and_left_as_it_is() 
     assert_eq!(installed.kept(), [settings.as_str()], "it was written to");
 
     // What runs by hand is no service, and keeps to its own.
-    let mut by_hand = Command::new("timeout");
-    by_hand.args(["--signal=TERM", "4", env!("CARGO_BIN_EXE_tvsl"), "run"]);
-    let ran = installed.root(&by_hand).output().expect("timeout is there");
+    let own = installed.home().join(".local/state/tvsl").join(&events);
+    let mut by_hand = Command::new("sh");
+    let until =
+        "\"$1\" run & for turn in $(seq 300); do [ -e \"$2\" ] && break; sleep 0.1; done; kill $!; wait";
+    by_hand.args(["-c", until, "sh", env!("CARGO_BIN_EXE_tvsl")]).arg(&own);
+    let ran = installed.root(&by_hand).output().expect("a shell");
     let log = String::from_utf8_lossy(&ran.stderr);
-    assert!(installed.home().join(".local/state/tvsl").join(&events).exists(), "{log}");
+    assert!(own.exists(), "{log}");
     assert_eq!(installed.kept(), [settings.as_str()], "a run by hand wrote to it: {log}");
 
     // Whoever may not look is told so, and not of his own home.

@@ -94,8 +94,8 @@ impl Layers {
     /// The same as it is switched on or off `now`: that may have changed while these were being made.
     pub fn switched_as(mut self, now: &Self) -> Self {
         self.overrides.enable = now.overrides.enable;
-        if self.lost.off && !now.lost.off {
-            self.lost = Lost::default();
+        if now.lost == Lost::default() {
+            self.lost = Lost::default(); // what was amiss was written anew since
         }
         self
     }

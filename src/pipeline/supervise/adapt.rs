@@ -168,6 +168,9 @@ impl Supervisor<'_> {
         } else if self.analysis.model().manifest().reads_text() {
             (file.detection.classes, file.detection.prompts) = (now.detection.classes, now.detection.prompts);
         }
+        if self.analysis.model().manifest().reads_text() {
+            file.mqtt.commands = now.mqtt.commands; // by which subscribers' words are in force, or not
+        }
         (file.model, file.engine) = (now.model, now.engine);
         file
     }
