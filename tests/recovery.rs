@@ -7,6 +7,7 @@ mod support;
 mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use cards::test_cards;
@@ -101,17 +102,24 @@ fn a_network_camera_changes_its_resolution_and_its_codec() {
     tell("another codec, after hanging up", "heard and seen", changed);
 }
 
+/// A daemon that hears the tests' card `s16`, with `more` said of it. While one of the files is there, the card does what its
+/// variable means.
+fn listening(place: &Place, folder: &Folder, more: &str, files: &[(&str, &Path)]) -> Daemon {
+    let microphone = format!("[microphone]\nsource = \"alsa\"\nalsa = {{ device = \"s16\"{more} }}\n");
+    let config = place.config(&format!("[camera]\nsource = \"test\"\n{microphone}{QUIET}"));
+    let cards = test_cards(folder);
+    let files = files.iter().copied().chain([("ALSA_CONFIG_PATH", &*cards)]);
+    let environment: Vec<_> =
+        files.map(|(variable, file)| (variable, file.to_str().expect("text"))).collect();
+    Daemon::start_with(&config, &environment)
+}
+
 #[test]
 fn a_sound_card_that_is_pulled_out_is_found_again() {
     let (place, folder) = (Place::new(), Folder::new("recovery-card"));
     let unplugged = folder.join("unplugged");
     std::fs::write(&unplugged, "").expect("room for a file");
-    let camera =
-        "[camera]\nsource = \"test\"\n[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"s16\"\n";
-    let config = place.config(&format!("{camera}{QUIET}"));
-    let (cards, file) = (test_cards(&folder), unplugged.to_string_lossy().into_owned());
-    let environment = [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TEST_UNPLUGGED", &file)];
-    let daemon = Daemon::start_with(&config, &environment);
+    let daemon = listening(&place, &folder, "", &[("TVSL_TEST_UNPLUGGED", &unplugged)]);
     // Not there at the start: waited for.
     daemon.log.find(|line| line.contains("microphone \"s16\"") && line.contains("trying again"));
     std::fs::remove_file(&unplugged).expect("the file");
@@ -127,12 +135,7 @@ fn a_sound_card_that_is_pulled_out_is_found_again() {
 fn a_sound_card_whose_reading_hangs_is_told_found_again_and_lets_the_program_end() {
     let (place, folder) = (Place::new(), Folder::new("recovery-hanging-card"));
     let hangs = folder.join("hangs");
-    let camera =
-        "[camera]\nsource = \"test\"\n[microphone]\nsource = \"alsa\"\n[microphone.alsa]\ndevice = \"s16\"\n";
-    let config = place.config(&format!("{camera}{QUIET}"));
-    let (cards, file) = (test_cards(&folder), hangs.to_string_lossy().into_owned());
-    let environment = [("ALSA_CONFIG_PATH", cards.to_str().expect("text")), ("TVSL_TEST_READ_HANGS", &file)];
-    let mut daemon = Daemon::start_with(&config, &environment);
+    let mut daemon = listening(&place, &folder, "", &[("TVSL_TEST_READ_HANGS", &hangs)]);
     daemon.log.find(|line| line.contains("the first frame is analysed"));
     std::fs::write(&hangs, "").expect("room for a file");
     let hung = Instant::now();
@@ -326,16 +329,8 @@ fn a_stream_whose_sound_stops_is_opened_again_as_a_whole() {
 fn a_sound_card_that_comes_back_as_another_is_waited_for() {
     let (place, folder) = (Place::new(), Folder::new("recovery-other"));
     let (unplugged, rate) = (folder.join("unplugged"), folder.join("rate"));
-    let microphone = "[microphone]\nsource = \"alsa\"\nalsa = { device = \"s16\", rate = 16000 }\n";
-    let config = place.config(&format!("[camera]\nsource = \"test\"\n{microphone}{QUIET}"));
-    let [cards, unplugged_file, rate_file] =
-        [&test_cards(&folder), &unplugged, &rate].map(|file| file.to_string_lossy().into_owned());
-    let environment = [
-        ("ALSA_CONFIG_PATH", cards.as_str()),
-        ("TVSL_TEST_UNPLUGGED", &unplugged_file),
-        ("TVSL_TEST_RATE", &rate_file),
-    ];
-    let mut daemon = Daemon::start_with(&config, &environment);
+    let files = [("TVSL_TEST_UNPLUGGED", &*unplugged), ("TVSL_TEST_RATE", &rate)];
+    let mut daemon = listening(&place, &folder, ", rate = 16000", &files);
     daemon.log.find(|line| line.contains("the first frame is analysed"));
     std::fs::write(&rate, "48000").expect("room for a file");
     std::fs::write(&unplugged, "").expect("room for a file");
