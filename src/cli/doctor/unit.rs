@@ -53,7 +53,8 @@ impl Unit {
         self.name == "tvsl.service" && self.active == "inactive" && self.file == "disabled"
     }
 
-    /// Whether it has failed. How one ended that was put to rest since is over. One that fails at each start never counts as `failed` to systemd, which starts it again for ever.
+    /// Whether it has failed. How one ended that was put to rest since is over. One that fails at each start never counts as
+    /// `failed` to systemd, which starts it again for ever.
     fn failed(&self) -> bool {
         self.active == "failed"
             || self.sub.starts_with("auto-restart")

@@ -234,13 +234,12 @@ pub fn takes_its_shapes(plan: &Path, sidecar: &Sidecar, engine: &CudaEngine) -> 
 pub fn load(plan: &Path, onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtError> {
     let sidecar = describe(plan)?;
     let loaded = load_as(plan, onnx, device, sidecar.clone());
-    // Another may have taken its place between the reading of the one file and of the other.
-    match loaded {
-        Err(TensorRtError::Plan(PlanFault::Altered { .. })) if describe(plan)? != sidecar => {
-            load_as(plan, onnx, device, describe(plan)?)
-        }
-        loaded => loaded,
+    if !matches!(loaded, Err(TensorRtError::Plan(PlanFault::Altered { .. }))) {
+        return loaded;
     }
+    // Another may have taken its place between the reading of the one file and of the other.
+    let now = describe(plan)?;
+    if now == sidecar { loaded } else { load_as(plan, onnx, device, now) }
 }
 
 fn load_as(
