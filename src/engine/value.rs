@@ -98,8 +98,8 @@ pub enum Input<'a> {
     Lasting(&'a Arc<Tensor>),
     /// What another graph gave.
     Value(&'a Value),
-    /// Numbers in the host's memory, but for the last of them: those are the last that another graph gave.
-    Ending(&'a Tensor, &'a Value),
+    /// Numbers in the host's memory, but for the last of them: those are the last that other graphs gave, the newest at the end.
+    Ending(&'a Tensor, &'a [Value]),
     /// A picture, which the engine lays out and normalises.
     Picture(Picture<'a>),
 }
@@ -119,7 +119,7 @@ impl<'a> Input<'a> {
             Self::Tensor(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Lasting(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Value(value) => value.tensor(),
-            Self::Ending(tensor, end) => Ok(Cow::Owned(ended(tensor, &*end.tensor()?))),
+            Self::Ending(tensor, ends) => Ok(Cow::Owned(ended(tensor, &Value::tensors(ends.to_vec())?))),
             Self::Picture(_) => Ok(Cow::Borrowed(laid)),
         }
     }
@@ -160,12 +160,15 @@ impl<'a> From<Picture<'a>> for Input<'a> {
     }
 }
 
-/// `tensor` with the numbers of `end`, or as many of its last as there is room for, in place of its last.
-pub(super) fn ended(tensor: &Tensor, end: &Tensor) -> Tensor {
+/// `tensor` with the numbers of `ends`, or as many of their last as there is room for, in place of its last.
+pub(super) fn ended(tensor: &Tensor, ends: &[Tensor]) -> Tensor {
     let mut whole = tensor.clone();
-    let count = whole.data.len().min(end.data.len());
-    let place = whole.data.len() - count..;
-    whole.data[place].copy_from_slice(&end.data[end.data.len() - count..]);
+    let mut room = whole.data.len();
+    for end in ends.iter().rev() {
+        let count = room.min(end.data.len());
+        whole.data[room - count..room].copy_from_slice(&end.data[end.data.len() - count..]);
+        room -= count;
+    }
     whole
 }
 

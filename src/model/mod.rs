@@ -349,10 +349,10 @@ impl Model {
             let hearing = self.heard_lately(until, memory)?;
             return Ok(Judging { fit, hearing, stages: Stages::Ahead(cells), leaves_time: false });
         }
-        self.gather(self.ear.is_coming(until).into())?;
+        self.gather(self.ear.coming(until))?;
         let Self { ear, parts, .. } = self;
         let (hearing, coming) = ear.lately(until, memory);
-        let outputs = parts.start_stages(&cells, &hearing.rows, coming.as_ref())?;
+        let outputs = parts.start_stages(&cells, &hearing.rows, &coming)?;
         let leaves_time = parts.sees_beside();
         Ok(Judging { fit, hearing, stages: Stages::UnderWay(outputs), leaves_time })
     }

@@ -163,14 +163,14 @@ impl Parts {
     }
 
     /// Starts both stages, the second for every class: the host waits once for everything it wants to know of a picture.
-    /// The last rows may be `coming` still.
+    /// The last rows may be `coming` still, as several runs of sound.
     pub(super) fn start_stages(
         &mut self,
         cells: &Value,
         rows: &Tensor,
-        coming: Option<&Value>,
+        coming: &[Value],
     ) -> Result<Vec<Value>, ModelError> {
-        let rows = coming.map_or(Input::Tensor(rows), |coming| Input::Ending(rows, coming));
+        let rows = if coming.is_empty() { Input::Tensor(rows) } else { Input::Ending(rows, coming) };
         let inputs = [("V", cells.into()), ("A", rows), ("t", (&self.text).into())];
         let mut outputs = self.stage1.start(&inputs, Wanted::OnHost)?;
         outputs.extend(self.stage2.start(&inputs, Wanted::OnHost)?);

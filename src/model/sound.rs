@@ -129,22 +129,27 @@ impl Ear {
         Ok(())
     }
 
-    /// Whether the newest rows are still on their way, and nothing but they may come last in what was heard up to `until`.
-    pub(super) fn is_coming(&self, until: Instant) -> bool {
+    /// How many of the newest rows are still on their way, where nothing but they may come last in what was heard up to `until`.
+    pub(super) fn coming(&self, until: Instant) -> usize {
         let close = Duration::from_secs_f64(2.0 * self.hop as f64 / f64::from(self.rate)).min(self.window);
-        let last = |(end, value): &(Instant, Value)| until.since(*end) < close && value.is_coming();
-        self.coming.last().is_some_and(last)
+        let newest = self.coming.iter().rev().find(|(end, _)| *end <= until);
+        if newest.is_some_and(|(end, _)| until.since(*end) >= close) {
+            return 0; // silence follows them
+        }
+        self.coming.iter().rev().take_while(|(_, value)| value.is_coming()).count()
     }
 
-    /// [`Ear::up_to`], when all was gathered but the newest rows of [`Ear::is_coming`]: those are given apart, where they
-    /// have ended by then, and their place is left empty.
-    pub(super) fn lately(&mut self, until: Instant, memory: Duration) -> (Hearing, Option<Value>) {
-        let coming = self.coming.last().filter(|(end, _)| *end <= until).cloned();
-        let Some((end, value)) = coming else { return (self.up_to(until, memory), None) };
-        self.rows.push_back((end, vec![0.0; self.rest.data.len()]));
+    /// [`Ear::up_to`], when all was gathered but the newest rows of [`Ear::coming`]: those are given apart, where they have
+    /// ended by then, and their places are left empty.
+    pub(super) fn lately(&mut self, until: Instant, memory: Duration) -> (Hearing, Vec<Value>) {
+        let recent = |(end, _): &&(Instant, Value)| *end <= until && until.since(*end) < self.window;
+        let (ends, values): (Vec<_>, Vec<_>) = self.coming.iter().filter(recent).cloned().unzip();
+        let gathered = self.rows.len();
+        let empty = vec![0.0; self.rest.data.len()];
+        self.rows.extend(ends.into_iter().map(|end| (end, empty.clone())));
         let hearing = self.up_to(until, memory);
-        self.rows.pop_back();
-        (hearing, Some(value))
+        self.rows.truncate(gathered);
+        (hearing, values)
     }
 
     /// What was heard, of the rows that were gathered, up to `until`; rows that ended more than `memory` before are left out.

@@ -47,7 +47,12 @@ Result cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 18 ? getenv("FAKE_CUDA_INTEGRATED") != NULL : attribute == 75 ? 8 : attribute == 76 ? 7 : 0;
     return SUCCESS;
 }
-Result cuDevicePrimaryCtxRetain(void **context, int device) { *context = &blocks; return SUCCESS; }
+static unsigned scheduling;
+Result cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags) { scheduling = flags; return SUCCESS; }
+Result cuDevicePrimaryCtxRetain(void **context, int device) {
+    *context = &blocks;
+    return scheduling == 4 /* threads that wait sleep */ ? SUCCESS : INVALID;
+}
 Result cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
 Result cuCtxGetCurrent(void **context) { *context = current ? &blocks : NULL; return SUCCESS; }
 Result cuCtxSetCurrent(void *context) { current = context != NULL; return SUCCESS; }
@@ -217,7 +222,7 @@ Result cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
 }
 Result cuEventCreate(Event **event, unsigned flags) {
     UNLESS_AWAY;
-    if (flags != 0 /* with its time */) return INVALID;
+    if (flags != 1 /* with its time; threads that wait for it sleep */) return INVALID;
     allocate((void **)event, sizeof(Event));
     (*event)->stream = NULL;
     return SUCCESS;
@@ -285,7 +290,7 @@ Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, uns
 
 Result cuMemsetD8Async(uint64_t at, unsigned char value, size_t size, Stream *stream) {
     UNLESS_AWAY;
-    static const char zeros[1 << 18];
+    static char zeros[1 << 24];
     if (value != 0 || size > sizeof zeros) return INVALID;
     clearings++;
     return enqueue(stream, (Step){.kind = COPY, .to = (void *)at, .from = zeros, .size = size});

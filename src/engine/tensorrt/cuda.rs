@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, DriverError, sys};
+use cudarc::driver::{CudaContext, DriverError, result, sys};
 
 use super::error::TensorRtError;
 use super::kernel::Kernel;
@@ -36,7 +36,10 @@ impl Device {
             return Err(TensorRtError::NoDriver);
         }
         let none = |error: DriverError| TensorRtError::NoDevice { reason: error.to_string() };
+        wait_without_spinning();
         let context = CudaContext::new(0).map_err(none)?;
+        // SAFETY: no `CudaSlice` is made; what waits for what is told here, by events of our own.
+        unsafe { context.disable_event_tracking() };
         let integrated = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)
             .is_ok_and(|answer| answer != 0);
@@ -90,5 +93,17 @@ impl Device {
     /// Three places in a stream, still to be set.
     pub(super) fn stopwatch(&self) -> Result<Stopwatch, TensorRtError> {
         Stopwatch::new(&self.context)
+    }
+}
+
+/// Has a thread that waits for the GPU sleep: by itself the driver may keep a whole core busy with looking.
+fn wait_without_spinning() {
+    let flag = sys::CUctx_flags::CU_CTX_SCHED_BLOCKING_SYNC as u32;
+    let set = result::init().and_then(|()| result::device::get(0)).and_then(|device| {
+        // SAFETY: the driver is initialised and the device is its own.
+        unsafe { sys::cuDevicePrimaryCtxSetFlags_v2(device, flag) }.result()
+    });
+    if let Err(error) = set {
+        tracing::debug!("waiting for the GPU may keep a core busy: {error}");
     }
 }

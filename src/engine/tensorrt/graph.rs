@@ -12,6 +12,7 @@ use super::error::TensorRtError;
 use super::network::{Direction, TensorInfo};
 use super::runtime::{Context, CudaEngine};
 use super::slot::{Changes, InputSlot, OutputSlot};
+use super::staging::MOST_UNDER_WAY;
 use super::stream::{Recording, Stopwatch, Stream};
 use super::warm::Warmth;
 use crate::engine::value::told;
@@ -22,8 +23,9 @@ use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wan
 enum Way {
     /// Not run yet, as TensorRT needs it before it is recorded.
     New,
-    /// Run once.
-    Known,
+    /// Run at least once, and not `tried` to be recorded or in vain: what another thread does to the driver may be in the way
+    /// once.
+    Known { tried: bool },
     /// Recorded.
     Recorded(Recording),
     /// It cannot be recorded.
@@ -34,13 +36,15 @@ pub(super) struct TensorRtGraph {
     file: PathBuf,
     /// Declared first, dropped first: before what it makes use of.
     way: Way,
+    /// Whether it was told that it cannot be recorded.
+    told: bool,
     /// Whether the outputs go to the host.
     download: bool,
     /// Dropped before the memory it points into.
     context: Context,
     stream: Stream,
-    /// The last two runs: one may be started while the one before is under way.
-    runs: [Run; 2],
+    /// The last runs, in turn: one may be started while those before are under way.
+    runs: Vec<Run>,
     /// Which of them is the last.
     last: usize,
     /// Time on the GPU since it was last asked for.
@@ -101,13 +105,15 @@ impl TensorRtGraph {
             let largest = context.shape(&tensor.name)?;
             outputs.push(OutputSlot::new(tensor, largest, &mut context, device)?);
         }
+        let runs: Vec<_> = (0..MOST_UNDER_WAY).map(|_| Run::none(device)).collect::<Result<_, _>>()?;
         let mut graph = Self {
             file: file.to_owned(),
             way: Way::New,
-            download: true,
+            told: false,
+            download: false,
             context,
             stream: device.stream()?,
-            runs: [Run::none(device)?, Run::none(device)?],
+            runs,
             last: 0,
             gpu_time: GpuTime::default(),
             inputs,
@@ -144,16 +150,23 @@ impl TensorRtGraph {
         match std::mem::replace(&mut self.way, Way::Plain) {
             Way::New => {
                 self.enqueue()?;
-                self.way = Way::Known;
+                self.way = Way::Known { tried: false };
             }
-            Way::Known => match self.record() {
+            Way::Known { tried } => match self.record() {
                 Ok(mut recording) => {
                     recording.start()?;
                     self.way = Way::Recorded(recording);
                 }
                 Err(error) => {
-                    tracing::debug!("{}: runs without a CUDA graph: {error}", self.file.display());
                     self.enqueue()?;
+                    if !tried {
+                        self.way = Way::Known { tried: true };
+                    } else if !std::mem::replace(&mut self.told, true) {
+                        let file = self.file.display();
+                        tracing::warn!(
+                            "{file}: runs without a CUDA graph, at more work for the CPU: {error}"
+                        );
+                    }
                 }
             },
             Way::Recorded(mut recording) => {
@@ -173,11 +186,14 @@ impl TensorRtGraph {
     /// Starts a run; the host does not wait for it.
     fn launch(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
         self.device.bind()?;
-        self.last = 1 - self.last;
+        let before = Arc::clone(&self.runs[self.last].watch);
+        self.last = (self.last + 1) % self.runs.len();
         self.take_time(self.last)?;
-        self.outputs.iter_mut().for_each(OutputSlot::settle);
-        self.take(given, download)?;
-        let (stream, watch) = (&self.stream, Arc::clone(&self.runs[self.last].watch));
+        self.outputs.iter_mut().for_each(|slot| slot.make_way(&self.stream));
+        let watch = Arc::clone(&self.runs[self.last].watch);
+        self.inputs.iter_mut().for_each(|slot| slot.let_go(&watch));
+        self.take(given, download, &before)?;
+        let stream = &self.stream;
         self.inputs.iter().try_for_each(|slot| slot.await_source(stream))?;
         self.outputs.iter().try_for_each(|slot| slot.await_readers(stream))?;
         watch.start(stream)?;
@@ -185,16 +201,20 @@ impl TensorRtGraph {
         watch.lap(stream)?;
         self.go()?;
         watch.stop(&self.stream)?;
-        self.inputs.iter().for_each(|slot| slot.read_by(&watch));
+        self.inputs.iter_mut().for_each(|slot| slot.read_by(&watch));
         let laid = self.inputs.iter().any(InputSlot::is_laid);
         self.runs[self.last] = Run { watch, untimed: true, laid };
         Ok(())
     }
 
-    /// Takes the inputs, and follows their shapes and places.
-    fn take(&mut self, given: &[(&str, Input<'_>)], download: bool) -> Result<(), TensorRtError> {
+    /// Takes the inputs, and follows their shapes and places; the run `before` may be under way.
+    fn take(
+        &mut self,
+        given: &[(&str, Input<'_>)],
+        download: bool,
+        before: &Stopwatch,
+    ) -> Result<(), TensorRtError> {
         let mut changes = Changes::default();
-        let before = &self.runs[1 - self.last].watch;
         for slot in &mut self.inputs {
             let Changes { shape, address } = slot.take(given, &mut self.context, before)?;
             changes.shape |= shape;
@@ -204,6 +224,9 @@ impl TensorRtGraph {
             self.context.infer_shapes()?;
             self.outputs.iter_mut().try_for_each(|slot| slot.follow(&self.context))?;
         }
+        for slot in self.outputs.iter_mut().filter(|_| download) {
+            changes.address |= slot.share(&mut self.context, before)?;
+        }
         if changes.shape || changes.address || download != self.download {
             self.way = Way::New;
             self.download = download;
@@ -211,7 +234,7 @@ impl TensorRtGraph {
         Ok(())
     }
 
-    /// Adds the time of one of the last two runs, and waits for its end.
+    /// Adds the time of one of the last runs, and waits for its end.
     fn take_time(&mut self, run: usize) -> Result<(), TensorRtError> {
         let GpuTime { whole, picture } = self.runs[run].take_time()?;
         self.gpu_time.whole += whole;
@@ -288,8 +311,7 @@ impl Graph for TensorRtGraph {
     }
 
     fn runs_beside(&self) -> bool {
-        // What lays a picture out on the CPU waits for the one before.
-        self.device.kernel.is_some() || !self.inputs.iter().any(InputSlot::takes_pictures)
+        true
     }
 
     fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {

@@ -7,8 +7,7 @@ use super::memory::Memory;
 use super::stream::{Stopwatch, Stream};
 use crate::engine::Tensor;
 
-/// An output on the GPU. Before its graph runs again it is saved to the host's memory if somebody still holds it,
-/// so it never changes.
+/// An output on the GPU. Before its graph runs again it is put aside if somebody still holds it, so it never changes.
 #[derive(Debug)]
 pub struct Lent {
     shape: Vec<usize>,
@@ -94,13 +93,22 @@ impl Lent {
     /// # Errors
     /// If the GPU failed.
     pub fn read_all(lents: &[&Self]) -> Result<Vec<Tensor>, TensorRtError> {
-        let places: Vec<_> = lents.iter().map(|lent| (*lent, lock(&lent.place))).collect();
-        let on_gpu = places.iter().filter_map(|(lent, place)| match &**place {
-            Place::Gpu(spot) => Some((lent.count(), spot)),
+        let places: Vec<_> = lents.iter().map(|lent| (lent.count(), lock(&lent.place))).collect();
+        let on_gpu = places.iter().filter_map(|(count, place)| match &**place {
+            Place::Gpu(spot) => Some((*count, spot)),
             Place::Host(_) | Place::Gone(_) => None,
         });
-        fetch(&on_gpu.collect::<Vec<_>>())?;
-        places.iter().map(|(lent, place)| lent.at(place)).collect()
+        let mut fetched = fetch(&on_gpu.collect::<Vec<_>>())?.into_iter();
+        let read = |(lent, (_, place)): (&&Self, &(usize, MutexGuard<'_, Place>))| match &**place {
+            Place::Gpu(_) => {
+                Ok(Tensor { shape: lent.shape.clone(), data: fetched.next().unwrap_or_default() })
+            }
+            Place::Host(tensor) => Ok(tensor.clone()),
+            Place::Gone(reason) => {
+                Err(TensorRtError::Cuda { doing: "keeping an output", reason: reason.clone() })
+            }
+        };
+        lents.iter().zip(&places).map(read).collect()
     }
 
     /// Whether the host would have to wait for it.
@@ -108,49 +116,53 @@ impl Lent {
         self.spot().is_some_and(|spot| !spot.is_here().unwrap_or(false))
     }
 
-    /// Saves the values, before their place is used for others.
-    pub(super) fn settle(&self) {
+    /// Puts the values aside, before their place is used for others: where `keep` has room for so many numbers of a spot, or in
+    /// the host's memory.
+    pub(super) fn make_way(&self, keep: impl FnOnce(usize, &Spot) -> Result<Option<Spot>, TensorRtError>) {
         let mut place = lock(&self.place);
-        if let Place::Gpu(spot) = &*place {
-            let saved = fetch(&[(self.count(), spot)]).and_then(|()| self.at(&place));
-            *place = saved.map_or_else(|error| Place::Gone(error.to_string()), Place::Host);
-        }
+        let Place::Gpu(spot) = &*place else { return };
+        let kept = spot.is_here().and_then(|here| if here { Ok(None) } else { keep(self.count(), spot) });
+        let kept = kept.and_then(|kept| match kept {
+            Some(spot) => Ok(Place::Gpu(spot)),
+            None => {
+                let data = fetch(&[(self.count(), spot)])?.pop().unwrap_or_default();
+                Ok(Place::Host(Tensor { shape: self.shape.clone(), data }))
+            }
+        });
+        *place = kept.unwrap_or_else(|error| Place::Gone(error.to_string()));
     }
 
-    fn count(&self) -> usize {
+    /// How many values there are.
+    pub(super) fn count(&self) -> usize {
         self.shape.iter().product()
-    }
-
-    /// The values at `place`, where they have been fetched.
-    fn at(&self, place: &MutexGuard<'_, Place>) -> Result<Tensor, TensorRtError> {
-        match &**place {
-            Place::Gpu(spot) => {
-                Ok(Tensor { shape: self.shape.clone(), data: spot.memory.read(self.count()) })
-            }
-            Place::Host(tensor) => Ok(tensor.clone()),
-            Place::Gone(reason) => {
-                Err(TensorRtError::Cuda { doing: "keeping an output", reason: reason.clone() })
-            }
-        }
     }
 }
 
-/// Brings so many numbers of each spot to the host's side: the last one's stream waits for all of them on the GPU, and
-/// the host for that stream alone.
-fn fetch(spots: &[(usize, &Spot)]) -> Result<(), TensorRtError> {
-    let Some((_, last)) = spots.last() else { return Ok(()) };
-    let mut wait = false;
-    for (count, spot) in spots {
-        if spot.is_here()? {
-            continue;
+/// Brings so many numbers of each spot to the host: the last one's stream waits for all of them on the GPU, and the host for
+/// that stream alone.
+fn fetch(spots: &[(usize, &Spot)]) -> Result<Vec<Vec<f32>>, TensorRtError> {
+    let Some((_, Spot { stream, .. })) = spots.last() else { return Ok(Vec::new()) };
+    let (mut wait, mut places) = (false, Vec::with_capacity(spots.len()));
+    for &(count, spot) in spots {
+        let here = spot.is_here()?;
+        if !here {
+            stream.after(&spot.ready)?;
+            wait = true;
         }
-        last.stream.after(&spot.ready)?;
-        if !spot.sent {
-            spot.memory.download(*count, &last.stream)?;
-        }
-        wait = true;
+        places.push(if spot.sent { Arc::clone(&spot.memory) } else { bring(count, &spot.memory, stream)? });
     }
-    if wait { last.stream.wait() } else { Ok(()) }
+    if wait {
+        stream.wait()?;
+    }
+    Ok(places.iter().zip(spots).map(|(place, (count, _))| place.read(*count)).collect())
+}
+
+/// Enqueues the way to the host of what nobody meant to read there, and gives where it comes to.
+fn bring(count: usize, memory: &Memory<f32>, stream: &Stream) -> Result<Arc<Memory<f32>>, TensorRtError> {
+    let place = Memory::new(memory.device(), count)?;
+    place.copy(memory, count, stream)?;
+    place.download(count, stream)?;
+    Ok(Arc::new(place))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -12,11 +12,13 @@ pub(super) trait Number: Copy + Send + 'static {}
 impl Number for f32 {}
 impl Number for u8 {}
 
-/// Numbers that both the CPU and the GPU reach. On an integrated GPU they lie once, in host memory
-/// that the GPU sees; elsewhere once on each side, pinned on the host, and are copied.
+/// Numbers that the GPU reaches, and the CPU if they were made for both. For both, they lie once on an integrated GPU, in host
+/// memory that the GPU sees; elsewhere once on each side, pinned on the host, and are copied. An integrated GPU does not
+/// cache host memory, so what it alone writes and reads is its own there as well.
 #[derive(Debug)]
 pub(super) struct Memory<T: Number> {
     device: Device,
+    /// Null if the CPU does not reach it.
     host: *mut T,
     address: sys::CUdeviceptr,
     len: usize,
@@ -28,7 +30,7 @@ unsafe impl<T: Number> Send for Memory<T> {}
 unsafe impl<T: Number> Sync for Memory<T> {}
 
 impl<T: Number> Memory<T> {
-    /// `len` numbers, all 0 on the host.
+    /// `len` numbers for both sides, all 0 on the host.
     pub(super) fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
         let failed = during("allocating memory");
         let bytes = len.max(1) * size_of::<T>();
@@ -55,6 +57,26 @@ impl<T: Number> Memory<T> {
         Ok(memory)
     }
 
+    /// `len` numbers for the GPU alone.
+    pub(super) fn on_gpu(device: &Device, len: usize) -> Result<Self, TensorRtError> {
+        device.bind()?;
+        // SAFETY: the device is current.
+        let address = unsafe { result::malloc_sync(len.max(1) * size_of::<T>()) };
+        let address = address.map_err(during("allocating memory"))?;
+        Ok(Self { device: device.clone(), host: std::ptr::null_mut(), address, len })
+    }
+
+    /// As many numbers for the same sides.
+    pub(super) fn like(&self) -> Result<Self, TensorRtError> {
+        let make = if self.is_shared() { Self::new } else { Self::on_gpu };
+        make(&self.device, self.len)
+    }
+
+    /// Whether the CPU reaches it.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.host.is_null()
+    }
+
     /// Where it was allocated.
     pub(super) fn device(&self) -> &Device {
         &self.device
@@ -71,15 +93,20 @@ impl<T: Number> Memory<T> {
     }
 
     /// Puts `numbers`, at most [`Memory::len`], where the GPU takes them from after [`Memory::upload`]. No work that
-    /// reads them may be in a stream.
+    /// reads them may be in a stream, and both sides must reach it.
     pub(super) fn write(&mut self, numbers: &[T]) {
-        assert!(numbers.len() <= self.len, "{} numbers for {}", numbers.len(), self.len);
+        let room = if self.is_shared() { self.len } else { 0 };
+        assert!(numbers.len() <= room, "{} numbers for {room}", numbers.len());
         // SAFETY: there is room, as was just checked; `&mut self` is the CPU's only way to it.
         unsafe { self.host.copy_from_nonoverlapping(numbers.as_ptr(), numbers.len()) }
     }
 
-    /// The first `len` numbers as the CPU sees them. No work that writes them may be in a stream.
+    /// The first `len` numbers as the CPU sees them, none where it does not reach them. No work that writes them may be in a
+    /// stream.
     pub(super) fn read(&self, len: usize) -> Vec<T> {
+        if !self.is_shared() {
+            return Vec::new();
+        }
         // SAFETY: `host` has room for `self.len` numbers, all initialised and valid, and nobody writes them now.
         unsafe { std::slice::from_raw_parts(self.host, len.min(self.len)) }.to_vec()
     }
@@ -94,16 +121,32 @@ impl<T: Number> Memory<T> {
             .map_err(during("clearing memory"))
     }
 
-    /// Enqueues the first `len` numbers' way to the GPU.
+    /// Enqueues the way of the first `len` numbers that were written to the GPU.
     pub(super) fn upload(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
+        if self.device.integrated { Ok(()) } else { self.upload_from(self, len, stream) }
+    }
+
+    /// The same for the first `len` numbers that were written to `staged`.
+    pub(super) fn upload_from(
+        &self,
+        staged: &Self,
+        len: usize,
+        stream: &Stream,
+    ) -> Result<(), TensorRtError> {
         if self.device.integrated {
-            return Ok(());
+            return self.copy(staged, len, stream);
         }
-        let bytes = len.min(self.len) * size_of::<T>();
+        let bytes = len.min(self.len).min(staged.len) * size_of::<T>();
         // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
-        unsafe { sys::cuMemcpyHtoDAsync_v2(self.address, self.host.cast(), bytes, stream.cu()) }
+        unsafe { sys::cuMemcpyHtoDAsync_v2(self.address, staged.host.cast(), bytes, stream.cu()) }
             .result()
             .map_err(during("copying to the GPU"))
+    }
+
+    /// Enqueues a copy of the first `len` numbers of `from`, on the GPU's side.
+    pub(super) fn copy(&self, from: &Self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
+        let len = len.min(self.len).min(from.len);
+        self.end_with(len, from, len, stream)
     }
 
     /// Enqueues a copy of the last of the first `len` numbers of `from` into the last of the first `room` here, as many
@@ -125,9 +168,9 @@ impl<T: Number> Memory<T> {
             .map_err(during("copying on the GPU"))
     }
 
-    /// Enqueues the first `len` numbers' way back.
+    /// Enqueues the first `len` numbers' way back, where the CPU reaches them.
     pub(super) fn download(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
-        if self.device.integrated {
+        if self.device.integrated || !self.is_shared() {
             return Ok(());
         }
         let bytes = len.min(self.len) * size_of::<T>();
@@ -146,10 +189,12 @@ impl<T: Number> Drop for Memory<T> {
         // SAFETY: both were allocated in `new` and are freed here only. The graph that writes it, and every graph that reads
         // it, holds it until it has waited for its run.
         unsafe {
-            if !self.device.integrated && self.address != 0 {
+            if self.address != 0 && !(self.device.integrated && self.is_shared()) {
                 let _ = result::free_sync(self.address);
             }
-            let _ = result::free_host(self.host.cast());
+            if self.is_shared() {
+                let _ = result::free_host(self.host.cast());
+            }
         }
     }
 }

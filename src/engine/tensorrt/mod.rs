@@ -71,6 +71,8 @@ mod memory;
 
 mod lent;
 
+mod staging;
+
 mod slot;
 
 mod sources;

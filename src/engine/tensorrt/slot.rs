@@ -10,6 +10,7 @@ use super::lent::{Lent, Readers, Spot};
 use super::memory::Memory;
 use super::network::TensorInfo;
 use super::runtime::Context;
+use super::staging::{Spares, Staging};
 use super::stream::{Stopwatch, Stream};
 use crate::engine::value::ended;
 use crate::engine::{Easel, Input, Layout, Picture, Tensor, Value};
@@ -19,8 +20,12 @@ pub(super) struct InputSlot {
     pub name: CString,
     shape: Vec<i64>,
     memory: Memory<f32>,
+    /// Where numbers wait while runs before still read `memory`.
+    staging: Staging<f32>,
     /// Where its numbers come from in this run.
     source: Source,
+    /// What other graphs gave, so many numbers of each, that comes last, the newest at the end.
+    ends: Vec<(usize, Spot)>,
     /// What `memory` holds for good, on both sides.
     lasting: Option<Arc<Tensor>>,
     /// The output of another graph that the context reads in place of `memory`.
@@ -35,17 +40,15 @@ enum Source {
     Kept,
     /// Another graph, which is done when the watch has stopped.
     Gpu(Arc<Stopwatch>, Readers),
-    /// `memory`, on the host's side, and at its end the last of so many numbers of another graph.
-    Ending(usize, Spot),
+    /// What was put into `staging` last.
+    Staged,
     /// A picture in `pictures`.
     Picture,
 }
 
 /// What laying pictures out takes: the GPU's kernel, or the CPU's way.
 struct Pictures {
-    /// Two in turn: while one is still on its way, the next is taken.
-    rgb: [Memory<u8>; 2],
-    turn: usize,
+    rgb: Staging<u8>,
     layout: Option<Layout>,
     easel: Easel,
 }
@@ -53,8 +56,9 @@ struct Pictures {
 impl Pictures {
     /// For an input of so many numbers: a picture has a byte where the input has a number, and is not larger.
     fn new(device: &Device, numbers: usize) -> Result<Self, TensorRtError> {
-        let rgb = [Memory::new(device, numbers)?, Memory::new(device, numbers)?];
-        Ok(Self { rgb, turn: 0, layout: None, easel: Easel::default() })
+        // While one is still on its way, the next is taken.
+        let rgb = Staging::new(device, numbers, 2)?;
+        Ok(Self { rgb, layout: None, easel: Easel::default() })
     }
 }
 
@@ -75,11 +79,13 @@ impl InputSlot {
         context: &mut Context,
         device: &Device,
     ) -> Result<Self, TensorRtError> {
-        let memory = allocate(tensor, &largest, context, device)?;
-        let name = tensor.name.clone();
-        let (source, is_picture) = (Source::Host, largest.len() == 4);
+        let is_picture = largest.len() == 4;
+        let shared = !is_picture || device.kernel.is_none();
+        let memory = allocate(tensor, &largest, shared, context, device)?;
+        let (name, source) = (tensor.name.clone(), Source::Host);
         let pictures = is_picture.then(|| Pictures::new(device, memory.len())).transpose()?;
-        Ok(Self { name, shape: largest, memory, source, lasting: None, bound: None, pictures })
+        let (staging, ends) = (Staging::new(device, memory.len(), 0)?, Vec::new());
+        Ok(Self { name, shape: largest, memory, staging, source, ends, lasting: None, bound: None, pictures })
     }
 
     /// Forgets the shape, which may be half set, and what may not have come to the GPU.
@@ -88,8 +94,14 @@ impl InputSlot {
         self.lasting = None;
     }
 
-    /// Takes what it is given for the next run. The `last` one may be under way: it is waited for before anything changes
-    /// that it reads. None before it may be.
+    /// The run of `watch`, which goes on to time another, is over.
+    pub(super) fn let_go(&mut self, watch: &Arc<Stopwatch>) {
+        self.staging.let_go(watch);
+        self.pictures.iter_mut().for_each(|pictures| pictures.rgb.let_go(watch));
+    }
+
+    /// Takes what it is given for the next run. The `last` one, and runs before it, may be under way: nothing changes that
+    /// they read.
     pub(super) fn take(
         &mut self,
         given: &[(&str, Input<'_>)],
@@ -103,6 +115,7 @@ impl InputSlot {
         let shape = self.follow(&input.shape(), context)?;
         let mut spot = None;
         let lasting = self.lasting.take();
+        self.ends.clear();
         match input {
             Input::Tensor(tensor) => self.fill(tensor, last)?,
             Input::Lasting(tensor) => {
@@ -118,14 +131,13 @@ impl InputSlot {
                 Some(found) => spot = Some(found),
                 None => self.fill(&lent.read()?, last)?,
             },
-            Input::Ending(tensor, Value::Gpu(lent)) => match lent.spot() {
-                Some(end) => {
+            Input::Ending(tensor, ends) => match ends.iter().map(on_gpu).collect() {
+                Some(spots) => {
                     self.fill(tensor, last)?;
-                    self.source = Source::Ending(lent.shape().iter().product(), end);
+                    self.ends = spots;
                 }
-                None => self.fill(&ended(tensor, &lent.read()?), last)?,
+                None => self.fill(&ended(tensor, &Value::read_all(ends.to_vec())?), last)?,
             },
-            Input::Ending(tensor, Value::Host(end)) => self.fill(&ended(tensor, end), last)?,
             Input::Picture(picture) => self.hang(picture, last)?,
         }
         Ok(Changes { shape, address: self.bind(spot, context, last)? })
@@ -147,9 +159,13 @@ impl InputSlot {
         if data.len() != count(&self.shape) || data.len() > self.memory.len() {
             return Err(self.error(format!("has {} numbers for the shape {shape:?}", data.len())));
         }
-        last.wait()?;
-        self.memory.write(data);
-        self.source = Source::Host;
+        if self.memory.is_shared() && last.is_over()? {
+            self.memory.write(data);
+            self.source = Source::Host;
+        } else {
+            self.staging.put(self.memory.device(), self.memory.len(), data)?;
+            self.source = Source::Staged;
+        }
         Ok(())
     }
 
@@ -165,13 +181,12 @@ impl InputSlot {
             none => none.insert(Pictures::new(&device, self.memory.len())?),
         };
         if device.kernel.is_none() {
-            last.wait()?;
-            self.memory.write(&pictures.easel.lay(picture).data);
-            self.source = Source::Host;
-            return Ok(());
+            let mut easel = std::mem::take(&mut pictures.easel);
+            let filled = self.fill(easel.lay(picture), last);
+            self.pictures.iter_mut().for_each(|pictures| std::mem::swap(&mut pictures.easel, &mut easel));
+            return filled;
         }
-        pictures.turn = 1 - pictures.turn;
-        pictures.rgb[pictures.turn].write(picture.rgb);
+        pictures.rgb.put(&device, self.memory.len(), picture.rgb)?;
         if pictures.layout.as_ref() != Some(layout) {
             pictures.layout = Some(layout.clone());
         }
@@ -202,48 +217,56 @@ impl InputSlot {
         Ok(changed)
     }
 
-    /// Has `stream` wait, on the GPU, for the graph that this comes from.
+    /// Has `stream` wait, on the GPU, for the graphs that this comes from.
     pub(super) fn await_source(&self, stream: &Stream) -> Result<(), TensorRtError> {
-        match &self.source {
-            Source::Gpu(ready, _) | Source::Ending(_, Spot { ready, .. }) => stream.after(ready),
-            Source::Host | Source::Kept | Source::Picture => Ok(()),
+        if let Source::Gpu(ready, _) = &self.source {
+            stream.after(ready)?;
         }
+        self.ends.iter().try_for_each(|(_, end)| stream.after(&end.ready))
     }
 
-    /// Tells the graph that this comes from of the run that reads it, over when `watch` stops.
-    pub(super) fn read_by(&self, watch: &Arc<Stopwatch>) {
-        if let Source::Gpu(_, readers) | Source::Ending(_, Spot { readers, .. }) = &self.source {
-            readers.note(watch);
+    /// Tells whoever has what this comes from of the run that reads it, over when `watch` stops.
+    pub(super) fn read_by(&mut self, watch: &Arc<Stopwatch>) {
+        match (&self.source, &mut self.pictures) {
+            (Source::Gpu(_, readers), _) => readers.note(watch),
+            (Source::Staged, _) => self.staging.read_by(watch),
+            (Source::Picture, Some(pictures)) => pictures.rgb.read_by(watch),
+            (Source::Host | Source::Kept | Source::Picture, _) => {}
         }
+        self.ends.iter().for_each(|(_, end)| end.readers.note(watch));
     }
 
     /// Enqueues what brings its numbers to where the context reads them.
     pub(super) fn bring(&self, stream: &Stream) -> Result<(), TensorRtError> {
         let count = count(&self.shape);
-        match &self.source {
-            Source::Kept | Source::Gpu(..) => Ok(()),
-            Source::Host => self.memory.upload(count, stream),
-            Source::Ending(len, end) => {
-                self.memory.upload(count, stream)?;
-                self.memory.end_with(count, &end.memory, *len, stream)
+        match (&self.source, self.staging.last()) {
+            (Source::Kept | Source::Gpu(..), _) => {}
+            (Source::Picture, _) => self.lay(stream)?,
+            (Source::Staged, Some(staged)) => self.memory.upload_from(staged, count, stream)?,
+            (Source::Host | Source::Staged, _) if self.memory.is_shared() => {
+                self.memory.upload(count, stream)?
             }
-            Source::Picture => self.lay(stream),
+            // Nothing was given yet.
+            (Source::Host | Source::Staged, _) => self.memory.clear(stream)?,
         }
+        let mut room = count;
+        for (len, end) in self.ends.iter().rev() {
+            if room == 0 {
+                break;
+            }
+            self.memory.end_with(room, &end.memory, *len, stream)?;
+            room = room.saturating_sub(*len);
+        }
+        Ok(())
     }
 
     /// Enqueues what makes an input of a picture.
     fn lay(&self, stream: &Stream) -> Result<(), TensorRtError> {
-        let Some(Pictures { rgb, turn, layout: Some(layout), .. }) = &self.pictures else { return Ok(()) };
-        let Some(kernel) = &self.memory.device().kernel else { return Ok(()) };
-        let rgb = &rgb[*turn];
+        let Some(Pictures { rgb, layout: Some(layout), .. }) = &self.pictures else { return Ok(()) };
+        let (Some(kernel), Some(rgb)) = (&self.memory.device().kernel, rgb.last()) else { return Ok(()) };
         rgb.upload(layout.bytes(), stream)?;
         // SAFETY: `hang` has checked that both have room; they live until the graph's stream was waited for.
         unsafe { kernel.lay(layout, rgb.address(), self.memory.address(), stream) }
-    }
-
-    /// Whether it is room for a picture.
-    pub(super) fn takes_pictures(&self) -> bool {
-        self.pictures.is_some()
     }
 
     /// Whether the GPU lays it out.
@@ -263,6 +286,8 @@ pub(super) struct OutputSlot {
     memory: Arc<Memory<f32>>,
     /// Who may still want to read it.
     lent: Weak<Lent>,
+    /// Where it goes then, when the next run writes `memory`.
+    spares: Spares,
     /// Who reads it on the GPU.
     readers: Readers,
 }
@@ -275,9 +300,9 @@ impl OutputSlot {
         context: &mut Context,
         device: &Device,
     ) -> Result<Self, TensorRtError> {
-        let memory = Arc::new(allocate(tensor, &largest, context, device)?);
-        let (lent, readers) = (Weak::new(), Readers::default());
-        Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent, readers })
+        let memory = Arc::new(allocate(tensor, &largest, false, context, device)?);
+        let (lent, spares, readers) = (Weak::new(), Spares::default(), Readers::default());
+        Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent, spares, readers })
     }
 
     /// Takes over the shape that the context works out.
@@ -290,10 +315,24 @@ impl OutputSlot {
         Ok(())
     }
 
-    /// Saves what is still lent, before the next run.
-    pub(super) fn settle(&mut self) {
+    /// Has the context write where the host reads it, from the first time on that it wants to; true if that is somewhere else
+    /// than before. The `last` run may be under way.
+    pub(super) fn share(&mut self, context: &mut Context, last: &Stopwatch) -> Result<bool, TensorRtError> {
+        if self.memory.is_shared() {
+            return Ok(false);
+        }
+        let shared = Arc::new(Memory::new(self.memory.device(), self.memory.len())?);
+        last.wait()?; // the memory that it writes is let go here
+        // SAFETY: there is as much room as before, which lives in this slot for as long as the context is told to write it.
+        unsafe { context.set_address(&self.name, shared.address()) }?;
+        self.memory = shared;
+        Ok(true)
+    }
+
+    /// Puts aside what is still lent, before the next run.
+    pub(super) fn make_way(&mut self, stream: &Stream) {
         if let Some(lent) = std::mem::take(&mut self.lent).upgrade() {
-            lent.settle();
+            lent.make_way(|len, spot| self.spares.keep(len, spot, stream));
         }
     }
 
@@ -322,9 +361,18 @@ impl OutputSlot {
     }
 }
 
+/// So many numbers, and where they lie, if that is on the GPU.
+fn on_gpu(value: &Value) -> Option<(usize, Spot)> {
+    match value {
+        Value::Gpu(lent) => lent.spot().map(|spot| (lent.count(), spot)),
+        Value::Host(_) => None,
+    }
+}
+
 fn allocate(
     tensor: &TensorInfo,
     largest: &[i64],
+    shared: bool,
     context: &mut Context,
     device: &Device,
 ) -> Result<Memory<f32>, TensorRtError> {
@@ -332,7 +380,8 @@ fn allocate(
         let reason = format!("holds {:?}; expected a plan with float32 at its ends", tensor.element);
         return Err(TensorRtError::Tensor { tensor: tensor.label(), reason });
     }
-    let memory = Memory::new(device, count(largest))?;
+    let make = if shared { Memory::new } else { Memory::on_gpu };
+    let memory = make(device, count(largest))?;
     // SAFETY: the memory has room for the largest shape and lives in the graph beside the context.
     unsafe { context.set_address(&tensor.name, memory.address()) }?;
     Ok(memory)

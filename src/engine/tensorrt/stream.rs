@@ -78,7 +78,7 @@ pub(super) struct Stopwatch {
 
 impl Stopwatch {
     pub(super) fn new(context: &Arc<CudaContext>) -> Result<Self, TensorRtError> {
-        let event = || context.new_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
+        let event = || context.new_event(Some(sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC));
         let make = || Ok(Self { start: event()?, lap: event()?, stop: event()? });
         make().map_err(during("making events"))
     }

@@ -1,0 +1,131 @@
+//! Room in turn for what several runs that are under way at once are given, and for what they gave.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::cuda::Device;
+use super::error::TensorRtError;
+use super::lent::{Readers, Spot};
+use super::memory::{Memory, Number};
+use super::stream::{Stopwatch, Stream};
+
+/// Runs of one graph that may be under way at once, as hops of sound between two pictures are; the next one waits for the
+/// oldest.
+pub(super) const MOST_UNDER_WAY: usize = 8;
+
+/// Buffers for an input of the next run, while runs before it read theirs; the oldest comes first.
+pub(super) struct Staging<T: Number>(VecDeque<Buffer<T>>);
+
+struct Buffer<T: Number> {
+    memory: Memory<T>,
+    /// The run that reads it, if any did.
+    reader: Option<Arc<Stopwatch>>,
+}
+
+impl<T: Number> Buffer<T> {
+    fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
+        Ok(Self { memory: Memory::new(device, len)?, reader: None })
+    }
+
+    fn is_free(&self) -> Result<bool, TensorRtError> {
+        self.reader.as_ref().map_or(Ok(true), |run| run.is_over())
+    }
+}
+
+impl<T: Number> Staging<T> {
+    /// So many buffers of `len` numbers to begin with; more are made when they are wanted.
+    pub(super) fn new(device: &Device, len: usize, count: usize) -> Result<Self, TensorRtError> {
+        (0..count).map(|_| Buffer::new(device, len)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Puts `numbers` into a buffer of `len` that no run reads.
+    pub(super) fn put(&mut self, device: &Device, len: usize, numbers: &[T]) -> Result<(), TensorRtError> {
+        let mut buffer = self.free(device, len)?;
+        buffer.memory.write(numbers);
+        self.0.push_back(buffer);
+        Ok(())
+    }
+
+    fn free(&mut self, device: &Device, len: usize) -> Result<Buffer<T>, TensorRtError> {
+        let is_free = self.0.front().map_or(Ok(false), Buffer::is_free)?;
+        if !is_free && self.0.len() < MOST_UNDER_WAY {
+            return Buffer::new(device, len);
+        }
+        let Some(oldest) = self.0.pop_front() else { return Buffer::new(device, len) };
+        oldest.reader.as_ref().map_or(Ok(()), |run| run.wait())?;
+        Ok(oldest)
+    }
+
+    /// The run of `watch`, which goes on to time another, is over.
+    pub(super) fn let_go(&mut self, watch: &Arc<Stopwatch>) {
+        let read =
+            |buffer: &&mut Buffer<T>| buffer.reader.as_ref().is_some_and(|run| Arc::ptr_eq(run, watch));
+        self.0.iter_mut().filter(read).for_each(|buffer| buffer.reader = None);
+    }
+
+    /// What was put last.
+    pub(super) fn last(&self) -> Option<&Memory<T>> {
+        self.0.back().map(|buffer| &buffer.memory)
+    }
+
+    /// The run that reads what was put last is over when `watch` stops.
+    pub(super) fn read_by(&mut self, watch: &Arc<Stopwatch>) {
+        if let Some(buffer) = self.0.back_mut() {
+            buffer.reader = Some(Arc::clone(watch));
+        }
+    }
+}
+
+/// Room for outputs that somebody still wants to read when their place is used for the next run's.
+#[derive(Default)]
+pub(super) struct Spares(Vec<Spare>);
+
+struct Spare {
+    memory: Arc<Memory<f32>>,
+    /// Stopped when the output is there.
+    ready: Arc<Stopwatch>,
+    readers: Readers,
+}
+
+impl Spares {
+    /// Has `stream` copy the first `len` numbers of `spot`, where `stream` computed them, to a place of their own; `None` if
+    /// there is no room.
+    pub(super) fn keep(
+        &mut self,
+        len: usize,
+        spot: &Spot,
+        stream: &Stream,
+    ) -> Result<Option<Spot>, TensorRtError> {
+        let Some(spare) = self.free(&spot.memory) else { return Ok(None) };
+        let Spare { memory, ready, readers } = spare;
+        readers.keep_waiting(stream)?;
+        memory.copy(&spot.memory, len, stream)?;
+        if spot.sent {
+            memory.download(len, stream)?;
+        }
+        ready.stop(stream)?;
+        Ok(Some(Spot {
+            memory: Arc::clone(memory),
+            ready: Arc::clone(ready),
+            stream: stream.clone(),
+            sent: spot.sent,
+            readers: readers.clone(),
+        }))
+    }
+
+    /// A place that nobody holds any more, or a new one as large as `like`.
+    fn free(&mut self, like: &Memory<f32>) -> Option<&Spare> {
+        let free = self.0.iter().position(|spare| Arc::strong_count(&spare.memory) == 1);
+        let place = free.or_else(|| self.grow(like))?;
+        self.0.get(place)
+    }
+
+    fn grow(&mut self, like: &Memory<f32>) -> Option<usize> {
+        if self.0.len() == MOST_UNDER_WAY {
+            return None;
+        }
+        let (memory, ready) = (like.like().ok()?, like.device().stopwatch().ok()?);
+        self.0.push(Spare { memory: Arc::new(memory), ready: Arc::new(ready), readers: Readers::default() });
+        Some(self.0.len() - 1)
+    }
+}
