@@ -77,7 +77,7 @@ fn graphs_run_on_copied_and_on_shared_memory() {
 fn runs_of_one_shape_become_one_launch_where_the_driver_can() {
     in_a_process("launch_graphs", RELEASES[2], &[]);
     in_a_process("launch_graphs", RELEASES[2], &[("FAKE_CUDA_INTEGRATED", "1")]);
-    in_a_process("launch_graphs", RELEASES[2], &[("FAKE_CUDA_NO_GRAPHS", "1")]);
+    in_a_process("launch_graphs", RELEASES[2], &[("FAKE_CUDA_NO_GRAPHS", "1000")]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn run_graphs() {
 /// What the daemon does on threads of its own: each must take up the device for itself, to use it and to let it go.
 #[test]
 fn graphs_and_what_they_give_go_from_thread_to_thread() {
-    for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")], &[("FAKE_CUDA_NO_GRAPHS", "1")]] {
+    for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")], &[("FAKE_CUDA_NO_GRAPHS", "1000")]] {
         in_a_process("change_threads", RELEASES[2], variables);
     }
 }

@@ -396,7 +396,7 @@ fn a_gpu_that_cannot_be_had_now_is_no_mistake_of_the_configuration() {
 fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on() {
     let machine = Machine::new();
     machine.build();
-    let daemon = machine.daemon("", &[("FAKE_TENSORRT_FULL", "60"), ("FAKE_CUDA_NO_GRAPHS", "1")]);
+    let daemon = machine.daemon("", &[("FAKE_TENSORRT_FULL", "60"), ("FAKE_CUDA_NO_GRAPHS", "1000")]);
     let told = logs(&daemon, "the cpu engine goes on");
     assert!(told.contains("enqueueV3 failed; TensorRT said: OutOfMemory (requested"), "{told}");
     detects(&daemon);

@@ -5,7 +5,8 @@
 // FAKE_CUDA_SCHEDULE: a number; streams then run on by themselves as well, by chance, as far as they may.
 // FAKE_CUDA_DEAD: every call fails after so many of those that a frame takes.
 // FAKE_CUDA_INTEGRATED: the GPU shares the host's memory, as on a Jetson, and refuses to copy. FAKE_CUDA_LOST: after that many
-// waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready. FAKE_CUDA_NO_KERNELS: the driver takes no
+// waits for a stream every call fails. FAKE_CUDA_NO_GRAPHS: recorded work cannot be made ready
+// so many times. FAKE_CUDA_NO_KERNELS: the driver takes no
 // kernel. FAKE_CUDA_AWAY: there is no device. FAKE_CUDA_FULL: after so many allocations there is no memory on the device;
 // FAKE_CUDA_ROOM: after so many of them there is again.
 #include <stdint.h>
@@ -308,7 +309,9 @@ Result cuStreamBeginCapture_v2(Stream *stream, int mode) {
 Result cuStreamEndCapture(Stream *stream, Graph **graph) { UNLESS_AWAY; *graph = stream->recording; stream->recording = NULL; return SUCCESS; }
 Result cuGraphInstantiateWithFlags(Graph **ready, const Graph *graph, uint64_t flags) {
     UNLESS_AWAY;
-    if (getenv("FAKE_CUDA_NO_GRAPHS")) return INVALID;
+    static int tries;
+    const char *refused = getenv("FAKE_CUDA_NO_GRAPHS");
+    if (refused != NULL && tries++ < atoi(refused)) return INVALID;
     Result made = allocate((void **)ready, sizeof(Graph));
     **ready = *graph;
     for (int i = 0; i < graph->count; i++) own(&(*ready)->steps[i]);
