@@ -326,6 +326,25 @@ fn a_stream_whose_sound_stops_is_opened_again_as_a_whole() {
 }
 
 #[test]
+fn a_service_that_boots_with_another_sound_card_waits_for_the_right_one() {
+    let (place, folder) = (Place::new(), Folder::new("recovery-boot"));
+    let rate = folder.join("rate");
+    std::fs::write(&rate, "48000").expect("room for a file");
+    let mut daemon = listening(&place, &folder, ", rate = 16000", &[("TVSL_TEST_RATE", &rate)]);
+    let told = daemon.log.find(|line| line.contains("does not record 16000 samples"));
+    assert!(
+        told.contains("WARN") && told.contains("a rate from 48000") && told.contains("trying again"),
+        "{told}"
+    );
+    std::fs::remove_file(&rate).expect("the file");
+    let there = Instant::now();
+    daemon.log.find(|line| line.contains("the first frame is analysed"));
+    tell("another sound card at boot, then the right one", "works", there);
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
+#[test]
 fn a_sound_card_that_comes_back_as_another_is_waited_for() {
     let (place, folder) = (Place::new(), Folder::new("recovery-other"));
     let (unplugged, rate) = (folder.join("unplugged"), folder.join("rate"));

@@ -69,15 +69,18 @@ impl Card {
     /// Opens `settings.device` at the settings' rate, or at what it offers nearest `wanted`.
     ///
     /// # Errors
-    /// [`CaptureError::Microphone`] with the devices that there are, or [`CaptureError::Setting`].
+    /// [`CaptureError::Microphone`] with the devices that there are, [`CaptureError::Unfit`] for what this card does not
+    /// offer, or [`CaptureError::Setting`] for what no card can be called.
     pub fn open(settings: &config::Alsa, wanted: u32) -> Result<Card, CaptureError> {
         logged(|| Self::opened(settings, wanted))
     }
 
     fn opened(settings: &config::Alsa, wanted: u32) -> Result<Card, CaptureError> {
         let failed = |error: ::alsa::Error| CaptureError::microphone(&settings.device, error);
-        let name = CString::new(settings.device.as_str()).map_err(|_| {
-            setting(DEVICE, "it holds a NUL character", "a name that `arecord -L` lists".into())
+        let name = CString::new(settings.device.as_str()).map_err(|_| CaptureError::Setting {
+            key: DEVICE,
+            reason: "it holds a NUL character".into(),
+            cure: "expected a name that `arecord -L` lists".into(),
         })?;
         let pcm = PCM::open(&name, Direction::Capture, true).map_err(failed)?;
         let (format, rate, channels) = negotiate(&pcm, settings, wanted)?;
@@ -96,7 +99,7 @@ fn negotiate(pcm: &PCM, settings: &config::Alsa, wanted: u32) -> Result<(Format,
     params.set_access(Access::RWInterleaved).map_err(failed)?;
     let format = formats().into_iter().find(|format| params.test_format(*format).is_ok());
     let format = format.ok_or_else(|| {
-        setting(
+        unfit(
             DEVICE,
             "the device offers none of the formats S16, S32 and float",
             "a `plughw:` name of it".into(),
@@ -122,7 +125,7 @@ fn choose_channels(params: &HwParams<'_>, settings: &config::Alsa) -> Chosen {
     let asked = if settings.channels > 0 { settings.channels } else { needed.max(least) };
     if asked < needed || params.set_channels(asked).is_err() {
         let asked = asked.max(needed);
-        return Ok(Err(setting(
+        return Ok(Err(unfit(
             if settings.channels > 0 { "microphone.alsa.channels" } else { "microphone.alsa.channel" },
             &format!("the device has no {asked} channels"),
             format!("channels from {least} to {most}, 0 for its own choice, and a channel below that"),
@@ -138,7 +141,7 @@ fn choose_rate(params: &HwParams<'_>, asked: u32, wanted: u32) -> Chosen {
     let (least, most) = (params.get_rate_min()?, params.get_rate_max()?);
     Ok(match params.set_rate(asked, ValueOr::Nearest) {
         Ok(()) => Ok(asked),
-        Err(_) => Err(setting(
+        Err(_) => Err(unfit(
             "microphone.alsa.rate",
             &format!("the device does not record {asked} samples in a second"),
             format!("a rate from {least} to {most}, or 0 for the nearest"),
@@ -161,8 +164,8 @@ fn prepare(pcm: &PCM) -> Result<usize, ::alsa::Error> {
 /// The key that names the card.
 const DEVICE: &str = "microphone.alsa.device";
 
-fn setting(key: &'static str, reason: &str, expected: String) -> CaptureError {
-    CaptureError::Setting { key, reason: reason.to_owned(), cure: format!("expected {expected}") }
+fn unfit(key: &'static str, reason: &str, expected: String) -> CaptureError {
+    CaptureError::Unfit { key, reason: reason.to_owned(), cure: format!("expected {expected}") }
 }
 
 impl CaptureError {

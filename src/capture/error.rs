@@ -83,9 +83,25 @@ pub enum CaptureError {
          whose last pad is left open, such as \"v4l2src ! jpegparse\""
     )]
     Launch(String),
-    /// A value of the configuration that only the device could judge.
+    /// The launch line names an element that is not installed, or misspells one.
+    #[error(
+        "camera.pipeline.launch: {0}; look for a misspelling, or install the package that holds it: `apt-cache search \
+         gstreamer1.0` lists them"
+    )]
+    LaunchElement(String),
+    /// A value of the configuration that GStreamer does not know, whatever is plugged in.
     #[error("{key}: {reason}; {cure}")]
     Setting {
+        /// Its dotted key.
+        key: &'static str,
+        /// What is wrong with the value.
+        reason: String,
+        /// What would be right.
+        cure: String,
+    },
+    /// A value of the configuration that the device there does not fit: another one may be the right one.
+    #[error("{key}: {reason}; {cure}")]
+    Unfit {
         /// Its dotted key.
         key: &'static str,
         /// What is wrong with the value.
@@ -123,27 +139,28 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
-    /// Whether waiting can mend it: a device may be plugged in, a missing plug-in never comes.
+    /// Whether it passes as devices come and go: no missing plug-in does, and of a setting that a device does not fit it
+    /// is not known which of the two is wrong.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::GStreamer(_)) && !self.is_lacking() && !self.is_configuration()
+        !matches!(self, Self::GStreamer(_)) && !self.is_lacking() && self.key().is_none()
     }
 
     /// Whether a plug-in is not installed.
     pub fn is_lacking(&self) -> bool {
-        matches!(self, Self::Element { .. } | Self::Decoder { .. })
+        matches!(self, Self::Element { .. } | Self::Decoder { .. } | Self::LaunchElement(_))
     }
 
-    /// Whether only another configuration can mend it.
+    /// Whether only another configuration can mend it, whatever is plugged in or installed.
     pub fn is_configuration(&self) -> bool {
-        self.key().is_some()
+        matches!(self, Self::Launch(_) | Self::NoMediaSound { .. } | Self::Setting { .. })
     }
 
-    /// The dotted key of the setting at fault, if one is.
+    /// The dotted key of the setting at fault, if one is, or may be.
     pub fn key(&self) -> Option<&'static str> {
         match self {
-            Self::Launch(_) => Some("camera.pipeline.launch"),
+            Self::Launch(_) | Self::LaunchElement(_) => Some("camera.pipeline.launch"),
             Self::NoMediaSound { .. } => Some("microphone.source"),
-            Self::Setting { key, .. } => Some(key),
+            Self::Setting { key, .. } | Self::Unfit { key, .. } => Some(key),
             _ => None,
         }
     }

@@ -194,7 +194,10 @@ fn test(
 
 /// The user's own launch line: every pad it leaves open is decoded if need be.
 pub(super) fn launch(line: &str, pipeline: &gst::Bin, live: bool) -> Result<Origin, CaptureError> {
-    let failed = |error: gst::glib::Error| CaptureError::Launch(error.message().to_owned());
+    let failed = |error: gst::glib::Error| match error.kind::<gst::ParseError>() {
+        Some(gst::ParseError::NoSuchElement) => CaptureError::LaunchElement(error.message().to_owned()),
+        _ => CaptureError::Launch(error.message().to_owned()),
+    };
     let bin = gst::parse::bin_from_description(line, false).map_err(failed)?;
     chain(pipeline, &[bin.clone().upcast()])?;
     let mut outlets = Vec::new();

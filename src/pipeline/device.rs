@@ -74,8 +74,8 @@ impl Device {
     /// Tries if a try is due, and takes the result of one that is over; tells whether a try failed.
     ///
     /// # Errors
-    /// Its very first try fails, and for what no waiting mends: a wrong configuration, or a plug-in that is not
-    /// installed. It is tried again even so.
+    /// Its very first try fails, and for what no mere waiting mends: a configuration that is wrong, or that this device
+    /// does not fit, or a plug-in that is not installed. It is tried again even so.
     pub fn tend(&mut self, now: Instant) -> Result<bool, CaptureError> {
         if self.trying.is_none() && self.life.begin(now) {
             debug!(device = %self.sense, "is being opened");

@@ -131,9 +131,11 @@ impl Supervisor<'_> {
         self.tell_part(Part::Configuration, state, &reason);
     }
 
-    /// Takes it that a device cannot be opened, and that no waiting mends it. A wrong configuration ends a start; what
-    /// is not installed does not: a service manager would start anew for ever, and nobody would be told why. If a new
-    /// configuration brought it, the one before is put in force again. Later it is a fault like others.
+    /// Takes it that a device cannot be opened, and that no mere waiting mends it. What is wrong whatever is plugged in
+    /// ends a start. What is not installed does not: a service manager would start anew for ever, and nobody would be told
+    /// why; nor does a device that is not as the configuration says: another one may have its name for a while, as sound
+    /// cards do after a power cut. If a new configuration brought it, the one before is put in force again. Later it is a
+    /// fault like others.
     pub(super) fn beyond_waiting(
         &mut self,
         error: CaptureError,

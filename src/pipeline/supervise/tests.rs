@@ -25,6 +25,7 @@ fn weather() -> impl Strategy<Value = Weather> {
         3 => Just(Weather::Fine),
         1 => Just(Weather::Gone),
         1 => Just(Weather::Lacking),
+        1 => Just(Weather::Other),
         1 => Just(Weather::Mute),
         1 => Just(Weather::Ended),
         1 => Just(Weather::Hung),
@@ -99,6 +100,35 @@ fn what_is_not_installed_is_told_and_waited_for_from_the_start_on() {
         world.turns(PATIENCE);
         assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
         assert!(world.quiet() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_card_that_has_another_ones_name_at_boot_is_told_and_waited_for() {
+    World::play(20, MicrophoneSource::Alsa, |world| {
+        world.weather(Weather::Fine, Weather::Other);
+        world.turns(Duration::from_secs(300));
+        let (state, why) = world.state(Part::Microphone);
+        assert!(state == HealthState::Failed && why.contains("does not record so; expected"), "{why}");
+        assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
+        assert_eq!(world.quiet(), Duration::MAX, "nothing is reported of what is not heard");
+        world.weather(Weather::Fine, Weather::Fine);
+        world.turns(PATIENCE);
+        assert_eq!(world.state(Part::Microphone), (HealthState::Ok, String::new()));
+        assert!(world.quiet() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_new_configuration_that_the_card_there_does_not_fit_gives_way_to_the_one_before() {
+    World::play(21, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        world.weather(Weather::Fine, Weather::Other);
+        world.reload(|file| file.microphone.alsa.rate = 12_345);
+        world.turns(Duration::from_secs(10));
+        let (state, why) = world.state(Part::Configuration);
+        assert!(state == HealthState::Degraded && why.contains("microphone.alsa.rate"), "{why}");
+        assert_ne!(world.supervisor.config.microphone.alsa.rate, 12_345);
     });
 }
 

@@ -44,8 +44,10 @@ pub(super) enum Weather {
     Gone,
     /// What opens it is not installed: a try fails, and what is open says nothing.
     Lacking,
-    /// What the configuration says of it is wrong: a try fails, and what is open says nothing.
+    /// What the configuration says of it is wrong, whatever is plugged in: a try fails, and what is open says nothing.
     Wrong,
+    /// Another device has its name, which is not as the configuration says: a try fails, and what is open says nothing.
+    Other,
     /// It opens and delivers nothing, and says nothing.
     Mute,
     /// It opens and ends at once.
@@ -149,7 +151,11 @@ fn refusal(sense: Sense, weather: Weather) -> Option<CaptureError> {
             let (format, cure) = ("Theora".into(), "install one".into());
             Some(CaptureError::Decoder { origin, format, cure })
         }
-        Weather::Wrong => Some(CaptureError::Launch("no such element".into())),
+        Weather::Wrong => Some(CaptureError::Launch("syntax error".into())),
+        Weather::Other => {
+            let (reason, cure) = ("the device does not record so".into(), "expected another rate".into());
+            Some(CaptureError::Unfit { key: "microphone.alsa.rate", reason, cure })
+        }
         _ => None,
     }
 }
