@@ -124,14 +124,53 @@ fn run_exits_with_78_for_a_wrong_configuration_too() {
 #[test]
 fn a_launch_line_that_is_none_is_a_wrong_configuration() {
     let folder = folder();
-    let camera = "camera.source = \"pipeline\"\ncamera.pipeline.launch = \"nosuch ! videoconvert\"\n";
-    let file =
-        write(&folder, "line.toml", &format!("{camera}microphone.source = \"none\"\nmqtt.enabled = false\n"));
-    for command in ["check", "run"] {
-        let (code, out, err) = output(&mut tvsl(&folder, &[command, "--config", &file]));
-        assert_eq!((code, out.as_str()), (78, ""), "{command}: {err}");
-        let place = "line.toml:2:26: camera.pipeline.launch: no element \"nosuch\"";
-        assert!(err.contains(place), "{command}: {err}");
+    for (line, commands, told) in [
+        ("videotestsrc nosuch=1", &["check", "run"][..], "no property \"nosuch\""),
+        // What is not installed is waited for by `run`: tests/recovery.rs.
+        ("nosuch ! videoconvert", &["check"], "no element \"nosuch\""),
+    ] {
+        let text = format!(
+            "camera.source = \"pipeline\"\ncamera.pipeline.launch = \"{line}\"\nmicrophone.source = \"none\"\nmqtt.enabled = false\n"
+        );
+        let file = write(&folder, "line.toml", &text);
+        for command in commands {
+            let (code, out, err) = output(&mut tvsl(&folder, &[command, "--config", &file]));
+            assert_eq!((code, out.as_str()), (78, ""), "{command}: {err}");
+            let place = format!("line.toml:2:26: camera.pipeline.launch: {told}");
+            assert!(err.contains(&place), "{command}: {err}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_may_come_with_its_mount_and_ends_only_a_check_for_good() {
+    let folder = folder();
+    let open = write(&folder, "open", "hunter2");
+    fs::set_permissions(folder.path().join(open), fs::Permissions::from_mode(0o644)).expect("our own file");
+    fs::create_dir_all(folder.path().join("model")).expect("room for a folder");
+    let broken = write(&folder, "model/manifest.toml", "name = 1\n");
+    let user = write(&folder, "user", "tvsl");
+    fs::set_permissions(folder.path().join(user), fs::Permissions::from_mode(0o600)).expect("our own file");
+    let password = "mqtt.username_file = \"user\"\nmqtt.password_file = ";
+    for (text, code) in [
+        ("model.path = \"/mnt/none/model\"\n".to_owned(), 75),
+        ("engine.library = \"/mnt/none/x.so\"\n".into(), 75),
+        ("detection.background = \"/mnt/none/noise.toml\"\n".into(), 75),
+        ("[mqtt.tls]\nenabled = true\nca_file = \"/mnt/none/ca\"\n".into(), 75),
+        (format!("{password}\"/mnt/none/password\"\n"), 75),
+        // A second fault is no better for the first, and what is there and wrong stays so.
+        ("model.path = \"/mnt/none/model\"\nmqtt.port = 0\n".into(), 78),
+        (format!("model.path = \"{}\"\n", broken.trim_end_matches("/manifest.toml")), 78),
+        ("engine.library = \"/mnt\"\n".into(), 78),
+        (format!("{password}\"open\"\n"), 78),
+        ("camera.source = \"file\"\ncamera.file.path = \"/mnt/none/clip.mp4\"\n".into(), 78),
+    ] {
+        let file = write(&folder, "x.toml", &text);
+        let run = output(&mut tvsl(&folder, &["run", "--config", &file]));
+        assert_eq!((run.0, run.1.as_str()), (code, ""), "{text}: {}", run.2);
+        let check = output(&mut tvsl(&folder, &["check", "--config", &file]));
+        let told = |err: &str| err.split_once(' ').map(|(_time, told)| told.to_owned());
+        assert_eq!((check.0, told(&check.2)), (78, told(&run.2)), "{text}");
     }
 }
 

@@ -115,6 +115,22 @@ fn listening(place: &Place, folder: &Folder, more: &str, files: &[(&str, &Path)]
 }
 
 #[test]
+fn an_element_of_a_launch_line_that_is_not_installed_is_waited_for() {
+    let place = Place::new();
+    let camera =
+        "[camera]\nsource = \"pipeline\"\n[camera.pipeline]\nlaunch = \"nosuchsrc ! videoconvert\"\n";
+    let config = place.config(&format!("{camera}[microphone]\nsource = \"none\"\n{QUIET}"));
+    let mut daemon = Daemon::start(&config);
+    let told = daemon.log.find(|line| line.contains("no element \"nosuchsrc\""));
+    assert!(
+        told.contains("WARN") && told.contains("apt-cache search") && told.contains("trying again"),
+        "{told}"
+    );
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
+#[test]
 fn a_sound_card_that_is_pulled_out_is_found_again() {
     let (place, folder) = (Place::new(), Folder::new("recovery-card"));
     let unplugged = folder.join("unplugged");

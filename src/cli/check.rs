@@ -2,8 +2,10 @@
 
 use super::{Common, Failure, with_causes};
 use crate::analysis::{self, Analysis};
-use crate::capture;
-use crate::config::{CameraSource, Channel, Config, Draft, EngineKind, MicrophoneSource, Origin, veiled};
+use crate::capture::{self, CaptureError};
+use crate::config::{
+    CameraSource, Channel, Config, ConfigError, Draft, EngineKind, MicrophoneSource, Origin, veiled,
+};
 use crate::engine;
 use crate::model::manifest::Class;
 use crate::model::{Manifest, Model};
@@ -43,13 +45,29 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
 
 /// Judges a configuration as far as that goes without opening a device; what hangs on something that is wrong is left out.
 pub(super) fn judged(mut draft: Draft) -> Result<Config, Failure> {
+    let opened = sources(&mut draft, |_| true);
+    let config = all_judged(draft)?;
+    opened.map(|()| config)
+}
+
+/// The same for a service that starts with the machine: a file that is not there yet comes with its mount, so that is no
+/// mistake, and a plug-in that is not installed is waited for as a device is.
+pub(super) fn startable(mut draft: Draft) -> Result<Config, Failure> {
+    let opened = sources(&mut draft, |error| !error.is_lacking());
+    let config = all_judged(draft).map_err(|error| match error.is_late() {
+        true => Failure::Lacking(error.to_string()),
+        false => error.into(),
+    })?;
+    opened.map(|()| config)
+}
+
+/// What is judged of everything but the sources.
+fn all_judged(mut draft: Draft) -> Result<Config, ConfigError> {
     words(&mut draft);
-    let opened = sources(&mut draft);
     clip(&mut draft);
     library(&mut draft);
     broker(&mut draft);
     let config = draft.judged()?;
-    opened?;
     if config.microphone.source == MicrophoneSource::None {
         warn!("microphone.source is \"none\": nothing can be heard, so no source is ever reported");
     }
@@ -65,11 +83,13 @@ fn words(draft: &mut Draft) {
         return;
     }
     let config = draft.config().clone();
-    let manifest = config.model_found();
-    let manifest = manifest.and_then(|folder| Manifest::read(&folder).map_err(|error| with_causes(&error)));
-    let manifest = match manifest {
+    let folder = match config.model_found() {
+        Ok(folder) => folder,
+        Err(why) => return draft.late("model.path", &why),
+    };
+    let manifest = match Manifest::read(&folder) {
         Ok(manifest) => manifest,
-        Err(why) => return draft.fault("model.path", &why),
+        Err(error) => return draft.fault("model.path", &with_causes(&error)),
     };
     let free = manifest.reads_text();
     let (manifest, misworded) = match manifest.clone().with_classes(&config.detection) {
@@ -79,17 +99,24 @@ fn words(draft: &mut Draft) {
     };
     let faults = manifest.map_or(Vec::new(), |manifest| analysis::faults(&manifest, &config));
     for error in misworded.into_iter().chain(faults) {
-        draft.fault(&error.key().unwrap_or_else(|| "model.path".into()), &with_causes(&error));
+        let key = error.key().unwrap_or_else(|| "model.path".into());
+        let late = key == "detection.background" && is_gone(&config.detection.background);
+        if late { draft.late(&key, &with_causes(&error)) } else { draft.fault(&key, &with_causes(&error)) }
     }
 }
 
-/// What of camera and microphone can be judged without opening them; fails where GStreamer does not work.
-fn sources(draft: &mut Draft) -> Result<(), Failure> {
+/// Whether there is nothing of that name.
+fn is_gone(file: &Path) -> bool {
+    file.try_exists().is_ok_and(|there| !there)
+}
+
+/// What of camera and microphone can be judged without opening them, and `counts`; fails where GStreamer does not work.
+fn sources(draft: &mut Draft, counts: impl FnOnce(&CaptureError) -> bool) -> Result<(), Failure> {
     if !draft.is_sound(&["camera.source", "camera.pipeline", "camera.test", "microphone.source"]) {
         return Ok(());
     }
     let judged = capture::judge(&draft.config().camera, &draft.config().microphone);
-    let Err(error) = judged else { return Ok(()) };
+    let Some(error) = judged.err().filter(counts) else { return Ok(()) };
     match error.key() {
         Some(key) => draft.fault(key, &with_causes(&error)),
         None => return Err(Failure::failed(error)),
@@ -120,9 +147,11 @@ fn library(draft: &mut Draft) {
         return;
     }
     let why = if file.components().count() > 1 {
-        (!file.is_file()).then(|| {
-            format!("{}: there is no such file; leave it empty to have it looked for", file.display())
-        })
+        let why = format!("{}: there is no such file; leave it empty to have it looked for", file.display());
+        if is_gone(file) {
+            return draft.late(KEY, &why);
+        }
+        (!file.is_file()).then_some(why)
     } else if engine.kind == EngineKind::TensorRt {
         None
     } else {
@@ -146,7 +175,8 @@ fn broker(draft: &mut Draft) {
         return draft.fault(key, &why);
     }
     if let Err(error) = mqtt::judge(draft.config()) {
-        draft.fault(error.key().unwrap_or("mqtt.tls.ca_file"), &error.to_string());
+        let (key, why) = (error.key().unwrap_or("mqtt.tls.ca_file"), error.to_string());
+        if error.is_late() { draft.late(key, &why) } else { draft.fault(key, &why) }
     }
 }
 

@@ -67,8 +67,8 @@ Configuration: the first there is of --config FILE, $TVSL_CONFIG, ./tvsl.toml,
 /etc/tvsl/tvsl.toml and the built-in defaults. A file holds only what differs;
 config/tvsl.toml shows every key.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 75 too little memory now, 78 wrong
-configuration.";
+Exit codes: 0 done, 1 failed, 2 wrong command line, 75 something is lacking now (memory,
+or for `run` a file that is not there), 78 wrong configuration.";
 
 #[derive(Parser)]
 #[command(name = "tvsl", version = VERSION, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
@@ -164,7 +164,7 @@ fn environment() -> Option<PathBuf> {
 pub enum Failure {
     /// The configuration is wrong: exit code 78 (`EX_CONFIG`).
     Configuration(String),
-    /// There is too little of something now, and may be enough later: exit code 75 (`EX_TEMPFAIL`).
+    /// Something is not there now, or too little of it, and may be later: exit code 75 (`EX_TEMPFAIL`).
     Lacking(String),
     /// Anything else: exit code 1.
     Failed(String),

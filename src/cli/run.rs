@@ -21,8 +21,8 @@ use crate::publish::mqtt;
 /// Watch and listen, and publish what is both heard and seen
 ///
 /// Runs until it is told to stop (SIGTERM, Ctrl-C) or until a recorded clip is over. A camera, a
-/// microphone or a broker that is missing is tried again for ever; a configuration that `tvsl check` refuses is
-/// refused, with exit code 78.
+/// microphone, a plug-in or a broker that is missing is tried again for ever; a configuration that `tvsl check` refuses is
+/// refused, with exit code 78, or 75 if all that is wrong is that files are not there.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Write every message to standard output too, one JSON object a line; stop when nobody reads them any more
@@ -42,7 +42,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> {
     signals::outlast_hangup()?;
     let watched = common.origin().file().map(Watched::before_reading);
-    let (config, origin) = common.judged_settings()?;
+    let (draft, origin) = common.begin()?;
+    let config = super::check::startable(draft)?;
     info!(configuration = %origin, device = config.device.name, "tvsl {}", env!("CARGO_PKG_VERSION"));
     capture::init().map_err(Failure::failed)?;
     let workshop = Opener { common: common.clone(), engine: Mutex::default() };

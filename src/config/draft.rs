@@ -56,6 +56,11 @@ impl Draft {
         self.faults.push(Fault::found(key, why, self.written.as_deref()));
     }
 
+    /// Adds the same of a file that is not there: it may come later, with a mount.
+    pub fn late(&mut self, key: &str, why: &str) {
+        self.faults.push(Fault { late: true, ..Fault::found(key, why, self.written.as_deref()) });
+    }
+
     /// The configuration.
     ///
     /// # Errors

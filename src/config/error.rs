@@ -41,17 +41,20 @@ pub enum ConfigError {
     Invalid {
         /// One paragraph for each fault.
         told: Vec<String>,
+        /// Whether every fault is of a file that is not there, as on a mount that comes late.
+        late: bool,
     },
 }
 
 impl ConfigError {
     /// The error for `faults` found in a file, or in the built-in defaults.
     pub(super) fn of(written: Option<&Written>, faults: Vec<Fault>) -> Self {
+        let late = faults.iter().all(|fault| fault.late);
         match written {
             Some(Written { file, text }) => Self::invalid(file, text, faults),
             None => {
                 let told = faults.iter().map(|fault| veiled(&format!("{}: {}", fault.key, fault.message)));
-                Self::Invalid { told: told.collect() }
+                Self::Invalid { told: told.collect(), late }
             }
         }
     }
@@ -59,7 +62,14 @@ impl ConfigError {
     /// The error for `faults` found in the `text` of `file`.
     pub(super) fn invalid(file: &Path, text: &str, mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.span.as_ref().map(|span| span.start));
-        Self::Invalid { told: faults.iter().map(|fault| fault.tell(file, text)).collect() }
+        let (told, late) =
+            (faults.iter().map(|fault| fault.tell(file, text)), faults.iter().all(|fault| fault.late));
+        Self::Invalid { told: told.collect(), late }
+    }
+
+    /// Whether nothing is wrong but that files are not there, which may come later as they are named.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Invalid { late: true, .. })
     }
 }
 
@@ -74,12 +84,14 @@ pub struct Fault {
     pub message: String,
     /// What to write instead, if that can be guessed.
     pub help: Option<String>,
+    /// Whether it is that a file is not there.
+    pub late: bool,
 }
 
 impl Fault {
     /// A broken rule about `key`, whose place is still to be found.
     pub(super) fn rule(key: &str, message: String) -> Self {
-        Self { key: key.into(), span: None, message, help: None }
+        Self { key: key.into(), span: None, message, help: None, late: false }
     }
 
     /// What something else than reading found wrong with `key`, said in words that may begin with that.
@@ -96,7 +108,13 @@ impl Fault {
     pub(super) fn list_for_section(path: &[String], span: Range<usize>) -> Self {
         let key = path.join(".");
         let help = Some(format!("write [{key}] once, with single brackets"));
-        Self { span: Some(span), message: "is a list, expected a section of keys".into(), help, key }
+        Self {
+            span: Some(span),
+            message: "is a list, expected a section of keys".into(),
+            help,
+            key,
+            late: false,
+        }
     }
 
     /// The same fault with a cure.

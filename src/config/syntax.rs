@@ -54,7 +54,7 @@ fn unclosed(text: &str, start: usize, bracket: char) -> Fault {
     let meant = format!("{content}{space}{close}");
     let help = is_toml(&meant).then(|| format!("write {meant}"));
     let (span, message) = (Some(from..from + content.len()), format!("has no closing `{close}`"));
-    Fault { key: line.path(), span, message, help }
+    Fault { key: line.path(), span, message, help, late: false }
 }
 
 fn fault(text: &str, error: &Error, line: &Line) -> Fault {
@@ -66,7 +66,7 @@ fn fault(text: &str, error: &Error, line: &Line) -> Fault {
         Some((message, help)) => (message.to_owned(), Some(help)),
         None => (plain(error.message()), None),
     };
-    Fault { key, span: error.span(), message, help }
+    Fault { key, span: error.span(), message, help, late: false }
 }
 
 /// A key, or the header of a section, that was there before.
@@ -80,7 +80,7 @@ fn twice(text: &str, error: &Error, at: &Line, key: String) -> Fault {
     let message = format!("duplicate key: it is there twice{first}");
     let help =
         "expected it once: remove one of them; all keys of a section stand under one header".to_owned();
-    Fault { key, span: error.span(), message, help: Some(help) }
+    Fault { key, span: error.span(), message, help: Some(help), late: false }
 }
 
 /// The parser's words for what no slip explains.

@@ -15,7 +15,7 @@ pub(super) fn typed(
     let (message, help) = words
         .and_then(|words| no_word(words.message(), offender?))
         .unwrap_or_else(|| explain(error.message(), path, offender));
-    Fault { key: path.join("."), span: error.span(), message, help }
+    Fault { key: path.join("."), span: error.span(), message, help, late: false }
 }
 
 /// What is no word at all where one of some is expected.

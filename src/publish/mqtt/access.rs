@@ -51,6 +51,15 @@ impl AccessError {
             Self::NoRoots => None,
         }
     }
+
+    /// Whether it is only that a file is not there: it may come later, with a mount.
+    pub fn is_late(&self) -> bool {
+        match self {
+            Self::Secret(error) => error.is_late(),
+            Self::Certificate { error, .. } => error.kind() == ErrorKind::NotFound,
+            Self::NoRoots => false,
+        }
+    }
 }
 
 /// Whether what the broker is shown can be read. A credential that only the service sees is let pass.

@@ -70,10 +70,16 @@ impl SecretError {
         }
     }
 
+    /// Whether it is only that a file is not there. Credentials come before the service, or never.
+    pub fn is_late(&self) -> bool {
+        let Self::Unreadable { path, error, .. } = self else { return false };
+        error.kind() == ErrorKind::NotFound && path.components().count() > 1
+    }
+
     /// Whether it may be there for the service, to which alone systemd shows its credentials.
     pub fn may_be_credential(&self) -> bool {
         let Self::Unreadable { path, error, .. } = self else { return false };
-        let hidden = std::env::var_os(CREDENTIALS).is_none() && error.kind() == std::io::ErrorKind::NotFound;
+        let hidden = std::env::var_os(CREDENTIALS).is_none() && error.kind() == ErrorKind::NotFound;
         hidden && path.components().count() == 1
     }
 }
