@@ -131,6 +131,48 @@ fn an_element_of_a_launch_line_that_is_not_installed_is_waited_for() {
 }
 
 #[test]
+fn a_plug_in_that_once_failed_to_load_is_looked_into_again() {
+    let (place, folder) = (Place::new(), Folder::new("recovery-plugins"));
+    gstreamer::init().expect("GStreamer");
+    let plug_in = gstreamer::Registry::get().find_plugin("videotestsrc").expect("the plug-in");
+    let real = std::fs::canonicalize(plug_in.filename().expect("a file")).expect("a file");
+    let plug_ins = folder.join("plugins");
+    std::fs::create_dir_all(&plug_ins).expect("room for a folder");
+    for file in
+        real.parent().expect("a folder").read_dir().expect("a folder").map(|entry| entry.expect("one").path())
+    {
+        let link = plug_ins.join(file.file_name().expect("a name"));
+        if file.extension().is_some_and(|extension| extension == "so") && file != real {
+            std::os::unix::fs::symlink(file, link).expect("room for a link");
+        }
+    }
+    // What GStreamer goes by is the same before and after, as where only a library below the plug-in comes late.
+    let (place_of_it, about) =
+        (plug_ins.join(real.file_name().expect("a name")), real.metadata().expect("a file"));
+    let put = |bytes: &[u8]| {
+        let new = folder.file("new", bytes);
+        let file = std::fs::File::options().write(true).open(&new).expect("our own file");
+        file.set_modified(about.modified().expect("a time")).expect("our own file");
+        std::fs::rename(new, &place_of_it).expect("the same folder");
+    };
+    put(&vec![0; about.len() as usize]);
+    let config =
+        place.config(&format!("[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n{QUIET}"));
+    let registry = folder.join("registry");
+    let environment = [("GST_PLUGIN_SYSTEM_PATH_1_0", &*plug_ins), ("GST_REGISTRY", &registry)];
+    let environment = environment.map(|(variable, file)| (variable, file.to_str().expect("text")));
+    let start = || Daemon::start_with(&config, &environment);
+    let mut daemon = start();
+    daemon.log.find(|line| line.contains("no element `videotestsrc`") && line.contains("trying again"));
+    put(&std::fs::read(&real).expect("the plug-in"));
+    let there = Instant::now();
+    daemon.log.find(|line| line.contains("the first frame is analysed"));
+    tell("plug-in that once failed to load", "works", there);
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
+#[test]
 fn a_sound_card_that_is_pulled_out_is_found_again() {
     let (place, folder) = (Place::new(), Folder::new("recovery-card"));
     let unplugged = folder.join("unplugged");

@@ -24,7 +24,7 @@ mod still;
 mod wiring;
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -214,7 +214,20 @@ pub fn open_camera(
 }
 
 /// Has GStreamer find the plug-ins that were installed since it last looked.
+///
+/// One that failed to load stays in its list as such, on disk too, until its file changes, although what it lacked may have
+/// come: those are forgotten before the first, second, fourth, eighth look and so on, because the list is written each time.
 pub fn look_for_plugins() {
+    static LOOKS: AtomicU32 = AtomicU32::new(1);
+    if LOOKS.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+        let registry = gst::Registry::get();
+        let failed = |plugin: &gst::Plugin| plugin.plugin_flags().contains(gst::PluginFlags::BLACKLISTED);
+        registry
+            .plugins()
+            .iter()
+            .filter(|plugin| failed(plugin))
+            .for_each(|plugin| registry.remove_plugin(plugin));
+    }
     if let Err(error) = gstreamer::Registry::update() {
         tracing::debug!("plug-ins were not looked for: {error}");
     }
