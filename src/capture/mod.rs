@@ -213,6 +213,12 @@ pub fn open_camera(
     Ok(Camera { media: Media::start(pipeline, origin, wants, delivery, repeat)? })
 }
 
+/// Whether this camera is out of reach of this process, although what opens it is installed: a CSI camera where there is no
+/// nvargus-daemon to be seen. A service with a `/tmp` of its own sees only one that was there when it started.
+pub fn is_out_of_reach(camera: &config::Camera) -> bool {
+    camera.source == CameraSource::Csi && init().is_ok() && sources::lacks_argus()
+}
+
 /// Has GStreamer find the plug-ins that were installed since it last looked.
 ///
 /// One that failed to load stays in its list as such, on disk too, until its file changes, although what it lacked may have

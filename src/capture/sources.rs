@@ -77,6 +77,14 @@ fn v4l2(camera: &config::V4l2, rate: f64, pipeline: &gst::Bin) -> Result<Origin,
     })
 }
 
+/// Where nvargus-daemon listens, which alone opens CSI cameras.
+const ARGUS: &str = "/tmp/argus_socket";
+
+/// Whether a CSI camera is out of reach although what opens it is installed: there is no nvargus-daemon to be seen.
+pub(super) fn lacks_argus() -> bool {
+    gst::ElementFactory::find("nvarguscamerasrc").is_some() && !Path::new(ARGUS).exists()
+}
+
 /// A Jetson's CSI camera; the picture stays in the image processor's memory until it is small.
 fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
     let source = make("nvarguscamerasrc")?;

@@ -22,6 +22,9 @@ pub(super) trait Hardware {
     fn camera(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
     /// The sound card.
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
+    /// Whether the camera is out of reach of this process for good, and perhaps not of the next one that the service
+    /// manager starts.
+    fn is_shut_out(&self, config: &Config) -> bool;
     /// How hot the machine is, and what it does about that.
     fn heat(&self) -> Heat;
 }
@@ -47,6 +50,10 @@ impl Hardware for Real {
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open {
         let (alsa, rate, out) = (Arc::new(config.microphone.alsa.clone()), wanted.rate, out.clone());
         aside(Sense::Microphone, move || capture::open_microphone(&alsa, rate, &out))
+    }
+
+    fn is_shut_out(&self, config: &Config) -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some() && capture::is_out_of_reach(&config.camera)
     }
 
     fn heat(&self) -> Heat {

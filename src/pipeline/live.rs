@@ -11,7 +11,7 @@ use crate::capture::{self, CaptureError, Wanted};
 use crate::clock::Instant;
 use crate::config::{self, CameraSource, Config, MicrophoneSource};
 use crate::frame::{Frame, Samples};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, State};
 use crate::message::{Health, Moment, Part};
 use crate::queue::{Load, Receiver, Sender, Sense};
 
@@ -257,6 +257,12 @@ impl Live {
         over.then(|| {
             format!("the picture is frozen, the same for more than {} s; {THAW}", limit.as_secs_f64())
         })
+    }
+
+    /// For how long the camera has failed; zero if it does not.
+    pub fn failing(&self, now: Instant) -> Duration {
+        let life = &self.camera.life;
+        if life.state() == State::Failed { now.since(life.since()) } else { Duration::ZERO }
     }
 
     /// Whether the camera's pictures can be relied on.

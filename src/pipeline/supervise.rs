@@ -108,6 +108,12 @@ pub enum PipelineError {
     /// A recording has sound at most.
     #[error("{}: there is no picture in it; tvsl reports what is both heard and seen, so give it a clip with both", .0.display())]
     NoPicture(PathBuf),
+    /// The camera is out of reach of this process, but perhaps not of another.
+    #[error(
+        "there is no nvargus-daemon to be seen from here, and one that has started since never will be; ending, so that the \
+         service manager starts a process that sees it: `systemctl status nvargus-daemon`"
+    )]
+    ShutOut,
     /// The model fails on every frame.
     #[error("the model failed on {MOST_FAILURES} frames in a row, or for good; last: {0}")]
     Model(#[from] ModelError),

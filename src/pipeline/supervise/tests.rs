@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::super::live::HUNG;
+use super::watch::SHUT_OUT;
 use super::*;
 use crate::config::MicrophoneSource;
 use crate::message::{HealthState, Part};
@@ -140,6 +141,22 @@ fn a_wrong_configuration_ends_a_start_whatever_else_is_lacking() {
         world.weather(Weather::Lacking, Weather::Wrong);
         let ended = (0..100).find_map(|_| world.try_turn().err()).expect("it ends");
         assert!(matches!(&ended, PipelineError::Capture(error) if error.is_configuration()), "{ended}");
+    });
+}
+
+#[test]
+fn only_a_camera_that_fails_for_long_and_is_out_of_reach_ends_the_program() {
+    World::play(22, MicrophoneSource::Alsa, |world| {
+        world.weather(Weather::Gone, Weather::Fine);
+        world.turns(SHUT_OUT * 10); // it may be plugged in
+        world.weather(Weather::Fine, Weather::Fine);
+        world.turns(PATIENCE);
+        world.machine.shut_out.store(true, Ordering::Relaxed);
+        world.turns(SHUT_OUT * 2); // it works, whatever is seen of it
+        world.weather(Weather::Gone, Weather::Fine);
+        world.turns(SHUT_OUT - Duration::from_secs(1));
+        let ended = (0..100).find_map(|_| world.try_turn().err()).expect("it ends");
+        assert!(matches!(ended, PipelineError::ShutOut), "{ended}");
     });
 }
 

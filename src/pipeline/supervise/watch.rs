@@ -13,6 +13,9 @@ use crate::message::{HealthState, Part};
 use crate::queue::{self, Empty, Limits, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
+/// A camera that is out of reach may fail for so long: what it needs may just be starting too, and then it is not.
+pub(super) const SHUT_OUT: Duration = Duration::from_secs(60);
+
 impl Supervisor<'_> {
     /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
     /// judged only while every configured sense delivers.
@@ -57,6 +60,7 @@ impl Supervisor<'_> {
             self.finish_tracks();
         }
         self.tell(&mut devices.live, devices.began);
+        self.give_way(&devices.live)?;
         while let Some(frame) = devices.pairing.next(self.clock.now()) {
             if !devices.live.whole() {
                 self.progress.unjudged += 1;
@@ -70,6 +74,12 @@ impl Supervisor<'_> {
         self.turned(&devices.receiver, devices.live.stuck(self.clock.now()));
         self.adapt(Some(devices));
         Ok(())
+    }
+
+    /// Ends where the camera has failed for long and only another process can reach it.
+    fn give_way(&self, live: &Live) -> Result<(), PipelineError> {
+        let long = live.failing(self.clock.now()) > SHUT_OUT;
+        if long && self.hardware.is_shut_out(&self.config) { Err(PipelineError::ShutOut) } else { Ok(()) }
     }
 
     /// Asks less of a machine that slows itself down.

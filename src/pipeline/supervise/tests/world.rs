@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::super::hardware::{Handle, Hardware, Open};
@@ -90,6 +90,8 @@ pub(super) struct Machine {
     /// Devices configured so far.
     configured: AtomicU64,
     pub hot: Mutex<bool>,
+    /// Whether the camera is out of reach of this process.
+    pub shut_out: AtomicBool,
 }
 
 impl Machine {
@@ -105,6 +107,7 @@ impl Machine {
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             configured: AtomicU64::new(0),
             hot: Mutex::default(),
+            shut_out: AtomicBool::new(false),
         })
     }
 
@@ -200,6 +203,10 @@ impl Hardware for Simulated {
 
     fn microphone(&self, _: &Config, _: &Wanted, _: &Sender) -> Open {
         self.open(Sense::Microphone)
+    }
+
+    fn is_shut_out(&self, _: &Config) -> bool {
+        self.0.shut_out.load(Ordering::Relaxed)
     }
 
     fn heat(&self) -> Heat {
