@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# test.sh PROGRAM: packages the program twice and takes it through its life in a clean root: install, check, upgrade
-# over an edited configuration, remove, purge, the last three with a systemd that refuses all it is asked for. Needs root and
+# test.sh PROGRAM: packages the program twice and takes it through its life in a clean root: install, check, upgrade to a
+# version with another configuration file, over that of before as it came and edited, remove, purge, all from the
+# upgrades on with a systemd that refuses all it is asked for. Needs root and
 # mmdebstrap; the mirror is this machine's. A program of another architecture is installed as such, beside a system of this
 # machine's, and runs under qemu-user.
 set -euo pipefail
@@ -16,7 +17,14 @@ tvsl() { inside "${emulator[@]}" /usr/bin/tvsl "$@"; }
 packaging/build.sh "$1" "$work/first" 0.1.0~test1
 packaging/build.sh "$1" "$work/again" 0.1.0~test1 >/dev/null
 cmp "$work"/first/*.deb "$work"/again/*.deb || fail "two builds differ"
-packaging/build.sh "$1" "$work/second" 0.1.0~test2
+# A later version, whose configuration file does not say what was said before.
+dpkg-deb --raw-extract "$work"/first/*.deb "$work/later"
+was='# port = 1883' is='# port = 8883'
+sed --in-place 's/^Version: .*/Version: 0.1.0~test2/' "$work/later/DEBIAN/control"
+sed --in-place "s/^$was\$/$is/" "$work/later/etc/tvsl/tvsl.toml"
+grep --quiet --line-regexp "$is" "$work/later/etc/tvsl/tvsl.toml" || fail "the configuration file has no line '$was' to change"
+(cd "$work/later" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/later" "$work/second.deb" >/dev/null
 (cd "$work" && sha256sum first/*.deb && ls -l --block-size=M first/*.deb)
 
 say "a clean root with what the package depends on"
@@ -36,7 +44,7 @@ fi
 mmdebstrap --quiet --variant=apt --architectures="$own${emulator:+,$architecture}" --include="$depends" "" "$root" "${present[@]}"
 [ ${#emulator[@]} -eq 0 ] || cp "$(command -v qemu-aarch64-static)" "$root/qemu"
 cp "$work"/first/*.deb "$root/tmp/first.deb"
-cp "$work"/second/*.deb "$root/tmp/second.deb"
+cp "$work/second.deb" "$root/tmp/second.deb"
 # ONNX Runtime looks there for the files that it opens.
 mount -t proc proc "$root/proc"
 
@@ -62,21 +70,40 @@ asked() {
 }
 settled() { [ "$(inside dpkg-query --show --showformat '${db:Status-Abbrev}' tvsl)" = "$1" ] || fail "dpkg does not count it as $1"; }
 
+# As `systemctl enable` leaves it, for the service and for an instance.
+wants=$root/etc/systemd/system/multi-user.target.wants
+mkdir -p "$wants"
+ln -s /usr/lib/systemd/system/tvsl.service "$wants/tvsl.service"
+ln -s /usr/lib/systemd/system/tvsl@.service "$wants/tvsl@hall.service"
+# upgraded OPTIONS...: installs the later version, which nobody is asked about.
+upgraded() {
+    inside dpkg "$@" --install /tmp/second.deb </dev/null >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+    settled "ii "
+    asked daemon-reload daemon-reload "$restart"
+    [ "$(inside dpkg-query --show --showformat '${Version}' tvsl)" = 0.1.0~test2 ] || fail "it is not the later version"
+    [ -L "$wants/tvsl.service" ] && [ -L "$wants/tvsl@hall.service" ] || fail "the upgrade left it not to be started at boot"
+}
+restart="--no-block try-restart tvsl.service tvsl@*.service"
+
+say "upgrade over the configuration file as it came"
+upgraded
+grep --quiet --line-regexp "$is" "$root/etc/tvsl/tvsl.toml" || fail "the later version's configuration file was not taken over"
+grep "Configuration file" "$work/said" && fail "the user was asked about a file that he never edited"
+inside dpkg --force-downgrade --install /tmp/first.deb
+grep --quiet --line-regexp "$was" "$root/etc/tvsl/tvsl.toml" || fail "the version before did not bring its file back"
+rm "$root/stand-in/asked"
+
 say "upgrade over an edited configuration"
 printf 'device.name = "kept"\n' >"$root/etc/tvsl/tvsl.toml"
-inside dpkg --install /tmp/second.deb
-settled "ii "
-restart="--no-block try-restart tvsl.service tvsl@*.service"
-asked daemon-reload daemon-reload "$restart"
+upgraded --force-confold
 grep --quiet kept "$root/etc/tvsl/tvsl.toml" || fail "the user's configuration was overwritten"
+grep --quiet --line-regexp "$is" "$root/etc/tvsl/tvsl.toml.dpkg-dist" || fail "the later version's file is not beside it"
 tvsl check | grep --quiet kept || fail "the user's configuration is not used"
 inside dpkg --install /tmp/second.deb
 rm "$root/stand-in/asked"
 
 say "remove"
-mkdir -p "$root"/var/lib/private/tvsl{,-hall} "$root/etc/systemd/system/multi-user.target.wants"
-ln -s /usr/lib/systemd/system/tvsl.service "$root/etc/systemd/system/multi-user.target.wants/tvsl.service"
-ln -s /usr/lib/systemd/system/tvsl@.service "$root/etc/systemd/system/multi-user.target.wants/tvsl@hall.service"
+mkdir -p "$root"/var/lib/private/tvsl{,-hall}
 inside dpkg --remove tvsl
 settled "rc "
 asked "stop tvsl.service tvsl@*.service" daemon-reload
