@@ -161,8 +161,7 @@ fn a_plug_in_that_once_failed_to_load_is_looked_into_again() {
     let registry = folder.join("registry");
     let environment = [("GST_PLUGIN_SYSTEM_PATH_1_0", &*plug_ins), ("GST_REGISTRY", &registry)];
     let environment = environment.map(|(variable, file)| (variable, file.to_str().expect("text")));
-    let start = || Daemon::start_with(&config, &environment);
-    let mut daemon = start();
+    let mut daemon = Daemon::start_with(&config, &environment);
     daemon.log.find(|line| line.contains("no element `videotestsrc`") && line.contains("trying again"));
     put(&std::fs::read(&real).expect("the plug-in"));
     let there = Instant::now();

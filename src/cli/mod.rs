@@ -67,8 +67,8 @@ Configuration: the first there is of --config FILE, $TVSL_CONFIG, ./tvsl.toml,
 /etc/tvsl/tvsl.toml and the built-in defaults. A file holds only what differs;
 config/tvsl.toml shows every key.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 75 something is lacking now (memory,
-or for `run` a file that is not there), 78 wrong configuration.";
+Exit codes: 0 done, 1 failed, 2 wrong command line, 75 something is lacking now
+(memory, or for `run` a file that is not there), 78 wrong configuration.";
 
 #[derive(Parser)]
 #[command(name = "tvsl", version = VERSION, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
