@@ -544,6 +544,20 @@ fn a_build_that_never_has_enough_memory_names_the_cure() {
     assert!(told.contains("too little memory; cure: end other programs that use the GPU"), "{told}");
 }
 
+/// TensorRT warns of each kernel that it passes over for want of memory, whatever a build fails for in the end.
+#[test]
+fn warnings_of_memory_beside_another_error_are_no_lack_of_memory() {
+    let machine = Machine::new();
+    let failed = machine.engine("build", &[("FAKE_TENSORRT_NO_KERNEL", "1")]);
+    let told = text(&failed);
+    assert_eq!(failed.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("insufficient memory") && told.contains("Could not find any implementation"),
+        "{told}"
+    );
+    assert!(!told.contains("trying again with") && !told.contains("end other programs"), "{told}");
+}
+
 /// What is good is not built again, least of all while memory is short.
 #[test]
 fn a_good_plan_that_finds_no_memory_is_left_as_it_is() {

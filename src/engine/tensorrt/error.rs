@@ -148,25 +148,73 @@ impl TensorRtError {
         matches!(self, Self::Refused { call: "IExecutionContext::setInputShape", .. })
     }
 
-    /// Whether memory ran out, so that asking for less may help.
+    /// Whether memory ran out, so that asking for less may help. Only errors tell: the builder warns of every kernel that
+    /// it passes over for want of memory.
     pub fn out_of_memory(&self) -> bool {
-        if matches!(self, Self::Memory { .. }) {
-            return true;
+        match self {
+            Self::Memory { .. } => true,
+            Self::Refused { said, .. } | Self::BadPointer { said, .. } | Self::Onnx { said, .. } => {
+                said.errors().any(lacks_memory)
+            }
+            _ => false,
         }
-        let text = self.to_string().to_lowercase();
-        ["outofmemory", "out of memory", "insufficient memory"].iter().any(|words| text.contains(words))
     }
+}
+
+fn lacks_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["outofmemory", "out of memory", "insufficient memory"].iter().any(|words| message.contains(words))
+}
+
+/// One message that TensorRT logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Whether it is an error, not a warning.
+    pub error: bool,
+    /// TensorRT's words.
+    pub message: String,
 }
 
 /// The warnings and errors that TensorRT logged during a call; printed as the tail of a sentence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said(pub Vec<String>);
+pub struct Said(pub Vec<Complaint>);
+
+impl Said {
+    /// The errors among them.
+    fn errors(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|complaint| complaint.error).map(|complaint| complaint.message.as_str())
+    }
+}
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str(" (TensorRT logged no reason)");
         }
-        write!(f, "; TensorRT said: {}", self.0.join("; "))
+        let messages: Vec<_> = self.0.iter().map(|complaint| complaint.message.as_str()).collect();
+        write!(f, "; TensorRT said: {}", messages.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_ran_out_if_an_error_says_so_and_nothing_else_does() {
+        let complaint = |error, message: &str| Complaint { error, message: message.to_owned() };
+        let lacking = complaint(true, "Error Code 2: OutOfMemory (no further information)");
+        let skipped =
+            complaint(false, "Skipping tactic 0x2 due to insufficient memory on requested size of 9");
+        let other = complaint(true, "Could not find any implementation for node conv");
+        let refused = |said: &[&Complaint]| {
+            let said = Said(said.iter().copied().cloned().collect());
+            TensorRtError::Refused { call: "IBuilder::buildSerializedNetwork", said }.out_of_memory()
+        };
+        assert!(refused(&[&skipped, &lacking]) && refused(&[&lacking, &other]));
+        assert!(!refused(&[]) && !refused(&[&skipped, &other]));
+        let errors = vec!["node \"insufficient memory\"".to_owned()];
+        let onnx = TensorRtError::Onnx { file: "out of memory.onnx".into(), errors, said: Said::default() };
+        assert!(!onnx.out_of_memory(), "that is only a name");
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::abi::{Family, This};
-use super::error::Said;
+use super::error::{Complaint, Said};
 
 /// How many complaints an error carries at most.
 const KEPT: usize = 8;
@@ -19,7 +19,7 @@ static LASTING: Mutex<Vec<&'static Logger>> = Mutex::new(Vec::new());
 #[repr(C)]
 pub(super) struct Logger {
     table: *const c_void,
-    complaints: Mutex<VecDeque<String>>,
+    complaints: Mutex<VecDeque<Complaint>>,
 }
 
 // SAFETY: `table` points to an immutable static, and the notes are behind a mutex; TensorRT logs
@@ -81,10 +81,10 @@ impl Logger {
 
     /// Whether a complaint that was not taken yet contains `words`.
     pub(super) fn heard(&self, words: &str) -> bool {
-        self.complaints().iter().any(|line| line.contains(words))
+        self.complaints().iter().any(|complaint| complaint.message.contains(words))
     }
 
-    fn complaints(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn complaints(&self) -> MutexGuard<'_, VecDeque<Complaint>> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,9 +98,11 @@ impl Logger {
         if severity <= 2 {
             let mut complaints = self.complaints();
             if complaints.len() == KEPT {
-                complaints.pop_front();
+                // Any number of warnings may follow the error that tells why.
+                let least = complaints.iter().position(|complaint| !complaint.error).unwrap_or(0);
+                complaints.remove(least);
             }
-            complaints.push_back(message.to_owned());
+            complaints.push_back(Complaint { error: severity <= 1, message: message.to_owned() });
         }
     }
 }

@@ -92,7 +92,7 @@ pub use abi::{Element, Family};
 pub use backend::TensorRt;
 pub use builder::{BuildOptions, Builder, Built};
 pub use cuda::Device;
-pub use error::{Said, TensorRtError};
+pub use error::{Complaint, Said, TensorRtError};
 pub use lent::Lent;
 pub use library::Library;
 pub use network::{Direction, Network, Range, TensorInfo};
