@@ -196,6 +196,38 @@ fn a_plan_takes_its_place_only_if_it_computes_what_the_cpu_computes() {
     assert!(text(&finished).contains("2 of 5, audio: building"), "{}", text(&finished));
 }
 
+/// By a flag, and from another file where the types in it decide.
+#[test]
+fn a_graph_that_half_precision_spoils_is_built_in_single() {
+    for (release, spoilt) in
+        [(2, ("FAKE_TENSORRT_HALF_WRONG", "image")), (3, ("FAKE_TENSORRT_WRONG", "image.half"))]
+    {
+        let machine = Machine::of(RELEASES[release]);
+        std::fs::copy(machine.model.path("image.onnx"), machine.model.path("image.half.onnx")).expect("room");
+        let graphs = "[graphs.fp16]\nimage = \"image.half.onnx\"\naudio = \"audio.onnx\"\nstage1 = \"stage1.onnx\"\n\
+                      stage2 = \"stage2.onnx\"\n\n[embedding]";
+        machine.model.edit("[embedding]", graphs);
+        let built = machine.engine("build", &[spoilt]);
+        let told = text(&built);
+        assert!(built.status.success(), "{told}");
+        assert!(
+            told.contains("image.onnx: in half precision it does not compute what the CPU computes: "),
+            "{told}"
+        );
+        assert!(told.contains("image.plan, fp32 because fp16 does harm, "), "{told}");
+        let image = machine.sidecar("image.onnx");
+        assert_eq!((image.settings.precision, image.options.precision), (Precision::Fp16, Precision::Fp32));
+        assert_eq!(
+            (image.compiled.as_str(), image.sources.contains_key("image.half.onnx")),
+            ("image.onnx", false)
+        );
+        // It is good from then on.
+        let again = machine.engine("build --missing", &[spoilt]);
+        assert!(text(&again).contains("1 of 5, image: good already"), "{}", text(&again));
+        assert!(machine.engine("verify", &[spoilt]).status.success());
+    }
+}
+
 /// Whoever builds a model of their own learns which node of which file TensorRT lacks.
 #[test]
 fn an_operator_that_tensorrt_lacks_is_named_with_its_node() {

@@ -2,8 +2,8 @@
 // slots.def and a trap at every other, a record of the calls, and failures on request. Its
 // network computes y = 2x with x of shape [-1, 3], in profile 1..2..4, on memory that the CPU can
 // reach; with FAKE_TENSORRT_ONNXRUNTIME it is the ONNX file itself (onnx.h), rounded to half precision where
-// that is asked for, negated if the file's path holds FAKE_TENSORRT_WRONG, and three quarters of itself if it holds
-// FAKE_TENSORRT_FAINT. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
+// that is asked for, negated if the file's path holds FAKE_TENSORRT_WRONG, or FAKE_TENSORRT_HALF_WRONG and it is rounded, and
+// three quarters of itself if it holds FAKE_TENSORRT_FAINT. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
 #define _GNU_SOURCE // memmem
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -298,7 +298,9 @@ static void compute(void *with) {
         return;
     }
     const char *wrong = getenv("FAKE_TENSORRT_WRONG"), *faint = getenv("FAKE_TENSORRT_FAINT");
-    bool negated = wrong != NULL && strstr(run->onnx->path, wrong) != NULL;
+    const char *rounded = getenv("FAKE_TENSORRT_HALF_WRONG");
+    bool negated = (wrong != NULL && strstr(run->onnx->path, wrong) != NULL) ||
+        (rounded != NULL && run->onnx->half && strstr(run->onnx->path, rounded) != NULL);
     bool fainter = faint != NULL && strstr(run->onnx->path, faint) != NULL;
     onnx_run(run->onnx, run->shapes, run->at, negated ? -1.0f : fainter ? 0.75f : 1.0f);
 }

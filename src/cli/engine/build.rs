@@ -13,7 +13,9 @@ use super::recipe::{self, Form};
 use super::trial::Trial;
 use super::{Kit, stem};
 use crate::engine::tensorrt::plan::{self, Turn};
-use crate::engine::tensorrt::{BuildOptions, Builder, Built, Network, Sources, TensorRtError};
+use crate::engine::tensorrt::{
+    BuildOptions, Builder, Built, Network, Precision, Settings, Sources, TensorRtError,
+};
 use crate::engine::{self, Engine, Unbuilt};
 
 /// How often a build that goes on says so.
@@ -103,31 +105,36 @@ fn verdict(all: usize, faults: &[Failure]) -> Result<(), Failure> {
     Err(if lacking { Failure::Lacking(told) } else { Failure::Failed(told) })
 }
 
-/// Builds the plan of `file`, and puts it in its place if it computes what the CPU computes, alone and in the whole.
+/// Builds the plan of `file`, in single precision if half does harm, and puts it in its place if it computes what the CPU
+/// computes, alone and in the whole.
 fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failure> {
     let start = Instant::now();
-    let (library, settings) = (kit.tensorrt.library(), kit.tensorrt.settings());
-    let compiled = recipe::compiled(&kit.manifest, file, library.family(), settings);
-    let sources = Sources::of([file, &compiled], Some(&kit.manifest_sum)).map_err(told)?;
-    let (built, options) = compile(kit, file, &compiled).map_err(told)?;
+    let settings = kit.tensorrt.settings();
     let place = kit.tensorrt.shelf().place(file);
-    let mut graph = kit.tensorrt.graph(file, &built.plan).map_err(told)?;
-    let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
-    let judged = chain::with(kit, file, graph)?;
-    let whole = chain::compare(expected, &judged);
-    let findings = findings.into_iter().map(|finding| (finding.text, finding.good)).chain([whole]);
-    if let Some((bad, _)) = findings.into_iter().find(|(_, good)| !good) {
+    let mut note = "";
+    let mut candidate = Candidate::build(kit, file, settings)?;
+    let mut fault = candidate.fault(kit, file, expected)?;
+    if let Some(bad) = fault.as_deref().filter(|_| candidate.options.precision == Precision::Fp16) {
+        tracing::warn!(
+            "{}: in half precision it does not compute what the CPU computes: {bad}. It is built in single precision",
+            file.display()
+        );
+        note = " because fp16 does harm";
+        candidate = Candidate::build(kit, file, Settings { precision: Precision::Fp32, ..settings })?;
+        fault = candidate.fault(kit, file, expected)?;
+    }
+    if let Some(bad) = fault {
         return Err(Failure::Failed(format!(
-            "{}: the new plan is not used, because it does not compute what the CPU computes: {}. The plan before \
-             it, if there is one, stays. Cure: engine.tensorrt.precision = \"fp32\", or engine.kind = \"cpu\"",
-            place.display(),
-            bad.trim_end()
+            "{}: the new plan is not used, because it does not compute what the CPU computes, in single precision either: \
+             {bad}. The plan before it, if there is one, stays. Cure: engine.kind = \"cpu\"",
+            place.display()
         )));
     }
+    let Candidate { sources, built, options } = &candidate;
     let (target, took) = (kit.tensorrt.target(), start.elapsed());
-    let sidecar = plan::store(&place, &sources, &built, settings, &options, target, took).map_err(told)?;
+    let sidecar = plan::store(&place, sources, built, settings, options, target, took).map_err(told)?;
     Ok(format!(
-        "{}, {}, {:.1} MB, {:.1} s",
+        "{}, {}{note}, {:.1} MB, {:.1} s",
         place.display(),
         options.precision,
         built.plan.bytes().len() as f64 / 1e6,
@@ -135,8 +142,39 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
     ))
 }
 
-fn compile(kit: &Kit, file: &Path, compiled: &Path) -> Result<(Built, BuildOptions), TensorRtError> {
-    let (library, settings) = (kit.tensorrt.library(), kit.tensorrt.settings());
+/// A plan that is still to be proved.
+struct Candidate {
+    sources: Sources,
+    built: Built,
+    options: BuildOptions,
+}
+
+impl Candidate {
+    fn build(kit: &Kit, file: &Path, settings: Settings) -> Result<Self, Failure> {
+        let compiled = recipe::compiled(&kit.manifest, file, kit.tensorrt.library().family(), settings);
+        let sources = Sources::of([file, &compiled], Some(&kit.manifest_sum)).map_err(told)?;
+        let (built, options) = compile(kit, file, &compiled, settings).map_err(told)?;
+        Ok(Self { sources, built, options })
+    }
+
+    /// What it computes otherwise than the CPU, if anything.
+    fn fault(&self, kit: &Kit, file: &Path, expected: &Outcome) -> Result<Option<String>, Failure> {
+        let mut graph = kit.tensorrt.graph(file, &self.built.plan).map_err(told)?;
+        let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
+        let judged = chain::with(kit, file, graph)?;
+        let whole = chain::compare(expected, &judged);
+        let mut findings = findings.into_iter().map(|finding| (finding.text, finding.good)).chain([whole]);
+        Ok(findings.find(|(_, good)| !good).map(|(text, _)| text.trim_end().to_owned()))
+    }
+}
+
+fn compile(
+    kit: &Kit,
+    file: &Path,
+    compiled: &Path,
+    settings: Settings,
+) -> Result<(Built, BuildOptions), TensorRtError> {
+    let library = kit.tensorrt.library();
     let mut builder = library.builder()?;
     let mut network = builder.network()?;
     network.parse_onnx(compiled)?;
