@@ -290,10 +290,8 @@ fn open(config: &config::Engine, build: Option<Build>) -> Result<Arc<dyn Engine>
         Ok(gpu) => {
             let mut gpu = gpu.with_plans_on(Shelf::new(config.tensorrt.spare.clone()));
             let config::TensorRt { rebuild, lost, keep_warm, .. } = config.tensorrt;
-            if build.is_some()
-                && let Err(error) = gpu.keep_warm(keep_warm)
-            {
-                tracing::warn!("the GPU is not kept awake: {error}");
+            if build.is_some() {
+                gpu.keep_warm(keep_warm);
             }
             let spare = cpu::open(config).inspect_err(|error| tracing::debug!("no CPU engine: {error}")).ok();
             Ok(Arc::new(Keeper::new(gpu, spare, Policy { only_gpu, rebuild, lost }, build)))

@@ -1,7 +1,6 @@
 //! TensorRT behind the crate's engine trait: the library, the GPU, and the plans that may be loaded.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::cuda::Device;
@@ -12,7 +11,7 @@ use super::plan;
 use super::runtime::{CudaEngine, Plan};
 use super::shelf::Shelf;
 use super::target::{PlanFault, Settings, Target};
-use super::warm::Warmth;
+use super::warm::Waker;
 use crate::engine::{Engine, EngineError, Graph};
 
 /// TensorRT on the first GPU.
@@ -22,8 +21,7 @@ pub struct TensorRt {
     target: Target,
     settings: Settings,
     shelf: Shelf,
-    /// What keeps the GPU awake, if anything does.
-    warmth: Option<Arc<Warmth>>,
+    waker: Waker,
 }
 
 impl TensorRt {
@@ -38,7 +36,7 @@ impl TensorRt {
             None => Library::find()?,
         };
         let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
-        Ok(Self { library, device, target, settings, shelf: Shelf::default(), warmth: None })
+        Ok(Self { library, device, target, settings, shelf: Shelf::default(), waker: Waker::default() })
     }
 
     /// The same, with the plans on `shelf`; without one they lie in the model folders.
@@ -52,16 +50,10 @@ impl TensorRt {
         &self.shelf
     }
 
-    /// Has the GPU work at least once in `every` from now on, so that it does not go to sleep; zero: lets it sleep.
-    ///
-    /// # Errors
-    /// Too little memory on the GPU.
-    pub fn keep_warm(&mut self, every: Duration) -> Result<(), TensorRtError> {
-        self.warmth = match every.is_zero() {
-            true => None,
-            false => Some(Arc::new(Warmth::new(&self.device, every)?)),
-        };
-        Ok(())
+    /// Has the GPU work at least once in `every` while there is a graph that is loaded from now on, so that it does not go
+    /// to sleep; zero: lets it sleep.
+    pub fn keep_warm(&mut self, every: Duration) {
+        self.waker = Waker::new(every);
     }
 
     /// What plans must have been built for.
@@ -134,7 +126,7 @@ impl TensorRt {
     /// A graph; as long as it lives the GPU is kept awake, if it is.
     fn serving(&self, onnx: &Path, engine: CudaEngine) -> Result<Box<dyn Graph>, TensorRtError> {
         let graph = TensorRtGraph::new(onnx, engine, &self.device)?;
-        Ok(Box::new(graph.kept_warm(self.warmth.clone())))
+        Ok(Box::new(graph.kept_warm(self.waker.warmth(&self.device))))
     }
 
     fn deserialize(&self, plan: &Plan) -> Result<CudaEngine, TensorRtError> {
