@@ -397,12 +397,19 @@ fn a_gpu_that_cannot_be_had_now_is_no_mistake_of_the_configuration() {
 }
 
 #[test]
-fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on() {
+fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on_until_there_is_some_again() {
     let machine = Machine::new();
     machine.build();
-    let daemon = machine.daemon("", &[("FAKE_TENSORRT_FULL", "60"), ("FAKE_CUDA_NO_GRAPHS", "1000")]);
-    let told = logs(&daemon, "the cpu engine goes on");
+    let variables =
+        [("FAKE_TENSORRT_FULL", "60"), ("FAKE_TENSORRT_ROOM", "61"), ("FAKE_CUDA_NO_GRAPHS", "1000")];
+    let daemon = machine.daemon("", &variables);
+    let told = logs(&daemon, "the cpu engine goes on, and the plan is tried again in the background");
     assert!(told.contains("enqueueV3 failed; TensorRT said: OutOfMemory (requested"), "{told}");
+    detects(&daemon);
+    let tried = Instant::now(); // again within a minute
+    while !daemon.log.soon().is_some_and(|line| line.contains(": the new plan is in use")) {
+        assert!(tried.elapsed() < 3 * PATIENCE, "it stays on the CPU");
+    }
     detects(&daemon);
 }
 
@@ -425,8 +432,7 @@ fn a_gpu_that_fails_at_the_start_is_no_mistake_of_the_configuration() {
         }
         panic!("it neither detects nor ends: {engine:?}, {variable:?}");
     };
-    // Without a thread that waits to build plans, with which the fake driver would find its memory in use at the end.
-    let exit = "tensorrt.lost = \"exit\"\ntensorrt.rebuild = \"never\"";
+    let exit = "tensorrt.lost = \"exit\"";
     let mut ended = [0; 2];
     for waits in 0..12 {
         let lost = ("FAKE_CUDA_LOST", &*waits.to_string());

@@ -11,9 +11,10 @@ use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::rebuilder::{Order, Rebuilder};
+use self::rebuilder::{FIRST, MOST, Order, Rebuilder};
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
 use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, together};
+use crate::backoff::Backoff;
 use crate::config::{Lost, Rebuild};
 
 pub use self::rebuilder::{Build, Unbuilt};
@@ -23,9 +24,8 @@ pub(super) struct Keeper {
     gpu: Arc<TensorRt>,
     spare: Option<Arc<dyn Engine>>,
     policy: Policy,
-    rebuilder: Option<Arc<Rebuilder>>,
     /// Held by every graph, too: without any of them no plan is wanted.
-    user: Arc<()>,
+    rebuilder: Option<Arc<Rebuilder>>,
     /// Why graphs were not loaded by TensorRT.
     faults: Mutex<Vec<String>>,
     /// What runs the graphs that were loaded.
@@ -53,10 +53,8 @@ impl Keeper {
         let build = build.filter(|_| policy.rebuild == Rebuild::Auto);
         let loads = Arc::clone(&gpu);
         let load = move |file: &Path| loads.load(file);
-        let user = Arc::new(());
-        let users = Arc::downgrade(&user);
-        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load), users)));
-        Self { gpu, spare, policy, rebuilder, user, faults: Mutex::default(), engines: Mutex::default() }
+        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load))));
+        Self { gpu, spare, policy, rebuilder, faults: Mutex::default(), engines: Mutex::default() }
     }
 
     /// Something that runs `file` although its plan has a fault.
@@ -82,7 +80,7 @@ impl Keeper {
             Some(rebuilder) => {
                 let cure = if lacking { "Tried again" } else { "Being built" };
                 tracing::warn!("{fault}. {cure} in the background; {who} serves meanwhile");
-                serving.better = Some(rebuilder.order(file));
+                serving.better = Some(rebuilder.order(file, Duration::ZERO));
             }
             None => tracing::warn!("{fault}; {who} runs {}", file.display()),
         }
@@ -99,18 +97,7 @@ impl Keeper {
 
     fn serving(&self, file: &Path, graph: Box<dyn Graph>) -> Serving {
         lock(&self.engines).push(graph.engine());
-        let outputs = graph.outputs().to_vec();
-        Serving {
-            file: file.to_owned(),
-            order: (0..outputs.len()).collect(),
-            outputs,
-            graph,
-            better: None,
-            spare: self.spare.clone(),
-            policy: self.policy,
-            trouble: None,
-            user: Arc::clone(&self.user),
-        }
+        Serving::new(file, graph, self.spare.clone(), self.policy, self.rebuilder.clone())
     }
 }
 
@@ -147,30 +134,51 @@ impl Engine for Keeper {
 struct Serving {
     file: PathBuf,
     graph: Box<dyn Graph>,
-    /// The outputs as they were promised, and where `graph` has each of them.
+    /// Runs what the plan of `graph` takes no such shapes for.
+    aside: Option<Box<dyn Graph>>,
+    /// The outputs as they were promised.
     outputs: Vec<Port>,
-    order: Vec<usize>,
     /// Where a better graph will come from.
     better: Option<Order>,
     /// Who goes on when the GPU cannot.
     spare: Option<Arc<dyn Engine>>,
     policy: Policy,
-    /// Why `graph` is not the plan on the GPU.
+    /// Why `graph` is not the plan on the GPU, or not always.
     trouble: Option<String>,
-    #[allow(dead_code, reason = "dropping it is what it is for")]
-    user: Arc<()>,
+    rebuilder: Option<Arc<Rebuilder>>,
+    /// How long a plan for which memory ran out at work is left alone.
+    patience: Backoff,
 }
 
 impl Serving {
+    fn new(
+        file: &Path,
+        graph: Box<dyn Graph>,
+        spare: Option<Arc<dyn Engine>>,
+        policy: Policy,
+        rebuilder: Option<Arc<Rebuilder>>,
+    ) -> Self {
+        Self {
+            file: file.to_owned(),
+            outputs: graph.outputs().to_vec(),
+            graph,
+            aside: None,
+            better: None,
+            spare,
+            policy,
+            trouble: None,
+            rebuilder,
+            patience: Backoff::new(FIRST, MOST),
+        }
+    }
+
     /// Changes over to `graph`, unless it lacks an output.
     fn exchange(&mut self, graph: Box<dyn Graph>) -> bool {
-        let place = |port: &Port| graph.outputs().iter().position(|own| own.name == port.name);
-        let order: Option<Vec<usize>> = self.outputs.iter().map(place).collect();
-        let Some(order) = order else {
+        if places(&self.outputs, graph.as_ref()).is_none() {
             tracing::error!("{}: the new plan lacks an output and is not used", self.file.display());
             return false;
-        };
-        (self.graph, self.order) = (graph, order);
+        }
+        (self.graph, self.aside) = (graph, None);
         true
     }
 
@@ -189,25 +197,49 @@ impl Serving {
         }
     }
 
-    /// Who does again what failed on the GPU: nobody, if the policy wants that told.
-    fn stand_in(&mut self, fault: &EngineError) -> Option<Arc<dyn Engine>> {
-        let may = match fault {
-            EngineError::Lost { .. } => self.policy.lost == Lost::Cpu,
-            EngineError::Outside { .. } => !self.policy.only_gpu,
-            _ => false,
-        };
-        if may { self.spare.take() } else { None }
-    }
-
-    /// Has the CPU go on after a fault of the GPU; whether it does.
+    /// Has the CPU go on after a fault of the GPU, unless the policy wants that told; whether it does. What memory was
+    /// lacking for is tried again later; a GPU that failed is none any more for this process.
     fn go_on(&mut self, fault: &EngineError) -> Result<bool, EngineError> {
-        let Some(spare) = self.stand_in(fault) else { return Ok(false) };
-        let trouble = format!("{fault}; the {} engine goes on", spare.name());
+        let EngineError::Lost { lacking, .. } = fault else { return Ok(false) };
+        if let Some(rebuilder) = self.rebuilder.as_ref().filter(|_| !lacking) {
+            rebuilder.stop();
+        }
+        let spare = self.spare.clone().filter(|_| self.policy.lost == Lost::Cpu);
+        let Some(spare) = spare else { return Ok(false) };
+        let rebuilder = self.rebuilder.clone().filter(|_| *lacking);
+        let then = if rebuilder.is_some() { ", and the plan is tried again in the background" } else { "" };
+        let trouble = format!("{fault}; the {} engine goes on{then}", spare.name());
         tracing::error!("{trouble}");
         self.trouble = Some(trouble);
         self.better = None;
         let graph = spare.load(&self.file)?;
-        Ok(self.exchange(graph))
+        if !self.exchange(graph) {
+            return Ok(false);
+        }
+        let wait = self.patience.next(fastrand::f64());
+        self.better = rebuilder.map(|rebuilder| rebuilder.order(&self.file, wait));
+        Ok(true)
+    }
+
+    /// Does `work` on the CPU, as the plan takes no inputs of such shapes; the next may be the GPU's again.
+    fn beside<T: Default>(
+        &mut self,
+        fault: EngineError,
+        mut work: impl FnMut(&mut dyn Graph) -> Result<Vec<T>, EngineError>,
+    ) -> Result<Vec<T>, EngineError> {
+        let spare = self.spare.as_ref().filter(|_| !self.policy.only_gpu);
+        let Some(spare) = spare else { return Err(fault) };
+        let graph = match &mut self.aside {
+            Some(graph) => graph,
+            none => {
+                let trouble = format!("{fault}; for such inputs the {} engine goes on", spare.name());
+                tracing::error!("{trouble}");
+                self.trouble = Some(trouble);
+                none.insert(spare.load(&self.file)?)
+            }
+        };
+        let all = work(graph.as_mut())?;
+        Ok(in_order(&self.outputs, graph.as_ref(), all))
     }
 
     /// Does `work` on the graph; where the GPU fails or the plan takes no such shapes, again on the CPU.
@@ -219,12 +251,25 @@ impl Serving {
         T: Default,
     {
         self.take_delivery();
-        let mut all = match work(self.graph.as_mut()) {
+        let all = match work(self.graph.as_mut()) {
+            Err(fault @ EngineError::Outside { .. }) => return self.beside(fault, work),
             Err(fault) if self.go_on(&fault)? => work(self.graph.as_mut())?,
             outcome => outcome?,
         };
-        Ok(self.order.iter().filter_map(|&place| all.get_mut(place).map(std::mem::take)).collect())
+        Ok(in_order(&self.outputs, self.graph.as_ref(), all))
     }
+}
+
+/// Where `graph` has each of the outputs that were promised; `None` if it lacks one.
+fn places(promised: &[Port], graph: &dyn Graph) -> Option<Vec<usize>> {
+    let place = |port: &Port| graph.outputs().iter().position(|own| own.name == port.name);
+    promised.iter().map(place).collect()
+}
+
+/// What `graph` gave, as it was promised.
+fn in_order<T: Default>(promised: &[Port], graph: &dyn Graph, mut given: Vec<T>) -> Vec<T> {
+    let places = places(promised, graph).unwrap_or_default();
+    places.into_iter().filter_map(|place| given.get_mut(place).map(std::mem::take)).collect()
 }
 
 impl Graph for Serving {
@@ -279,4 +324,137 @@ impl Graph for Serving {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A plan that fails with what `fails` says of a run, and a CPU that does not.
+    struct Plan<F>(F);
+
+    impl<F: FnMut() -> Option<EngineError> + Send> Graph for Plan<F> {
+        fn inputs(&self) -> &[Port] {
+            &[]
+        }
+
+        fn outputs(&self) -> &[Port] {
+            &[]
+        }
+
+        fn engine(&self) -> &'static str {
+            crate::engine::TENSORRT
+        }
+
+        fn run(&mut self, _: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+            self.0().map_or(Ok(Vec::new()), Err)
+        }
+    }
+
+    struct Cpu;
+
+    impl Graph for Cpu {
+        fn inputs(&self) -> &[Port] {
+            &[]
+        }
+
+        fn outputs(&self) -> &[Port] {
+            &[]
+        }
+
+        fn run(&mut self, _: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
+            Ok(Vec::new())
+        }
+    }
+
+    impl Engine for Cpu {
+        fn name(&self) -> &'static str {
+            CPU
+        }
+
+        fn load(&self, _: &Path) -> Result<Box<dyn Graph>, EngineError> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    fn lost(lacking: bool) -> EngineError {
+        EngineError::Lost { file: "image.onnx".into(), reason: "it failed".into(), lacking }
+    }
+
+    /// A graph on the GPU with the faults of its first runs, and a count of the builds since.
+    fn serving(mut faults: Vec<EngineError>) -> (Serving, Arc<AtomicUsize>) {
+        let builds = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&builds);
+        let build = move |_: &Path, _: &dyn Fn() -> bool| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let load = |_: &Path| Ok(Box::new(Plan(|| None)) as Box<dyn Graph>);
+        let rebuilder = Rebuilder::new(Box::new(build), Box::new(load));
+        let policy = Policy { only_gpu: false, rebuild: Rebuild::Auto, lost: Lost::Cpu };
+        let plan = Plan(move || (!faults.is_empty()).then(|| faults.remove(0)));
+        let mut serving = Serving::new(
+            "image.onnx".as_ref(),
+            Box::new(plan),
+            Some(Arc::new(Cpu)),
+            policy,
+            Some(Arc::new(rebuilder)),
+        );
+        serving.patience = Backoff::new(Duration::ZERO, Duration::ZERO);
+        (serving, builds)
+    }
+
+    /// Runs until the graph is on the GPU, for a second at most.
+    fn comes_back(serving: &mut Serving) -> bool {
+        (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            serving.run(&[]).is_ok() && serving.engine() == crate::engine::TENSORRT
+        })
+    }
+
+    #[test]
+    fn a_plan_that_memory_ran_out_for_comes_back_however_often_that_is() {
+        let (mut serving, builds) = serving(vec![lost(true)]);
+        for time in 1..=2 {
+            assert!(serving.run(&[]).is_ok() && serving.engine() == CPU, "{time}");
+            assert!(serving.trouble().is_some_and(|told| told.contains("tried again")), "{time}");
+            assert!(comes_back(&mut serving) && serving.trouble().is_none(), "{time}");
+            assert_eq!(builds.load(Ordering::Relaxed), time);
+            let mut again = vec![lost(true)];
+            serving.graph = Box::new(Plan(move || again.pop()));
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_failed_is_not_tried_again_by_anybody() {
+        let (mut serving, builds) = serving(vec![lost(false)]);
+        let rebuilder = serving.rebuilder.clone().expect("it may build");
+        let other = rebuilder.order("audio.onnx".as_ref(), Duration::from_secs(3600));
+        assert!(serving.run(&[]).is_ok() && serving.engine() == CPU);
+        assert!(matches!(other.try_recv(), Err(TryRecvError::Disconnected)), "another graph waits for ever");
+        assert!(!comes_back(&mut serving));
+        assert_eq!(builds.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn one_run_outside_the_profile_leaves_the_next_to_the_gpu() {
+        let outside = || EngineError::Outside {
+            file: "image.onnx".into(),
+            reason: "it is too large".into(),
+            inputs: "image [9]".into(),
+        };
+        let (mut serving, builds) = serving(vec![outside(), outside()]);
+        for _ in 0..3 {
+            assert!(serving.run(&[]).is_ok());
+            assert_eq!(serving.engine(), crate::engine::TENSORRT);
+        }
+        assert!(
+            serving.trouble().is_some_and(|told| told.contains("for such inputs the cpu engine goes on"))
+        );
+        assert_eq!(builds.load(Ordering::Relaxed), 0, "another plan would take no more");
+        serving.policy.only_gpu = true;
+        serving.graph = Box::new(Plan(move || Some(outside())));
+        assert!(matches!(serving.run(&[]), Err(EngineError::Outside { .. })));
+    }
 }

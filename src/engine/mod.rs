@@ -203,7 +203,7 @@ pub enum EngineError {
     },
     /// A plan was given inputs of shapes that it was not built for.
     #[error(
-        "{}: the plan takes no inputs of these shapes ({inputs}): {reason}; with engine.kind = \"auto\" the CPU runs this graph",
+        "{}: the plan takes no inputs of these shapes ({inputs}): {reason}; with engine.kind = \"auto\" the CPU does",
         file.display()
     )]
     Outside {

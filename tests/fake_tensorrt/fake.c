@@ -309,8 +309,9 @@ static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     FAIL_BOOL("enqueue");
     if (is_away()) return false;
     static int runs;
-    const char *full = getenv("FAKE_TENSORRT_FULL"); // after so many runs there is no memory for another
-    if (full != NULL && ++runs > atoi(full)) { say(1, "OutOfMemory (requested 1048576 bytes)"); return false; }
+    // After so many runs there is no memory for another, until there is again after so many.
+    const char *full = getenv("FAKE_TENSORRT_FULL"), *room = getenv("FAKE_TENSORRT_ROOM");
+    if (full != NULL && ++runs > atoi(full) && (room == NULL || runs <= atoi(room))) { say(1, "OutOfMemory (requested 1048576 bytes)"); return false; }
     Run *run = self->data;
     run->ran = true;
     for (int port = 0; port < ports(run); port++) hold(self, port);
