@@ -90,6 +90,12 @@ fn manifest_contradictions_name_the_key() {
         ("\"light green\"", "\"red\"", &["aliases", "\"red\" appears twice"]),
         ("text = \"text.onnx\"\n", "", &["embedding.text"]),
         ("[graphs.fp32]", "[graphs.fp16]", &["graphs.fp32"]),
+        (
+            "image = \"image.onnx\"",
+            "image = \"below/image.onnx\"",
+            &["graphs.fp32.image = \"below/image.onnx\"", "in the model folder itself; move it there"],
+        ),
+        ("text = \"text.onnx\"", "text = \"text.onnx/\"", &["graphs.fp32.text = \"text.onnx/\""]),
         ("path = \"weights.bin\"", "path = \"../weights.bin\"", &["inside the folder"]),
         ("path = \"image.onnx\"", "path = \"weights.bin\"", &["[[files]] lacks \"image.onnx\""]),
     ];

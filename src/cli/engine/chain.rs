@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::super::Failure;
+use super::Kit;
 use super::trial::{self, Comparison};
-use super::{Kit, stem};
 use crate::config::Config;
 use crate::engine::{Graph, Tensor};
 use crate::model::{Decision, Manifest, Score};
@@ -91,7 +91,7 @@ fn listed(classes: &[String]) -> String {
 /// The whole way on the CPU but for one graph, which is `candidate`.
 pub(super) fn with(kit: &Kit, file: &Path, candidate: Box<dyn Graph>) -> Result<Outcome, Failure> {
     let mut candidate = Some(candidate);
-    run(kit, &mut |wanted| match candidate.take_if(|_| stem(wanted) == stem(file)) {
+    run(kit, &mut |wanted| match candidate.take_if(|_| wanted == file) {
         Some(graph) => Ok(graph),
         None => kit.cpu.load(wanted).map_err(Failure::failed),
     })

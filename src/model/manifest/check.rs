@@ -1,8 +1,9 @@
 //! What a manifest must not contradict: every fault in words that name the key and what was expected.
 
 use std::collections::HashSet;
+use std::path::{Component, Path};
 
-use super::{Audio, FrontEnd, Image, LogMel, Manifest, Thresholds};
+use super::{Audio, FrontEnd, Graphs, Image, LogMel, Manifest, Thresholds};
 
 impl Manifest {
     /// The first contradiction, in words that name the key.
@@ -14,6 +15,7 @@ impl Manifest {
             .or_else(|| self.thresholds.fault())
             .or_else(|| self.classes_fault())
             .or_else(|| self.parts_fault())
+            .or_else(|| self.graphs.iter().find_map(|(precision, graphs)| graphs.fault(precision)))
     }
 
     fn classes_fault(&self) -> Option<String> {
@@ -53,6 +55,24 @@ impl Manifest {
         } else {
             None
         }
+    }
+}
+
+impl Graphs {
+    /// Manifest, plans and the other form of a graph are looked for beside it.
+    fn fault(&self, precision: &str) -> Option<String> {
+        let Self { image, audio, stage1, stage2, text } = self;
+        let all = [("image", image), ("audio", audio), ("stage1", stage1), ("stage2", stage2)];
+        let mut all = all.into_iter().chain(text.iter().map(|text| ("text", text)));
+        let is_name = |file: &str| {
+            let mut parts = Path::new(file).components();
+            matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == file)
+        };
+        let (graph, file) = all.find(|(_, file)| !is_name(file))?;
+        Some(format!(
+            "graphs.{precision}.{graph} = \"{file}\": expected the name of a file in the model folder itself; move it there, with \
+             the files of its weights"
+        ))
     }
 }
 
