@@ -1,9 +1,11 @@
-//! Files that somebody else wrote, read as a whole up to a limit: a wrong path or a device is told, and does not fill
-//! the memory.
+//! Files that somebody else wrote, read as a whole up to a limit, or piece by piece: a wrong path or a device is told, and
+//! does not fill the memory.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 /// No text that people write is nearly this large, in bytes; nor is a certificate.
 pub const TEXT: u64 = 1 << 20;
@@ -41,6 +43,26 @@ pub fn read_opened(file: File, most: u64) -> io::Result<Vec<u8>> {
 pub fn read_text(file: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read(file, most)?)
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
+}
+
+/// SHA-256 of what `file` holds, which is never in memory as a whole.
+///
+/// # Errors
+/// The file cannot be read, or is none.
+pub fn sha256(file: &Path) -> io::Result<String> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no file")); // a device may have no end
+    }
+    let mut file = File::open(file)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            n => hash.update(&block[..n]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 #[path = "fake_tensorrt/mod.rs"]
 mod fake_tensorrt;
+#[path = "fake_tensorrt/one_node.rs"]
+mod one_node;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -43,8 +45,13 @@ fn options() -> BuildOptions {
 /// An ONNX file with external data, and its plan.
 fn built(tensorrt: &TensorRt) -> PathBuf {
     let onnx = Path::new(&std::env::var_os("FOLDER").unwrap()).join("image.onnx");
-    std::fs::write(&onnx, "a graph with its weights in weights.bin").unwrap();
+    let graph = one_node::with_weight_in(&one_node::one_node("Relu"), "weights.bin");
+    std::fs::write(&onnx, one_node::with_weight_in(&graph, "below/more.bin")).unwrap();
     std::fs::write(onnx.with_file_name("weights.bin"), "weights").unwrap();
+    std::fs::create_dir_all(onnx.with_file_name("below")).unwrap();
+    std::fs::write(onnx.with_file_name("below/more.bin"), "more").unwrap();
+    // Its name stands in the ONNX file, for something else.
+    std::fs::write(onnx.with_file_name("node_of_mine"), "no source").unwrap();
     let mut builder = tensorrt.library().builder().unwrap();
     let mut network = builder.network().unwrap();
     network.parse_onnx(&onnx).unwrap();
@@ -277,7 +284,7 @@ fn check_plans() {
     let described = plan::describe(&file).unwrap();
     assert_eq!(described.target.to_string(), "TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6");
     assert_eq!(described.options, options());
-    assert_eq!(described.sources.keys().collect::<Vec<_>>(), ["image.onnx", "weights.bin"]);
+    assert_eq!(described.sources.keys().collect::<Vec<_>>(), ["below/more.bin", "image.onnx", "weights.bin"]);
     assert_eq!(std::fs::read(plan::timing_cache_path(&file)).unwrap(), b"TIMES 1");
 
     let text = std::fs::read_to_string(&sidecar).unwrap();
@@ -335,6 +342,9 @@ fn check_plans() {
     std::fs::write(onnx.with_file_name("weights.bin"), "other weights").unwrap();
     assert!(refused().contains("built from another weights.bin"));
     std::fs::write(onnx.with_file_name("weights.bin"), "weights").unwrap();
+    std::fs::write(onnx.with_file_name("below/more.bin"), "less").unwrap();
+    assert!(refused().contains("built from another below/more.bin"));
+    std::fs::write(onnx.with_file_name("below/more.bin"), "more").unwrap();
     std::fs::write(onnx.with_file_name("manifest.toml"), "cells_max = 4").unwrap();
     assert!(refused().contains("built from another manifest.toml"));
     std::fs::remove_file(onnx.with_file_name("manifest.toml")).unwrap();

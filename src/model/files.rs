@@ -1,14 +1,13 @@
 //! The files of a model folder: present, unaltered, and the text table read.
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use safetensors::{Dtype, SafeTensors};
-use sha2::{Digest, Sha256};
 
 use super::ModelError;
 use super::manifest::{File, Graphs, Manifest};
+use crate::bounded;
 use crate::engine::Tensor;
 
 /// Checks that every file the manifest lists is present with its checksum, and that every file the
@@ -30,7 +29,7 @@ fn check_one(dir: &Path, file: &File) -> Result<(), ModelError> {
         return Err(fault(dir, format!("files.path = \"{}\": expected a path inside the folder", file.path)));
     }
     let path = dir.join(&file.path);
-    let found = sha256(&path).map_err(|cause| ModelError::Read { file: path.clone(), cause })?;
+    let found = bounded::sha256(&path).map_err(|cause| ModelError::Read { file: path.clone(), cause })?;
     if found.eq_ignore_ascii_case(&file.sha256) {
         Ok(())
     } else {
@@ -40,22 +39,6 @@ fn check_one(dir: &Path, file: &File) -> Result<(), ModelError> {
 
 fn fault(dir: &Path, reason: String) -> ModelError {
     ModelError::Manifest { file: dir.join(super::manifest::FILE), reason }
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file")); // a device may have no end
-    }
-    let mut file = fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut block = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut block)? {
-            0 => break,
-            n => hash.update(&block[..n]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Reads the float32 tensor `name` of a safetensors file.

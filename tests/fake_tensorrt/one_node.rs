@@ -24,6 +24,13 @@ pub fn with_first_node_called(bytes: &[u8], name: &str) -> Vec<u8> {
     appended(bytes, &[GRAPH, NODE], &field(3, name.as_bytes()))
 }
 
+/// The ONNX file `bytes` with one more weight, in the file `location`.
+pub fn with_weight_in(bytes: &[u8], location: &str) -> Vec<u8> {
+    const GRAPH: usize = 7;
+    let entry = [field(1, b"location"), field(2, location.as_bytes())].concat();
+    appended(bytes, &[GRAPH], &field(5, &[field(8, location.as_bytes()), field(13, &entry)].concat()))
+}
+
 /// `message` with `fields` at the end of the first message at `path` in it.
 fn appended(message: &[u8], path: &[usize], fields: &[u8]) -> Vec<u8> {
     let Some((wanted, deeper)) = path.split_first() else { return [message, fields].concat() };

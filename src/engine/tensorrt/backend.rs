@@ -10,6 +10,7 @@ use super::library::Library;
 use super::plan;
 use super::runtime::{CudaEngine, Plan};
 use super::shelf::Shelf;
+use super::sources::Known;
 use super::target::{PlanFault, Settings, Target};
 use super::warm::Waker;
 use crate::engine::{Engine, EngineError, Graph};
@@ -21,6 +22,8 @@ pub struct TensorRt {
     target: Target,
     settings: Settings,
     shelf: Shelf,
+    /// Files that plans were built from.
+    known: Known,
     waker: Waker,
 }
 
@@ -36,7 +39,15 @@ impl TensorRt {
             None => Library::find()?,
         };
         let target = Target { tensorrt: library.version().to_string(), gpu: device.gpu()? };
-        Ok(Self { library, device, target, settings, shelf: Shelf::default(), waker: Waker::default() })
+        Ok(Self {
+            library,
+            device,
+            target,
+            settings,
+            shelf: Shelf::default(),
+            known: Known::default(),
+            waker: Waker::default(),
+        })
     }
 
     /// The same, with the plans on `shelf`; without one they lie in the model folders.
@@ -81,7 +92,7 @@ impl TensorRt {
     /// # Errors
     /// A [`PlanFault`], or what TensorRT refused.
     pub fn engine(&self, plan: &Path, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
-        let (bytes, sidecar) = plan::load(plan, onnx, &self.target)?;
+        let (bytes, sidecar) = plan::load(plan, onnx, &self.target, &self.known)?;
         plan::as_asked(plan, &sidecar, self.settings)?;
         let engine = self.deserialize(&bytes)?;
         plan::takes_its_shapes(plan, &sidecar, &engine)?;
@@ -93,7 +104,7 @@ impl TensorRt {
     /// # Errors
     /// As [`TensorRt::engine`], but for [`PlanFault::Settings`].
     pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
-        self.first_good(onnx, |plan| self.graph(onnx, &plan::load(plan, onnx, &self.target)?.0))
+        self.first_good(onnx, |plan| self.graph(onnx, &plan::load(plan, onnx, &self.target, &self.known)?.0))
     }
 
     /// What `open` makes of the first plan on the shelf that it takes; else the fault of one that may serve meanwhile, or of

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::builder::{BuildOptions, Built};
 use super::error::TensorRtError;
 use super::runtime::{CudaEngine, Plan};
-use super::sources::{MANIFEST, Sources, file_error, sha256, sums, unlike};
+use super::sources::{Known, MANIFEST, Sources, file_error, sha256, sums, unlike};
 use super::target::{PlanFault, Settings, Target};
 use crate::bounded;
 use crate::config::Precision;
@@ -231,21 +231,27 @@ pub fn takes_its_shapes(plan: &Path, sidecar: &Sidecar, engine: &CudaEngine) -> 
 ///
 /// # Errors
 /// The [`PlanFault`] that says what does not hold.
-pub fn load(plan: &Path, onnx: &Path, device: &Target) -> Result<(Plan, Sidecar), TensorRtError> {
+pub(super) fn load(
+    plan: &Path,
+    onnx: &Path,
+    device: &Target,
+    known: &Known,
+) -> Result<(Plan, Sidecar), TensorRtError> {
     let sidecar = describe(plan)?;
-    let loaded = load_as(plan, onnx, device, sidecar.clone());
+    let loaded = load_as(plan, onnx, device, known, sidecar.clone());
     if !matches!(loaded, Err(TensorRtError::Plan(PlanFault::Altered { .. }))) {
         return loaded;
     }
     // Another may have taken its place between the reading of the one file and of the other.
     let now = describe(plan)?;
-    if now == sidecar { loaded } else { load_as(plan, onnx, device, now) }
+    if now == sidecar { loaded } else { load_as(plan, onnx, device, known, now) }
 }
 
 fn load_as(
     plan: &Path,
     onnx: &Path,
     device: &Target,
+    known: &Known,
     sidecar: Sidecar,
 ) -> Result<(Plan, Sidecar), TensorRtError> {
     let file = plan.to_owned();
@@ -253,7 +259,7 @@ fn load_as(
         let (built_for, device) = (Box::new(sidecar.target), Box::new(device.clone()));
         return Err(PlanFault::Target { file, built_for, device }.into());
     }
-    let sources = sums([onnx, &onnx.with_file_name(&sidecar.compiled)])?;
+    let sources = sums([onnx, &onnx.with_file_name(&sidecar.compiled)], known)?;
     if let Some(source_file) = unlike(&sources, &sidecar.sources).map(str::to_owned) {
         return Err(PlanFault::Source { file, source_file }.into());
     }

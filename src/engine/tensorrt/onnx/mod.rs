@@ -4,6 +4,7 @@
 //! here: TensorRT 8.x refuses a convolution whose bias is no initialiser, and takes 8-bit steps for a request to
 //! compute in them. 8.5 has no LayerNormalization, so there it is written out. All else stays as it is.
 
+mod external;
 mod tensor;
 mod wire;
 
@@ -14,6 +15,8 @@ use std::path::Path;
 use super::version::Version;
 use tensor::Tensor;
 use wire::{Message, Value};
+
+pub(super) use external::files as external_files;
 
 /// Fields of `ModelProto`, `GraphProto`, `NodeProto` and `AttributeProto`.
 const GRAPH: u64 = 7;

@@ -13,7 +13,7 @@ const FLOATS: u64 = 4;
 const INTEGERS: u64 = 5;
 const NAME: u64 = 8;
 const RAW: u64 = 9;
-const EXTERNAL: u64 = 13;
+pub(super) const EXTERNAL: u64 = 13;
 
 /// Numbers of the types that weights are stored in.
 const FLOAT32: u64 = 1;
