@@ -131,6 +131,11 @@ impl Library {
         self.0.logger.said()
     }
 
+    /// Forgets what TensorRT complained about to this thread.
+    pub(super) fn forget_own(&self) {
+        self.0.logger.forget_own();
+    }
+
     /// The error for `call`, which returned null, false or a negative number.
     pub(super) fn refused(&self, call: &'static str) -> TensorRtError {
         TensorRtError::Refused { call, said: self.said() }

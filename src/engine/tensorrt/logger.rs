@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use super::abi::{Family, This};
 use super::error::{Complaint, Said};
@@ -19,7 +20,8 @@ static LASTING: Mutex<Vec<&'static Logger>> = Mutex::new(Vec::new());
 #[repr(C)]
 pub(super) struct Logger {
     table: *const c_void,
-    complaints: Mutex<VecDeque<Complaint>>,
+    /// Each with the thread that was told.
+    complaints: Mutex<VecDeque<(ThreadId, Complaint)>>,
 }
 
 // SAFETY: `table` points to an immutable static, and the notes are behind a mutex; TensorRT logs
@@ -76,15 +78,21 @@ impl Logger {
 
     /// Takes the complaints that were logged since they were last taken.
     pub(super) fn said(&self) -> Said {
-        Said(self.complaints().drain(..).collect())
+        Said(self.complaints().drain(..).map(|(_, complaint)| complaint).collect())
+    }
+
+    /// Forgets what this thread was told: a call of another may be failing just now.
+    pub(super) fn forget_own(&self) {
+        let own = thread::current().id();
+        self.complaints().retain(|(told, _)| *told != own);
     }
 
     /// Whether a complaint that was not taken yet contains `words`.
     pub(super) fn heard(&self, words: &str) -> bool {
-        self.complaints().iter().any(|complaint| complaint.message.contains(words))
+        self.complaints().iter().any(|(_, complaint)| complaint.message.contains(words))
     }
 
-    fn complaints(&self) -> MutexGuard<'_, VecDeque<Complaint>> {
+    fn complaints(&self) -> MutexGuard<'_, VecDeque<(ThreadId, Complaint)>> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,10 +107,11 @@ impl Logger {
             let mut complaints = self.complaints();
             if complaints.len() == KEPT {
                 // Any number of warnings may follow the error that tells why.
-                let least = complaints.iter().position(|complaint| !complaint.error).unwrap_or(0);
+                let least = complaints.iter().position(|(_, complaint)| !complaint.error).unwrap_or(0);
                 complaints.remove(least);
             }
-            complaints.push_back(Complaint { error: severity <= 1, message: message.to_owned() });
+            let complaint = Complaint { error: severity <= 1, message: message.to_owned() };
+            complaints.push_back((thread::current().id(), complaint));
         }
     }
 }
@@ -126,4 +135,38 @@ extern "C" fn language(_: This) -> i32 {
 
 extern "C" fn interface(_: This) -> Interface {
     Interface { kind: c"ILogger".as_ptr(), major: 1, minor: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(logger: &Logger) -> Vec<String> {
+        logger.said().0.into_iter().map(|complaint| complaint.message).collect()
+    }
+
+    #[test]
+    fn any_number_of_warnings_leaves_the_errors_and_what_is_no_complaint_is_not_kept() {
+        let logger = Logger::lasting(Family::V10);
+        logger.note(1, "OutOfMemory");
+        (0..2 * KEPT).for_each(|number| logger.note(2, &format!("warning {number}")));
+        logger.note(3, "building");
+        let kept = messages(logger);
+        assert_eq!(
+            (kept.len(), kept[0].as_str(), kept[KEPT - 1].as_str()),
+            (KEPT, "OutOfMemory", "warning 15")
+        );
+        assert!(messages(logger).is_empty(), "they are taken once");
+    }
+
+    #[test]
+    fn a_run_forgets_what_its_own_thread_was_told_before_and_nothing_of_a_load_beside_it() {
+        let logger = Logger::lasting(Family::V10);
+        thread::scope(|scope| {
+            scope.spawn(|| logger.note(1, "OutOfMemory"));
+        });
+        logger.note(2, "of an earlier run");
+        logger.forget_own();
+        assert_eq!(messages(logger), ["OutOfMemory"]);
+    }
 }

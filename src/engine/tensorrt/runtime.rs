@@ -193,7 +193,7 @@ impl Context {
             tensor: input.to_string_lossy().into_owned(),
             reason: format!("{shape:?} is no shape: expected at most 8 extents"),
         };
-        self.handle.library().said();
+        self.handle.library().forget_own();
         // SAFETY: the context is alive, the name ends in NUL, and the shape outlives the call.
         let accepted = unsafe {
             match &self.slots().set_input_shape {
@@ -270,7 +270,7 @@ impl Context {
     /// and this context must outlive the run.
     pub unsafe fn enqueue(&mut self, stream: *mut c_void) -> Result<(), TensorRtError> {
         let target = self.handle.target();
-        self.handle.library().said();
+        self.handle.library().forget_own();
         // SAFETY: the context is alive; the caller vouches for stream and addresses.
         let accepted = unsafe { self.slots().enqueue.of(target)(target, stream) };
         self.handle.library().accepted("IExecutionContext::enqueueV3", accepted)
