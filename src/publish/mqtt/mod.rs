@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rumqttc::{ConnectionError, Event, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 pub use access::{AccessError, access, in_handshake, judge, reason};
@@ -33,7 +33,7 @@ use crate::lifecycle::Lifecycle;
 use crate::message::{Health, Presence, Report, Wish};
 use crate::tally::Tally;
 use limit::Limit;
-use link::{Dialer, GOOD, Link, RAISE, Tcp};
+use link::{CONNECT_SECONDS, Dialer, GOOD, Link, RAISE, Tcp};
 use visit::Visits;
 
 /// How long nothing is listened to after a message that was too large: it may be retained, and come with each subscription.
@@ -47,6 +47,11 @@ const GOODBYE: Duration = Duration::from_millis(800);
 
 /// Why a connection is given up that a router or a firewall forgot.
 const SILENT: &str = "it has answered nothing for long, and the connection is given up";
+/// Longest time for a broker that took this client to answer what it asks for, or to send more of what is retained.
+const ANSWER: Duration = Duration::from_secs(2 * CONNECT_SECONDS);
+/// Why a connection to one that does not is given up.
+const UNANSWERED: &str =
+    "it takes this client and does not answer a subscription, and the connection is given up";
 
 /// Time between two looks at what became of former names.
 const LOOK: Duration = Duration::from_secs(1);
@@ -198,7 +203,7 @@ impl<'a> Publisher<'a> {
     /// What [`Publisher::connection`] does, over `link`.
     async fn through(&mut self, link: &mut Link, broker: &Address, stop: &Notify) -> Ended {
         tokio::select! {
-            made = self.connect(broker, link) => if let Err(error) = made { return Ended::Lost(reason(&error)) },
+            made = self.connect(broker, link) => if let Err(why) = made { return Ended::Lost(why) },
             () = stop.notified() => return Ended::Stopped,
         }
         loop {
@@ -281,8 +286,11 @@ impl<'a> Publisher<'a> {
 
     /// Waits for the broker's consent. What an earlier run left behind is asked for before anything of
     /// this run can overwrite it.
-    async fn connect(&mut self, broker: &Address, link: &mut Link) -> Result<(), ConnectionError> {
-        while !matches!(link.network.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
+    async fn connect(&mut self, broker: &Address, link: &mut Link) -> Result<(), String> {
+        let mut heard = None;
+        while !matches!(heard, Some(Event::Incoming(Packet::ConnAck(_)))) {
+            heard = Some(link.network.poll().await.map_err(|error| reason(&error))?);
+        }
         if self.rival().is_none() {
             info!(%broker, "connected to the broker");
             self.said.clear();
@@ -316,10 +324,17 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Takes what comes up to a packet that is `enough`.
-    async fn until(&mut self, link: &mut Link, enough: fn(&Packet) -> bool) -> Result<(), ConnectionError> {
+    /// Takes what comes up to a packet that is `enough`. What is retained may be much, and come slowly; answers to pings
+    /// alone are none.
+    async fn until(&mut self, link: &mut Link, enough: fn(&Packet) -> bool) -> Result<(), String> {
+        let mut patience = Instant::now() + ANSWER;
         loop {
-            let event = link.network.poll().await?;
+            let polled =
+                timeout_at(patience, link.network.poll()).await.map_err(|_| UNANSWERED.to_owned())?;
+            let event = polled.map_err(|error| reason(&error))?;
+            if matches!(&event, Event::Incoming(Packet::Publish(message)) if message.retain) {
+                patience = Instant::now() + ANSWER;
+            }
             let last = matches!(&event, Event::Incoming(packet) if enough(packet));
             self.take(link, event);
             if last {

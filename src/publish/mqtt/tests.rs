@@ -23,6 +23,7 @@ fn weather() -> impl Strategy<Value = Weather> {
         1 => Just(Weather::Gone),
         1 => Just(Weather::Mute),
         1 => Just(Weather::Hung),
+        1 => Just(Weather::Deaf),
         1 => Just(Weather::Refusing),
         1 => Just(Weather::Rival),
     ]
@@ -103,6 +104,27 @@ fn a_broker_that_never_answers_is_given_up_in_time() {
             assert_eq!(world.told(), (HealthState::Ok, String::new()), "the next one is tried at once");
         });
     }
+}
+
+#[test]
+fn a_broker_that_answers_no_subscription_is_given_up_and_not_gone_back_to() {
+    World::play(6, 2, async |world| {
+        world.weather(&[Weather::Deaf, Weather::Deaf]);
+        world.watch(ANSWER + OPENING + Duration::from_secs(1)).await;
+        assert_eq!(world.told(), (HealthState::Failed, format!("broker0:1883: {UNANSWERED}")));
+        world.weather(&[Weather::Deaf, Weather::Fine]);
+        // The try of the second that is under way was not answered either, and the first comes before the next.
+        world.watch((ANSWER + OPENING) * 2 + OPENING * 2).await;
+        assert_eq!(world.told(), (HealthState::Ok, String::new()), "the next one is tried");
+        let heard = world.heard().len();
+        world.watch(Duration::from_secs(600)).await;
+        assert_eq!(world.heard().len(), heard, "it stays: {:?}", world.told());
+        world.weather(&[Weather::Fine, Weather::Fine]);
+        world.watch(Duration::from_secs(70)).await;
+        let back = |(_, why): &(HealthState, String)| why.contains("going back to broker0");
+        assert!(world.heard()[heard..].iter().any(back), "it goes back to one that answers");
+        assert_eq!(world.told(), (HealthState::Ok, String::new()));
+    });
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Call {
             for report in self.farewell(config, ends).await? {
                 self.tell(config, &report).await?;
             }
+        } else {
+            // One that takes clients and answers nothing they ask for would be left again at once.
+            let health = config.topic(&Report::health_topic(Part::Broker.name()));
+            self.client.try_subscribe(health, QoS::AtMostOnce).map_err(refused)?;
+            self.until(|packet| matches!(packet, Packet::SubAck(_))).await?;
         }
         self.client.try_disconnect().map_err(refused)?;
         while !matches!(self.next().await?, Event::Outgoing(Outgoing::Disconnect)) {}

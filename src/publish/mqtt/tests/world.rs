@@ -41,6 +41,8 @@ pub(super) enum Weather {
     Mute,
     /// The same, and it cannot even be reached: a try gets no answer.
     Hung,
+    /// It takes clients, answers pings and messages, and never what they ask to read.
+    Deaf,
     /// It takes no such client: connections are cut, a try is refused.
     Refusing,
     /// Another client has the same id: each takes the other's place.
@@ -365,7 +367,7 @@ async fn serve(
             Weather::Gone => return,
             Weather::Refusing if session.is_some() => return,
             Weather::Rival if session.is_some() && rival.is_none() && visit.is_none() => return,
-            Weather::Refusing | Weather::Rival => {}
+            Weather::Deaf | Weather::Refusing | Weather::Rival => {}
         }
         while let Ok(packet) = Packet::read(&mut bytes, LARGEST_PACKET) {
             if matches!(packet, Packet::Connect(_)) && now != Weather::Refusing {
@@ -376,8 +378,9 @@ async fn serve(
             if visit.is_none() {
                 world.reads(&packet);
             }
+            let unheard = now == Weather::Deaf && matches!(packet, Packet::Subscribe(_));
             let mut out = Default::default();
-            if let Some(answer) = answer(packet, session.is_some()) {
+            if let Some(answer) = answer(packet, session.is_some()).filter(|_| !unheard) {
                 answer.write(&mut out, LARGEST_PACKET).expect("a packet");
                 stream.write_all(&out).await.ok();
             }
