@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tvsl::clock::{Clock, Instant};
 use tvsl::engine::{Engine, EngineError, Graph, Input, Port, Tensor};
-use tvsl::model::Model;
+use tvsl::model::{Model, ModelError};
 
 /// The time, and whether pictures are encoded on one thread.
 #[derive(Default)]
@@ -80,14 +80,56 @@ fn as_few_threads_as_the_camera_needs() {
     assert!(one_thread_does(&mut model, &world, 120));
 }
 
+/// A copy of the tiny model, to be spoilt.
+fn copied() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for file in std::fs::read_dir(tiny::folder()).expect("the tiny model").flatten() {
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).expect("room for a file");
+    }
+    folder
+}
+
 #[test]
-fn the_same_is_found_on_any_number_of_threads() {
+fn only_what_the_manifest_vouches_for_is_read_again() {
+    let (world, folder) = (Arc::new(World::default()), copied());
+    let mut model = Model::open(folder.path(), &Slow(world.clone())).expect("the tiny model opens");
+    assert!(one_thread_does(&mut model, &world, 1000));
+    let graph = folder.path().join("image.onnx");
+    let whole = std::fs::read(&graph).expect("a graph");
+    std::fs::write(&graph, &whole[..whole.len() / 2]).expect("room for a file");
+    let refused =
+        model.take_time(Duration::from_millis(100), &*world).expect_err("a package puts another there");
+    assert!(matches!(refused, ModelError::Altered { .. }) && world.one.load(SeqCst), "{refused}");
+    std::fs::write(&graph, whole).expect("room for a file");
+    assert!(!one_thread_does(&mut model, &world, 100));
+}
+
+/// The CPU engine with threads to spare.
+fn two_threads() -> Arc<dyn Engine> {
     use tvsl::config::{Config, EngineKind};
     let config = tvsl::config::Engine { kind: EngineKind::Cpu, threads: 2, ..Config::default().engine };
-    let engine = tvsl::engine::choose(&config).expect("the CPU engine opens");
-    let mut graph = engine.load(&tiny::folder().join("image.onnx")).expect("the graph loads");
-    let picture =
-        Tensor { shape: vec![1, 3, 32, 32], data: (0..3072).map(|n| (n % 7) as f32 / 7.0).collect() };
+    tvsl::engine::choose(&config).expect("the CPU engine opens")
+}
+
+/// A picture for the tiny model.
+fn picture() -> Tensor {
+    Tensor { shape: vec![1, 3, 32, 32], data: (0..3072).map(|n| (n % 7) as f32 / 7.0).collect() }
+}
+
+#[test]
+fn a_graph_that_cannot_be_read_again_runs_as_before() {
+    let (folder, picture) = (copied(), picture());
+    let file = folder.path().join("image.onnx");
+    let mut graph = two_threads().load(&file).expect("the graph loads");
+    std::fs::remove_file(&file).expect("removed");
+    graph.one_thread(true).expect_err("it is gone");
+    graph.run(&[("image", (&picture).into())]).expect("it runs");
+}
+
+#[test]
+fn the_same_is_found_on_any_number_of_threads() {
+    let mut graph = two_threads().load(&tiny::folder().join("image.onnx")).expect("the graph loads");
+    let picture = picture();
     let mut run = |one: bool| {
         assert!(graph.one_thread(one).expect("it loads again"));
         graph.run(&[("image", (&picture).into())]).expect("it runs")

@@ -98,7 +98,7 @@ impl Engine for Cpu {
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {
         let session = self.open(file, self.threads)?;
         let (inputs, outputs) = (ports(file, session.inputs())?, ports(file, session.outputs())?);
-        let (engine, session, easel) = (self.clone(), Some(session), Easel::default());
+        let (engine, easel) = (self.clone(), Easel::default());
         Ok(Box::new(CpuGraph { engine, file: file.to_path_buf(), session, inputs, outputs, easel }))
     }
 }
@@ -146,8 +146,7 @@ fn port(file: &Path, outlet: &Outlet) -> Result<Port, EngineError> {
 struct CpuGraph {
     engine: Cpu,
     file: PathBuf,
-    /// `None` only after loading it again failed.
-    session: Option<Session>,
+    session: Session,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     easel: Easel,
@@ -165,8 +164,8 @@ impl Graph for CpuGraph {
     fn one_thread(&mut self, one: bool) -> Result<bool, EngineError> {
         let spare = self.engine.threads > 1;
         if spare {
-            self.session = None; // first, so that no two of them are held at once
-            self.session = Some(self.engine.open(&self.file, if one { 1 } else { self.engine.threads })?);
+            // The one before works until this one does, and goes on if it does not.
+            self.session = self.engine.open(&self.file, if one { 1 } else { self.engine.threads })?;
         }
         Ok(spare)
     }
@@ -181,7 +180,6 @@ impl Graph for CpuGraph {
         let here = inputs.iter().map(|&(name, input)| Ok((name, input.on_host(laid)?)));
         let tensors = here.collect::<Result<Vec<_>, EngineError>>()?;
         let failed = |reason| EngineError::Run { file: file.clone(), reason, inputs: told(inputs) };
-        let session = session.as_mut().ok_or_else(|| failed("it is not loaded any more".into()))?;
         run(session, &tensors).map_err(|error| failed(error.to_string()))
     }
 }

@@ -80,7 +80,7 @@ pub trait Graph: Send {
     /// own and saves little time. Whether that makes a difference: an engine without threads has nothing to spare.
     ///
     /// # Errors
-    /// When the graph cannot be loaded again.
+    /// When the graph cannot be loaded again; it then runs as before.
     fn one_thread(&mut self, _one: bool) -> Result<bool, EngineError> {
         Ok(false)
     }

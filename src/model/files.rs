@@ -20,6 +20,11 @@ pub(super) fn check(dir: &Path, manifest: &Manifest, graphs: &Graphs) -> Result<
             return Err(fault(dir, format!("[[files]] lacks \"{name}\": every file needs its sha256")));
         }
     }
+    check_all(dir, manifest)
+}
+
+/// Checks that every file the manifest lists is present with its checksum.
+pub(super) fn check_all(dir: &Path, manifest: &Manifest) -> Result<(), ModelError> {
     manifest.files.iter().try_for_each(|file| check_one(dir, file))
 }
 

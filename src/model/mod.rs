@@ -19,7 +19,7 @@ mod sound;
 mod vocabulary;
 mod words;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use background::{Background, BackgroundLearner};
@@ -127,6 +127,7 @@ impl GpuTimes {
 
 /// A model folder, ready to run.
 pub struct Model {
+    folder: PathBuf,
     manifest: Manifest,
     parts: Parts,
     image: ImagePreparation,
@@ -172,6 +173,7 @@ impl Model {
             encoded => encoded,
         })?;
         Ok(Self {
+            folder: dir.to_path_buf(),
             image: ImagePreparation::new(&manifest.image),
             ear,
             parts,
@@ -243,7 +245,7 @@ impl Model {
     /// takes at most half of it, as one picture tells that is encoded here the first time.
     ///
     /// # Errors
-    /// When the graph cannot be loaded again, or fails.
+    /// When the graph cannot be loaded again, which then runs as before; or when it fails.
     pub fn take_time(&mut self, interval: Duration, clock: &dyn Clock) -> Result<(), ModelError> {
         let Some(took) = self.alone.map_or_else(|| self.time_alone(clock), |took| Ok(Some(took)))? else {
             return Ok(());
@@ -251,15 +253,24 @@ impl Model {
         let enough = took * 2 <= interval;
         tracing::debug!(?took, ?interval, enough, "a picture on one thread");
         if enough != self.on_one {
-            self.parts.see_on_one_thread(enough)?;
+            self.see_on_one_thread(enough)?;
             self.on_one = enough;
         }
         Ok(())
     }
 
+    /// Has pictures encoded on one thread, or on all; whether that makes a difference. The graph is read again for it, long
+    /// after it was opened, perhaps, and while a package puts another in its place.
+    fn see_on_one_thread(&mut self, one: bool) -> Result<bool, ModelError> {
+        if !self.parts.sees_beside() {
+            files::check_all(&self.folder, &self.manifest)?;
+        }
+        self.parts.see_on_one_thread(one)
+    }
+
     /// How long a picture takes on one thread, which it then goes on with; `None` where threads make no difference.
     fn time_alone(&mut self, clock: &dyn Clock) -> Result<Option<Duration>, ModelError> {
-        if !self.parts.see_on_one_thread(true)? {
+        if !self.see_on_one_thread(true)? {
             return Ok(None);
         }
         self.on_one = true;
