@@ -11,9 +11,9 @@ use crate::lifecycle::{Lifecycle, State};
 use crate::queue::Sense;
 
 /// A device whose opening takes longer has failed, although the try goes on: no thread can be ended from outside.
-const SLOW: Duration = Duration::from_secs(30);
+pub(super) const SLOW: Duration = Duration::from_secs(30);
 /// Only a start of the whole program ends a try that takes longer.
-const HOPELESS: Duration = Duration::from_secs(300);
+pub(super) const HOPELESS: Duration = Duration::from_secs(300);
 /// What is told of such a try.
 const HANGS: &str = "opening it gives no answer for more than 30 s; a driver or a service below it hangs";
 

@@ -271,7 +271,7 @@ impl<'a> Supervisor<'a> {
         (self.progress.load, self.progress.shed) = (receiver.load(), receiver.shed());
         self.observer.progress(self.progress);
         let now = self.clock.now();
-        let stuck = stuck.or_else(|| self.observer.stuck(now));
+        let stuck = stuck.or_else(|| self.making_hangs(now)).or_else(|| self.observer.stuck(now));
         match &stuck {
             Some(why) if !self.stuck => error!("{why}; the watchdog is not fed until it goes on"),
             Some(_) => {}

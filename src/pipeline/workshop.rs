@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use super::layers::Layers;
 use super::reload::Change;
+use crate::clock::Instant;
 use crate::config::{Config, Log};
 use crate::model::{Model, Vocabulary};
 
@@ -67,16 +69,17 @@ pub(super) struct Making {
     /// The settings with it.
     layers: Result<Layers, String>,
     work: Option<JoinHandle<Result<Made, String>>>,
+    since: Instant,
 }
 
 impl Making {
-    /// Begins to make what `change` needs, which leads from `old` to `layers`.
+    /// Begins to make what `change` needs, which leads from `old` to `layers`, at `since`.
     pub fn begin(
         change: Change,
         layers: Result<Layers, String>,
-        old: &Config,
-        model: &Model,
+        (old, model): (&Config, &Model),
         workshop: Option<Arc<dyn Workshop>>,
+        since: Instant,
     ) -> Self {
         let work = layers.as_ref().ok().and_then(|layers| {
             let (new, workshop) = (layers.merged(), workshop?);
@@ -89,14 +92,19 @@ impl Making {
             }
         });
         match work.transpose() {
-            Ok(work) => Self { change, layers, work },
-            Err(why) => Self { change, layers: Err(why), work: None },
+            Ok(work) => Self { change, layers, work, since },
+            Err(why) => Self { change, layers: Err(why), work: None, since },
         }
     }
 
     /// Whether everything is made, or cannot be.
     pub fn is_over(&self) -> bool {
         self.work.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// For how long it has been made.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.since(self.since)
     }
 
     /// The change, and the settings that it brings with what was made for them; waits for that.

@@ -2,10 +2,12 @@
 
 use tracing::{error, info, warn};
 
+use super::super::device::{HOPELESS, SLOW};
 use super::super::layers::Layers;
 use super::super::live::Live;
 use super::super::reload::{Change, Changes, lasting, played};
 use super::super::workshop::{Made, Making};
+use super::configuration::STILL;
 use super::{PipelineError, Supervisor};
 use crate::capture::{CaptureError, Pace};
 use crate::clock::Instant;
@@ -48,15 +50,34 @@ impl Supervisor<'_> {
         }
         let Some(making) = self.making.take().or_else(|| self.begin()) else { return };
         if !making.is_over() {
+            self.drag(making.age(self.clock.now()) > SLOW);
             self.making = Some(making);
             return;
         }
+        self.drag(false);
         let (change, next) = making.finish();
         let next = next.map(|(layers, made)| (layers.switched_as(&self.layers), made));
         match change {
             Change::File(_) => self.reload(next, devices),
             Change::Wish(wish) => self.grant(&wish, next),
         }
+    }
+
+    /// Tells, once, that what a change needs takes too long, and when that is over. It goes on: no thread can be ended from
+    /// outside.
+    fn drag(&mut self, slow: bool) {
+        if self.configuration.drag(slow) {
+            if slow {
+                warn!("{STILL}");
+            }
+            self.tell_configuration();
+        }
+    }
+
+    /// That what a change needs is being made for so long that nothing here can end it.
+    pub(super) fn making_hangs(&self, now: Instant) -> Option<String> {
+        let hangs = self.making.as_ref().is_some_and(|making| making.age(now) > HOPELESS);
+        hangs.then(|| "the making of a changed configuration hangs for good".into())
     }
 
     /// Begins with the next change.
@@ -66,8 +87,8 @@ impl Supervisor<'_> {
             Change::File(file) => file.clone().map(|file| self.layers.of(*file)),
             Change::Wish(wish) => self.layers.granting(wish),
         };
-        let (model, workshop) = (self.analysis.model(), self.observer.workshop());
-        Some(Making::begin(change, layers, &self.config, model, workshop))
+        let (now, workshop) = (self.clock.now(), self.observer.workshop());
+        Some(Making::begin(change, layers, (&self.config, self.analysis.model()), workshop, now))
     }
 
     /// Puts a new configuration in force: what can be at once, the rest by opening anew what it concerns. A wrong one

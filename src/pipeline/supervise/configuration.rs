@@ -5,6 +5,10 @@ use crate::message::one_sentence;
 /// Most faults of a file that are told in one line.
 const MOST_FAULTS: usize = 20;
 
+/// What is told of a change that takes long to make.
+pub(super) const STILL: &str = "a change is still being made after more than 30 s, and others wait for it; the disk or the engine below it is \
+                                slow, or hangs";
+
 /// What is not as it was written, or wished.
 #[derive(Debug, Default)]
 pub(super) struct Configuration {
@@ -12,6 +16,8 @@ pub(super) struct Configuration {
     faults: Vec<String>,
     /// What is amiss with what subscribers changed; empty: nothing.
     amiss: String,
+    /// Whether a change takes long to make.
+    slow: bool,
     /// What was told last.
     told: Option<String>,
 }
@@ -35,16 +41,26 @@ impl Configuration {
         new
     }
 
+    /// A change takes long to make, or does not any more; whether that is new.
+    pub fn drag(&mut self, slow: bool) -> bool {
+        std::mem::replace(&mut self.slow, slow) != slow
+    }
+
     /// Why it is degraded, if that changed; empty: it is not.
     pub fn news(&mut self) -> Option<String> {
         let amiss = (!self.amiss.is_empty()).then(|| one_sentence(&self.amiss));
-        let reason = self.faults.iter().cloned().chain(amiss).collect::<Vec<_>>().join("; ");
+        let slow = self.slow.then(|| STILL.to_owned());
+        let reason = self.faults.iter().cloned().chain(amiss).chain(slow).collect::<Vec<_>>().join("; ");
         (self.told.as_ref() != Some(&reason)).then(|| self.told.insert(reason).clone())
     }
 
     /// The end of the line for `systemctl status`.
     pub fn line(&self) -> String {
-        let amiss = if self.amiss.is_empty() { String::new() } else { format!("; {}", self.amiss) };
+        let mut amiss = if self.amiss.is_empty() { String::new() } else { format!("; {}", self.amiss) };
+        if self.slow {
+            amiss += "; ";
+            amiss += STILL;
+        }
         let Some(first) = self.faults.first() else { return amiss };
         let more = match self.faults.len() {
             1 => String::new(),
@@ -87,6 +103,10 @@ mod tests {
         assert_eq!((configuration.news(), configuration.news()), (Some("a; b; off".into()), None));
         configuration.accept();
         assert_eq!((configuration.news(), configuration.line()), (Some("off".into()), "; off".into()));
+        assert!(configuration.drag(true) && !configuration.drag(true));
+        assert_eq!(configuration.news(), Some(format!("off; {STILL}")));
+        assert_eq!(configuration.line(), format!("; off; {STILL}"));
+        assert!(configuration.drag(false));
         assert!(!configuration.settle(String::new()));
         assert_eq!((configuration.news(), configuration.line()), (Some(String::new()), String::new()));
     }

@@ -248,6 +248,35 @@ fn who_switches_it_off_waits_for_nothing_that_is_being_made() {
 }
 
 #[test]
+fn a_change_whose_making_hangs_is_told_and_at_last_starves_the_watchdog() {
+    World::play(20, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        let gate = Arc::clone(&world.gate);
+        let held = gate.lock().expect("no panic");
+        world.reload(|file| file.engine.threads = 2);
+        let before = world.heard.borrow().told.len();
+        world.turns(Duration::from_secs(29));
+        assert_eq!(told_since(world, before), []);
+        world.turns(Duration::from_secs(2));
+        let (state, why) = world.state(Part::Configuration);
+        assert!(state == HealthState::Degraded && why.starts_with("a change is still being made"), "{why}");
+        assert!(world.supervisor.configuration.line().contains(&why), "in the service's status too");
+        world.turns(Duration::from_secs(268));
+        assert!(!world.supervisor.stuck, "it may take a while");
+        world.turns(Duration::from_secs(3));
+        assert!(world.supervisor.stuck && world.quiet() < Duration::from_secs(1), "but not for ever");
+        assert_eq!(told_since(world, before), [(Part::Configuration, HealthState::Degraded)], "once");
+        drop(held);
+        while world.supervisor.making.is_some() {
+            world.turn();
+        }
+        world.turns(Duration::from_secs(2));
+        assert_eq!(world.state(Part::Configuration), (HealthState::Ok, String::new()));
+        assert!(!world.supervisor.stuck && world.supervisor.config.engine.threads == 2);
+    });
+}
+
+#[test]
 fn no_device_is_lost_by_an_analysis_that_is_slow_or_stopped_and_one_that_stalls_after_it_is() {
     for (source, camera, why) in [
         (MicrophoneSource::Alsa, Weather::Mute, "no picture for"),
