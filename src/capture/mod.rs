@@ -205,8 +205,7 @@ pub fn open_camera(
     let scale: Scale = Arc::new(move |source| fitting(source).picture);
     let pipeline = Media::pipeline();
     let most = wanted.most.clone().unwrap_or_else(|| Rate::new(camera.rate));
-    let rate = most.get().unwrap_or(camera.rate);
-    let origin = sources::open(camera, rate, pipeline.as_ref(), sound, pace == Pace::Live)?;
+    let origin = sources::open(camera, &most, pipeline.as_ref(), sound, pace == Pace::Live)?;
     let repeat = camera.source == CameraSource::File && camera.file.repeat;
     let wants = Wants { pictures: Some((scale, most)), sound: sound.then_some(wanted.rate) };
     let delivery = Arc::new(delivery(&origin, pace, out.group()));

@@ -49,9 +49,9 @@ pub(super) fn of_bare_sensor(offered: &gst::Caps) -> bool {
         && offered.iter().all(|structure| structure.name() == list::BAYER)
 }
 
-/// The one mode of what is `offered` that suits the settings best at `rate` pictures a second. `None`: the device does
-/// not say what it offers, or nothing of it is what the settings ask for.
-pub(super) fn suited(offered: &gst::Caps, camera: &config::V4l2, rate: f64) -> Option<gst::Caps> {
+/// The one mode of what is `offered` that suits the settings best at `rate` pictures a second, and up to which rate no
+/// other is faster. `None`: the device does not say what it offers, or nothing of it is what the settings ask for.
+pub(super) fn suited(offered: &gst::Caps, camera: &config::V4l2, rate: f64) -> Option<(gst::Caps, f64)> {
     let asked = asked(camera);
     if offered.is_any() {
         return None;
@@ -72,7 +72,7 @@ pub(super) fn suited(offered: &gst::Caps, camera: &config::V4l2, rate: f64) -> O
     }
     mode.set("width", width as i32);
     mode.set("height", height as i32);
-    Some(gst::Caps::builder_full().structure(mode).build())
+    Some((gst::Caps::builder_full().structure(mode).build(), reached(&offers, at)))
 }
 
 /// Pictures per second as the fraction that caps want: 29.97 becomes 2997/100.
@@ -170,6 +170,14 @@ fn choose(offers: &[Offer], aim: (u32, u32), rate: f64) -> Option<(usize, u32, u
     let (at, best) = offers.iter().enumerate().min_by_key(|(_, offer)| rank(offer))?;
     let (width, height) = best.nearest(aim);
     Some((at, width, height))
+}
+
+/// Up to which rate no other of these is faster than the one in this place.
+fn reached(offers: &[Offer], at: usize) -> f64 {
+    let fastest = |offer: &Offer| offer.fastest.unwrap_or(f64::INFINITY);
+    let others = offers.iter().map(fastest).fold(0.0, f64::max);
+    let own = fastest(&offers[at]);
+    if own < others { own / REACHED } else { f64::INFINITY }
 }
 
 #[cfg(test)]

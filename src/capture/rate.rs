@@ -8,22 +8,41 @@ use crate::clock::Instant;
 
 /// Most pictures in a second. Copies are one and the same, and it may change while pictures come.
 #[derive(Debug, Clone)]
-pub struct Rate(Arc<AtomicU64>);
+pub struct Rate(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    rate: AtomicU64,
+    /// Up to which rate the camera needs no other mode.
+    reach: AtomicU64,
+}
 
 impl Rate {
     /// At most `rate` pictures in a second; all of them if it is infinite, zero or no number.
     pub fn new(rate: f64) -> Self {
-        Self(Arc::new(AtomicU64::new(rate.to_bits())))
+        let [rate, reach] = [rate, f64::INFINITY].map(|number| AtomicU64::new(number.to_bits()));
+        Self(Arc::new(Shared { rate, reach }))
     }
 
     /// From the next picture on at most `rate`.
     pub fn set(&self, rate: f64) {
-        self.0.store(rate.to_bits(), Ordering::Relaxed);
+        self.0.rate.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Up to `rate` pictures in a second the mode that the camera was opened in suits as well as any other of its.
+    pub fn reach(&self, rate: f64) {
+        self.0.reach.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Whether that rate wants no other mode of the camera.
+    pub fn reaches(&self, rate: f64) -> bool {
+        rate <= f64::from_bits(self.0.reach.load(Ordering::Relaxed))
     }
 
     /// The most pictures in a second, as it was last set; `None`: no limit.
     pub(super) fn get(&self) -> Option<f64> {
-        Some(f64::from_bits(self.0.load(Ordering::Relaxed))).filter(|rate| rate.is_finite() && *rate > 0.0)
+        Some(f64::from_bits(self.0.rate.load(Ordering::Relaxed)))
+            .filter(|rate| rate.is_finite() && *rate > 0.0)
     }
 
     /// The time from picture to picture; `None` without a limit.

@@ -7,6 +7,7 @@ use gstreamer::prelude::*;
 
 use super::error::CaptureError;
 use super::link::{chain, make, only};
+use super::rate::Rate;
 use super::still::Still;
 use super::{extent, flash, list, mode, oversize};
 use crate::config::{self, CameraSource, Transport};
@@ -27,17 +28,17 @@ pub(super) struct Origin {
     pub outlets: Vec<gst::Element>,
 }
 
-/// Opens the configured camera inside `pipeline`, for `rate` pictures a second. `live` asks the test picture to keep real time and
+/// Opens the configured camera inside `pipeline`, for at most `most` pictures a second. `live` asks the test picture to keep real time and
 /// takes the user's own launch line for live.
 pub(super) fn open(
     camera: &config::Camera,
-    rate: f64,
+    most: &Rate,
     pipeline: &gst::Bin,
     sound: bool,
     live: bool,
 ) -> Result<Origin, CaptureError> {
     match camera.source {
-        CameraSource::V4l2 => v4l2(&camera.v4l2, rate, pipeline),
+        CameraSource::V4l2 => v4l2(camera, most, pipeline),
         CameraSource::Csi => csi(&camera.csi, pipeline),
         CameraSource::Rtsp => rtsp(&camera.rtsp, pipeline),
         CameraSource::File => file(&camera.file.path, pipeline),
@@ -53,8 +54,9 @@ const V4L2_CURE: &str = "expected a V4L2 camera that offers the [camera.v4l2] si
 const SENSOR_CURE: &str = "it is a CSI sensor, whose pictures only a Jetson's image processor develops: set [camera] \
                            source = \"csi\", and [camera.csi] sensor to its number";
 
-/// A V4L2 camera, raw or Motion-JPEG, in the mode that suits `rate` pictures a second.
-fn v4l2(camera: &config::V4l2, rate: f64, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+/// A V4L2 camera, raw or Motion-JPEG, in the mode that suits the most pictures a second.
+fn v4l2(camera: &config::Camera, most: &Rate, pipeline: &gst::Bin) -> Result<Origin, CaptureError> {
+    let (camera, usual) = (&camera.v4l2, camera.rate);
     let (source, filter, decoder) = (make("v4l2src")?, make("capsfilter")?, make("decodebin")?);
     source.set_property("device", camera.device.to_string_lossy().as_ref());
     chain(pipeline, &[source.clone(), filter.clone(), decoder.clone()])?;
@@ -62,7 +64,9 @@ fn v4l2(camera: &config::V4l2, rate: f64, pipeline: &gst::Bin) -> Result<Origin,
     let vi = source.property::<Option<String>>("device-name").is_some_and(|name| list::is_vi(&name));
     let sensor = vi || offered.as_ref().is_some_and(mode::of_bare_sensor);
     let cure = if sensor { SENSOR_CURE } else { V4L2_CURE };
-    let mode = offered.and_then(|offered| mode::suited(&offered, camera, rate));
+    let suited = offered.and_then(|offered| mode::suited(&offered, camera, most.get().unwrap_or(usual)));
+    let (mode, reach) = suited.unzip();
+    most.reach(reach.unwrap_or(f64::INFINITY));
     if let Some(mode) = &mode {
         tracing::debug!(device = %camera.device.display(), %mode, "camera mode chosen");
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::newest;
+use crate::capture::Rate;
 use crate::config::{self, CameraSource, Config};
 use crate::geometry::Fit;
 use crate::message::Wish;
@@ -113,9 +114,7 @@ impl Changes {
                 || running.tracking != new.tracking
                 || running.window.memory != new.window.memory,
             rates: paced != *running,
-            camera: paced.camera != new.camera
-                || running.microphone.source != new.microphone.source
-                || outruns_its_mode(&running.camera, &new.camera),
+            camera: paced.camera != new.camera || running.microphone.source != new.microphone.source,
             microphone: running.microphone != new.microphone,
             model: running.model != new.model || running.engine != new.engine,
             publisher: running.mqtt.enabled && (&paced.device, &paced.mqtt) != (&new.device, &new.mqtt),
@@ -133,6 +132,12 @@ impl Changes {
         self.camera |= pictures || (sound && media);
     }
 
+    /// The same for the `open` camera: a V4L2 camera in a mode that is too slow for a new rate is opened in another.
+    pub fn mode(&mut self, rate: f64, open: &Rate, running: &config::Camera) {
+        let faster = running.source == CameraSource::V4l2 && rate > running.rate;
+        self.camera |= faster && !open.reaches(rate);
+    }
+
     /// The same for a recording, which is played to its end as it was opened.
     pub fn of_a_recording(mut self) -> Self {
         let (camera, microphone) = (std::mem::take(&mut self.camera), std::mem::take(&mut self.microphone));
@@ -145,12 +150,6 @@ impl Changes {
     pub fn devices(&self) -> bool {
         self.camera || self.microphone
     }
-}
-
-/// Whether a camera that may choose its mode chose it for fewer pictures than are wanted now.
-fn outruns_its_mode(running: &config::Camera, new: &config::Camera) -> bool {
-    let open = new.v4l2.width == 0 || new.v4l2.height == 0;
-    new.source == CameraSource::V4l2 && open && new.rate > running.rate
 }
 
 /// `running` with the rates, waits and limits of `new`: they take effect at once wherever they are used.
@@ -245,11 +244,7 @@ mod tests {
             ("window.memory = 1.0", &judgement),
             ("window.wait = 0.3", &rates),
             ("camera.rate = 5.0", &rates),
-            ("camera.rate = 20.0", &Changes { camera: true, ..rates.clone() }), // in another mode, perhaps
-            (
-                "camera.rate = 20.0\ncamera.v4l2.width = 640\ncamera.v4l2.height = 480",
-                &Changes { camera: true, ..rates.clone() },
-            ),
+            ("camera.rate = 20.0", &rates),
             ("camera.rate = 20.0\ncamera.source = \"test\"", &Changes { camera: true, ..rates.clone() }),
             ("camera.lens.field_of_view = 60.0", &rates),
             ("mqtt.update_every = 5.0", &rates),
@@ -274,6 +269,23 @@ mod tests {
         }
         let renamed = between("device.name = \"another\"");
         assert!(renamed.publisher && !renamed.devices() && renamed.later.is_empty(), "{renamed:?}");
+    }
+
+    #[test]
+    fn a_camera_is_opened_anew_for_a_rate_that_its_mode_does_not_reach_and_another_may() {
+        let (open, mut running) = (Rate::new(10.0), Config::default().camera);
+        let anew = |running: &config::Camera, rate| {
+            let mut changes = Changes::default();
+            changes.mode(rate, &open, running);
+            changes.camera
+        };
+        assert!(!anew(&running, 60.0), "no other mode is known to be faster");
+        open.reach(15.0);
+        assert_eq!([5.0, 15.0, 16.0].map(|rate| anew(&running, rate)), [false, false, true]);
+        running.rate = 30.0;
+        assert!(!anew(&running, 20.0), "it was the best at more");
+        (running.rate, running.source) = (10.0, CameraSource::Test);
+        assert!(!anew(&running, 20.0));
     }
 
     #[test]

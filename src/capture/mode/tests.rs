@@ -41,7 +41,7 @@ const SCALING: &str = "\
 fn suits(offered: &str, (width, height): (u32, u32), framerate: f64, rate: f64) -> Option<String> {
     gst::init().expect("GStreamer");
     let camera = config::V4l2 { device: "/dev/video0".into(), width, height, framerate };
-    let caps = suited(&gst::Caps::from_str(offered).expect("caps"), &camera, rate)?;
+    let (caps, _) = suited(&gst::Caps::from_str(offered).expect("caps"), &camera, rate)?;
     let mode = caps.structure(0).expect("one mode");
     assert_eq!(caps.size(), 1);
     let format = mode.get::<&str>("format").unwrap_or("jpeg");
@@ -62,6 +62,21 @@ fn a_size_that_is_left_open_is_the_one_nearest_640_x_360_that_is_fast_enough() {
     assert_eq!(open(SLOW_RAW, 30.0), "jpeg 640x480", "29.97 is 30");
     assert_eq!(open(SLOW_RAW, 5.0), "YUY2 640x480", "raw needs no decoding");
     assert_eq!(open(SCALING, 10.0), "NV12 640x360", "in ordinary memory");
+}
+
+#[test]
+fn a_mode_does_up_to_the_rate_from_which_on_another_is_faster() {
+    let reach = |offered, (width, height), framerate, rate| {
+        gst::init().expect("GStreamer");
+        let camera = config::V4l2 { device: "/dev/video0".into(), width, height, framerate };
+        suited(&gst::Caps::from_str(offered).expect("caps"), &camera, rate).expect("a mode").1
+    };
+    assert_eq!(reach(C920, (0, 0), 0.0, 10.0), 30.0 / REACHED);
+    assert_eq!(reach(C920, (0, 0), 0.0, 50.0), f64::INFINITY, "nothing is faster");
+    assert_eq!(reach(SLOW_RAW, (0, 0), 0.0, 5.0), 5.0 / REACHED);
+    assert_eq!(reach(C920, (1920, 1080), 0.0, 5.0), 5.0 / REACHED, "Motion-JPEG is faster at the same size");
+    assert_eq!(reach(C920, (1920, 1080), 0.0, 10.0), f64::INFINITY);
+    assert_eq!(reach(C920, (1920, 1080), 5.0, 5.0), f64::INFINITY, "it is set to that");
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl Supervisor<'_> {
     /// Takes new settings; judgement follows them from the next frame on.
     fn adopt(&mut self, layers: Layers, made: Made) -> Result<Changes, String> {
         let mut changes = Changes::between(&self.config, &layers.merged());
+        changes.mode(layers.file.camera.rate, &self.most, &self.config.camera);
         if changes.judgement || changes.model {
             let before = senses(self.analysis.model());
             let media = layers.file.microphone.source == MicrophoneSource::Media;

@@ -222,6 +222,20 @@ fn no_camera_is_lost_for_a_low_rate_of_its_pictures() {
 }
 
 #[test]
+fn a_higher_rate_opens_the_camera_anew_only_where_its_mode_is_too_slow() {
+    World::play(21, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        world.supervisor.most.reach(15.0);
+        for (rate, opened) in [(12.0, 1), (15.0, 1), (5.0, 1), (20.0, 2)] {
+            world.reload(|file| file.camera.rate = rate);
+            world.turns(PATIENCE);
+            assert_eq!(world.machine.site(Sense::Camera).tried, opened, "{rate} pictures a second");
+        }
+        assert_eq!(world.state(Part::Camera), (HealthState::Ok, String::new()));
+    });
+}
+
+#[test]
 fn who_switches_it_off_waits_for_nothing_that_is_being_made() {
     World::play(19, MicrophoneSource::Alsa, |world| {
         world.turns(PATIENCE);
