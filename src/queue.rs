@@ -267,8 +267,13 @@ impl Receiver {
 
     /// Drops what a sense has sent and nobody took: its source is gone.
     pub fn forget(&self, sense: Sense) {
-        self.0.lock().lane(sense).clear();
+        self.0.lock().forget(sense);
         self.0.room.notify_all();
+    }
+
+    /// How many frames were dropped by that so far.
+    pub fn forgotten(&self) -> u64 {
+        self.0.lock().forgotten
     }
 
     /// What waits to be received.

@@ -136,10 +136,13 @@ fn the_broker_the_drops_and_the_lost_sound_are_counted() {
     });
     if let Some(figures) = parsed(&page) {
         assert_eq!(figures["tvsl_broker_connections_total"], 1.0, "{page}");
-        for name in ["tvsl_queue_messages", "tvsl_messages_in_flight", "tvsl_messages_dropped_total"] {
+        let dropped =
+            ["overflow", "refused"].map(|cause| format!("tvsl_messages_dropped_total cause={cause}"));
+        let names = ["tvsl_queue_messages", "tvsl_messages_in_flight"].map(str::to_owned);
+        for name in names.iter().chain(&dropped) {
             assert!(figures[name].is_number(), "no {name} in\n{page}");
         }
-        for cause in ["slow", "sense_away", "disabled", "throttled"] {
+        for cause in ["slow", "sense_away", "closed", "failed", "disabled", "throttled"] {
             let name = format!("tvsl_frames_dropped_total cause={cause}");
             assert!(figures[&name].is_number(), "no {name} in\n{page}");
         }

@@ -28,6 +28,10 @@ pub struct Progress {
     pub shed: Shed,
     /// Pictures that were not judged, because sound was away.
     pub unjudged: u64,
+    /// Pictures that waited when their camera was lost or taken down.
+    pub forgotten: u64,
+    /// Pictures that the model failed on.
+    pub misjudged: u64,
     /// Pictures that were not judged, because judging was disabled.
     pub disabled: u64,
     /// Gaps in the sound: a card that was not read in time, lost packets, or sound that was shed.
@@ -51,8 +55,10 @@ pub struct Outgoing {
     pub waiting: usize,
     /// Messages sent and not acknowledged.
     pub in_flight: usize,
-    /// Numbered messages that gave way unacknowledged.
+    /// Messages that gave way unacknowledged, or that the broker would not take.
     pub dropped: u64,
+    /// Those of them that the broker would not take.
+    pub refused: u64,
 }
 
 /// A part, and how often it was lost.

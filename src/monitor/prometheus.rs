@@ -39,6 +39,8 @@ fn frames(page: &mut Page, figures: &Figures, now: Instant) {
     let causes = [
         ("slow", progress.shed.frames),
         ("sense_away", progress.unjudged),
+        ("closed", progress.forgotten),
+        ("failed", progress.misjudged),
         ("disabled", progress.disabled),
         ("throttled", progress.throttled),
     ];
@@ -124,13 +126,12 @@ fn broker(page: &mut Page, figures: &Figures) {
         "Messages sent and not acknowledged.",
         outgoing.in_flight as f64,
     );
-    let dropped = outgoing.dropped as f64;
-    page.one(
-        "tvsl_messages_dropped_total",
-        "counter",
-        "Messages that gave way to newer ones, or that the broker would not take.",
-        dropped,
-    );
+    let name = "tvsl_messages_dropped_total";
+    page.family(name, "counter", "Messages that the broker never got, by cause.");
+    let overflow = outgoing.dropped.saturating_sub(outgoing.refused);
+    for (cause, count) in [("overflow", overflow), ("refused", outgoing.refused)] {
+        page.sample(name, &[("cause", cause)], count as f64);
+    }
 }
 
 fn machine(page: &mut Page, figures: &Figures, host: &Host) {
@@ -239,8 +240,10 @@ mod tests {
             picture: None,
         };
         let mut figures = Figures::new(Instant::ZERO);
-        let (outgoing, mut progress) = (Outgoing { dropped: 3, ..Outgoing::default() }, Progress::default());
+        let (outgoing, mut progress) =
+            (Outgoing { dropped: 3, refused: 1, ..Outgoing::default() }, Progress::default());
         (progress.disabled, progress.unjudged, progress.throttled, progress.shed.frames) = (4, 5, 6, 7);
+        (progress.forgotten, progress.misjudged) = (8, 9);
         (progress.gaps, progress.lost) = (2, Duration::from_millis(1500));
         figures.turned(progress, Some(outgoing), Instant::ZERO);
         figures.level = Some(-30.0);
@@ -265,9 +268,12 @@ mod tests {
             "tvsl_frames_dropped_total{cause=\"sense_away\"} 5",
             "tvsl_frames_dropped_total{cause=\"disabled\"} 4",
             "tvsl_frames_dropped_total{cause=\"throttled\"} 6",
+            "tvsl_frames_dropped_total{cause=\"closed\"} 8",
+            "tvsl_frames_dropped_total{cause=\"failed\"} 9",
             "tvsl_sound_gaps_total 2",
             "tvsl_sound_lost_seconds_total 1.5",
-            "tvsl_messages_dropped_total 3",
+            "tvsl_messages_dropped_total{cause=\"overflow\"} 2",
+            "tvsl_messages_dropped_total{cause=\"refused\"} 1",
             "tvsl_part_state{part=\"machine\",state=\"degraded\"} 1",
             "tvsl_temperature_celsius{sensor=\"cpu\"} 71.5",
             "tvsl_throttled 1",

@@ -134,6 +134,7 @@ impl Observer for Outlet<'_> {
                 waiting: store.waiting(),
                 in_flight: store.in_flight(),
                 dropped: store.dropped(),
+                refused: store.refused(),
             }
         });
         self.monitor.note(|figures, now| figures.turned(progress, outgoing, now));

@@ -269,6 +269,7 @@ impl<'a> Supervisor<'a> {
     /// something beside the analysis, is `stuck`.
     fn turned(&mut self, receiver: &Receiver, stuck: Option<String>) {
         (self.progress.load, self.progress.shed) = (receiver.load(), receiver.shed());
+        self.progress.forgotten = receiver.forgotten();
         self.observer.progress(self.progress);
         let now = self.clock.now();
         let stuck = stuck.or_else(|| self.making_hangs(now)).or_else(|| self.observer.stuck(now));
@@ -322,7 +323,10 @@ impl<'a> Supervisor<'a> {
             return Ok(());
         }
         let analysed = self.analyse(&mut frame, coming);
-        let Some(analysed) = self.judged(analysed)? else { return Ok(()) };
+        let Some(analysed) = self.judged(analysed)? else {
+            self.progress.misjudged += 1;
+            return Ok(());
+        };
         self.failures = 0; // here, not where sound is heard well: frames that fail between it are in a row
         self.check_engine(None);
         self.analysed += 1;

@@ -46,7 +46,7 @@ pub struct Store {
     board: Board,
     connected: bool,
     connections: u64,
-    /// Values that no broker would take.
+    /// Reports that no broker would take.
     refused: u64,
     /// What was put in since [`Store::hold_back`], and when.
     held: Option<Vec<(Report, Instant)>>,
@@ -213,18 +213,18 @@ impl Store {
 
     /// What `ticket` stands for is not sent: nobody would take it. The next of its topic tells.
     pub fn refuse(&mut self, ticket: &Ticket) {
-        match ticket {
+        let refused = match ticket {
             Ticket::Event(number) => {
                 let gone = self.events.refuse(*number);
                 self.board.ended(&gone);
                 self.settle();
+                gone.is_some()
             }
-            Ticket::Detections(number) => drop(self.detections.refuse(*number)),
-            Ticket::Answer(number) => drop(self.answers.refuse(*number)),
-            Ticket::Value(topic, version) => {
-                self.refused += u64::from(self.board.refuse(topic, *version));
-            }
-        }
+            Ticket::Detections(number) => self.detections.refuse(*number).is_some(),
+            Ticket::Answer(number) => self.answers.refuse(*number).is_some(),
+            Ticket::Value(topic, version) => self.board.refuse(topic, *version),
+        };
+        self.refused += u64::from(refused);
     }
 
     /// A connection begins: every retained value is told again.
@@ -270,6 +270,11 @@ impl Store {
     /// Reports that gave way unacknowledged, or that no broker would take.
     pub fn dropped(&self) -> u64 {
         self.lanes().map(Lane::dropped).into_iter().sum::<u64>() + self.refused
+    }
+
+    /// Those of them that no broker would take.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     fn lanes(&self) -> [&Lane; 3] {

@@ -34,6 +34,8 @@ pub(super) struct State {
     pub sound: Lane,
     arrived: u64,
     pub shed: Shed,
+    /// Frames that were forgotten.
+    pub forgotten: u64,
     /// Sound shed since the last block that was received.
     lost: Duration,
     pub senders: usize,
@@ -81,6 +83,14 @@ impl State {
             sound.lost_before += std::mem::take(&mut self.lost);
         }
         Some(item)
+    }
+
+    /// Drops what a sense has sent and nobody took.
+    pub fn forget(&mut self, sense: Sense) {
+        let frames =
+            self.lane(sense).items.iter().filter(|(_, item)| matches!(item, Sensed::Frame(_))).count();
+        self.forgotten += frames as u64;
+        self.lane(sense).clear();
     }
 
     pub fn shed_oldest(&mut self, sense: Sense) {

@@ -236,6 +236,26 @@ fn a_higher_rate_opens_the_camera_anew_only_where_its_mode_is_too_slow() {
 }
 
 #[test]
+fn pictures_that_are_not_judged_are_counted_by_what_kept_them_from_it() {
+    World::play(23, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        let before = world.supervisor.progress;
+        let (size, captured) = (Size::new(64, 36), world.machine.now());
+        let broken = Frame { captured, size, source: size, rgb: vec![0; 7] };
+        world.devices.sender.send(Sensed::Frame(broken)).expect("somebody listens");
+        world.turns(Duration::from_secs(2));
+        assert_eq!(world.supervisor.progress.misjudged, before.misjudged + 1);
+        assert_eq!(world.supervisor.progress.forgotten, before.forgotten);
+        world.busy(Duration::from_secs(1));
+        let waiting = world.devices.receiver.load().frames as u64;
+        world.rename(true, false);
+        world.turn();
+        let forgotten = world.supervisor.progress.forgotten - before.forgotten;
+        assert!(forgotten > 0 && forgotten <= waiting, "{forgotten} of {waiting}");
+    });
+}
+
+#[test]
 fn who_switches_it_off_waits_for_nothing_that_is_being_made() {
     World::play(19, MicrophoneSource::Alsa, |world| {
         world.turns(PATIENCE);

@@ -125,7 +125,6 @@ impl Lane {
         let gone = self.items.remove(at)?;
         let missed = 1 + gone.missed;
         self.flying -= 1;
-        self.dropped += 1;
         match self.items.range_mut(at..).find(|item| !item.acknowledged) {
             Some(after) => after.missed += missed,
             None => self.untold += missed,
