@@ -10,6 +10,7 @@ mod edited;
 mod hardware;
 mod layers;
 mod live;
+mod named;
 mod newest;
 mod notes;
 mod outlet;

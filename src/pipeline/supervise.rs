@@ -38,6 +38,7 @@ use self::verdicts::Verdicts;
 use super::Stop;
 use super::hardware::{Hardware, Real};
 use super::layers::Layers;
+use super::named::Named;
 use super::reload::Change;
 use super::throttle::Throttle;
 use super::workshop::{Making, Workshop};
@@ -173,6 +174,8 @@ struct Supervisor<'a> {
     configuration: Configuration,
     /// Whether the devices of what is in force ever delivered.
     standing: Standing,
+    /// What the configuration only names, as it is in force.
+    named: Named,
     hardware: &'a dyn Hardware,
     /// The change whose needs are being made.
     making: Option<Making>,
@@ -217,10 +220,11 @@ impl<'a> Supervisor<'a> {
         Self {
             most: Rate::new(config.camera.rate),
             runs: analysis.model().engine(),
-            config,
             layers,
             configuration: Configuration::default(),
             standing: Standing::Untried,
+            named: Named::by(&config),
+            config,
             hardware,
             making: None,
             verdicts: Verdicts::default(),

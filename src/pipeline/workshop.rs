@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::layers::Layers;
+use super::named::Named;
 use super::reload::Change;
 use crate::clock::Instant;
 use crate::config::{Config, Log};
@@ -70,20 +71,28 @@ pub(super) struct Making {
     layers: Result<Layers, String>,
     work: Option<JoinHandle<Result<Made, String>>>,
     since: Instant,
+    /// What the settings name, as it was before it was read.
+    named: Named,
 }
 
 impl Making {
-    /// Begins to make what `change` needs, which leads from `old` to `layers`, at `since`.
+    /// Begins to make what `change` needs, which leads from `old` to `layers`, at `since`. `named`: what the old settings
+    /// name, which another file is compared with.
     pub fn begin(
         change: Change,
         layers: Result<Layers, String>,
-        (old, model): (&Config, &Model),
+        (old, model, named): (&Config, &Model, &Named),
         workshop: Option<Arc<dyn Workshop>>,
         since: Instant,
     ) -> Self {
+        let now = match (&change, &layers) {
+            (Change::File(_), Ok(layers)) => Named::by(&layers.merged()),
+            _ => named.clone(),
+        };
         let work = layers.as_ref().ok().and_then(|layers| {
             let (new, workshop) = (layers.merged(), workshop?);
-            if (&new.model, &new.engine) != (&old.model, &old.engine) {
+            let another = now.manifest != named.manifest;
+            if another || (&new.model, &new.engine) != (&old.model, &old.engine) {
                 Some(aside(move || workshop.model(&new).map(|model| Made::Model(model.into()))))
             } else if rewords(model, old, &new) {
                 Some(aside(move || workshop.words(&new).map(|words| Made::Words(words.into()))))
@@ -92,8 +101,8 @@ impl Making {
             }
         });
         match work.transpose() {
-            Ok(work) => Self { change, layers, work, since },
-            Err(why) => Self { change, layers: Err(why), work: None, since },
+            Ok(work) => Self { change, layers, work, since, named: now },
+            Err(why) => Self { change, layers: Err(why), work: None, since, named: now },
         }
     }
 
@@ -107,11 +116,11 @@ impl Making {
         now.since(self.since)
     }
 
-    /// The change, and the settings that it brings with what was made for them; waits for that.
-    pub fn finish(self) -> (Change, Result<(Layers, Made), String>) {
+    /// The change, what it names, and the settings that it brings with what was made for them; waits for that.
+    pub fn finish(self) -> (Change, Named, Result<(Layers, Made), String>) {
         let bug = |_| Err("making it failed by a bug; please report this with the log above".to_owned());
         let made = self.work.map_or(Ok(Made::Nothing), |work| work.join().unwrap_or_else(bug));
-        (self.change, self.layers.and_then(|layers| Ok((layers, made?))))
+        (self.change, self.named, self.layers.and_then(|layers| Ok((layers, made?))))
     }
 }
 

@@ -5,6 +5,7 @@ use tracing::{error, info, warn};
 use super::super::device::{HOPELESS, SLOW};
 use super::super::layers::Layers;
 use super::super::live::Live;
+use super::super::named::Named;
 use super::super::reload::{Change, Changes, lasting, played};
 use super::super::workshop::{Made, Making};
 use super::configuration::STILL;
@@ -55,10 +56,10 @@ impl Supervisor<'_> {
             return;
         }
         self.drag(false);
-        let (change, next) = making.finish();
+        let (change, named, next) = making.finish();
         let next = next.map(|(layers, made)| (layers.switched_as(&self.layers), made));
         match change {
-            Change::File(_) => self.reload(next, devices),
+            Change::File(_) => self.reload(next, named, devices),
             Change::Wish(wish) => self.grant(&wish, next),
         }
     }
@@ -88,15 +89,16 @@ impl Supervisor<'_> {
             Change::Wish(wish) => self.layers.granting(wish),
         };
         let (now, workshop) = (self.clock.now(), self.observer.workshop());
-        Some(Making::begin(change, layers, (&self.config, self.analysis.model()), workshop, now))
+        let old = (&self.config, self.analysis.model(), &self.named);
+        Some(Making::begin(change, layers, old, workshop, now))
     }
 
     /// Puts a new configuration in force: what can be at once, the rest by opening anew what it concerns. A wrong one
-    /// changes nothing.
-    fn reload(&mut self, next: Result<(Layers, Made), String>, devices: Option<&mut Devices>) {
+    /// changes nothing. What it only names may have changed as well.
+    fn reload(&mut self, next: Result<(Layers, Made), String>, named: Named, devices: Option<&mut Devices>) {
         let before = self.layers.file.clone();
         let next = next.and_then(|next| if devices.is_some() { Ok(next) } else { self.playable(next) });
-        match next.and_then(|(layers, made)| self.adopt(layers, made)) {
+        match next.and_then(|(layers, made)| self.adopt(layers, made, named)) {
             Ok(changes) if devices.is_none() => self.renew(&changes.of_a_recording(), None),
             Ok(changes) => {
                 if changes.devices() && !matches!(self.standing, Standing::Changed(_)) {
@@ -120,10 +122,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Takes new settings; judgement follows them from the next frame on.
-    fn adopt(&mut self, layers: Layers, made: Made) -> Result<Changes, String> {
+    /// Takes new settings, which name these; judgement follows them from the next frame on.
+    fn adopt(&mut self, layers: Layers, made: Made, named: Named) -> Result<Changes, String> {
         let mut changes = Changes::between(&self.config, &layers.merged());
         changes.mode(layers.file.camera.rate, &self.most, &self.config.camera);
+        changes.judgement |= named.background != self.named.background;
+        changes.model |= named.manifest != self.named.manifest;
         if changes.judgement || changes.model {
             let before = senses(self.analysis.model());
             let media = layers.file.microphone.source == MicrophoneSource::Media;
@@ -132,6 +136,7 @@ impl Supervisor<'_> {
         } else {
             self.layers = layers;
         }
+        self.named = named;
         Ok(changes)
     }
 
@@ -169,7 +174,8 @@ impl Supervisor<'_> {
                 let why = error.to_string();
                 let why = error.key().map_or(why.clone(), |key| self.config.fault(key, &why).to_string());
                 let before = self.layers.of(self.modelled(*before));
-                match self.adopt(before, Made::Nothing) {
+                let named = Named { manifest: self.named.manifest.clone(), ..Named::by(&before.merged()) };
+                match self.adopt(before, Made::Nothing, named) {
                     Ok(changes) => self.open_anew(&changes, devices),
                     Err(error) => error!("the configuration before cannot be put in force again: {error}"),
                 }

@@ -236,6 +236,48 @@ fn a_higher_rate_opens_the_camera_anew_only_where_its_mode_is_too_slow() {
 }
 
 #[test]
+fn what_the_file_only_names_is_read_again_with_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("room for a file");
+    World::play(22, MicrophoneSource::Alsa, |world| {
+        let settle = |world: &mut World| {
+            while world.supervisor.making.is_some() {
+                world.turn();
+            }
+            world.turns(Duration::from_secs(1));
+        };
+        let again = |world: &mut World| {
+            world.reload(|_| {});
+            settle(world);
+        };
+        write("noise.toml", "[audio_floor]\n");
+        write("manifest.toml", "one");
+        world.turns(PATIENCE);
+        world.reload(|file| {
+            file.detection.background = folder.path().join("noise.toml");
+            file.model.path = folder.path().into();
+        });
+        settle(world);
+        let opened = *world.gate.lock().expect("no panic");
+        again(world);
+        assert_eq!(*world.gate.lock().expect("no panic"), opened, "nothing has changed");
+        write("manifest.toml", "another");
+        again(world);
+        assert_eq!(*world.gate.lock().expect("no panic"), opened + 1, "another model in the same folder");
+        write("noise.toml", "no profile");
+        again(world);
+        let (state, why) = world.state(Part::Configuration);
+        assert!(state == HealthState::Degraded && why.contains("not a background profile"), "{why}");
+        write("noise.toml", "[audio_floor]\n# learned anew\n");
+        again(world);
+        assert_eq!(world.state(Part::Configuration), (HealthState::Ok, String::new()));
+        assert_eq!(*world.gate.lock().expect("no panic"), opened + 1);
+        assert!(world.quiet() < Duration::from_secs(2));
+    });
+}
+
+#[test]
 fn pictures_that_are_not_judged_are_counted_by_what_kept_them_from_it() {
     World::play(23, MicrophoneSource::Alsa, |world| {
         world.turns(PATIENCE);

@@ -233,8 +233,8 @@ pub(super) struct Heard {
     file: Option<Config>,
 }
 
-/// Opens the tiny model as long as nobody holds the gate.
-struct Slow(Arc<Mutex<()>>);
+/// Opens the tiny model as long as nobody holds the gate, which counts that.
+struct Slow(Arc<Mutex<u32>>);
 
 impl Workshop for Slow {
     fn words(&self, _: &Config) -> Result<Vocabulary, String> {
@@ -242,7 +242,7 @@ impl Workshop for Slow {
     }
 
     fn model(&self, config: &Config) -> Result<Model, String> {
-        let _gate = self.0.lock().expect("no panic");
+        *self.0.lock().expect("no panic") += 1;
         Ok(tiny(config))
     }
 
@@ -258,7 +258,7 @@ fn tiny(config: &Config) -> Model {
 struct Witness {
     machine: Arc<Machine>,
     heard: Rc<RefCell<Heard>>,
-    gate: Arc<Mutex<()>>,
+    gate: Arc<Mutex<u32>>,
 }
 
 impl Observer for Witness {
@@ -322,8 +322,8 @@ pub(super) struct World<'a> {
     pub supervisor: Supervisor<'a>,
     pub devices: adapt::Devices,
     pub heard: Rc<RefCell<Heard>>,
-    /// Whoever holds it keeps another model from being opened.
-    pub gate: Arc<Mutex<()>>,
+    /// Models that were opened; whoever holds it keeps another from that.
+    pub gate: Arc<Mutex<u32>>,
     turns: u64,
 }
 
@@ -340,7 +340,7 @@ impl World<'_> {
         let analysis = Analysis::new(tiny(&config), &config).expect("the defaults fit");
         let (hardware, stop) = (Simulated(Arc::clone(&machine)), Stop::default());
         let heard = Rc::<RefCell<Heard>>::default();
-        let gate = Arc::<Mutex<()>>::default();
+        let gate = Arc::<Mutex<u32>>::default();
         let mut witness =
             Witness { machine: Arc::clone(&machine), heard: Rc::clone(&heard), gate: Arc::clone(&gate) };
         let layers = Layers::new(config);
