@@ -47,7 +47,7 @@ impl Notifier {
     pub fn status(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if due(self.told, now, STATUS_INTERVAL) {
             self.told = Some(now);
-            say(&[NotifyState::Status(&line())]);
+            say(&[NotifyState::Status(&in_one_line(&line()))]);
         }
     }
 
@@ -63,6 +63,11 @@ impl Default for Notifier {
     }
 }
 
+/// The text in one line: what stands behind a line's end is an assignment to the service manager, and no status.
+fn in_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 fn due(last: Option<Instant>, now: Instant, interval: Duration) -> bool {
     last.is_none_or(|last| now.since(last) >= interval)
 }
@@ -76,6 +81,12 @@ fn say(words: &[NotifyState]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_of_many_lines_is_one_line_and_says_nothing_else() {
+        let told = in_one_line("engine: it failed:\r\nWATCHDOG=trigger\n\tMAINPID=1\u{85}\0");
+        assert_eq!(told, "engine: it failed:  WATCHDOG=trigger  MAINPID=1  ");
+    }
 
     #[test]
     fn words_are_due_at_first_and_then_in_intervals() {
