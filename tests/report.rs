@@ -94,8 +94,10 @@ fn a_bundle_tells_what_helps_and_no_planted_secret() {
 #[test]
 fn a_wrong_configuration_is_reported_without_the_lines_it_quotes() {
     let place = Place::new();
-    let config = place
-        .config("[mqtt]\npassword = \"geheim-7\"\n[camera]\nrtsp.url = \"http://wachtmeister:geheim-7@x\"\n");
+    let config = place.config(&format!(
+        "[mqtt]\npassword = \"geheim-7\"\n{}[camera]\nrtsp.url = \"http://wachtmeister:geheim-7@x\"\n",
+        "\n".repeat(1000)
+    ));
     let settings =
         format!("settings-tvsl-{:08x}.json", crc32fast::hash(config.as_os_str().as_encoded_bytes()));
     std::fs::write(place.path(&settings), "{\"sensitivity\": 1.5}").expect("room for a file");
@@ -104,7 +106,9 @@ fn a_wrong_configuration_is_reported_without_the_lines_it_quotes() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let files = unpacked(&out);
     assert_eq!(files["settings.json"], "{\"sensitivity\": 1.5}", "a wrong file changes nothing of them");
-    assert!(files["doctor.json"].contains("mqtt.password"), "{}", files["doctor.json"]);
+    let checks: Value = serde_json::from_str(&files["doctor.json"]).expect("JSON");
+    let told = checks[0]["found"].as_str().expect("a text");
+    assert!(told.contains("mqtt.password") && told.contains("camera.rtsp.url"), "both faults: {told}");
     for (name, text) in &files {
         assert!(!text.contains("geheim-7"), "{name}:\n{text}");
     }

@@ -11,6 +11,7 @@ use std::process::Command;
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::Serialize;
 use tar::{Builder, Header};
 
 use super::{Common, Failure, devices, doctor, json};
@@ -66,29 +67,36 @@ fn gather(common: &Common) -> Result<Vec<(&'static str, String)>, Failure> {
     let table = text.parse::<toml::Table>();
     let redactor = Redactor::new(table.as_ref().unwrap_or(&toml::Table::new()));
     let config = match &table {
-        Ok(table) => json(&redactor.table(table))?,
-        Err(error) => format!("is no TOML, so it is left out: {}\n", error.message()),
+        Ok(table) => shown(&redactor, &redactor.table(table))?,
+        Err(error) => redactor.text(&format!("is no TOML, so it is left out: {}\n", error.message())),
     };
     // With what is right in a wrong one: that is when it is asked for.
     let settings = common.draft().map(|(draft, _)| draft.config().clone()).unwrap_or_default().of_service();
     let about = format!("tvsl {}\nconfiguration: {origin}\n", super::VERSION);
     let facts = FACTS.iter().filter_map(|file| Some(format!("== {file}\n{}\n", read(Path::new(file)).ok()?)));
     let texts = [
-        ("about.txt", about),
+        ("about.txt", redactor.text(&about)),
         ("configuration.json", config),
-        ("doctor.json", json(&doctor::checks(common)?)?),
-        ("devices.json", json(&devices::found(common)?)?),
-        ("service.txt", said("systemctl", &["show", "tvsl.service", "tvsl@*.service", "--property", SHOWN])),
-        (
-            "journal.txt",
-            said("journalctl", &["--unit", "tvsl*", "--lines", LINES, "--no-pager", "--output", "short-iso"]),
-        ),
-        ("model.toml", manifest(&settings)),
-        ("settings.json", state(&settings)),
-        ("system.txt", facts.collect()),
+        ("doctor.json", shown(&redactor, &doctor::checks(common)?)?),
+        ("devices.json", shown(&redactor, &devices::found(common)?)?),
+        ("service.txt", redactor.text(&said("systemctl", &SERVICES))),
+        ("journal.txt", redactor.text(&said("journalctl", &JOURNAL))),
+        ("model.toml", redactor.text(&manifest(&settings))),
+        ("settings.json", redactor.text(&state(&settings))),
+        ("system.txt", redactor.text(&facts.collect::<String>())),
     ];
-    Ok(texts.map(|(name, text)| (name, redactor.text(&text))).into())
+    Ok(texts.into())
 }
+
+/// What is told as JSON, without secrets.
+fn shown(redactor: &Redactor, told: &impl Serialize) -> Result<String, Failure> {
+    json(&redactor.json(told).map_err(Failure::failed)?)
+}
+
+/// What the journal is asked for.
+const JOURNAL: [&str; 7] = ["--unit", "tvsl*", "--lines", LINES, "--no-pager", "--output", "short-iso"];
+/// What systemd is asked for.
+const SERVICES: [&str; 5] = ["show", "tvsl.service", "tvsl@*.service", "--property", SHOWN];
 
 /// What systemd knows of the service, and of each of its instances, that is no secret: never their environment.
 const SHOWN: &str = "Id,LoadState,ActiveState,SubState,StatusText,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp,\

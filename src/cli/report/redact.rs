@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::bounded;
@@ -42,6 +44,25 @@ impl Redactor {
             _ if sensitive(key) => Value::String(GONE.into()),
             Value::String(text) => Value::String(self.text(text)),
             other => other.clone(),
+        }
+    }
+
+    /// What is told as JSON, each of its texts as [`Redactor::text`] has it: in JSON itself a text of many lines is one.
+    ///
+    /// # Errors
+    /// It cannot be told as JSON.
+    pub fn json(&self, told: &impl Serialize) -> serde_json::Result<Json> {
+        Ok(self.texts(serde_json::to_value(told)?))
+    }
+
+    fn texts(&self, told: Json) -> Json {
+        match told {
+            Json::String(text) => Json::String(self.text(&text)),
+            Json::Array(items) => items.into_iter().map(|item| self.texts(item)).collect(),
+            Json::Object(fields) => {
+                fields.into_iter().map(|(name, field)| (self.text(&name), self.texts(field))).collect()
+            }
+            other => other,
         }
     }
 
@@ -139,6 +160,17 @@ mod tests {
         );
         assert_eq!(told, "x.toml:4:8: unknown\n   4 | ***\n     |   ^^^\nNov 1 a tvsl[7]:   12 | ***\n");
         assert_eq!(none.text("a | b | c 3 |d"), "a | b | c 3 |d");
+    }
+
+    #[test]
+    fn what_is_told_as_json_stays_json_and_quotes_nothing() {
+        let text = format!("{}passwort = \"geheim\"\nmqtt.port = 0 # geheim\n", "\n".repeat(998));
+        let faults = config::Config::parse(&text, Path::new("x.toml")).expect_err("two faults").to_string();
+        assert!(faults.contains(" 999 | ") && faults.contains("1000 | "), "{faults}");
+        let told = Redactor::default().json(&[faults]).expect("JSON").to_string();
+        let read: Vec<String> = serde_json::from_str(&told).expect("JSON still");
+        assert!(!told.contains("geheim") && read[0].contains("1000 | ***"), "{told}");
+        assert!(read[0].contains("x.toml:999:") && read[0].contains("x.toml:1000:"), "both are told: {told}");
     }
 
     #[test]
