@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -22,6 +25,42 @@ pub struct Heat {
     pub power_mode: Option<String>,
 }
 
+/// Time between two looks at this machine.
+const EVERY: Duration = Duration::from_secs(5);
+/// What was seen longer ago tells nothing any more: a sensor hangs.
+const STALE: Duration = Duration::from_secs(60);
+
+/// This machine, looked at from the first question on.
+static MACHINE: LazyLock<Lookout> = LazyLock::new(|| Lookout::new(Heat::read));
+
+/// Looks at a machine on a thread of its own: a sensor behind a bus that hangs holds up nobody else.
+struct Lookout(Arc<Mutex<Option<(Instant, Heat)>>>);
+
+impl Lookout {
+    fn new(look: impl Fn() -> Heat + Send + 'static) -> Self {
+        let last = Arc::<Mutex<_>>::default();
+        let seen = Arc::clone(&last);
+        let body = move || {
+            loop {
+                let heat = look();
+                *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), heat));
+                thread::sleep(EVERY);
+            }
+        };
+        if let Err(error) = Builder::new().name("heat".into()).spawn(body) {
+            tracing::warn!("temperatures are not read: the system refuses a thread: {error}");
+        }
+        Self(last)
+    }
+
+    /// What was seen last; nothing if that was too long before `now`.
+    fn latest(&self, now: Instant) -> Heat {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = last.as_ref().filter(|(seen, _)| now.saturating_duration_since(*seen) < STALE);
+        fresh.map(|(_, heat)| heat.clone()).unwrap_or_default()
+    }
+}
+
 /// The bits of a Raspberry Pi's firmware that hold now.
 const FIRMWARE: [(u32, &str); 4] = [
     (1, "the supply voltage is too low"),
@@ -34,7 +73,12 @@ const FIRMWARE: [(u32, &str); 4] = [
 const ALARMS: [&str; 3] = ["under-voltage", "average over-current", "instantaneous over-current"];
 
 impl Heat {
-    /// This machine.
+    /// This machine some seconds ago; waits for nothing.
+    pub fn latest() -> Self {
+        MACHINE.latest(Instant::now())
+    }
+
+    /// This machine; a sensor may take its time.
     pub fn read() -> Self {
         Self::under(Path::new("/"))
     }
@@ -140,6 +184,20 @@ mod tests {
             fs::write(file, format!("{text}\n")).expect("room for a file");
         }
         Heat::under(root.path())
+    }
+
+    #[test]
+    fn who_asks_never_waits_for_a_sensor_and_hears_nothing_that_is_old() {
+        let (answer, answers) = std::sync::mpsc::channel();
+        let answers = Mutex::new(answers);
+        let lookout = Lookout::new(move || answers.lock().expect("no panic").recv().unwrap_or_default());
+        assert_eq!(lookout.latest(Instant::now()), Heat::default(), "the sensor hangs");
+        let hot = Heat { throttled: vec!["hot".into()], ..Heat::default() };
+        answer.send(hot.clone()).expect("somebody looks");
+        while lookout.latest(Instant::now()) != hot {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(lookout.latest(Instant::now() + STALE), Heat::default(), "it hangs again");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Hardware for Real {
     }
 
     fn heat(&self) -> Heat {
-        Heat::read()
+        Heat::latest()
     }
 }
 
