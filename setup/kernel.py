@@ -1,4 +1,4 @@
-"""Compiles the kernel that lays pictures out, and has it assembled for every GPU that is served; kernel.sh fetches what this needs."""
+"""Compiles our own kernels, and has them assembled for every GPU that is served; kernel.sh fetches what this needs."""
 
 import ctypes
 import difflib
@@ -46,9 +46,9 @@ def found(folder, pattern):
 def compiled(compilers):
     library = found(compilers, "nvidia_cuda_nvrtc_cu12-*/**/libnvrtc.so.12")
     ctypes.CDLL(str(found(library.parent, "libnvrtc-builtins.so.12*")), ctypes.RTLD_GLOBAL)
-    ptx = Nvrtc(library).compile(FOLDER / "picture.cu", ARCHITECTURE)
+    ptx = Nvrtc(library).compile(FOLDER / "kernels.cu", ARCHITECTURE)
     body = re.sub(r"\.version .*", f".version {PTX_VERSION}", ptx[ptx.index(".version") :], count=1)
-    return f"// picture.cu as `make kernel` compiles it; not to be edited.\n\n{body.rstrip()}\n"
+    return f"// kernels.cu as `make kernel` compiles it; not to be edited.\n\n{body.rstrip()}\n"
 
 
 def assemble(compilers, ptx):
@@ -61,19 +61,19 @@ def assemble(compilers, ptx):
                 said = subprocess.run(command, capture_output=True, text=True, check=False)
             if said.returncode != 0:
                 sys.exit(f"sm_{architecture}: {said.stderr}")
-            used = next(line for line in said.stderr.splitlines() if "registers" in line)
-            print(f"sm_{architecture:<4} {package.strip('*-')}: {used.split(':', 1)[-1].strip()}")
+            used = [line.split(":", 1)[-1].strip() for line in said.stderr.splitlines() if "registers" in line]
+            print(f"sm_{architecture:<4} {package.strip('*-')}: {'; '.join(used)}")
 
 
 def main():
     action, compilers = sys.argv[1], pathlib.Path(sys.argv[2])
-    ptx = FOLDER / "picture.ptx"
+    ptx = FOLDER / "kernels.ptx"
     text = compiled(compilers)
     if action == "write":
         ptx.write_text(text)
     elif ptx.read_text() != text:
-        changes = difflib.unified_diff(ptx.read_text().splitlines(), text.splitlines(), "picture.ptx", "picture.cu, compiled", lineterm="")
-        sys.exit("\n".join(changes) + f"\n{ptx} is not what picture.cu compiles to; cure: make kernel")
+        changes = difflib.unified_diff(ptx.read_text().splitlines(), text.splitlines(), "kernels.ptx", "kernels.cu, compiled", lineterm="")
+        sys.exit("\n".join(changes) + f"\n{ptx} is not what kernels.cu compiles to; cure: make kernel")
     if "div.rn.f32" not in text:
         sys.exit(f"{ptx}: the division is not that of IEEE 754, so the CPU's numbers differ")
     assemble(compilers, ptx)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kernel.sh write|check: makes src/engine/tensorrt/picture.ptx of picture.cu, or checks that it is what NVIDIA's own compiler makes of
+# kernel.sh write|check: makes src/engine/tensorrt/kernels.ptx of kernels.cu, or checks that it is what NVIDIA's own compiler makes of
 # it and that their assemblers take it for every GPU that is served. Needs no GPU; fetches 170 MB once. x86-64 only.
 set -euo pipefail
 here=$(dirname "$0")

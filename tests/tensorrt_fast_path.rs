@@ -15,7 +15,7 @@ use fake_tensorrt::{RELEASES, compile, compile_cuda, counted, in_a_process, onnx
 use tvsl::analysis::{Analysed, Analysis};
 use tvsl::clock::Instant;
 use tvsl::config::{Config, Engine as Settings, EngineKind, Precision};
-use tvsl::engine::{self, Engine, Input, Tensor, Value};
+use tvsl::engine::{self, Engine, Input, Tensor, Value, Wanted};
 use tvsl::frame::{Frame, Samples};
 use tvsl::geometry::Size;
 use tvsl::model::manifest::FrontEnd;
@@ -101,6 +101,7 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
     for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")]] {
         machine.run("count_waits", variables);
         machine.run("hold_pictures", variables);
+        machine.run("hold_and_read", variables);
         machine.run("judge_what_the_host_holds", variables);
     }
     for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")], &[("FAKE_CUDA_NO_KERNELS", "1")]] {
@@ -433,4 +434,24 @@ fn hold_pictures() {
     });
     assert!(seen == expected);
     assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "the pictures differ: {seen:?}");
+}
+
+/// What is held stays what it is, wherever the same graph's outputs are wanted afterwards.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn hold_and_read() {
+    let mut numbers = fastrand::Rng::with_seed(5);
+    let pictures: Vec<_> = (0..4)
+        .map(|_| (0..3 * 224 * 384).map(|_| numbers.f32() - 0.5).collect())
+        .map(|data| Tensor::new([1, 3, 224, 384], data).expect("as many numbers as places"))
+        .collect();
+    let [seen, expected] = [EngineKind::TensorRt, EngineKind::Cpu].map(|kind| {
+        let mut image = chosen(kind).load(&folder().join("image.onnx")).expect("a graph");
+        let wanted = [Wanted::OnGpu, Wanted::OnGpu, Wanted::OnHost, Wanted::OnGpu];
+        let mut start = |(picture, wanted)| image.start(&[("image", Input::Tensor(picture))], wanted);
+        let held: Vec<_> =
+            pictures.iter().zip(wanted).map(|pair| start(pair).expect("it starts").remove(0)).collect();
+        held.iter().map(|value| value.tensor().expect("V").into_owned()).collect::<Vec<_>>()
+    });
+    assert!(seen == expected && seen[0] != seen[1]);
 }

@@ -310,7 +310,8 @@ impl Model {
         ear.push(block, |patch| {
             *hops += 1;
             parts.encode_sound(patch)
-        })
+        })?;
+        self.gather(self.ear.under_way())
     }
 
     /// What was heard in the window up to `until`, all of it.

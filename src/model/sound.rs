@@ -136,6 +136,11 @@ impl Ear {
         if newest.is_some_and(|(end, _)| until.since(*end) >= close) {
             return 0; // silence follows them
         }
+        self.under_way()
+    }
+
+    /// How many of the newest rows are still on their way.
+    pub(super) fn under_way(&self) -> usize {
         self.coming.iter().rev().take_while(|(_, value)| value.is_coming()).count()
     }
 
@@ -143,13 +148,15 @@ impl Ear {
     /// ended by then, and their places are left empty.
     pub(super) fn lately(&mut self, until: Instant, memory: Duration) -> (Hearing, Vec<Value>) {
         let recent = |(end, _): &&(Instant, Value)| *end <= until && until.since(*end) < self.window;
-        let (ends, values): (Vec<_>, Vec<_>) = self.coming.iter().filter(recent).cloned().unzip();
+        let (ends, mut values): (Vec<_>, Vec<_>) = self.coming.iter().filter(recent).cloned().unzip();
         let gathered = self.rows.len();
         let empty = vec![0.0; self.rest.data.len()];
         self.rows.extend(ends.into_iter().map(|end| (end, empty.clone())));
         let hearing = self.up_to(until, memory);
         self.rows.truncate(gathered);
-        (hearing, values)
+        let [runs, run] = [&hearing.rows, &self.rest].map(|rows| rows.data.len());
+        let surplus = values.len().saturating_sub(runs.div_ceil(run.max(1)));
+        (hearing, values.split_off(surplus))
     }
 
     /// What was heard, of the rows that were gathered, up to `until`; rows that ended more than `memory` before are left out.

@@ -9,6 +9,7 @@
 // so many times. FAKE_CUDA_NO_KERNELS: the driver takes no
 // kernel. FAKE_CUDA_AWAY: there is no device. FAKE_CUDA_FULL: after so many allocations there is no memory on the device;
 // FAKE_CUDA_ROOM: after so many of them there is again.
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,9 +59,24 @@ Result cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
 Result cuCtxGetCurrent(void **context) { *context = current ? &blocks : NULL; return SUCCESS; }
 Result cuCtxSetCurrent(void *context) { current = context != NULL; return SUCCESS; }
 Result cuCtxSynchronize(void) { UNLESS_AWAY; return SUCCESS; } // before the first stream
+// What was allocated, and where; of the host's memory that it is.
+static struct { char *at; size_t size; int is_host; } places[4096];
+enum { PLACES = sizeof places / sizeof *places };
+static pthread_mutex_t taking = PTHREAD_MUTEX_INITIALIZER;
+static int place_of(const void *address) {
+    for (int i = 0; i < PLACES; i++)
+        if (places[i].at != NULL && (char *)address >= places[i].at && (char *)address < places[i].at + places[i].size) return i;
+    return PLACES;
+}
 static Result allocate(void **block, size_t size) {
     *block = malloc(size);
     memset(*block, 0xff, size); // NaN
+    pthread_mutex_lock(&taking);
+    int free = 0;
+    while (free < PLACES && places[free].at != NULL) free++;
+    if (free == PLACES) abort();
+    places[free].at = *block, places[free].size = size, places[free].is_host = 0;
+    pthread_mutex_unlock(&taking);
     blocks++;
     allocations++;
     return SUCCESS;
@@ -83,7 +99,12 @@ void fake_cuda_let_go(const void *holder) {
 }
 static int clearings;
 int fake_cuda_clearings(void) { return clearings; }
+static void unless_awaited(const void *block);
 static Result release(void *block) {
+    unless_awaited(block);
+    pthread_mutex_lock(&taking);
+    places[place_of(block)].at = NULL;
+    pthread_mutex_unlock(&taking);
     for (int i = 0; i < HELD; i++)
         if (held[i].holder != NULL && held[i].block == block) { fprintf(stderr, "fake CUDA: a context still uses memory that is freed\n"); _Exit(72); }
     free(block);
@@ -92,7 +113,10 @@ static Result release(void *block) {
 }
 Result cuMemHostAlloc(void **block, size_t size, unsigned flags) {
     UNLESS_AWAY;
-    return flags == 3 /* portable, mapped, not write-combined */ ? allocate(block, size) : INVALID;
+    if (flags != 3 /* portable, mapped, not write-combined */) return INVALID;
+    allocate(block, size);
+    places[place_of(*block)].is_host = 1;
+    return SUCCESS;
 }
 Result cuMemFreeHost(void *block) { UNLESS_AWAY; return release(block); }
 Result cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags) { UNLESS_AWAY; *address = (uint64_t)block; return SUCCESS; }
@@ -111,27 +135,28 @@ Result cuMemFree_v2(uint64_t address) { UNLESS_AWAY; return release((void *)addr
 typedef struct { unsigned x, y, z; } Place;
 static Place blockIdx, threadIdx, blockDim;
 #define __global__ static
-#include "picture.cu"
-typedef struct { Place grid, block; const unsigned char *rgb; float *input; struct Layout layout; } Launch;
-static void lay(const Launch *launch) {
+#include "kernels.cu"
+typedef struct { Place grid, block; const void *from; float *to; struct Layout layout; int count; } Launch;
+static void launch(const Launch *launch) {
     blockDim = launch->block;
     for (blockIdx.y = 0; blockIdx.y < launch->grid.y; blockIdx.y++)
         for (blockIdx.x = 0; blockIdx.x < launch->grid.x; blockIdx.x++)
             for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
                 for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
-                    lay_picture(launch->rgb, launch->input, launch->layout);
+                    if (launch->count == 0) lay_picture(launch->from, launch->to, launch->layout);
+                    else copy_numbers(launch->from, launch->to, launch->count);
 }
 Result cuModuleLoadData(void **module, const char *image) {
     UNLESS_AWAY;
     if (getenv("FAKE_CUDA_NO_KERNELS")) return UNSUPPORTED_PTX;
-    if (strstr(image, ".target sm_53") == NULL || strstr(image, ".entry lay_picture(") == NULL) return INVALID;
-    return allocate(module, 1);
+    if (strstr(image, ".target sm_53") == NULL || strstr(image, ".entry lay_picture(") == NULL || strstr(image, ".entry copy_numbers(") == NULL) return INVALID;
+    return allocate(module, 2);
 }
 Result cuModuleUnload(void *module) { UNLESS_AWAY; return release(module); }
 Result cuModuleGetFunction(void **function, void *module, const char *name) {
     UNLESS_AWAY;
-    *function = module;
-    return strcmp(name, "lay_picture") == 0 ? SUCCESS : NOT_FOUND;
+    *function = (char *)module + (strcmp(name, "copy_numbers") == 0);
+    return strcmp(name, "lay_picture") == 0 || strcmp(name, "copy_numbers") == 0 ? SUCCESS : NOT_FOUND;
 }
 
 // ---- streams and events ---------------------------------------------------------------------------------------
@@ -163,7 +188,7 @@ static void drain(Stream *stream, long until) {
         switch (step->kind) {
         case WORK: step->work->work(step->work->with); break;
         case COPY: memcpy(step->to, step->from, step->size); break;
-        case KERNEL: lay(&step->launch); break;
+        case KERNEL: launch(&step->launch); break;
         case RECORD: clock_gettime(CLOCK_MONOTONIC, &step->event->at); break;
         case AWAIT: drain(step->other, step->place); break;
         }
@@ -190,6 +215,19 @@ static Result enqueue(Stream *stream, Step step) {
     else stream->steps[stream->count++ % ROOM] = step;
     own(&step);
     return SUCCESS;
+}
+// Memory that work still to be done reads or writes may not be freed.
+static void unless_awaited(const void *block) {
+    int place = place_of(block);
+    if (place == PLACES) abort();
+    for (int i = 0; i < 64; i++)
+        for (long n = streams[i] == NULL ? 0 : streams[i]->done; streams[i] != NULL && n < streams[i]->count; n++) {
+            const Step *step = &streams[i]->steps[n % ROOM];
+            const void *ends[2] = {step->kind == KERNEL ? step->launch.from : step->from, step->kind == KERNEL ? step->launch.to : step->to};
+            if (step->kind != COPY && step->kind != KERNEL) continue;
+            for (int end = 0; end < 2; end++)
+                if (place_of(ends[end]) == place && lost() == SUCCESS) { fprintf(stderr, "fake CUDA: memory is freed that work under way needs\n"); _Exit(73); }
+        }
 }
 static Result await(Stream *stream, long until) {
     blocking_waits += stream->done < until;
@@ -279,13 +317,18 @@ int fake_cuda_copies(void) { return copies; }
 Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t size, Stream *stream) {
     UNLESS_AWAY;
     copies++;
-    return enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = (void *)from, .size = size});
+    Result enqueued = enqueue(stream, (Step){.kind = COPY, .to = (void *)to, .from = (void *)from, .size = size});
+    // Between two places in the host's memory the host waits.
+    int is_host = places[place_of((void *)to)].is_host && places[place_of((void *)from)].is_host;
+    return enqueued == SUCCESS && is_host ? await(stream, stream->count) : enqueued;
 }
 Result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, Stream *stream, void **arguments, void **extra) {
     UNLESS_AWAY;
     if (gz != 1 || bz != 1 || bx * by > 1024 || shared != 0 || extra != NULL) return INVALID;
-    Launch launch = {{gx, gy, 1}, {bx, by, 1}, *(void **)arguments[0], *(void **)arguments[1], *(struct Layout *)arguments[2]};
+    Launch launch = {.grid = {gx, gy, 1}, .block = {bx, by, 1}, .from = *(void **)arguments[0], .to = *(void **)arguments[1]};
+    if (function != places[place_of(function)].at) launch.count = *(int *)arguments[2], copies++;
+    else launch.layout = *(struct Layout *)arguments[2];
     return enqueue(stream, (Step){.kind = KERNEL, .launch = launch});
 }
 

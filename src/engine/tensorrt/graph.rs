@@ -225,7 +225,7 @@ impl TensorRtGraph {
             self.outputs.iter_mut().try_for_each(|slot| slot.follow(&self.context))?;
         }
         for slot in self.outputs.iter_mut().filter(|_| download) {
-            changes.address |= slot.share(&mut self.context, before)?;
+            changes.address |= slot.share(&mut self.context, &self.stream)?;
         }
         if changes.shape || changes.address || download != self.download {
             self.way = Way::New;
@@ -298,7 +298,7 @@ impl Graph for TensorRtGraph {
 
     fn take_gpu_time(&mut self) -> Option<GpuTime> {
         for run in 0..self.runs.len() {
-            if self.runs[run].watch.is_over().unwrap_or(true) {
+            if self.runs[run].untimed && self.runs[run].watch.is_over().unwrap_or(true) {
                 // A run that failed has no time, and its failure shows where its outputs are used.
                 let _ = self.take_time(run);
             }

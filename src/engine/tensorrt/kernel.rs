@@ -1,5 +1,5 @@
-//! The one kernel of our own: it lays a picture out and normalises it on the GPU, so that the CPU touches
-//! nothing but the small picture's bytes. `make test-kernel` compiles it again, for every GPU that is served.
+//! Our own kernels: one lays a picture out and normalises it on the GPU, so that the CPU touches nothing but the small
+//! picture's bytes; one copies where the driver would have the host wait. `make test-kernel` compiles it again, for every GPU that is served.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use super::error::TensorRtError;
 use super::stream::{Stream, during};
 use crate::engine::Layout;
 
-/// `picture.cu`, compiled for the oldest GPU that is served; the driver makes it into code for the one at hand.
-const PTX: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("picture.ptx"), "\0").as_bytes()) {
+/// `kernels.cu`, compiled for the oldest GPU that is served; the driver makes it into code for the one at hand.
+const PTX: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("kernels.ptx"), "\0").as_bytes()) {
     Ok(text) => text,
-    Err(_) => panic!("picture.ptx holds a NUL"),
+    Err(_) => panic!("kernels.ptx holds a NUL"),
 };
 
 /// Threads of a block, across and down.
 const BLOCK: [u32; 2] = [32, 8];
 
-/// `struct Layout` of `picture.cu`.
+/// `struct Layout` of `kernels.cu`.
 #[repr(C)]
 struct Arguments {
     input: [c_int; 2],
@@ -30,12 +30,16 @@ struct Arguments {
     deviation: [f32; 3],
 }
 
-/// The loaded kernel.
+/// Threads of a block that copies.
+const COPIERS: u32 = 256;
+
+/// The loaded kernels.
 #[derive(Debug)]
 pub(super) struct Kernel {
     context: Arc<CudaContext>,
     module: sys::CUmodule,
-    function: sys::CUfunction,
+    lay: sys::CUfunction,
+    copy: sys::CUfunction,
 }
 
 // SAFETY: modules and functions belong to the context, not to a thread.
@@ -45,15 +49,17 @@ unsafe impl Sync for Kernel {}
 
 impl Kernel {
     pub(super) fn load(context: &Arc<CudaContext>) -> Result<Self, TensorRtError> {
-        let failed = during("loading the kernel for pictures");
+        let failed = during("loading the kernels");
         context.bind_to_thread().map_err(&failed)?;
         // SAFETY: the context is current, and the text ends in NUL.
         let module = unsafe { result::module::load_data(PTX.as_ptr().cast()) }.map_err(&failed)?;
         // From here on dropping unloads the module.
-        let mut kernel = Self { context: Arc::clone(context), module, function: std::ptr::null_mut() };
+        let none = std::ptr::null_mut();
+        let mut kernel = Self { context: Arc::clone(context), module, lay: none, copy: none };
         // SAFETY: the module was just loaded.
-        kernel.function =
-            unsafe { result::module::get_function(module, c"lay_picture".to_owned()) }.map_err(&failed)?;
+        let function = |name: &CStr| unsafe { result::module::get_function(module, name.to_owned()) };
+        kernel.lay = function(c"lay_picture").map_err(&failed)?;
+        kernel.copy = function(c"copy_numbers").map_err(&failed)?;
         Ok(kernel)
     }
 
@@ -85,9 +91,30 @@ impl Kernel {
         // SAFETY: the three arguments are those of the kernel and are copied by the call; each thread stays within
         // the picture and the input, for which the caller vouches.
         unsafe {
-            result::launch_kernel(self.function, grid, (BLOCK[0], BLOCK[1], 1), 0, stream.cu(), &mut pointers)
+            result::launch_kernel(self.lay, grid, (BLOCK[0], BLOCK[1], 1), 0, stream.cu(), &mut pointers)
         }
         .map_err(during("laying a picture out"))
+    }
+
+    /// Enqueues the way of `count` floats at `from` to `to`.
+    ///
+    /// # Safety
+    /// The GPU must reach as many floats at both, which must stay allocated until `stream` has come past.
+    pub(super) unsafe fn copy(
+        &self,
+        mut from: u64,
+        mut to: u64,
+        count: usize,
+        stream: &Stream,
+    ) -> Result<(), TensorRtError> {
+        let mut numbers = count as c_int;
+        let grid = ((count as u32).div_ceil(COPIERS), 1, 1);
+        let mut pointers: [*mut c_void; 3] =
+            [(&raw mut from).cast(), (&raw mut to).cast(), (&raw mut numbers).cast()];
+        // SAFETY: the three arguments are those of the kernel and are copied by the call; each thread stays within
+        // both places, for which the caller vouches.
+        unsafe { result::launch_kernel(self.copy, grid, (COPIERS, 1, 1), 0, stream.cu(), &mut pointers) }
+            .map_err(during("copying on the GPU"))
     }
 }
 

@@ -8,6 +8,7 @@ use super::stream::{Stopwatch, Stream};
 use crate::engine::Tensor;
 
 /// An output on the GPU. Before its graph runs again it is put aside if somebody still holds it, so it never changes.
+/// It is read by the thread that runs its graph, for its stream may just be recorded.
 #[derive(Debug)]
 pub struct Lent {
     shape: Vec<usize>,
@@ -142,26 +143,34 @@ impl Lent {
 /// that stream alone.
 fn fetch(spots: &[(usize, &Spot)]) -> Result<Vec<Vec<f32>>, TensorRtError> {
     let Some((_, Spot { stream, .. })) = spots.last() else { return Ok(Vec::new()) };
-    let (mut wait, mut places) = (false, Vec::with_capacity(spots.len()));
-    for &(count, spot) in spots {
-        let here = spot.is_here()?;
-        if !here {
+    let mut places = Vec::with_capacity(spots.len());
+    let mut wait = false;
+    let sent = spots.iter().try_for_each(|&(count, spot)| {
+        if !spot.is_here()? {
             stream.after(&spot.ready)?;
             wait = true;
         }
-        places.push(if spot.sent { Arc::clone(&spot.memory) } else { bring(count, &spot.memory, stream)? });
-    }
-    if wait {
-        stream.wait()?;
-    }
+        places.push(bring(count, spot, stream)?);
+        Ok(())
+    });
+    // What is on its way when another fails must arrive as well, before its place is freed.
+    let waited = if wait { stream.wait() } else { Ok(()) };
+    sent.and(waited)?;
     Ok(places.iter().zip(spots).map(|(place, (count, _))| place.read(*count)).collect())
 }
 
-/// Enqueues the way to the host of what nobody meant to read there, and gives where it comes to.
-fn bring(count: usize, memory: &Memory<f32>, stream: &Stream) -> Result<Arc<Memory<f32>>, TensorRtError> {
+/// Enqueues the way of a spot's numbers to the host, if they are not sent there, and tells where they come to.
+fn bring(count: usize, spot: &Spot, stream: &Stream) -> Result<Arc<Memory<f32>>, TensorRtError> {
+    let Spot { memory, sent, .. } = spot;
+    if *sent {
+        return Ok(Arc::clone(memory));
+    }
+    if memory.is_shared() {
+        memory.download(count, stream)?;
+        return Ok(Arc::clone(memory));
+    }
     let place = Memory::new(memory.device(), count)?;
     place.copy(memory, count, stream)?;
-    place.download(count, stream)?;
     Ok(Arc::new(place))
 }
 

@@ -1,4 +1,4 @@
-//! Memory that both sides reach, allocated once.
+//! Memory of the GPU and of the host's, allocated once.
 
 use cudarc::driver::{result, sys};
 
@@ -32,28 +32,13 @@ unsafe impl<T: Number> Sync for Memory<T> {}
 impl<T: Number> Memory<T> {
     /// `len` numbers for both sides, all 0 on the host.
     pub(super) fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
-        let failed = during("allocating memory");
-        let bytes = len.max(1) * size_of::<T>();
-        device.bind()?;
-        let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: the device is current; the bytes are set to 0 before anyone reads them.
-        let host = unsafe {
-            let host = result::malloc_host(bytes, flags).map_err(&failed)?;
-            host.cast::<u8>().write_bytes(0, bytes);
-            host.cast::<T>()
-        };
         // From here on dropping frees the host memory.
-        let mut memory = Self { device: device.clone(), host, address: 0, len };
-        // SAFETY: the device is current and `host` is memory that it just mapped.
-        memory.address = unsafe {
-            if device.integrated {
-                let mut address = 0;
-                sys::cuMemHostGetDevicePointer_v2(&mut address, host.cast(), 0).result().map_err(&failed)?;
-                address
-            } else {
-                result::malloc_sync(bytes).map_err(&failed)?
-            }
-        };
+        let mut memory = Self::staged(device, len)?;
+        if !device.integrated {
+            // SAFETY: the device is current.
+            let address = unsafe { result::malloc_sync(len.max(1) * size_of::<T>()) };
+            memory.address = address.map_err(during("allocating memory"))?;
+        }
         Ok(memory)
     }
 
@@ -64,6 +49,12 @@ impl<T: Number> Memory<T> {
         let address = unsafe { result::malloc_sync(len.max(1) * size_of::<T>()) };
         let address = address.map_err(during("allocating memory"))?;
         Ok(Self { device: device.clone(), host: std::ptr::null_mut(), address, len })
+    }
+
+    /// `len` numbers on the host that the GPU copies from: it reaches them itself if it is integrated.
+    pub(super) fn staged(device: &Device, len: usize) -> Result<Self, TensorRtError> {
+        let (host, address) = pinned(device, len)?;
+        Ok(Self { device: device.clone(), host, address, len })
     }
 
     /// As many numbers for the same sides.
@@ -123,24 +114,40 @@ impl<T: Number> Memory<T> {
 
     /// Enqueues the way of the first `len` numbers that were written to the GPU.
     pub(super) fn upload(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
-        if self.device.integrated { Ok(()) } else { self.upload_from(self, len, stream) }
+        if self.device.integrated { Ok(()) } else { self.send(self, len, stream) }
     }
 
-    /// The same for the first `len` numbers that were written to `staged`.
+    /// Enqueues the way of the first `len` numbers on the host's side of `from` to the GPU's side here.
+    fn send(&self, from: &Self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
+        let bytes = len.min(self.len).min(from.len) * size_of::<T>();
+        // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
+        unsafe { sys::cuMemcpyHtoDAsync_v2(self.address, from.host.cast(), bytes, stream.cu()) }
+            .result()
+            .map_err(during("copying to the GPU"))
+    }
+
+    /// Enqueues the first `len` numbers' way back, where the CPU reaches them.
+    pub(super) fn download(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
+        if self.device.integrated || !self.is_shared() {
+            return Ok(());
+        }
+        let bytes = len.min(self.len) * size_of::<T>();
+        // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
+        unsafe { sys::cuMemcpyDtoHAsync_v2(self.host.cast(), self.address, bytes, stream.cu()) }
+            .result()
+            .map_err(during("copying from the GPU"))
+    }
+}
+
+impl Memory<f32> {
+    /// [`Memory::upload`] of what was written to `staged`.
     pub(super) fn upload_from(
         &self,
         staged: &Self,
         len: usize,
         stream: &Stream,
     ) -> Result<(), TensorRtError> {
-        if self.device.integrated {
-            return self.copy(staged, len, stream);
-        }
-        let bytes = len.min(self.len).min(staged.len) * size_of::<T>();
-        // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
-        unsafe { sys::cuMemcpyHtoDAsync_v2(self.address, staged.host.cast(), bytes, stream.cu()) }
-            .result()
-            .map_err(during("copying to the GPU"))
+        if self.device.integrated { self.copy(staged, len, stream) } else { self.send(staged, len, stream) }
     }
 
     /// Enqueues a copy of the first `len` numbers of `from`, on the GPU's side.
@@ -160,25 +167,43 @@ impl<T: Number> Memory<T> {
     ) -> Result<(), TensorRtError> {
         let (room, len) = (room.min(self.len), len.min(from.len));
         let count = room.min(len);
-        let place = |address: u64, before: usize| address + (before * size_of::<T>()) as u64;
+        let place = |address: u64, before: usize| address + (before * size_of::<f32>()) as u64;
         let (to, from) = (place(self.address, room - count), place(from.address, len - count));
-        // SAFETY: both sides have room for that many numbers from there on, and live until the stream was waited for.
-        unsafe { sys::cuMemcpyAsync(to, from, count * size_of::<T>(), stream.cu()) }
-            .result()
-            .map_err(during("copying on the GPU"))
-    }
-
-    /// Enqueues the first `len` numbers' way back, where the CPU reaches them.
-    pub(super) fn download(&self, len: usize, stream: &Stream) -> Result<(), TensorRtError> {
-        if self.device.integrated || !self.is_shared() {
-            return Ok(());
+        match &self.device.kernel {
+            // What both see lies in the host's memory, and between two places there the driver's copy has the host wait.
+            // SAFETY: both sides have room for that many numbers from there on, and live until the stream was waited for.
+            Some(kernel) if self.device.integrated => unsafe { kernel.copy(from, to, count, stream) },
+            // SAFETY: as above.
+            _ => unsafe { sys::cuMemcpyAsync(to, from, count * size_of::<f32>(), stream.cu()) }
+                .result()
+                .map_err(during("copying on the GPU")),
         }
-        let bytes = len.min(self.len) * size_of::<T>();
-        // SAFETY: both sides have room for that many bytes, and live until the stream was waited for.
-        unsafe { sys::cuMemcpyDtoHAsync_v2(self.host.cast(), self.address, bytes, stream.cu()) }
-            .result()
-            .map_err(during("copying from the GPU"))
     }
+}
+
+/// So many numbers of page-locked host memory, all 0, and where the GPU sees them, if it is integrated; 0 otherwise.
+fn pinned<T: Number>(device: &Device, len: usize) -> Result<(*mut T, sys::CUdeviceptr), TensorRtError> {
+    let failed = during("allocating memory");
+    let bytes = len.max(1) * size_of::<T>();
+    device.bind()?;
+    let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
+    // SAFETY: the device is current; the bytes are set to 0 before anyone reads them.
+    let host = unsafe {
+        let host = result::malloc_host(bytes, flags).map_err(&failed)?;
+        host.cast::<u8>().write_bytes(0, bytes);
+        host
+    };
+    let mut address = 0;
+    if device.integrated {
+        // SAFETY: the device is current and `host` is memory that it just mapped; if it does not say where, it is freed.
+        unsafe {
+            if let Err(error) = sys::cuMemHostGetDevicePointer_v2(&mut address, host, 0).result() {
+                let _ = result::free_host(host);
+                return Err(failed(error));
+            }
+        }
+    }
+    Ok((host.cast(), address))
 }
 
 impl<T: Number> Drop for Memory<T> {
@@ -186,7 +211,7 @@ impl<T: Number> Drop for Memory<T> {
         if self.device.bind().is_err() {
             return; // the device is gone, and its memory with it
         }
-        // SAFETY: both were allocated in `new` and are freed here only. The graph that writes it, and every graph that reads
+        // SAFETY: both were allocated for this one and are freed here only. The graph that writes it, and every graph that reads
         // it, holds it until it has waited for its run.
         unsafe {
             if self.address != 0 && !(self.device.integrated && self.is_shared()) {

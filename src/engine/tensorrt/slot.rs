@@ -57,7 +57,7 @@ impl Pictures {
     /// For an input of so many numbers: a picture has a byte where the input has a number, and is not larger.
     fn new(device: &Device, numbers: usize) -> Result<Self, TensorRtError> {
         // While one is still on its way, the next is taken.
-        let rgb = Staging::new(device, numbers, 2)?;
+        let rgb = Staging::new(Memory::new).with(device, numbers, 2)?;
         Ok(Self { rgb, layout: None, easel: Easel::default() })
     }
 }
@@ -84,7 +84,7 @@ impl InputSlot {
         let memory = allocate(tensor, &largest, shared, context, device)?;
         let (name, source) = (tensor.name.clone(), Source::Host);
         let pictures = is_picture.then(|| Pictures::new(device, memory.len())).transpose()?;
-        let (staging, ends) = (Staging::new(device, memory.len(), 0)?, Vec::new());
+        let (staging, ends) = (Staging::new(Memory::staged), Vec::new());
         Ok(Self { name, shape: largest, memory, staging, source, ends, lasting: None, bound: None, pictures })
     }
 
@@ -115,7 +115,7 @@ impl InputSlot {
         let shape = self.follow(&input.shape(), context)?;
         let mut spot = None;
         let lasting = self.lasting.take();
-        self.ends.clear();
+        self.let_ends_go(last)?;
         match input {
             Input::Tensor(tensor) => self.fill(tensor, last)?,
             Input::Lasting(tensor) => {
@@ -141,6 +141,16 @@ impl InputSlot {
             Input::Picture(picture) => self.hang(picture, last)?,
         }
         Ok(Changes { shape, address: self.bind(spot, context, last)? })
+    }
+
+    /// Forgets what came last in the `last` run, which reads it while it is under way.
+    fn let_ends_go(&mut self, last: &Stopwatch) -> Result<(), TensorRtError> {
+        // Usually the graph that gave it holds it as well.
+        if self.ends.iter().any(|(_, end)| Arc::strong_count(&end.memory) == 1) {
+            last.wait()?;
+        }
+        self.ends.clear();
+        Ok(())
     }
 
     /// Sets the shape; true if it changed.
@@ -300,7 +310,7 @@ impl OutputSlot {
         context: &mut Context,
         device: &Device,
     ) -> Result<Self, TensorRtError> {
-        let memory = Arc::new(allocate(tensor, &largest, false, context, device)?);
+        let memory = Arc::new(allocate(tensor, &largest, !device.integrated, context, device)?);
         let (lent, spares, readers) = (Weak::new(), Spares::default(), Readers::default());
         Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent, spares, readers })
     }
@@ -316,13 +326,13 @@ impl OutputSlot {
     }
 
     /// Has the context write where the host reads it, from the first time on that it wants to; true if that is somewhere else
-    /// than before. The `last` run may be under way.
-    pub(super) fn share(&mut self, context: &mut Context, last: &Stopwatch) -> Result<bool, TensorRtError> {
+    /// than before. Runs may be under way on `stream`, and copies of what they wrote.
+    pub(super) fn share(&mut self, context: &mut Context, stream: &Stream) -> Result<bool, TensorRtError> {
         if self.memory.is_shared() {
             return Ok(false);
         }
         let shared = Arc::new(Memory::new(self.memory.device(), self.memory.len())?);
-        last.wait()?; // the memory that it writes is let go here
+        stream.wait()?; // the memory that they write and read is let go here
         // SAFETY: there is as much room as before, which lives in this slot for as long as the context is told to write it.
         unsafe { context.set_address(&self.name, shared.address()) }?;
         self.memory = shared;

@@ -9,12 +9,14 @@ use super::lent::{Readers, Spot};
 use super::memory::{Memory, Number};
 use super::stream::{Stopwatch, Stream};
 
-/// Runs of one graph that may be under way at once, as hops of sound between two pictures are; the next one waits for the
-/// oldest.
+/// Runs of one graph that may be under way at once, as hops of sound between two pictures are; beyond that the host waits.
 pub(super) const MOST_UNDER_WAY: usize = 8;
 
 /// Buffers for an input of the next run, while runs before it read theirs; the oldest comes first.
-pub(super) struct Staging<T: Number>(VecDeque<Buffer<T>>);
+pub(super) struct Staging<T: Number> {
+    make: fn(&Device, usize) -> Result<Memory<T>, TensorRtError>,
+    buffers: VecDeque<Buffer<T>>,
+}
 
 struct Buffer<T: Number> {
     memory: Memory<T>,
@@ -23,35 +25,45 @@ struct Buffer<T: Number> {
 }
 
 impl<T: Number> Buffer<T> {
-    fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
-        Ok(Self { memory: Memory::new(device, len)?, reader: None })
-    }
-
     fn is_free(&self) -> Result<bool, TensorRtError> {
         self.reader.as_ref().map_or(Ok(true), |run| run.is_over())
     }
 }
 
 impl<T: Number> Staging<T> {
-    /// So many buffers of `len` numbers to begin with; more are made when they are wanted.
-    pub(super) fn new(device: &Device, len: usize, count: usize) -> Result<Self, TensorRtError> {
-        (0..count).map(|_| Buffer::new(device, len)).collect::<Result<_, _>>().map(Self)
+    /// No buffers yet, each to be made so.
+    pub(super) fn new(make: fn(&Device, usize) -> Result<Memory<T>, TensorRtError>) -> Self {
+        Self { make, buffers: VecDeque::new() }
+    }
+
+    /// The same with `count` buffers of `len` numbers to begin with.
+    pub(super) fn with(mut self, device: &Device, len: usize, count: usize) -> Result<Self, TensorRtError> {
+        for _ in 0..count {
+            self.buffers.push_back(Buffer { memory: (self.make)(device, len)?, reader: None });
+        }
+        Ok(self)
     }
 
     /// Puts `numbers` into a buffer of `len` that no run reads.
     pub(super) fn put(&mut self, device: &Device, len: usize, numbers: &[T]) -> Result<(), TensorRtError> {
         let mut buffer = self.free(device, len)?;
         buffer.memory.write(numbers);
-        self.0.push_back(buffer);
+        self.buffers.push_back(buffer);
         Ok(())
     }
 
     fn free(&mut self, device: &Device, len: usize) -> Result<Buffer<T>, TensorRtError> {
-        let is_free = self.0.front().map_or(Ok(false), Buffer::is_free)?;
-        if !is_free && self.0.len() < MOST_UNDER_WAY {
-            return Buffer::new(device, len);
+        let is_free = self.buffers.front().map_or(Ok(false), Buffer::is_free)?;
+        if !is_free && self.buffers.len() < MOST_UNDER_WAY {
+            match (self.make)(device, len) {
+                // Whoever waits needs no more memory.
+                Err(TensorRtError::Memory { .. }) if !self.buffers.is_empty() => {}
+                made => return Ok(Buffer { memory: made?, reader: None }),
+            }
         }
-        let Some(oldest) = self.0.pop_front() else { return Buffer::new(device, len) };
+        let Some(oldest) = self.buffers.pop_front() else {
+            return Ok(Buffer { memory: (self.make)(device, len)?, reader: None });
+        };
         oldest.reader.as_ref().map_or(Ok(()), |run| run.wait())?;
         Ok(oldest)
     }
@@ -60,17 +72,17 @@ impl<T: Number> Staging<T> {
     pub(super) fn let_go(&mut self, watch: &Arc<Stopwatch>) {
         let read =
             |buffer: &&mut Buffer<T>| buffer.reader.as_ref().is_some_and(|run| Arc::ptr_eq(run, watch));
-        self.0.iter_mut().filter(read).for_each(|buffer| buffer.reader = None);
+        self.buffers.iter_mut().filter(read).for_each(|buffer| buffer.reader = None);
     }
 
     /// What was put last.
     pub(super) fn last(&self) -> Option<&Memory<T>> {
-        self.0.back().map(|buffer| &buffer.memory)
+        self.buffers.back().map(|buffer| &buffer.memory)
     }
 
     /// The run that reads what was put last is over when `watch` stops.
     pub(super) fn read_by(&mut self, watch: &Arc<Stopwatch>) {
-        if let Some(buffer) = self.0.back_mut() {
+        if let Some(buffer) = self.buffers.back_mut() {
             buffer.reader = Some(Arc::clone(watch));
         }
     }
@@ -115,7 +127,10 @@ impl Spares {
 
     /// A place that nobody holds any more, or a new one as large as `like`.
     fn free(&mut self, like: &Memory<f32>) -> Option<&Spare> {
-        let free = self.0.iter().position(|spare| Arc::strong_count(&spare.memory) == 1);
+        let mut spares = self.0.iter_mut();
+        let free = spares.position(|Spare { memory, .. }| {
+            memory.is_shared() == like.is_shared() && Arc::get_mut(memory).is_some()
+        });
         let place = free.or_else(|| self.grow(like))?;
         self.0.get(place)
     }

@@ -69,7 +69,7 @@ pub(super) struct Warmth {
 impl Warmth {
     /// Lets the GPU work at least once in `every`.
     fn new(device: &Device, every: Duration) -> Result<Self, TensorRtError> {
-        let (memory, stream) = (Memory::<f32>::new(device, NUMBERS)?, device.stream()?);
+        let (memory, stream) = (Memory::<f32>::on_gpu(device, NUMBERS)?, device.stream()?);
         let (stop, stopped) = channel();
         let work = move || {
             while stopped.recv_timeout(every.max(BUSIEST)) == Err(RecvTimeoutError::Timeout) {

@@ -1,6 +1,4 @@
-// A picture becomes the image graph's input: letterboxed, normalised, planes first; one thread per pixel of the input.
-//
-// picture.ptx is this file as `make kernel` compiles it; the driver makes it into code for the GPU at hand. The tests
+// What the GPU runs of our own. kernels.ptx is this file as `make kernel` compiles it; the driver makes it into code for the GPU at hand. The tests
 // compile it as C and hold it against the CPU's way, so it may use nothing but C and a thread's place.
 
 struct Layout {
@@ -12,8 +10,10 @@ struct Layout {
 };
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
+
+// A picture becomes the image graph's input: letterboxed, normalised, planes first; one thread per pixel of the input.
 __global__ void lay_picture(const unsigned char *rgb, float *input, struct Layout layout) {
     int x = blockIdx.x * blockDim.x + threadIdx.x;
     int y = blockIdx.y * blockDim.y + threadIdx.y;
@@ -28,3 +28,14 @@ __global__ void lay_picture(const unsigned char *rgb, float *input, struct Layou
         input[(plane * layout.height + y) * layout.width + x] = value;
     }
 }
+
+// Numbers go from one place to another; one thread each. The driver's own copy between two places in the host's memory would
+// have the host wait.
+__global__ void copy_numbers(const float *from, float *to, int count) {
+    int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n < count) to[n] = from[n];
+}
+
+#ifdef __cplusplus
+}
+#endif
