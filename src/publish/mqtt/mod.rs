@@ -14,6 +14,7 @@ mod visit;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,10 +103,7 @@ async fn keep_connected(config: &Config, ends: Ends<'_>, former: &mut Former, st
     loop {
         publisher.begin();
         let broker = &brokers[turn];
-        let ended = tokio::select! {
-            ended = publisher.connection(broker, stop) => ended,
-            preferred = visits.preferred(config, turn, ends) => Ended::Preferred(preferred),
-        };
+        let ended = publisher.connection(broker, visits.preferred(config, turn, ends), stop).await;
         ends.teller.outbox().store().disconnected();
         if publisher.life.delivers() {
             visits.leave(broker);
@@ -181,8 +179,14 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Makes a connection and keeps it until it breaks, or until `stop` is notified and everything is said.
-    async fn connection(&mut self, broker: &Address, stop: &Notify) -> Ended {
+    /// Makes a connection and keeps it until it breaks, until a broker is `preferred`, or until `stop` is notified and
+    /// everything is said.
+    async fn connection(
+        &mut self,
+        broker: &Address,
+        preferred: impl Future<Output = usize>,
+        stop: &Notify,
+    ) -> Ended {
         let (mut limit, since) =
             self.limits.remove(&broker.to_string()).unwrap_or_else(|| (Limit::default(), Instant::now()));
         if since.elapsed() > FORGIVEN {
@@ -194,16 +198,25 @@ impl<'a> Publisher<'a> {
             Ok(link) => link,
             Err(error) => return Ended::Lost(error.to_string()),
         };
-        let lost = self.through(&mut link, broker, stop).await;
+        let lost = self.through(&mut link, broker, preferred, stop).await;
         let since = if link.limit.refused() == known { since } else { Instant::now() };
         self.limits.insert(broker.to_string(), (link.limit, since));
         lost
     }
 
-    /// What [`Publisher::connection`] does, over `link`.
-    async fn through(&mut self, link: &mut Link, broker: &Address, stop: &Notify) -> Ended {
+    /// What [`Publisher::connection`] does, over `link`. Nothing but its own time ends a goodbye: `stop` is notified once, and
+    /// would be forgotten.
+    async fn through(
+        &mut self,
+        link: &mut Link,
+        broker: &Address,
+        preferred: impl Future<Output = usize>,
+        stop: &Notify,
+    ) -> Ended {
+        let mut preferred = pin!(preferred);
         tokio::select! {
             made = self.connect(broker, link) => if let Err(why) = made { return Ended::Lost(why) },
+            other = &mut preferred => return Ended::Preferred(other),
             () = stop.notified() => return Ended::Stopped,
         }
         loop {
@@ -212,6 +225,7 @@ impl<'a> Publisher<'a> {
             let event = tokio::select! {
                 event = link.network.poll() => event,
                 () = self.teller.outbox().arrival() => continue,
+                other = &mut preferred => return Ended::Preferred(other),
                 () = sleep_until(link.good), if link.awaits_good(self.evictions) => {
                     self.evictions = 0;
                     self.life.complain(self.flaw(link).as_deref(), self.teller.now());

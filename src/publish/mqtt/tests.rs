@@ -127,6 +127,18 @@ fn a_broker_that_answers_no_subscription_is_given_up_and_not_gone_back_to() {
     });
 }
 
+/// The goodbye to a broker that went silent takes a while: meanwhile one that is preferred is found to be back.
+#[test]
+fn a_stop_is_heeded_while_a_preferred_broker_comes_back() {
+    for tenths in 0..25 {
+        World::play(7, 2, async |world| {
+            world.weather(&[Weather::Gone, Weather::Fine]);
+            world.watch(Duration::from_secs(60) + Duration::from_millis(100) * tenths).await;
+            world.weather(&[Weather::Fine, Weather::Mute]);
+        });
+    }
+}
+
 #[test]
 fn a_fleet_does_not_come_back_in_one_instant() {
     let waits = |seed| {

@@ -23,6 +23,8 @@ pub(super) const MOST: Duration = Duration::from_secs(10);
 pub(super) const OPENING: Duration = Duration::from_secs(1);
 /// The least that can be configured.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Longest time until it has stopped: two goodbyes, if the settings were just read anew, each with a last round.
+const STOPPING: Duration = GOODBYE.saturating_mul(4);
 /// The event loop's clock has no finer parts.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -115,10 +117,17 @@ impl World {
             });
             let (stop, former) = (Notify::new(), Former::new(&config, vec![]));
             let ends = Ends { teller: &teller, listener: &*world, dialer: &world };
+            let stopped = Notify::new();
             let acted = async {
                 let outcome = act(&world).await;
                 stop.notify_one();
+                let in_time = timeout(STOPPING + TICK, stopped.notified()).await;
+                assert!(in_time.is_ok(), "it was to stop, and goes on");
                 outcome
+            };
+            let followed = async {
+                follow_between(world.course.subscribe(), ends, former, &stop).await;
+                stopped.notify_one();
             };
             // What wants no answer hides a dead connection from the client.
             let steady = async {
@@ -127,9 +136,7 @@ impl World {
                     teller.outbox().put(Report::Level(LEVEL));
                 }
             };
-            let played = async {
-                tokio::join!(acted, follow_between(world.course.subscribe(), ends, former, &stop)).0
-            };
+            let played = async { tokio::join!(acted, followed).0 };
             tokio::select! {
                 outcome = played => outcome,
                 never = steady => never,
