@@ -104,16 +104,21 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
         machine.run("hold_and_read", variables);
         machine.run("judge_what_the_host_holds", variables);
     }
-    for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")], &[("FAKE_CUDA_NO_KERNELS", "1")]] {
-        machine.run("look_ahead", variables);
-        machine.run("look_ahead", &[variables, &[("INTERVAL", "0.9")]].concat());
-        for (schedule, interval) in [("1", "0.1"), ("2", "0.1"), ("3", "0.9")] {
-            let chance = [("FAKE_CUDA_SCHEDULE", schedule), ("INTERVAL", interval)];
-            machine.run("look_ahead", &[variables, &chance].concat());
+    let (integrated, bare) = (("FAKE_CUDA_INTEGRATED", "1"), ("FAKE_CUDA_NO_KERNELS", "1"));
+    for variables in [&[][..], &[integrated], &[bare], &[integrated, bare]] {
+        for circumstances in [
+            &[][..],
+            &[("INTERVAL", "0.9"), ("FULL", "1")],
+            &[("FAKE_CUDA_SCHEDULE", "1")],
+            &[("FAKE_CUDA_SCHEDULE", "2"), ("INTERVAL", "0.9")],
+        ] {
+            machine.run("look_ahead", &[variables, circumstances].concat());
         }
     }
     let [(gpu, _), (cpu, _)] = ["tensorrt", "cpu"].map(|kind| machine.annotate(kind, &[]));
     assert!(gpu.lines().count() > 20 && gpu == cpu, "by the GPU:\n{gpu}\nby the CPU:\n{cpu}");
+    let (plain, told) = machine.annotate("tensorrt", &[("FAKE_CUDA_NO_GRAPHS", "1000")]);
+    assert!(plain == cpu && told.matches("runs without a CUDA graph").count() == 4, "{told}");
 }
 
 /// Whatever the GPU was at: the frame that was being judged is lost at most.
@@ -322,7 +327,7 @@ fn count_waits() {
     let is_waveform = model.manifest().audio.front_end == FrontEnd::Waveform;
     let mut heard = tone.end();
     // Hops that are over before a frame: of a quick camera, and of one with fewer pictures than hops.
-    for (seed, hops) in (0..).zip([1, 0, 0, 3, 0, 1, 5].repeat(4)) {
+    for (seed, hops) in (0..).zip([1, 0, 0, 3, 0, 1, 5].repeat(3)) {
         let before = counted(waits);
         for _ in 0..hops {
             let block = Samples::new(heard, tone.rate, tone.mono[..hop].to_vec());
@@ -352,7 +357,7 @@ fn count_waits() {
 }
 
 /// A frame is judged the same whether or not the next one is encoded meanwhile, in whatever order the GPU's streams run, with
-/// several hops of sound between two frames as well.
+/// several hops of sound between two frames as well, also where no more of the host's memory is to be had.
 #[test]
 #[ignore = "runs in a process of its own"]
 fn look_ahead() {
@@ -393,6 +398,13 @@ fn look_ahead() {
             gpu.configure(&config).expect("the same settings, given anew");
         }
         assert!(told(gpu.complete(pending).expect("it completes")) == expected[n], "frame {n}");
+        if n == 0 && std::env::var_os("FULL").is_some() {
+            // SAFETY: the fake driver declares it so.
+            unsafe {
+                let cuda = libloading::Library::new("libcuda.so").unwrap();
+                cuda.get::<unsafe extern "C" fn()>(b"fake_cuda_fill_host").unwrap()();
+            }
+        }
         n += 1;
     }
     assert_eq!(n, expected.len());
@@ -416,7 +428,9 @@ fn judge_what_the_host_holds() {
         })
     });
     let refused = std::env::var("FAKE_CUDA_NO_GRAPHS").map_or(0, |times| times.parse().expect("a number"));
-    assert_eq!(counted(c"fake_cuda_launches"), 9 - refused, "both stages are recorded");
+    // What the host reads lies elsewhere from then on, on a GPU that has a place of its own for it.
+    let moved = i32::from(std::env::var_os("FAKE_CUDA_INTEGRATED").is_some());
+    assert_eq!(counted(c"fake_cuda_launches"), 9 - refused - moved, "both stages are recorded");
     assert!(seen == expected && seen[2] != seen[3], "{seen:?}\n{expected:?}");
 }
 

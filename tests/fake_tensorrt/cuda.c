@@ -111,8 +111,11 @@ static Result release(void *block) {
     blocks--;
     return SUCCESS;
 }
+static int host_is_full;
+void fake_cuda_fill_host(void) { host_is_full = 1; }
 Result cuMemHostAlloc(void **block, size_t size, unsigned flags) {
     UNLESS_AWAY;
+    if (host_is_full) return OUT_OF_MEMORY;
     if (flags != 3 /* portable, mapped, not write-combined */) return INVALID;
     allocate(block, size);
     places[place_of(*block)].is_host = 1;

@@ -224,8 +224,8 @@ impl TensorRtGraph {
             self.context.infer_shapes()?;
             self.outputs.iter_mut().try_for_each(|slot| slot.follow(&self.context))?;
         }
-        for slot in self.outputs.iter_mut().filter(|_| download) {
-            changes.address |= slot.share(&mut self.context, &self.stream)?;
+        for slot in &mut self.outputs {
+            changes.address |= slot.share(download, &mut self.context, &self.stream)?;
         }
         if changes.shape || changes.address || download != self.download {
             self.way = Way::New;
@@ -336,6 +336,9 @@ impl Drop for TensorRtGraph {
         // Whatever the GPU still does with the buffers must be over before they are freed. The first call to the driver
         // gives back what failed when something else was dropped, and does nothing more then.
         let _ = self.device.bind();
+        self.outputs.iter().for_each(|slot| {
+            let _ = slot.await_last_readers(&self.stream);
+        });
         let _ = self.stream.wait();
     }
 }

@@ -1,11 +1,15 @@
 //! What a graph gave and another takes, left where it was computed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::TensorRtError;
 use super::memory::Memory;
 use super::stream::{Stopwatch, Stream};
 use crate::engine::Tensor;
+
+/// What goes wrong if an output cannot be put aside.
+const KEEPING: &str = "keeping an output";
 
 /// An output on the GPU. Before its graph runs again it is put aside if somebody still holds it, so it never changes.
 /// It is read by the thread that runs its graph, for its stream may just be recorded.
@@ -19,8 +23,11 @@ pub struct Lent {
 enum Place {
     Gpu(Spot),
     Host(Tensor),
-    /// The GPU failed before it was saved.
-    Gone(String),
+    /// The GPU failed before it was put aside, perhaps for want of memory.
+    Gone {
+        reason: String,
+        lacking: bool,
+    },
 }
 
 /// Where an output lies, and when it is there.
@@ -35,6 +42,8 @@ pub(super) struct Spot {
     pub sent: bool,
     /// Who reads it on the GPU.
     pub readers: Readers,
+    /// Set when the host reads what was not sent to it.
+    pub missed: Arc<AtomicBool>,
 }
 
 impl Spot {
@@ -77,7 +86,7 @@ impl Lent {
     pub(super) fn spot(&self) -> Option<Spot> {
         match &*lock(&self.place) {
             Place::Gpu(spot) => Some(spot.clone()),
-            Place::Host(_) | Place::Gone(_) => None,
+            Place::Host(_) | Place::Gone { .. } => None,
         }
     }
 
@@ -97,7 +106,7 @@ impl Lent {
         let places: Vec<_> = lents.iter().map(|lent| (lent.count(), lock(&lent.place))).collect();
         let on_gpu = places.iter().filter_map(|(count, place)| match &**place {
             Place::Gpu(spot) => Some((*count, spot)),
-            Place::Host(_) | Place::Gone(_) => None,
+            Place::Host(_) | Place::Gone { .. } => None,
         });
         let mut fetched = fetch(&on_gpu.collect::<Vec<_>>())?.into_iter();
         let read = |(lent, (_, place)): (&&Self, &(usize, MutexGuard<'_, Place>))| match &**place {
@@ -105,9 +114,8 @@ impl Lent {
                 Ok(Tensor { shape: lent.shape.clone(), data: fetched.next().unwrap_or_default() })
             }
             Place::Host(tensor) => Ok(tensor.clone()),
-            Place::Gone(reason) => {
-                Err(TensorRtError::Cuda { doing: "keeping an output", reason: reason.clone() })
-            }
+            Place::Gone { lacking: true, .. } => Err(TensorRtError::Memory { doing: KEEPING }),
+            Place::Gone { reason, .. } => Err(TensorRtError::Cuda { doing: KEEPING, reason: reason.clone() }),
         };
         lents.iter().zip(&places).map(read).collect()
     }
@@ -130,7 +138,10 @@ impl Lent {
                 Ok(Place::Host(Tensor { shape: self.shape.clone(), data }))
             }
         });
-        *place = kept.unwrap_or_else(|error| Place::Gone(error.to_string()));
+        *place = kept.unwrap_or_else(|error| Place::Gone {
+            reason: error.to_string(),
+            lacking: error.out_of_memory(),
+        });
     }
 
     /// How many values there are.
@@ -161,7 +172,7 @@ fn fetch(spots: &[(usize, &Spot)]) -> Result<Vec<Vec<f32>>, TensorRtError> {
 
 /// Enqueues the way of a spot's numbers to the host, if they are not sent there, and tells where they come to.
 fn bring(count: usize, spot: &Spot, stream: &Stream) -> Result<Arc<Memory<f32>>, TensorRtError> {
-    let Spot { memory, sent, .. } = spot;
+    let Spot { memory, sent, missed, .. } = spot;
     if *sent {
         return Ok(Arc::clone(memory));
     }
@@ -169,6 +180,7 @@ fn bring(count: usize, spot: &Spot, stream: &Stream) -> Result<Arc<Memory<f32>>,
         memory.download(count, stream)?;
         return Ok(Arc::clone(memory));
     }
+    missed.store(true, Ordering::Relaxed); // from the next run on it lies where the host reads it
     let place = Memory::new(memory.device(), count)?;
     place.copy(memory, count, stream)?;
     Ok(Arc::new(place))

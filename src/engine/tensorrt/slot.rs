@@ -1,6 +1,7 @@
 //! One input or output of a graph: where it lies, its shape of the moment, and how it comes there.
 
 use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::abi::Element;
@@ -172,11 +173,19 @@ impl InputSlot {
         if self.memory.is_shared() && last.is_over()? {
             self.memory.write(data);
             self.source = Source::Host;
-        } else {
-            self.staging.put(self.memory.device(), self.memory.len(), data)?;
-            self.source = Source::Staged;
+            return Ok(());
         }
-        Ok(())
+        self.source = Source::Staged;
+        match self.staging.put(self.memory.device(), self.memory.len(), data) {
+            // Whoever waits needs no more memory.
+            Err(TensorRtError::Memory { .. }) if self.memory.is_shared() => {
+                last.wait()?;
+                self.memory.write(data);
+                self.source = Source::Host;
+                Ok(())
+            }
+            put => put,
+        }
     }
 
     /// Takes a picture: its bytes for the kernel, or what the CPU makes of them.
@@ -300,6 +309,8 @@ pub(super) struct OutputSlot {
     spares: Spares,
     /// Who reads it on the GPU.
     readers: Readers,
+    /// Whether the host once read it although it was not sent there.
+    missed: Arc<AtomicBool>,
 }
 
 impl OutputSlot {
@@ -312,7 +323,8 @@ impl OutputSlot {
     ) -> Result<Self, TensorRtError> {
         let memory = Arc::new(allocate(tensor, &largest, !device.integrated, context, device)?);
         let (lent, spares, readers) = (Weak::new(), Spares::default(), Readers::default());
-        Ok(Self { name: tensor.name.clone(), shape: largest, memory, lent, spares, readers })
+        let (name, missed) = (tensor.name.clone(), Arc::default());
+        Ok(Self { name, shape: largest, memory, lent, spares, readers, missed })
     }
 
     /// Takes over the shape that the context works out.
@@ -325,10 +337,15 @@ impl OutputSlot {
         Ok(())
     }
 
-    /// Has the context write where the host reads it, from the first time on that it wants to; true if that is somewhere else
-    /// than before. Runs may be under way on `stream`, and copies of what they wrote.
-    pub(super) fn share(&mut self, context: &mut Context, stream: &Stream) -> Result<bool, TensorRtError> {
-        if self.memory.is_shared() {
+    /// Has the context write where the host reads it, from the first time on that it is `wanted` there, or was; true if that
+    /// is somewhere else than before. Runs may be under way on `stream`, and copies of what they wrote.
+    pub(super) fn share(
+        &mut self,
+        wanted: bool,
+        context: &mut Context,
+        stream: &Stream,
+    ) -> Result<bool, TensorRtError> {
+        if self.memory.is_shared() || !(wanted || self.missed.load(Ordering::Relaxed)) {
             return Ok(false);
         }
         let shared = Arc::new(Memory::new(self.memory.device(), self.memory.len())?);
@@ -351,10 +368,16 @@ impl OutputSlot {
         self.readers.keep_waiting(stream)
     }
 
+    /// The same for where it was put aside as well, before all of it is freed.
+    pub(super) fn await_last_readers(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.await_readers(stream).and_then(|()| self.spares.await_readers(stream))
+    }
+
     /// Lends it out where it is, and where it was `sent`; it is there when `ready` has stopped.
     pub(super) fn lend(&mut self, ready: &Arc<Stopwatch>, stream: &Stream, sent: bool) -> Value {
         let (memory, readers) = (Arc::clone(&self.memory), self.readers.clone());
-        let spot = Spot { memory, ready: Arc::clone(ready), stream: stream.clone(), sent, readers };
+        let (ready, missed) = (Arc::clone(ready), Arc::clone(&self.missed));
+        let spot = Spot { memory, ready, stream: stream.clone(), sent, readers, missed };
         let lent = Arc::new(Lent::new(extents(&self.shape), spot));
         self.lent = Arc::downgrade(&lent);
         Value::Gpu(lent)

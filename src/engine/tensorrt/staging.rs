@@ -46,26 +46,30 @@ impl<T: Number> Staging<T> {
 
     /// Puts `numbers` into a buffer of `len` that no run reads.
     pub(super) fn put(&mut self, device: &Device, len: usize, numbers: &[T]) -> Result<(), TensorRtError> {
-        let mut buffer = self.free(device, len)?;
-        buffer.memory.write(numbers);
-        self.buffers.push_back(buffer);
+        self.make_room(device, len)?;
+        if let Some(buffer) = self.buffers.back_mut() {
+            buffer.memory.write(numbers);
+            buffer.reader = None;
+        }
         Ok(())
     }
 
-    fn free(&mut self, device: &Device, len: usize) -> Result<Buffer<T>, TensorRtError> {
+    /// Puts a buffer that no run reads at the end: the oldest, if it is free or must be waited for, or a new one.
+    fn make_room(&mut self, device: &Device, len: usize) -> Result<(), TensorRtError> {
         let is_free = self.buffers.front().map_or(Ok(false), Buffer::is_free)?;
         if !is_free && self.buffers.len() < MOST_UNDER_WAY {
             match (self.make)(device, len) {
                 // Whoever waits needs no more memory.
                 Err(TensorRtError::Memory { .. }) if !self.buffers.is_empty() => {}
-                made => return Ok(Buffer { memory: made?, reader: None }),
+                made => {
+                    self.buffers.push_back(Buffer { memory: made?, reader: None });
+                    return Ok(());
+                }
             }
         }
-        let Some(oldest) = self.buffers.pop_front() else {
-            return Ok(Buffer { memory: (self.make)(device, len)?, reader: None });
-        };
-        oldest.reader.as_ref().map_or(Ok(()), |run| run.wait())?;
-        Ok(oldest)
+        self.buffers.rotate_left(1);
+        let reader = self.buffers.back().and_then(|oldest| oldest.reader.as_ref());
+        reader.map_or(Ok(()), |run| run.wait())
     }
 
     /// The run of `watch`, which goes on to time another, is over.
@@ -122,7 +126,13 @@ impl Spares {
             stream: stream.clone(),
             sent: spot.sent,
             readers: readers.clone(),
+            missed: Arc::clone(&spot.missed),
         }))
+    }
+
+    /// Has `stream` wait, on the GPU, for the runs of other graphs that read one of them.
+    pub(super) fn await_readers(&self, stream: &Stream) -> Result<(), TensorRtError> {
+        self.0.iter().try_for_each(|spare| spare.readers.keep_waiting(stream))
     }
 
     /// A place that nobody holds any more, or a new one as large as `like`.
