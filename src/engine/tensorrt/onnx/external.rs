@@ -25,7 +25,7 @@ impl Kind {
     fn parts(self) -> &'static [(u64, Self)] {
         match self {
             Self::Model => &[(7, Self::Graph), (25, Self::Function)],
-            Self::Function => &[(7, Self::Node)],
+            Self::Function => &[(7, Self::Node), (11, Self::Attribute)],
             Self::Graph => &[(1, Self::Node), (5, Self::Tensor), (15, Self::Sparse)],
             Self::Node => &[(5, Self::Attribute)],
             Self::Attribute => &[
@@ -92,10 +92,18 @@ mod tests {
             (5, &tensor("weights.bin")),
             (15, &sparse),
         ]);
-        let function = of(&[(7, &of(&[(5, &of(&[(10, &tensor("function.bin"))]))]))]);
+        let default = of(&[(5, &tensor("default.bin"))]); // of an attribute that a caller may leave out
+        let function = of(&[(7, &of(&[(5, &of(&[(10, &tensor("function.bin"))]))])), (11, &default)]);
         let found = files(&of(&[(2, b"producer.bin"), (7, &graph), (25, &function)]));
-        let expected =
-            ["below/constant.bin", "branch.bin", "function.bin", "indices.bin", "values.bin", "weights.bin"];
+        let expected = [
+            "below/constant.bin",
+            "branch.bin",
+            "default.bin",
+            "function.bin",
+            "indices.bin",
+            "values.bin",
+            "weights.bin",
+        ];
         assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         assert!(files(b"weights.bin").is_empty(), "that is no ONNX file");
     }
