@@ -191,7 +191,7 @@ pub enum EngineError {
     /// TensorRT, its GPU or its plan cannot be used.
     #[error(transparent)]
     TensorRt(#[from] tensorrt::TensorRtError),
-    /// The GPU failed for good: only a new process can use it again.
+    /// The GPU failed at work: for good, so that only a new process can use it again, or for want of memory.
     #[error("{}: {reason}", file.display())]
     Lost {
         /// The ONNX file of the graph that ran.

@@ -179,8 +179,8 @@ impl ModelError {
         matches!(self, Self::Engine(error) if error.lost())
     }
 
-    /// Whether trying again in this process is no use.
-    pub fn lasting(&self) -> bool {
+    /// Whether the process is to end: the GPU failed or lacked memory, and nothing may go on in its place.
+    pub fn ends_the_process(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Lost { .. }))
     }
 }

@@ -379,7 +379,7 @@ impl<'a> Supervisor<'a> {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
                 let new = self.check_engine(Some(&error));
-                if error.lasting() || self.failures + 1 >= MOST_FAILURES {
+                if error.ends_the_process() || self.failures + 1 >= MOST_FAILURES {
                     return Err(error.into());
                 }
                 self.failures += 1;
