@@ -163,7 +163,9 @@ impl TensorRtError {
 
 fn lacks_memory(message: &str) -> bool {
     let message = message.to_lowercase();
-    ["outofmemory", "out of memory", "insufficient memory", "alloc_failed"].iter().any(|words| message.contains(words))
+    ["outofmemory", "out of memory", "insufficient memory", "alloc_failed"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// One message that TensorRT logged.
@@ -212,7 +214,8 @@ mod tests {
             TensorRtError::Refused { call: "IBuilder::buildSerializedNetwork", said }.out_of_memory()
         };
         assert!(refused(&[&skipped, &lacking]) && refused(&[&lacking, &other]));
-        for library in ["Cudnn Error: CUDNN_STATUS_ALLOC_FAILED", "Cublas Error: CUBLAS_STATUS_ALLOC_FAILED"] {
+        for library in ["Cudnn Error: CUDNN_STATUS_ALLOC_FAILED", "Cublas Error: CUBLAS_STATUS_ALLOC_FAILED"]
+        {
             assert!(refused(&[&complaint(true, library)]), "{library}");
         }
         assert!(!refused(&[]) && !refused(&[&skipped, &other]));
