@@ -111,7 +111,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
     let start = Instant::now();
     let settings = kit.tensorrt.settings();
     let place = kit.tensorrt.shelf().place(file);
-    let mut note = "";
+    let (mut note, mut either) = ("", "");
     let mut candidate = Candidate::build(kit, file, settings)?;
     let mut fault = candidate.fault(kit, file, expected)?;
     if let Some(bad) = fault.as_deref().filter(|_| candidate.options.precision == Precision::Fp16) {
@@ -119,14 +119,14 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
             "{}: in half precision it does not compute what the CPU computes: {bad}. It is built in single precision",
             file.display()
         );
-        note = " because fp16 does harm";
+        (note, either) = (" because fp16 does harm", ", in single precision either");
         candidate = Candidate::build(kit, file, Settings { precision: Precision::Fp32, ..settings })?;
         fault = candidate.fault(kit, file, expected)?;
     }
     if let Some(bad) = fault {
         return Err(Failure::Failed(format!(
-            "{}: the new plan is not used, because it does not compute what the CPU computes, in single precision either: \
-             {bad}. The plan before it, if there is one, stays. Cure: engine.kind = \"cpu\"",
+            "{}: the new plan is not used, because it does not compute what the CPU computes{either}: {bad}. \
+             The plan before it, if there is one, stays. Cure: engine.kind = \"cpu\"",
             place.display()
         )));
     }
