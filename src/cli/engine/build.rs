@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -228,24 +228,55 @@ pub(in crate::cli) fn in_the_background(config: Option<PathBuf>) -> engine::Buil
     })
 }
 
+/// How long a build that was ended may take to be over: one that the GPU's driver holds is not over until that lets it go.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Runs `build` to its end, or ends it when it is not `wanted` any more.
 fn ended(build: &mut Command, wanted: &dyn Fn() -> bool) -> std::io::Result<ExitStatus> {
     let mut process = build.spawn()?;
-    loop {
-        if let Some(status) = process.try_wait()? {
+    while wanted() {
+        if let Some(status) = within(&mut process, ASKED)? {
             return Ok(status);
         }
-        if !wanted() {
-            process.kill()?;
-            return process.wait();
+    }
+    process.kill()?;
+    within(&mut process, ENDING)?.ok_or_else(|| {
+        tracing::debug!(
+            "`tvsl engine build`, process {}, was ended and is left although it goes on",
+            process.id()
+        );
+        std::io::Error::new(std::io::ErrorKind::TimedOut, "it was ended, and goes on")
+    })
+}
+
+/// How `process` ended, if it does within `most`.
+fn within(process: &mut Child, most: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        let status = process.try_wait()?;
+        if status.is_some() || began.elapsed() >= most {
+            return Ok(status);
         }
-        std::thread::sleep(ASKED);
+        std::thread::sleep(ASKED.min(most) / 5);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_that_is_not_wanted_is_ended_and_none_is_waited_for_without_a_bound() {
+        let mut long = Command::new("sleep");
+        let began = Instant::now();
+        let status = ended(long.arg("60"), &|| began.elapsed() < Duration::from_millis(100));
+        assert_eq!(status.expect("it ends").signal(), Some(9));
+        let mut process = long.spawn().expect("a process");
+        assert_eq!(within(&mut process, Duration::from_millis(50)).expect("it runs"), None);
+        process.kill().expect("a process that can be ended");
+        assert!(within(&mut process, Duration::from_secs(10)).expect("it ended").is_some());
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
 
     #[test]
     fn long_work_is_told_of_until_it_is_done() {
