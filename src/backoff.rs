@@ -25,6 +25,13 @@ impl Backoff {
         doubled.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 
+    /// Nothing failed for so long: after more than the longest wait the next is a short one again.
+    pub fn calm(&mut self, time: Duration) {
+        if time > self.most {
+            self.reset();
+        }
+    }
+
     /// A try succeeded: the next wait is a short one again.
     pub fn reset(&mut self) {
         self.tries = 0;
@@ -43,6 +50,10 @@ mod tests {
         for _ in 0..100 {
             assert!(backoff.next(0.0) == Duration::from_secs(15), "never overflows");
         }
+        backoff.calm(Duration::from_secs(30));
+        assert_eq!(backoff.next(0.0), Duration::from_secs(15), "it may have been waited for so long");
+        backoff.calm(Duration::from_secs(31));
+        assert_eq!(backoff.next(0.0), Duration::from_millis(250));
         backoff.reset();
         assert_eq!(backoff.next(0.0), Duration::from_millis(250));
     }

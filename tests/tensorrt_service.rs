@@ -355,8 +355,8 @@ fn a_gpu_is_kept_awake_if_that_is_configured() {
     }
 }
 
-/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU. The build that the
-/// service has tried finds as little memory, and builds nothing; after it there is enough.
+/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU. Nothing is built for
+/// that, with leave to build or without: it would only take more of what is lacking.
 #[test]
 fn a_good_plan_that_finds_too_little_memory_is_tried_again() {
     let machine = Machine::new();
@@ -367,13 +367,15 @@ fn a_good_plan_that_finds_too_little_memory_is_tried_again() {
         plans.map(|plan| std::fs::metadata(plan).expect("a plan").ino())
     };
     let before = files();
-    let daemon = machine.daemon("", &[("FAKE_CUDA_FULL", "13"), ("FAKE_CUDA_ROOM", "14")]);
-    let told = logs(&daemon, "the GPU's memory ran out while allocating memory");
-    assert!(told.contains("Tried again in the background; the CPU engine serves meanwhile"), "{told}");
-    logs(&daemon, ": the plan cannot be loaded now: the GPU's memory ran out");
-    logs(&daemon, "the new plan is in use");
-    detects(&daemon);
-    assert_eq!(files(), before, "a good plan was built again");
+    for rebuild in ["auto", "never"] {
+        let engine = format!("tensorrt.rebuild = \"{rebuild}\"");
+        let daemon = machine.daemon(&engine, &[("FAKE_CUDA_FULL", "13"), ("FAKE_CUDA_ROOM", "14")]);
+        let told = logs(&daemon, "the GPU's memory ran out while allocating memory");
+        assert!(told.contains("Tried again in the background; the CPU engine serves meanwhile"), "{told}");
+        logs(&daemon, "the new plan is in use");
+        detects(&daemon);
+        assert_eq!(files(), before, "a good plan was built again");
+    }
 }
 
 /// systemd starts a service again that ends so, and never one whose configuration is wrong.

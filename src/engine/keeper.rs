@@ -1,5 +1,5 @@
 //! TensorRT as a service keeps it: what the GPU cannot run, the CPU engine runs, and plans that are no
-//! longer good are built again meanwhile.
+//! longer good are built again meanwhile, if the policy lets it; those that lacked memory are loaded again.
 //!
 //! A [`Rebuilder`] has plans built somewhere else until they are good; then each waiting graph is
 //! exchanged between two runs. Until then the last good plan serves, or the CPU engine.
@@ -9,9 +9,9 @@ mod rebuilder;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use self::rebuilder::{FIRST, MOST, Order, Rebuilder};
+use self::rebuilder::{Cure, FIRST, MOST, Order, Rebuilder};
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
 use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, together};
 use crate::backoff::Backoff;
@@ -50,7 +50,11 @@ impl Keeper {
         build: Option<Build>,
     ) -> Self {
         let gpu = Arc::new(gpu);
-        let build = build.filter(|_| policy.rebuild == Rebuild::Auto);
+        // Without leave to build, a plan that lacked memory is loaded again all the same.
+        let build = build.map(|build| match policy.rebuild {
+            Rebuild::Auto => build,
+            Rebuild::Never => Box::new(|_: &Path, _: &dyn Fn() -> bool| Ok(())),
+        });
         let loads = Arc::clone(&gpu);
         let load = move |file: &Path| loads.load(file);
         let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load))));
@@ -59,11 +63,17 @@ impl Keeper {
 
     /// Something that runs `file` although its plan has a fault.
     fn stand_in(&self, file: &Path, fault: TensorRtError) -> Result<Serving, EngineError> {
-        let lacking = fault.out_of_memory();
-        let rebuilder = self.rebuilder.as_ref().filter(|_| fault.cured_by_building() || lacking);
-        let spare = self.spare.as_ref().filter(|_| rebuilder.is_some() || !self.policy.only_gpu);
+        let builds = self.policy.rebuild == Rebuild::Auto;
+        let cure = match fault.out_of_memory() {
+            true => Some(Cure::Load),
+            false => (builds && fault.cured_by_building()).then_some(Cure::Build),
+        };
+        let rebuilder = self.rebuilder.as_ref().filter(|rebuilder| rebuilder.goes_on());
+        let mends = cure.zip(rebuilder);
+        let stands_in = !self.policy.only_gpu || (builds && mends.is_some());
+        let spare = self.spare.as_ref().filter(|_| stands_in);
         let last_good = match &fault {
-            TensorRtError::Plan(PlanFault::Settings { .. }) if rebuilder.is_some() => {
+            TensorRtError::Plan(PlanFault::Settings { .. }) if mends.is_some() => {
                 self.gpu.last_good(file).ok()
             }
             _ => None,
@@ -76,11 +86,11 @@ impl Keeper {
         self.note(fault.to_string());
         let mut serving = self.serving(file, graph);
         serving.trouble = Some(format!("{fault}; {who} serves"));
-        match rebuilder {
-            Some(rebuilder) => {
-                let cure = if lacking { "Tried again" } else { "Being built" };
+        serving.better = mends.and_then(|(cure, rebuilder)| rebuilder.order(file, cure, Duration::ZERO));
+        match cure.filter(|_| serving.better.is_some()) {
+            Some(cure) => {
+                let cure = if cure == Cure::Load { "Tried again" } else { "Being built" };
                 tracing::warn!("{fault}. {cure} in the background; {who} serves meanwhile");
-                serving.better = Some(rebuilder.order(file, Duration::ZERO));
             }
             None => tracing::warn!("{fault}; {who} runs {}", file.display()),
         }
@@ -130,12 +140,26 @@ impl Engine for Keeper {
     }
 }
 
+/// So many runs on the plan end the stay of a graph that ran what the plan takes no such shapes for: making another takes
+/// long, keeping it much memory.
+const KEPT: u32 = 1000;
+
+/// What runs inputs of shapes that the plan does not take.
+struct Aside {
+    graph: Box<dyn Graph>,
+    trouble: String,
+    /// Runs on the plan since its last.
+    idle: u32,
+}
+
 /// A graph that may be exchanged between two runs.
 struct Serving {
     file: PathBuf,
     graph: Box<dyn Graph>,
-    /// Runs what the plan of `graph` takes no such shapes for.
-    aside: Option<Box<dyn Graph>>,
+    /// Since when it serves.
+    since: Instant,
+    /// Who runs what the plan takes no such shapes for.
+    aside: Option<Aside>,
     /// The outputs as they were promised.
     outputs: Vec<Port>,
     /// Where a better graph will come from.
@@ -143,7 +167,7 @@ struct Serving {
     /// Who goes on when the GPU cannot.
     spare: Option<Arc<dyn Engine>>,
     policy: Policy,
-    /// Why `graph` is not the plan on the GPU, or not always.
+    /// Why `graph` is not the plan on the GPU.
     trouble: Option<String>,
     rebuilder: Option<Arc<Rebuilder>>,
     /// How long a plan for which memory ran out at work is left alone.
@@ -162,6 +186,7 @@ impl Serving {
             file: file.to_owned(),
             outputs: graph.outputs().to_vec(),
             graph,
+            since: Instant::now(),
             aside: None,
             better: None,
             spare,
@@ -178,7 +203,7 @@ impl Serving {
             tracing::error!("{}: the new plan lacks an output and is not used", self.file.display());
             return false;
         }
-        (self.graph, self.aside) = (graph, None);
+        (self.graph, self.since, self.aside) = (graph, Instant::now(), None);
         true
     }
 
@@ -206,19 +231,16 @@ impl Serving {
         }
         let spare = self.spare.clone().filter(|_| self.policy.lost == Lost::Cpu);
         let Some(spare) = spare else { return Ok(false) };
-        let rebuilder = self.rebuilder.clone().filter(|_| *lacking);
-        let then = if rebuilder.is_some() { ", and the plan is tried again in the background" } else { "" };
+        self.better = self.rebuilder.as_ref().filter(|_| *lacking).and_then(|rebuilder| {
+            self.patience.calm(self.since.elapsed());
+            rebuilder.order(&self.file, Cure::Load, self.patience.next(fastrand::f64()))
+        });
+        let then = if self.better.is_some() { ", and the plan is tried again in the background" } else { "" };
         let trouble = format!("{fault}; the {} engine goes on{then}", spare.name());
         tracing::error!("{trouble}");
         self.trouble = Some(trouble);
-        self.better = None;
         let graph = spare.load(&self.file)?;
-        if !self.exchange(graph) {
-            return Ok(false);
-        }
-        let wait = self.patience.next(fastrand::f64());
-        self.better = rebuilder.map(|rebuilder| rebuilder.order(&self.file, wait));
-        Ok(true)
+        Ok(self.exchange(graph))
     }
 
     /// Does `work` on the CPU, as the plan takes no inputs of such shapes; the next may be the GPU's again.
@@ -229,17 +251,17 @@ impl Serving {
     ) -> Result<Vec<T>, EngineError> {
         let spare = self.spare.as_ref().filter(|_| !self.policy.only_gpu);
         let Some(spare) = spare else { return Err(fault) };
-        let graph = match &mut self.aside {
-            Some(graph) => graph,
+        let trouble = format!("{fault}; for such inputs the {} engine goes on", spare.name());
+        let aside = match &mut self.aside {
+            Some(aside) => aside,
             none => {
-                let trouble = format!("{fault}; for such inputs the {} engine goes on", spare.name());
                 tracing::error!("{trouble}");
-                self.trouble = Some(trouble);
-                none.insert(spare.load(&self.file)?)
+                none.insert(Aside { graph: spare.load(&self.file)?, trouble: String::new(), idle: 0 })
             }
         };
-        let all = work(graph.as_mut())?;
-        Ok(in_order(&self.outputs, graph.as_ref(), all))
+        (aside.trouble, aside.idle) = (trouble, 0);
+        let all = work(aside.graph.as_mut())?;
+        Ok(in_order(&self.outputs, aside.graph.as_ref(), all))
     }
 
     /// Does `work` on the graph; where the GPU fails or the plan takes no such shapes, again on the CPU.
@@ -256,6 +278,10 @@ impl Serving {
             Err(fault) if self.go_on(&fault)? => work(self.graph.as_mut())?,
             outcome => outcome?,
         };
+        if let Some(aside) = &mut self.aside {
+            aside.idle += 1;
+        }
+        self.aside.take_if(|aside| aside.idle >= KEPT);
         Ok(in_order(&self.outputs, self.graph.as_ref(), all))
     }
 }
@@ -286,7 +312,8 @@ impl Graph for Serving {
     }
 
     fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        let aside = self.aside.as_ref().filter(|aside| aside.idle == 0);
+        aside.map(|aside| aside.trouble.as_str()).or(self.trouble.as_deref())
     }
 
     fn engine(&self) -> &'static str {
@@ -401,7 +428,7 @@ mod tests {
             policy,
             Some(Arc::new(rebuilder)),
         );
-        serving.patience = Backoff::new(Duration::ZERO, Duration::ZERO);
+        serving.patience = Backoff::new(Duration::ZERO, Duration::from_secs(3600));
         (serving, builds)
     }
 
@@ -420,18 +447,48 @@ mod tests {
             assert!(serving.run(&[]).is_ok() && serving.engine() == CPU, "{time}");
             assert!(serving.trouble().is_some_and(|told| told.contains("tried again")), "{time}");
             assert!(comes_back(&mut serving) && serving.trouble().is_none(), "{time}");
-            assert_eq!(builds.load(Ordering::Relaxed), time);
+            assert_eq!(builds.load(Ordering::Relaxed), 0, "it was good all the time");
             let mut again = vec![lost(true)];
             serving.graph = Box::new(Plan(move || again.pop()));
         }
     }
 
     #[test]
+    fn a_plan_that_served_for_long_is_tried_again_soon() {
+        let (mut serving, _) = serving(vec![]);
+        let waits = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
+        serving.patience = waits.clone();
+        let mut shortage = |quiet| {
+            std::thread::sleep(quiet);
+            let mut fault = vec![lost(true)];
+            serving.graph = Box::new(Plan(move || fault.pop()));
+            assert!(serving.run(&[]).is_ok() && comes_back(&mut serving));
+            serving.patience.clone()
+        };
+        let tries = |count| {
+            let mut patience = waits.clone();
+            for _ in 0..count {
+                patience.next(0.0);
+            }
+            patience
+        };
+        shortage(Duration::ZERO);
+        assert_eq!(shortage(Duration::from_millis(100)), tries(1));
+    }
+
+    #[test]
     fn a_gpu_that_failed_is_not_tried_again_by_anybody() {
         let (mut serving, builds) = serving(vec![lost(false)]);
         let rebuilder = serving.rebuilder.clone().expect("it may build");
-        let other = rebuilder.order("audio.onnx".as_ref(), Duration::from_secs(3600));
+        let other = rebuilder.order("audio.onnx".as_ref(), Cure::Load, Duration::from_secs(3600));
+        let other = other.expect("it goes on");
         assert!(serving.run(&[]).is_ok() && serving.engine() == CPU);
+        assert!(serving.trouble().is_some_and(|told| !told.contains("tried again")));
+        // Nor is it promised to another graph that memory runs out for meanwhile.
+        let (mut beside, _) = self::serving(vec![lost(true)]);
+        beside.rebuilder = Some(rebuilder);
+        assert!(beside.run(&[]).is_ok() && beside.engine() == CPU);
+        assert!(beside.trouble().is_some_and(|told| !told.contains("tried again")));
         assert!(matches!(other.try_recv(), Err(TryRecvError::Disconnected)), "another graph waits for ever");
         assert!(!comes_back(&mut serving));
         assert_eq!(builds.load(Ordering::Relaxed), 0);
@@ -445,13 +502,18 @@ mod tests {
             inputs: "image [9]".into(),
         };
         let (mut serving, builds) = serving(vec![outside(), outside()]);
-        for _ in 0..3 {
+        for _ in 0..2 {
             assert!(serving.run(&[]).is_ok());
             assert_eq!(serving.engine(), crate::engine::TENSORRT);
+            let told = serving.trouble().expect("it is told");
+            assert!(told.contains("for such inputs the cpu engine goes on"), "{told}");
         }
-        assert!(
-            serving.trouble().is_some_and(|told| told.contains("for such inputs the cpu engine goes on"))
-        );
+        assert!(serving.run(&[]).is_ok() && serving.trouble().is_none(), "the plan ran");
+        assert!(serving.aside.is_some(), "there may be more such");
+        for _ in 1..KEPT {
+            assert!(serving.run(&[]).is_ok());
+        }
+        assert!(serving.aside.is_none(), "it is kept for ever");
         assert_eq!(builds.load(Ordering::Relaxed), 0, "another plan would take no more");
         serving.policy.only_gpu = true;
         serving.graph = Box::new(Plan(move || Some(outside())));

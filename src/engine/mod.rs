@@ -239,6 +239,15 @@ impl EngineError {
         }
     }
 
+    /// Whether the GPU failed for good: no later call of this process will succeed.
+    pub fn for_good(&self) -> bool {
+        match self {
+            Self::TensorRt(error) => error.lost() && !error.out_of_memory(),
+            Self::Lost { lacking, .. } => !lacking,
+            _ => false,
+        }
+    }
+
     /// Whether the GPU failed at work, which no other configuration would mend.
     pub fn lost(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::Gone(_))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,11 +33,40 @@ pub(super) const FIRST: Duration = Duration::from_secs(60);
 /// to this.
 pub(super) const MOST: Duration = Duration::from_secs(3600);
 
-/// Has plans built on a thread of its own, which is over when this is dropped: whoever has a graph of the engine, or the
-/// engine itself, holds it.
+/// How long the thread is waited for at the end.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// What an order needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// Its plan is missing or not good: it is built, even if nobody waits for the graph any more.
+    Build,
+    /// Its plan is good and lacked memory.
+    Load,
+}
+
+/// Has plans loaded, and built where they must be, on a thread of its own, which is over when this is dropped: whoever has
+/// a graph of the engine, or the engine itself, holds it.
 pub(super) struct Rebuilder {
     works: Arc<Works>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Running>>,
+}
+
+/// The thread, and what tells that it is over.
+struct Running {
+    thread: JoinHandle<()>,
+    over: Receiver<()>,
+}
+
+impl Running {
+    /// Waits until it is over, for `most`; whether it is.
+    fn end(self, most: Duration) -> bool {
+        let over = self.over.recv_timeout(most) != Err(RecvTimeoutError::Timeout);
+        if over {
+            let _ = self.thread.join();
+        }
+        over
+    }
 }
 
 /// What the thread works with.
@@ -58,9 +87,16 @@ struct Orders {
 /// Somebody who waits for a graph.
 struct Waiting {
     file: PathBuf,
+    cure: Cure,
     sender: Sender<Box<dyn Graph>>,
     /// Dead once nobody waits any more.
     order: Weak<()>,
+    /// When it is tried.
+    due: Instant,
+    /// How long it then waits for the next time.
+    backoff: Backoff,
+    /// Whether it was told that its plan finds no memory.
+    told: bool,
 }
 
 impl Waiting {
@@ -94,125 +130,209 @@ impl Rebuilder {
         Self { works: Arc::new(works), thread: Mutex::default() }
     }
 
-    /// Orders a good plan of `file`, to be built after `wait`, or with those that others wait for already. One build serves
-    /// every order that comes before it ends.
-    pub fn order(&self, file: &Path, wait: Duration) -> Order {
-        let (sender, graph) = channel();
-        let held = Arc::new(());
-        let order = Arc::downgrade(&held);
-        let mut orders = lock(&self.works.orders);
-        if self.works.is_wanted() {
-            orders.waiting.push(Waiting { file: file.to_owned(), sender, order });
-            if !orders.busy {
-                orders.busy = self.start(file.parent().unwrap_or(Path::new(".")).to_owned(), wait);
-            }
-        }
-        Order { graph, held }
+    /// Whether it takes orders.
+    pub fn goes_on(&self) -> bool {
+        self.works.is_wanted()
     }
 
-    /// Starts the thread, which waits before the first build; whether that was possible.
-    fn start(&self, folder: PathBuf, wait: Duration) -> bool {
+    /// Orders a good plan of `file` after `wait`, unless nothing is brought any more. One build serves every order that comes
+    /// before it ends.
+    pub fn order(&self, file: &Path, cure: Cure, wait: Duration) -> Option<Order> {
+        let (sender, graph) = channel();
+        let held = Arc::new(());
+        let (order, backoff) = (Arc::downgrade(&held), self.works.backoff.clone());
+        let due = Instant::now() + wait;
+        let mut orders = lock(&self.works.orders);
+        if !self.works.is_wanted() {
+            return None;
+        }
+        if orders.busy {
+            self.wake(); // it may pause for longer
+        } else {
+            self.start(file.parent().unwrap_or(Path::new(".")).to_owned())?;
+            orders.busy = true;
+        }
+        orders.waiting.push(Waiting {
+            file: file.to_owned(),
+            cure,
+            sender,
+            order,
+            due,
+            backoff,
+            told: false,
+        });
+        Some(Order { graph, held })
+    }
+
+    /// Starts the thread, if that is possible.
+    fn start(&self, folder: PathBuf) -> Option<()> {
         let works = Arc::clone(&self.works);
+        let (running, over) = channel();
         let work = move || {
-            if works.pause(wait) {
-                works.work(&folder);
-            }
+            let _running: Sender<()> = running;
+            works.work(&folder);
         };
         match std::thread::Builder::new().name("plans".into()).spawn(work) {
             Ok(thread) => {
-                if let Some(before) = lock(&self.thread).replace(thread) {
-                    let _ = before.join(); // it is at its end
+                if let Some(before) = lock(&self.thread).replace(Running { thread, over }) {
+                    before.end(ENDING); // it is at its end
                 }
-                true
+                Some(())
             }
             Err(error) => {
                 tracing::error!("no thread to build plans on: {error}");
-                false
+                None
             }
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(running) = &*lock(&self.thread) {
+            running.thread.thread().unpark();
         }
     }
 
     /// Builds and brings nothing from now on; whoever waits learns that.
     pub fn stop(&self) {
-        self.works.ended.store(true, Ordering::Release);
-        lock(&self.works.orders).waiting.clear();
-        if let Some(thread) = &*lock(&self.thread) {
-            thread.thread().unpark();
-        }
+        self.works.end();
+        self.wake();
     }
 }
 
 impl Drop for Rebuilder {
     fn drop(&mut self) {
         self.stop();
-        // A plan that is being loaded would else be in the driver's hands while the process ends.
-        if let Some(thread) = lock(&self.thread).take() {
-            let _ = thread.join();
+        // A plan that is being loaded would else be in the driver's hands while the process ends; but a driver that failed
+        // may never let it go.
+        let thread = lock(&self.thread).take();
+        if thread.is_some_and(|thread| !thread.end(ENDING)) {
+            tracing::debug!("the thread of the plans is left although it goes on");
         }
     }
 }
 
 impl Works {
-    /// Builds until everything is built that can be, or nobody wants it any more.
+    /// Tries until there is every graph that can be had, or nobody wants one any more.
     fn work(&self, folder: &Path) {
-        let mut backoff = self.backoff.clone();
-        loop {
-            let outcome = (self.build)(folder, &|| self.is_wanted());
-            let unbuilt = outcome.as_ref().is_err_and(|why| why.lacking);
-            if let Err(Unbuilt { reason, .. }) = outcome
-                && self.is_wanted()
-            {
-                let then = if unbuilt { " until that is tried again" } else { "" };
-                tracing::error!("the plans were not built, so what serves now goes on{then}: {reason}");
+        while self.pause() {
+            // A plan may be good and have lacked nothing but memory: a build would only take more of it.
+            let (waiting, gone): (Vec<_>, Vec<_>) = self.due().into_iter().partition(Waiting::is_wanted);
+            let faulty = self.deliver(waiting);
+            let (passing, bad): (Vec<_>, Vec<_>) = faulty.into_iter().partition(|(_, fault)| fault.passing());
+            let mut left: Vec<_> =
+                passing.into_iter().map(|(waiting, fault)| self.told(waiting, &fault)).collect();
+            let bad = bad.into_iter().map(|(waiting, _)| Waiting { cure: Cure::Build, ..waiting });
+            let unbuilt: Vec<_> =
+                gone.into_iter().filter(|gone| gone.cure == Cure::Build).chain(bad).collect();
+            if !unbuilt.is_empty() {
+                left.extend(self.build_for(folder, unbuilt));
             }
-            let waiting = std::mem::take(&mut lock(&self.orders).waiting);
-            let mut left = self.deliver(waiting);
-            // A good plan may find too little memory as well.
-            if !unbuilt {
-                let lacks = |(_, fault): &(Waiting, EngineError)| fault.passing();
-                let (lacking, others): (Vec<_>, Vec<_>) = left.into_iter().partition(lacks);
-                others.into_iter().for_each(|(_, fault)| tracing::error!("{fault}"));
-                left = lacking;
-            }
-            {
-                let mut orders = lock(&self.orders);
-                orders.waiting.extend(left.into_iter().map(|(waiting, _)| waiting));
-                orders.busy = unbuilt || !orders.waiting.is_empty();
-                if !orders.busy {
-                    return;
-                }
-            }
-            if !self.pause(backoff.next(fastrand::f64())) {
-                return;
-            }
+            self.put_back(left);
         }
     }
 
+    /// Builds, and delivers to those and to whoever came meanwhile; gives those for whom memory was lacking.
+    fn build_for(&self, folder: &Path, unbuilt: Vec<Waiting>) -> Vec<Waiting> {
+        if !self.is_wanted() {
+            return Vec::new();
+        }
+        let outcome = (self.build)(folder, &|| self.is_wanted());
+        let lacking = outcome.as_ref().is_err_and(|why| why.lacking);
+        if let Err(Unbuilt { reason, .. }) = outcome
+            && self.is_wanted()
+        {
+            let then = if lacking { " until that is tried again" } else { "" };
+            tracing::error!("the plans were not built, so what serves now goes on{then}: {reason}");
+        }
+        let all = unbuilt.into_iter().chain(self.due());
+        let (waiting, gone): (Vec<_>, Vec<_>) = all.partition(Waiting::is_wanted);
+        let mut left: Vec<_> = gone.into_iter().filter(|gone| lacking && gone.cure == Cure::Build).collect();
+        for (waiting, fault) in self.deliver(waiting) {
+            if fault.passing() {
+                left.push(self.told(waiting, &fault));
+            } else if lacking {
+                left.push(Waiting { cure: Cure::Build, ..waiting });
+            } else {
+                tracing::error!("{fault}");
+            }
+        }
+        left
+    }
+
     /// Sends the graphs whose plans are good now; gives those whose are not. Nothing is loaded, or tried again, for a graph
-    /// that is gone, as that of texts is once they are read.
+    /// that is gone, as that of texts is once they are read, nor on a GPU that failed.
     fn deliver(&self, waiting: Vec<Waiting>) -> Vec<(Waiting, EngineError)> {
         let mut left = Vec::new();
-        for waiting in waiting.into_iter().filter(|waiting| self.is_wanted() && waiting.is_wanted()) {
+        for waiting in waiting {
+            if !self.is_wanted() {
+                return Vec::new();
+            }
+            if !waiting.is_wanted() {
+                continue;
+            }
             match (self.load)(&waiting.file) {
                 Ok(graph) => drop(waiting.sender.send(graph)),
+                Err(fault) if fault.for_good() => {
+                    tracing::error!(
+                        "{fault}; this process builds and loads no plan in the background any more"
+                    );
+                    self.end();
+                }
                 Err(fault) => left.push((waiting, fault)),
             }
         }
         left
     }
 
-    /// Waits before the next try; `false` when there is nobody to try it for.
-    fn pause(&self, wait: Duration) -> bool {
-        let began = Instant::now();
-        while self.is_wanted() {
-            let left = wait.saturating_sub(began.elapsed());
-            if left.is_zero() {
+    /// Has it known, once for each order, why its plan does not serve, which a build would not mend.
+    fn told(&self, waiting: Waiting, fault: &EngineError) -> Waiting {
+        if !waiting.told && self.is_wanted() {
+            tracing::warn!("{}: {fault}. The plan is tried again in the background", waiting.file.display());
+        }
+        Waiting { cure: Cure::Load, told: true, ..waiting }
+    }
+
+    /// Has these tried again together, as soon as one of them may be.
+    fn put_back(&self, mut left: Vec<Waiting>) {
+        let random = fastrand::f64();
+        let waits = left.iter_mut().map(|waiting| waiting.backoff.next(random));
+        let Some(wait) = waits.min() else { return };
+        let due = Instant::now() + wait;
+        lock(&self.orders).waiting.extend(left.into_iter().map(|waiting| Waiting { due, ..waiting }));
+    }
+
+    /// Takes what is to be tried by now.
+    fn due(&self) -> Vec<Waiting> {
+        let now = Instant::now();
+        let mut orders = lock(&self.orders);
+        let (due, later) =
+            std::mem::take(&mut orders.waiting).into_iter().partition(|one: &Waiting| one.due <= now);
+        orders.waiting = later;
+        due
+    }
+
+    /// Waits until something is to be tried; `false` when there is nothing, or nobody to try it for.
+    fn pause(&self) -> bool {
+        loop {
+            let wait = {
+                let mut orders = lock(&self.orders);
+                let due = orders.waiting.iter().map(|waiting| waiting.due).min().filter(|_| self.is_wanted());
+                let Some(due) = due else {
+                    *orders = Orders::default();
+                    return false;
+                };
+                due.saturating_duration_since(Instant::now())
+            };
+            if wait.is_zero() {
                 return true;
             }
-            std::thread::park_timeout(left);
+            std::thread::park_timeout(wait);
         }
-        *lock(&self.orders) = Orders::default();
-        false
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        lock(&self.orders).waiting.clear();
     }
 
     fn is_wanted(&self) -> bool {
@@ -223,7 +343,9 @@ impl Works {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tensorrt::TensorRtError;
+    use std::sync::atomic::AtomicUsize;
+
+    use crate::engine::tensorrt::{Said, TensorRtError};
     use crate::engine::{Input, Port, Tensor};
 
     struct Nothing;
@@ -280,6 +402,10 @@ mod tests {
         Rebuilder::patient(Box::new(build), Box::new(load), backoff)
     }
 
+    fn ordered(rebuilder: &Rebuilder, file: &str) -> Order {
+        rebuilder.order(file.as_ref(), Cure::Build, Duration::ZERO).expect("it goes on")
+    }
+
     fn unbuilt(lacking: bool) -> Result<(), Unbuilt> {
         Err(Unbuilt { reason: "it failed".into(), lacking })
     }
@@ -288,26 +414,85 @@ mod tests {
     fn a_build_that_lacked_memory_is_tried_again_and_any_other_is_not() {
         let (began, builds) = channel();
         let rebuilder = rebuilder(began, 3);
-        let order = rebuilder.order("image.onnx".as_ref(), Duration::ZERO);
+        let order = ordered(&rebuilder, "image.onnx");
         for outcome in [unbuilt(true), unbuilt(true), Ok(())] {
             builds.recv().expect("a build").send(outcome).expect("it waits");
         }
         assert!(order.graph.recv().is_ok(), "the plan of the third is good");
-        let order = rebuilder.order("audio.onnx".as_ref(), Duration::ZERO);
+        let order = ordered(&rebuilder, "audio.onnx");
+        assert!(order.graph.recv().is_ok() && builds.try_recv().is_err(), "it is good without a build");
+
+        let (began, builds) = channel();
+        let rebuilder = self::rebuilder(began, 1);
+        let order = ordered(&rebuilder, "image.onnx");
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
         assert!(order.graph.recv().is_ok(), "what is good is brought even so");
     }
 
+    /// One that is patient for as long as `backoff` says, with the outcomes of its loads one after the other, the last for
+    /// ever; and a count of its builds.
+    fn loading(backoff: Backoff, outcomes: Vec<Option<TensorRtError>>) -> (Rebuilder, Arc<AtomicUsize>) {
+        let builds = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&builds);
+        let build = move |_: &Path, _: &dyn Fn() -> bool| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let outcomes = Mutex::new(outcomes.into_iter());
+        let load = move |_: &Path| match lock(&outcomes).next().flatten() {
+            Some(fault) => Err(EngineError::TensorRt(fault)),
+            None => Ok(Box::new(Nothing) as Box<dyn Graph>),
+        };
+        (Rebuilder::patient(Box::new(build), Box::new(load), backoff), builds)
+    }
+
+    const AT_ONCE: Backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+
+    fn full() -> Option<TensorRtError> {
+        Some(TensorRtError::Memory { doing: "allocating memory" })
+    }
+
     #[test]
-    fn a_good_plan_that_found_too_little_memory_is_tried_again() {
-        let (began, builds) = channel();
-        let full = |_: &Path| EngineError::TensorRt(TensorRtError::Memory { doing: "allocating memory" });
-        let rebuilder = rebuilder_with(began, 3, full);
-        let order = rebuilder.order("image.onnx".as_ref(), Duration::ZERO);
-        for _ in 0..3 {
-            builds.recv().expect("a build").send(Ok(())).expect("it waits");
+    fn a_good_plan_that_found_too_little_memory_is_loaded_again_and_nothing_is_built() {
+        for cure in [Cure::Load, Cure::Build] {
+            let (rebuilder, builds) = loading(AT_ONCE, vec![full(), full(), None]);
+            let order = rebuilder.order("image.onnx".as_ref(), cure, Duration::ZERO).expect("it goes on");
+            assert!(order.graph.recv().is_ok(), "there is memory by then");
+            assert_eq!(builds.load(Ordering::Relaxed), 0, "{cure:?}");
         }
-        assert!(order.graph.recv().is_ok(), "there is memory by then");
+    }
+
+    #[test]
+    fn a_plan_that_is_no_longer_good_once_there_is_memory_is_built() {
+        let bad = TensorRtError::Refused { call: "IRuntime::deserializeCudaEngine", said: Said::default() };
+        let (rebuilder, builds) = loading(AT_ONCE, vec![full(), Some(bad), None]);
+        let order = rebuilder.order("image.onnx".as_ref(), Cure::Load, Duration::ZERO).expect("it goes on");
+        assert!(order.graph.recv().is_ok());
+        assert_eq!(builds.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_gpu_that_failed_is_asked_no_more() {
+        let failed = TensorRtError::Cuda { doing: "allocating memory", reason: "it fell off the bus".into() };
+        let (rebuilder, builds) = loading(AT_ONCE, vec![Some(failed)]);
+        let order = rebuilder.order("image.onnx".as_ref(), Cure::Load, Duration::ZERO).expect("it goes on");
+        assert!(order.graph.recv().is_err(), "it was tried again, and nothing fails then");
+        assert!(!rebuilder.goes_on());
+        assert!(rebuilder.order("audio.onnx".as_ref(), Cure::Load, Duration::ZERO).is_none());
+        assert_eq!(builds.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_order_does_not_wait_for_one_that_is_to_be_tried_later() {
+        let hour = Duration::from_secs(3600);
+        let (rebuilder, _) = loading(Backoff::new(hour, hour), vec![full(), None]);
+        let order = |wait| rebuilder.order("image.onnx".as_ref(), Cure::Load, wait).expect("it goes on");
+        let (later, lacking) = (order(hour), order(Duration::ZERO));
+        std::thread::sleep(Duration::from_millis(100)); // it lacks memory, and the thread pauses for an hour
+        let soon = order(Duration::ZERO);
+        assert!(soon.graph.recv_timeout(Duration::from_secs(10)).is_ok(), "it waits for the others");
+        let none = |order: &Order| matches!(order.try_recv(), Err(TryRecvError::Empty));
+        assert!(none(&later) && none(&lacking), "they are tried too early");
     }
 
     #[test]
@@ -315,21 +500,32 @@ mod tests {
         let (began, builds) = channel();
         let full = |_: &Path| EngineError::TensorRt(TensorRtError::Memory { doing: "allocating memory" });
         let rebuilder = rebuilder_with(began, usize::MAX, full);
-        drop(rebuilder.order("text.onnx".as_ref(), Duration::ZERO));
-        builds.recv().expect("a build").send(Ok(())).expect("it waits");
+        drop(ordered(&rebuilder, "text.onnx"));
+        // Unless it was tried before that, it is built: nobody knows that it is good.
+        if let Ok(end) = builds.recv_timeout(Duration::from_millis(200)) {
+            end.send(Ok(())).expect("it waits");
+        }
         let again = builds.recv_timeout(Duration::from_millis(500));
         assert!(again.is_err(), "the plan is built, and nobody wants its graph");
-        // Whoever comes later begins anew.
-        let _order = rebuilder.order("image.onnx".as_ref(), Duration::ZERO);
-        builds.recv().expect("a build").send(Ok(())).expect("it waits");
-        assert!(builds.recv().is_ok(), "it is waited for, and tried again");
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_is_left() {
+        let (end, ended) = channel();
+        let (running, over) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _running = running;
+            let _ = ended.recv();
+        });
+        assert!(!Running { thread, over }.end(Duration::from_millis(50)));
+        end.send(()).expect("it was left, and goes on");
     }
 
     #[test]
     fn what_fails_for_good_is_given_up() {
         let (began, builds) = channel();
         let rebuilder = rebuilder(began, usize::MAX);
-        let order = rebuilder.order("image.onnx".as_ref(), Duration::ZERO);
+        let order = ordered(&rebuilder, "image.onnx");
         builds.recv().expect("a build").send(unbuilt(false)).expect("it waits");
         assert!(order.graph.recv().is_err() && builds.try_recv().is_err());
     }
@@ -338,7 +534,7 @@ mod tests {
     fn a_build_goes_on_without_who_ordered_it_but_not_without_any_user() {
         let (began, builds) = channel();
         let rebuilder = rebuilder(began, 1);
-        drop(rebuilder.order("text.onnx".as_ref(), Duration::ZERO));
+        drop(ordered(&rebuilder, "text.onnx"));
         let end = builds.recv().expect("a build");
         assert!(end.send(unbuilt(true)).is_ok(), "it goes on");
         let _end = builds.recv().expect("and is tried again");
@@ -350,7 +546,8 @@ mod tests {
     fn an_order_may_wait_and_ends_with_the_rebuilder_even_so() {
         let (began, builds) = channel();
         let rebuilder = rebuilder(began, 0);
-        let order = rebuilder.order("image.onnx".as_ref(), Duration::from_secs(3600));
+        let order = rebuilder.order("image.onnx".as_ref(), Cure::Build, Duration::from_secs(3600));
+        let order = order.expect("it goes on");
         assert!(builds.recv_timeout(Duration::from_millis(100)).is_err(), "it is too early");
         drop(rebuilder);
         assert!(order.graph.recv().is_err() && builds.try_recv().is_err());
@@ -360,11 +557,11 @@ mod tests {
     fn once_it_is_stopped_nothing_is_built_for_those_who_wait_or_come_later() {
         let (began, builds) = channel();
         let rebuilder = rebuilder(began, usize::MAX);
-        let order = rebuilder.order("image.onnx".as_ref(), Duration::ZERO);
+        let order = ordered(&rebuilder, "image.onnx");
         let _end = builds.recv().expect("a build");
         rebuilder.stop();
         assert!(order.graph.recv().is_err(), "it waits for nothing");
-        assert!(rebuilder.order("audio.onnx".as_ref(), Duration::ZERO).graph.recv().is_err());
+        assert!(rebuilder.order("audio.onnx".as_ref(), Cure::Build, Duration::ZERO).is_none());
         assert!(builds.recv_timeout(Duration::from_millis(100)).is_err(), "the build was the last");
     }
 
@@ -387,7 +584,7 @@ mod tests {
             Ok(())
         };
         let rebuilder = Rebuilder::new(Box::new(build), Box::new(load));
-        let _orders = ["image.onnx", "audio.onnx"].map(|file| rebuilder.order(file.as_ref(), Duration::ZERO));
+        let _orders = ["image.onnx", "audio.onnx"].map(|file| ordered(&rebuilder, file));
         go.send(()).expect("it builds");
         loads.recv().expect("it loads");
         drop(rebuilder);
