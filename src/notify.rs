@@ -19,6 +19,8 @@ pub struct Notifier {
 
 /// Least time between two status lines.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// Most bytes of a status line: the service manager ignores what is longer than 4096 as a whole, and nobody reads so much.
+const LONGEST_STATUS: usize = 1000;
 
 impl Notifier {
     /// A notifier for the service manager that started this process, if one did. Signs of life are
@@ -63,9 +65,15 @@ impl Default for Notifier {
     }
 }
 
-/// The text in one line: what stands behind a line's end is an assignment to the service manager, and no status.
+/// The text in one line, which is cut off where it is too long: what stands behind a line's end is an assignment to the service
+/// manager, and no status.
 fn in_one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    let line = text.replace(char::is_control, " ");
+    if line.len() <= LONGEST_STATUS {
+        return line;
+    }
+    let end = line.floor_char_boundary(LONGEST_STATUS - '…'.len_utf8());
+    format!("{}…", &line[..end])
 }
 
 fn due(last: Option<Instant>, now: Instant, interval: Duration) -> bool {
@@ -86,6 +94,18 @@ mod tests {
     fn a_status_of_many_lines_is_one_line_and_says_nothing_else() {
         let told = in_one_line("engine: it failed:\r\nWATCHDOG=trigger\n\tMAINPID=1\u{85}\0");
         assert_eq!(told, "engine: it failed:  WATCHDOG=trigger  MAINPID=1  ");
+    }
+
+    #[test]
+    fn a_status_that_is_too_long_is_cut_between_two_characters() {
+        let fits = "x".repeat(LONGEST_STATUS);
+        assert_eq!(in_one_line(&fits), fits);
+        for shift in 0..4 {
+            let told = in_one_line(&("x".repeat(shift) + &"🔊".repeat(2000)));
+            let rest = told.trim_start_matches('x').trim_end_matches('…').trim_matches('🔊');
+            assert!(told.ends_with("🔊…") && rest.is_empty(), "{told}");
+            assert!((LONGEST_STATUS - 3..=LONGEST_STATUS).contains(&told.len()), "{} bytes", told.len());
+        }
     }
 
     #[test]
