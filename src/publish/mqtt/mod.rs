@@ -21,7 +21,7 @@ use std::time::Duration;
 use rumqttc::{ConnectionError, Event, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 pub use access::{AccessError, access, in_handshake, judge, reason};
 pub use course::{Course, follow};
@@ -298,19 +298,15 @@ impl<'a> Publisher<'a> {
         })
     }
 
-    /// Waits for the broker's consent. What an earlier run left behind is asked for before anything of
-    /// this run can overwrite it.
+    /// Waits for the broker's consent, and for an answer to each subscription: one that never comes would be missed by nobody
+    /// later. What an earlier run left behind is asked for before anything of this run can overwrite it.
     async fn connect(&mut self, broker: &Address, link: &mut Link) -> Result<(), String> {
         let mut heard = None;
         while !matches!(heard, Some(Event::Incoming(Packet::ConnAck(_)))) {
             heard = Some(link.network.poll().await.map_err(|error| reason(&error))?);
         }
-        if self.rival().is_none() {
-            info!(%broker, "connected to the broker");
-            self.said.clear();
-        }
         if !self.hears() {
-            self.opened(Some(LARGE));
+            self.opened(broker, Some(LARGE));
             return Ok(());
         }
         let asked = |filter: String| SubscribeFilter::new(filter, QoS::AtMostOnce);
@@ -323,18 +319,23 @@ impl<'a> Publisher<'a> {
             self.ask(link);
             self.until(link, |packet| matches!(packet, Packet::UnsubAck(_))).await?;
         }
+        let mut unanswered = 0;
         if self.config.mqtt.commands {
-            self.attempt(link.client.try_subscribe(self.config.topic("set/+"), QoS::AtLeastOnce));
+            let set = link.client.try_subscribe(self.config.topic("set/+"), QoS::AtLeastOnce);
+            unanswered += self.attempt(set);
         }
         for filter in self.teller.filters() {
-            self.attempt(link.client.try_subscribe(filter, QoS::AtMostOnce));
+            unanswered += self.attempt(link.client.try_subscribe(filter, QoS::AtMostOnce));
         }
         for filters in self.former.ask() {
-            self.attempt(link.client.try_subscribe_many(filters.into_iter().map(asked)));
+            unanswered += self.attempt(link.client.try_subscribe_many(filters.into_iter().map(asked)));
         }
         (link.asked, link.look) = (Some(Instant::now()), Instant::now() + LOOK);
+        for _ in 0..unanswered {
+            self.until(link, |packet| matches!(packet, Packet::SubAck(_))).await?;
+        }
         self.listener.names(self.former.names());
-        self.opened(self.flaw(link).as_deref());
+        self.opened(broker, self.flaw(link).as_deref());
         Ok(())
     }
 
@@ -345,7 +346,7 @@ impl<'a> Publisher<'a> {
         loop {
             let polled =
                 timeout_at(patience, link.network.poll()).await.map_err(|_| UNANSWERED.to_owned())?;
-            let event = polled.map_err(|error| reason(&error))?;
+            let event = polled.map_err(|error| self.broken(link, &error))?;
             if matches!(&event, Event::Incoming(Packet::Publish(message)) if message.retain) {
                 patience = Instant::now() + ANSWER;
             }
@@ -466,10 +467,12 @@ impl<'a> Publisher<'a> {
         self.attempt(link.client.try_unsubscribe(self.config.topic("snapshot")));
     }
 
-    fn attempt(&self, result: Result<(), rumqttc::ClientError>) {
-        if let Err(error) = result {
+    /// How many requests were taken, of one.
+    fn attempt(&self, result: Result<(), rumqttc::ClientError>) -> u32 {
+        if let Err(error) = &result {
             debug!("a request was not taken: {error}");
         }
+        u32::from(result.is_ok())
     }
 }
 

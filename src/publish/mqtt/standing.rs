@@ -16,8 +16,13 @@ impl Publisher<'_> {
         self.tell();
     }
 
-    /// The broker took this client; `flaw`: what is wrong with the connection. Everything that holds is told anew.
-    pub(super) fn opened(&mut self, flaw: Option<&str>) {
+    /// The broker took this client and answers it; `flaw`: what is wrong with the connection. Everything that holds is told
+    /// anew.
+    pub(super) fn opened(&mut self, broker: &Address, flaw: Option<&str>) {
+        if self.rival().is_none() {
+            info!(%broker, "connected to the broker");
+            self.said.clear();
+        }
         let now = self.teller.now();
         self.life.opened(now);
         self.life.delivered(now);

@@ -127,6 +127,25 @@ fn a_broker_that_answers_no_subscription_is_given_up_and_not_gone_back_to() {
     });
 }
 
+#[test]
+fn a_broker_that_answers_no_subscription_any_more_is_given_up_too() {
+    World::play(8, 1, async |world| {
+        world.watch(Duration::from_secs(60)).await;
+        assert_eq!(world.told(), (HealthState::Ok, String::new()));
+        world.weather(&[Weather::Gone]);
+        world.watch(OPENING).await;
+        let heard = world.heard().len();
+        world.weather(&[Weather::Deaf]);
+        world.watch((ANSWER + PATIENCE) * 3).await;
+        assert_eq!(world.told(), (HealthState::Failed, format!("broker0:1883: {UNANSWERED}")));
+        let ok = world.heard()[heard..].iter().any(|(state, _)| *state == HealthState::Ok);
+        assert!(!ok, "{:?}", world.heard());
+        world.weather(&[Weather::Fine]);
+        world.watch(ANSWER + PATIENCE).await;
+        assert_eq!(world.told(), (HealthState::Ok, String::new()));
+    });
+}
+
 /// The goodbye to a broker that went silent takes a while: meanwhile one that is preferred is found to be back.
 #[test]
 fn a_stop_is_heeded_while_a_preferred_broker_comes_back() {
