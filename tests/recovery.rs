@@ -300,6 +300,23 @@ fn a_plug_in_that_is_missing_does_not_end_the_daemon_and_is_told() {
     assert!(daemon.end().success());
 }
 
+#[test]
+fn a_configuration_whose_launch_line_waits_for_a_plug_in_can_be_changed() {
+    let place = Place::new();
+    let good = format!("{}[microphone]\nsource = \"media\"\n{QUIET}", made_up(HUM));
+    let waiting = good.replace("videotestsrc", "nosuchsrc");
+    let mut daemon = Daemon::start(&place.config(&waiting));
+    daemon.log.find(|line| line.contains("trying again") && line.contains("nosuchsrc"));
+    place.config(&waiting.replace("frozen = 0.0", "frozen = 0.0\nrate = 3.0"));
+    daemon.signal("HUP");
+    daemon.log.find(|line| line.contains("the configuration was read again"));
+    place.config(&good);
+    daemon.signal("HUP");
+    daemon.messages.find(|line| line.contains("\"event\":\"start\""));
+    daemon.signal("TERM");
+    assert!(daemon.end().success());
+}
+
 /// A camera whose picture and sound the tiny model sees and hears, made by GStreamer.
 fn made_up(sound: &str) -> String {
     let launch = format!(

@@ -64,10 +64,10 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     }
 }
 
-/// Reads the configuration again; what `check` refuses is refused, and so are credentials that this service has not.
+/// Reads the configuration again; what a start refuses is refused, and so are credentials that this service has not.
 fn read_again(common: &Common) -> Result<Box<Config>, Failure> {
     let (draft, _) = common.draft()?;
-    let config = super::check::judged(draft)?;
+    let config = super::check::startable(draft)?;
     if let Some(broker) = config.mqtt.brokers().first().filter(|_| config.mqtt.enabled) {
         let shown = mqtt::access(&config, broker, &config.mqtt.client_id);
         shown.map_err(|error| Failure::access(&config, error))?;
