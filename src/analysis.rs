@@ -1,5 +1,6 @@
 //! Window, model, regions and tracks as one `push`; no threads.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant as Stopwatch};
 
 use crate::clock::Instant;
@@ -68,6 +69,7 @@ pub struct Timing {
 pub struct Analysis {
     model: Model,
     decision: Decision,
+    learned: Learned,
     map_thresholds: Vec<f32>,
     masks: Masks,
     tracker: Tracker,
@@ -112,8 +114,10 @@ impl Analysis {
     /// When the configuration names a class that the model lacks, or the background is unreadable.
     pub fn new(model: Model, config: &Config) -> Result<Self, ModelError> {
         let manifest = model.manifest();
+        let learned = Learned::read(config)?;
         Ok(Self {
-            decision: decision(manifest, config)?,
+            decision: rule(manifest, config, &learned)?,
+            learned,
             map_thresholds: manifest.map_thresholds(),
             masks: config.detection.masks.clone(),
             tracker: Tracker::new(&config.tracking),
@@ -124,12 +128,19 @@ impl Analysis {
         })
     }
 
-    /// Goes on with other settings of detection and tracking; nothing that was heard or seen is lost.
+    /// Another background is learned in the file of that in use: the next settings are tried with what is there then, and
+    /// take it into force. Others go on with what was read.
+    pub fn learned_anew(&mut self) {
+        self.learned.stale = true;
+    }
+
+    /// Goes on with other settings of detection and tracking; nothing that was heard or seen is lost. The learned background
+    /// is read only where they name another file, or after [`Analysis::learned_anew`].
     ///
     /// # Errors
     /// As [`Analysis::new`]; the settings before stay in force.
     pub fn configure(&mut self, config: &Config) -> Result<(), ModelError> {
-        self.decision = decision(self.model.manifest(), config)?;
+        self.decision = self.learned.decide(self.model.manifest(), config)?;
         self.follow(config);
         Ok(())
     }
@@ -140,7 +151,7 @@ impl Analysis {
     /// # Errors
     /// As [`Analysis::new`]; words and settings before stay in force.
     pub fn reword(&mut self, words: Vocabulary, config: &Config) -> Result<Vec<Track>, ModelError> {
-        self.decision = decision(words.manifest(), config)?;
+        self.decision = self.learned.decide(words.manifest(), config)?;
         self.model.reword(words);
         Ok(self.begin_anew(config))
     }
@@ -151,7 +162,7 @@ impl Analysis {
     /// # Errors
     /// As [`Analysis::new`]; the model and the settings before stay in force.
     pub fn exchange(&mut self, model: Model, config: &Config) -> Result<Vec<Track>, ModelError> {
-        self.decision = decision(model.manifest(), config)?;
+        self.decision = self.learned.decide(model.manifest(), config)?;
         let names =
             |model: &Model| model.manifest().classes.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let same = names(&self.model) == names(&model);
@@ -301,9 +312,42 @@ impl Analysis {
 /// # Errors
 /// As [`Analysis::new`].
 pub fn decision(manifest: &Manifest, config: &Config) -> Result<Decision, ModelError> {
+    rule(manifest, config, &Learned::read(config)?)
+}
+
+/// [`decision`] with a background that was read.
+fn rule(manifest: &Manifest, config: &Config, learned: &Learned) -> Result<Decision, ModelError> {
     memory(manifest, config)?;
-    let decision = Decision::new(manifest, &config.detection, background(config)?.as_ref())?;
+    let decision = Decision::new(manifest, &config.detection, learned.background.as_ref())?;
     Ok(decision.keeping(config.tracking.keep))
+}
+
+/// The learned background in use: whoever wishes for another setting does not wait for a disk, nor for a file that is gone.
+struct Learned {
+    /// Where it was read; empty if none is named.
+    file: PathBuf,
+    background: Option<Background>,
+    /// Whether the file holds another one now.
+    stale: bool,
+}
+
+impl Learned {
+    fn read(config: &Config) -> Result<Self, ModelError> {
+        let file = config.detection.background.clone();
+        Ok(Self { file, background: background(config)?, stale: false })
+    }
+
+    /// The rule of other settings; the background that they name replaces this one if they are taken.
+    fn decide(&mut self, manifest: &Manifest, config: &Config) -> Result<Decision, ModelError> {
+        let stale = std::mem::take(&mut self.stale);
+        if !stale && self.file == config.detection.background {
+            return rule(manifest, config, self);
+        }
+        let other = Self::read(config)?;
+        let decision = rule(manifest, config, &other)?;
+        *self = other;
+        Ok(decision)
+    }
 }
 
 /// Everything that makes [`decision`] fail.

@@ -126,7 +126,10 @@ impl Supervisor<'_> {
     fn adopt(&mut self, layers: Layers, made: Made, named: Named) -> Result<Changes, String> {
         let mut changes = Changes::between(&self.config, &layers.merged());
         changes.mode(layers.file.camera.rate, &self.most, &self.config.camera);
-        changes.judgement |= named.background != self.named.background;
+        if named.background != self.named.background {
+            self.analysis.learned_anew();
+            changes.judgement = true;
+        }
         changes.model |= named.manifest != self.named.manifest;
         if changes.judgement || changes.model {
             let before = senses(self.analysis.model());

@@ -277,6 +277,35 @@ fn what_the_file_only_names_is_read_again_with_it() {
     });
 }
 
+/// It may be on a mount that is gone, and somebody who is not to be heard cannot wait for it.
+#[test]
+fn a_wish_reads_no_file_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let noise = folder.path().join("noise.toml");
+    let write = |text: &str| std::fs::write(&noise, text).expect("room for a file");
+    let refused = |world: &World| world.state(Part::Configuration).0 == HealthState::Degraded;
+    World::play(24, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        write("[audio_floor]\n");
+        world.reload(|file| file.detection.background.clone_from(&noise));
+        world.turns(Duration::from_secs(1));
+        assert!(!refused(world) && world.supervisor.config.detection.background == noise);
+        write("no profile");
+        world.wish_switched(false);
+        world.turn();
+        assert!(!world.supervisor.config.detection.enable, "what is in the file waits for a reload");
+        world.reload(|file| file.tracking.keep = 0.5);
+        world.turns(Duration::from_secs(1));
+        assert!(refused(world));
+        std::fs::remove_file(&noise).expect("it is there");
+        for on in [true, false] {
+            world.wish_switched(on);
+            world.turn();
+            assert_eq!(world.supervisor.config.detection.enable, on, "a refused reload changes nothing");
+        }
+    });
+}
+
 #[test]
 fn pictures_that_are_not_judged_are_counted_by_what_kept_them_from_it() {
     World::play(23, MicrophoneSource::Alsa, |world| {
