@@ -221,10 +221,12 @@ pub fn is_out_of_reach(camera: &config::Camera) -> bool {
 /// Has GStreamer find the plug-ins that were installed since it last looked.
 ///
 /// One that failed to load stays in its list as such, on disk too, until its file changes, although what it lacked may have
-/// come: those are forgotten before the first, second, fourth, eighth look and so on, because the list is written each time.
+/// come: those are forgotten before the first, second, fourth look and so on up to the 64th, and then before each 64th, because
+/// the list is written each time.
 pub fn look_for_plugins() {
     static LOOKS: AtomicU32 = AtomicU32::new(1);
-    if LOOKS.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+    let look = LOOKS.fetch_add(1, Ordering::Relaxed);
+    if look.is_power_of_two() || look.is_multiple_of(64) {
         let registry = gst::Registry::get();
         let failed = |plugin: &gst::Plugin| plugin.plugin_flags().contains(gst::PluginFlags::BLACKLISTED);
         registry

@@ -38,7 +38,7 @@ impl Hardware for Real {
         let (settings, wanted, out) = (Arc::new(config.camera.clone()), wanted.clone(), out.clone());
         aside(Sense::Camera, move || {
             let opened = capture::open_camera(&settings, sound, &wanted, Pace::Live, &out);
-            // What is installed by the next try is found by it.
+            // What is installed by the next try is found by it; what was there and could not be loaded, by one of the next 64.
             opened.inspect_err(|error| {
                 if error.is_lacking() {
                     capture::look_for_plugins()
