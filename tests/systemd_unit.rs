@@ -119,8 +119,6 @@ fn it_keeps_its_promises() {
         "CoredumpFilter=elf-headers",
         "PrivateTmp=yes",
         "BindReadOnlyPaths=-/tmp/argus_socket",
-        // The socket that is bound in is of one start of that daemon.
-        "PartOf=nvargus-daemon.service",
         "SupplementaryGroups=audio video render",
         // What CUDA opens on an Orin under JetPack 6, by those who traced it, and what it opened before.
         "DeviceAllow=/dev/nvmap rw",
@@ -133,5 +131,8 @@ fn it_keeps_its_promises() {
         "WantedBy=multi-user.target",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line} is missing");
+    }
+    for tie in ["PartOf=", "BindsTo=", "Requires="] {
+        assert!(!unit.lines().any(|line| line.starts_with(tie)), "{tie} would stop it with another service");
     }
 }

@@ -212,8 +212,8 @@ pub fn open_camera(
     Ok(Camera { media: Media::start(pipeline, origin, wants, delivery, repeat)? })
 }
 
-/// Whether this camera is out of reach of this process, although what opens it is installed: a CSI camera where there is no
-/// nvargus-daemon to be seen. A service with a `/tmp` of its own sees only one that was there when it started.
+/// Whether this camera is out of reach of this process, although what opens it is installed: a CSI camera where no
+/// nvargus-daemon listens. A service with a `/tmp` of its own sees only the one that was there when it started. Waits for nobody.
 pub fn is_out_of_reach(camera: &config::Camera) -> bool {
     camera.source == CameraSource::Csi && init().is_ok() && sources::lacks_argus()
 }

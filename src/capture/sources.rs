@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::error::CaptureError;
 use super::link::{chain, make, only};
@@ -84,9 +86,20 @@ fn v4l2(camera: &config::Camera, most: &Rate, pipeline: &gst::Bin) -> Result<Ori
 /// Where nvargus-daemon listens, which alone opens CSI cameras.
 const ARGUS: &str = "/tmp/argus_socket";
 
-/// Whether a CSI camera is out of reach although what opens it is installed: there is no nvargus-daemon to be seen.
+/// Whether a CSI camera is out of reach although what opens it is installed: no nvargus-daemon listens.
 pub(super) fn lacks_argus() -> bool {
-    gst::ElementFactory::find("nvarguscamerasrc").is_some() && !Path::new(ARGUS).exists()
+    gst::ElementFactory::find("nvarguscamerasrc").is_some() && is_deserted(Path::new(ARGUS))
+}
+
+/// Whether nobody listens at a socket: it is not there, or whoever made it is gone and left it behind. Waits for nobody, not
+/// even for one with many clients in its queue.
+fn is_deserted(socket: &Path) -> bool {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let tried = SocketAddrUnix::new(socket).and_then(|address| {
+        let client = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        net::connect(&client, &address)
+    });
+    matches!(tried, Err(Errno::NOENT | Errno::CONNREFUSED))
 }
 
 /// A Jetson's CSI camera; the picture stays in the image processor's memory until it is small.
@@ -105,7 +118,7 @@ fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError
     Ok(Origin {
         name: format!("CSI camera {}", camera.sensor),
         cure: "expected a sensor with the [camera.csi] mode: check its cable, then `systemctl restart \
-               nvargus-daemon tvsl`"
+               nvargus-daemon tvsl` (both: a service sees only the daemon that was there when it started)"
             .into(),
         live: true,
         file: None,
@@ -237,4 +250,27 @@ fn uri(address: &str, pipeline: &gst::Bin) -> Result<gst::Element, CaptureError>
     decoder.set_property("uri", address);
     chain(pipeline, std::slice::from_ref(&decoder))?;
     Ok(decoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_is_deserted_when_nobody_listens_and_not_when_its_queue_is_full() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("argus_socket");
+        assert!(is_deserted(&path), "it is not there");
+        let daemon = UnixListener::bind(&path).expect("a socket");
+        assert!(!is_deserted(&path));
+        net::listen(&daemon, 0).expect("a short queue");
+        (0..3).for_each(|_| assert!(!is_deserted(&path), "it is busy"));
+        drop(daemon);
+        assert!(path.exists() && is_deserted(&path), "it was left behind");
+        std::fs::remove_file(&path).expect("it is there");
+        let _daemon = UnixListener::bind(&path).expect("a socket");
+        assert!(!is_deserted(&path), "another one listens");
+    }
 }

@@ -23,7 +23,7 @@ pub(super) trait Hardware {
     /// The sound card.
     fn microphone(&self, config: &Config, wanted: &Wanted, out: &Sender) -> Open;
     /// Whether the camera is out of reach of this process for good, and perhaps not of the next one that the service
-    /// manager starts.
+    /// manager starts. Asked on the analysis thread: it waits for nobody.
     fn is_shut_out(&self, config: &Config) -> bool;
     /// How hot the machine is, and what it does about that.
     fn heat(&self) -> Heat;

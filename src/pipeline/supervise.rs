@@ -111,8 +111,8 @@ pub enum PipelineError {
     NoPicture(PathBuf),
     /// The camera is out of reach of this process, but perhaps not of another.
     #[error(
-        "there is no nvargus-daemon to be seen from here, and one that has started since never will be; ending, so that the \
-         service manager starts a process that sees it: `systemctl status nvargus-daemon`"
+        "no nvargus-daemon answers from here, and one that has started since never will; ending, so that the service manager \
+         starts a process that sees it: `systemctl status nvargus-daemon`"
     )]
     ShutOut,
     /// The model fails on every frame.
@@ -174,6 +174,8 @@ struct Supervisor<'a> {
     configuration: Configuration,
     /// Whether the devices of what is in force ever delivered.
     standing: Standing,
+    /// When it was last looked whether the camera is out of reach.
+    looked: Option<Instant>,
     /// What the configuration only names, as it is in force.
     named: Named,
     hardware: &'a dyn Hardware,
@@ -223,6 +225,7 @@ impl<'a> Supervisor<'a> {
             layers,
             configuration: Configuration::default(),
             standing: Standing::Untried,
+            looked: None,
             named: Named::by(&config),
             config,
             hardware,

@@ -13,8 +13,11 @@ use crate::message::{HealthState, Part};
 use crate::queue::{self, Empty, Limits, Sense, Sensed};
 use crate::window::{Pairing, Patience};
 
-/// A camera that is out of reach may fail for so long: what it needs may just be starting too, and then it is not.
-pub(super) const SHUT_OUT: Duration = Duration::from_secs(60);
+/// A camera that is out of reach may fail for so long: what it needs may just be starting too, and a plan that is being built
+/// would be lost with this process.
+pub(super) const SHUT_OUT: Duration = Duration::from_secs(300);
+/// Time between two looks at whether it is.
+const LOOK: Duration = Duration::from_secs(30);
 
 impl Supervisor<'_> {
     /// Watches live devices until stopping is asked for. A lost one is opened again, for ever; frames are
@@ -77,9 +80,13 @@ impl Supervisor<'_> {
     }
 
     /// Ends where the camera has failed for long and only another process can reach it.
-    fn give_way(&self, live: &Live) -> Result<(), PipelineError> {
-        let long = live.failing(self.clock.now()) > SHUT_OUT;
-        if long && self.hardware.is_shut_out(&self.config) { Err(PipelineError::ShutOut) } else { Ok(()) }
+    fn give_way(&mut self, live: &Live) -> Result<(), PipelineError> {
+        let now = self.clock.now();
+        if live.failing(now) <= SHUT_OUT || self.looked.is_some_and(|looked| now.since(looked) < LOOK) {
+            return Ok(());
+        }
+        self.looked = Some(now);
+        if self.hardware.is_shut_out(&self.config) { Err(PipelineError::ShutOut) } else { Ok(()) }
     }
 
     /// Asks less of a machine that slows itself down.
