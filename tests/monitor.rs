@@ -131,7 +131,7 @@ fn the_broker_the_drops_and_the_lost_sound_are_counted() {
         place.config(&format!("[camera]\nsource = \"test\"\n[microphone]\nsource = \"none\"\n{more}"))
     });
     let page = service.until("/metrics", |_, page| {
-        page.contains("tvsl_broker_connected 1")
+        page.contains("\ntvsl_broker_connected 1\n")
             && page.contains("tvsl_part_state{part=\"broker\",state=\"ok\"} 1")
     });
     if let Some(figures) = parsed(&page) {
