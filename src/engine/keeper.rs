@@ -379,9 +379,10 @@ mod tests {
         }
     }
 
-    struct Cpu;
+    /// A graph with nothing to compute, and the engine on the CPU that has such.
+    pub(super) struct Idle;
 
-    impl Graph for Cpu {
+    impl Graph for Idle {
         fn inputs(&self) -> &[Port] {
             &[]
         }
@@ -395,7 +396,7 @@ mod tests {
         }
     }
 
-    impl Engine for Cpu {
+    impl Engine for Idle {
         fn name(&self) -> &'static str {
             CPU
         }
@@ -424,7 +425,7 @@ mod tests {
         let mut serving = Serving::new(
             "image.onnx".as_ref(),
             Box::new(plan),
-            Some(Arc::new(Cpu)),
+            Some(Arc::new(Idle)),
             policy,
             Some(Arc::new(rebuilder)),
         );

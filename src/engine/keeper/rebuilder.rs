@@ -345,24 +345,8 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
+    use crate::engine::keeper::tests::Idle;
     use crate::engine::tensorrt::{Said, TensorRtError};
-    use crate::engine::{Input, Port, Tensor};
-
-    struct Nothing;
-
-    impl Graph for Nothing {
-        fn inputs(&self) -> &[Port] {
-            &[]
-        }
-
-        fn outputs(&self) -> &[Port] {
-            &[]
-        }
-
-        fn run(&mut self, _: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
-            Ok(Vec::new())
-        }
-    }
 
     /// One whose builds are told to `began` with the way to end them, and whose plans are good after the `good`th.
     fn rebuilder(began: Sender<Sender<Result<(), Unbuilt>>>, good: usize) -> Rebuilder {
@@ -395,7 +379,7 @@ mod tests {
             outcome
         };
         let load = move |file: &Path| match *lock(&builds) >= good {
-            true => Ok(Box::new(Nothing) as Box<dyn Graph>),
+            true => Ok(Box::new(Idle) as Box<dyn Graph>),
             false => Err(fault(file)),
         };
         let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
@@ -441,7 +425,7 @@ mod tests {
         let outcomes = Mutex::new(outcomes.into_iter());
         let load = move |_: &Path| match lock(&outcomes).next().flatten() {
             Some(fault) => Err(EngineError::TensorRt(fault)),
-            None => Ok(Box::new(Nothing) as Box<dyn Graph>),
+            None => Ok(Box::new(Idle) as Box<dyn Graph>),
         };
         (Rebuilder::patient(Box::new(build), Box::new(load), backoff), builds)
     }
@@ -575,7 +559,7 @@ mod tests {
             loading.send(()).expect("a test that listens");
             std::thread::sleep(Duration::from_millis(200));
             *lock(&count) += 1;
-            Ok(Box::new(Nothing) as Box<dyn Graph>)
+            Ok(Box::new(Idle) as Box<dyn Graph>)
         };
         let (go, wait) = channel();
         let wait = Mutex::new(wait);
