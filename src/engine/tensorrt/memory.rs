@@ -6,6 +6,9 @@ use super::cuda::Device;
 use super::error::TensorRtError;
 use super::stream::{Stream, during};
 
+/// What goes wrong if there is no memory.
+const ALLOCATING: &str = "allocating memory";
+
 /// A plain number, which is valid whatever its bits are.
 pub(super) trait Number: Copy + Send + 'static {}
 
@@ -32,29 +35,50 @@ unsafe impl<T: Number> Sync for Memory<T> {}
 impl<T: Number> Memory<T> {
     /// `len` numbers for both sides, all 0 on the host.
     pub(super) fn new(device: &Device, len: usize) -> Result<Self, TensorRtError> {
-        // From here on dropping frees the host memory.
         let mut memory = Self::staged(device, len)?;
         if !device.integrated {
-            // SAFETY: the device is current.
-            let address = unsafe { result::malloc_sync(len.max(1) * size_of::<T>()) };
-            memory.address = address.map_err(during("allocating memory"))?;
+            memory.take_room()?;
         }
         Ok(memory)
     }
 
     /// `len` numbers for the GPU alone.
     pub(super) fn on_gpu(device: &Device, len: usize) -> Result<Self, TensorRtError> {
-        device.bind()?;
-        // SAFETY: the device is current.
-        let address = unsafe { result::malloc_sync(len.max(1) * size_of::<T>()) };
-        let address = address.map_err(during("allocating memory"))?;
-        Ok(Self { device: device.clone(), host: std::ptr::null_mut(), address, len })
+        let mut memory = Self { device: device.clone(), host: std::ptr::null_mut(), address: 0, len };
+        memory.take_room()?;
+        Ok(memory)
     }
 
-    /// `len` numbers on the host that the GPU copies from: it reaches them itself if it is integrated.
+    /// `len` numbers on the host, all 0, that the GPU copies from: it reaches them itself if it is integrated.
     pub(super) fn staged(device: &Device, len: usize) -> Result<Self, TensorRtError> {
-        let (host, address) = pinned(device, len)?;
-        Ok(Self { device: device.clone(), host, address, len })
+        let failed = during(ALLOCATING);
+        let bytes = len.max(1) * size_of::<T>();
+        device.bind()?;
+        let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
+        // SAFETY: the device is current; the bytes are set to 0 before anyone reads them.
+        let host = unsafe {
+            let host = result::malloc_host(bytes, flags).map_err(&failed)?;
+            host.cast::<u8>().write_bytes(0, bytes);
+            host
+        };
+        // From here on dropping frees the host memory.
+        let mut memory = Self { device: device.clone(), host: host.cast(), address: 0, len };
+        if device.integrated {
+            // SAFETY: the device is current and `host` is memory that it just mapped.
+            unsafe { sys::cuMemHostGetDevicePointer_v2(&mut memory.address, host, 0) }
+                .result()
+                .map_err(&failed)?;
+        }
+        Ok(memory)
+    }
+
+    /// Allocates the GPU's side, which dropping frees.
+    fn take_room(&mut self) -> Result<(), TensorRtError> {
+        self.device.bind()?;
+        // SAFETY: the device is current.
+        let address = unsafe { result::malloc_sync(self.len.max(1) * size_of::<T>()) };
+        self.address = address.map_err(during(ALLOCATING))?;
+        Ok(())
     }
 
     /// As many numbers for the same sides.
@@ -179,31 +203,6 @@ impl Memory<f32> {
                 .map_err(during("copying on the GPU")),
         }
     }
-}
-
-/// So many numbers of page-locked host memory, all 0, and where the GPU sees them, if it is integrated; 0 otherwise.
-fn pinned<T: Number>(device: &Device, len: usize) -> Result<(*mut T, sys::CUdeviceptr), TensorRtError> {
-    let failed = during("allocating memory");
-    let bytes = len.max(1) * size_of::<T>();
-    device.bind()?;
-    let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
-    // SAFETY: the device is current; the bytes are set to 0 before anyone reads them.
-    let host = unsafe {
-        let host = result::malloc_host(bytes, flags).map_err(&failed)?;
-        host.cast::<u8>().write_bytes(0, bytes);
-        host
-    };
-    let mut address = 0;
-    if device.integrated {
-        // SAFETY: the device is current and `host` is memory that it just mapped; if it does not say where, it is freed.
-        unsafe {
-            if let Err(error) = sys::cuMemHostGetDevicePointer_v2(&mut address, host, 0).result() {
-                let _ = result::free_host(host);
-                return Err(failed(error));
-            }
-        }
-    }
-    Ok((host.cast(), address))
 }
 
 impl<T: Number> Drop for Memory<T> {
