@@ -247,30 +247,31 @@ impl Model {
     /// # Errors
     /// When the graph cannot be loaded again, which then runs as before; or when it fails.
     pub fn take_time(&mut self, interval: Duration, clock: &dyn Clock) -> Result<(), ModelError> {
-        let Some(took) = self.alone.map_or_else(|| self.time_alone(clock), |took| Ok(Some(took)))? else {
+        let known = self.alone;
+        let Some(took) = known.map_or_else(|| self.time_alone(clock), |took| Ok(Some(took)))? else {
             return Ok(());
         };
         let enough = took * 2 <= interval;
         tracing::debug!(?took, ?interval, enough, "a picture on one thread");
         if enough != self.on_one {
-            self.see_on_one_thread(enough)?;
+            // What was timed just now was vouched for then.
+            known.map_or(Ok(()), |_| self.vouch())?;
+            self.parts.see_on_one_thread(enough)?;
             self.on_one = enough;
         }
         Ok(())
     }
 
-    /// Has pictures encoded on one thread, or on all; whether that makes a difference. The graph is read again for it, long
-    /// after it was opened, perhaps, and while a package puts another in its place.
-    fn see_on_one_thread(&mut self, one: bool) -> Result<bool, ModelError> {
-        if !self.parts.sees_beside() {
-            files::check_all(&self.folder, &self.manifest)?;
-        }
-        self.parts.see_on_one_thread(one)
+    /// Checks the files once more where another number of threads has the graph read again: long after it was opened,
+    /// perhaps, and while a package puts another in its place.
+    fn vouch(&self) -> Result<(), ModelError> {
+        if self.parts.sees_beside() { Ok(()) } else { files::check_all(&self.folder, &self.manifest) }
     }
 
     /// How long a picture takes on one thread, which it then goes on with; `None` where threads make no difference.
     fn time_alone(&mut self, clock: &dyn Clock) -> Result<Option<Duration>, ModelError> {
-        if !self.see_on_one_thread(true)? {
+        self.vouch()?;
+        if !self.parts.see_on_one_thread(true)? {
             return Ok(None);
         }
         self.on_one = true;
