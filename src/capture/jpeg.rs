@@ -1,14 +1,12 @@
-//! A JPEG as libjpeg reads it: a picture is to be judged the same wherever it is read.
+//! A JPEG as libjpeg reads it, to the byte: a picture is to be judged the same wherever it is read.
 //!
 //! GStreamer's way leads over a form in which neighbouring pixels share their colour, and ends a level darker; for a camera's
 //! pictures, which come by no other way, that makes no difference.
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use mozjpeg::{ColorSpace, Decompress};
 
 use super::still::Still;
 use super::{extent, oversize};
@@ -23,21 +21,23 @@ pub(super) fn read(file: &Path) -> Option<Frame> {
         return None; // a pipe would be waited for
     }
     let still = Still::of(file).filter(|still| still.jpeg && !still.cut && !still.torn)?;
-    still.size.filter(|size| !oversize::is_refused(*size))?;
+    let size = still.size.filter(|size| !oversize::is_refused(*size))?;
     let bytes = bounded::read(file, bounded::LIST).ok()?;
-    let options = DecoderOptions::new_safe().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
-    let options = options.set_max_width(usize::from(u16::MAX)).set_max_height(usize::from(u16::MAX));
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
-    decoder.decode_headers().ok()?;
-    let (info, colours) = (decoder.info()?, decoder.input_colorspace()?);
-    if !matches!(colours, ColorSpace::Luma | ColorSpace::YCbCr | ColorSpace::RGB) {
-        return None;
-    }
-    let size = Size::new(info.width.into(), info.height.into());
-    let rgb = decoder.decode().ok()?;
-    (rgb.len() == size.width as usize * size.height as usize * 3).then_some(())?;
+    // libjpeg leaves a file that it cannot read in the middle of its work, which the library makes an unwinding that prints nothing.
+    let rgb = catch_unwind(|| decode(&bytes, size)).ok()??;
     let (rgb, size) = upright(rgb, size, still.turn.unwrap_or_default());
     Some(Frame { captured: Instant::ZERO, size, source: size, rgb })
+}
+
+/// Its pixels, where it is of this size.
+fn decode(bytes: &[u8], size: Size) -> Option<Vec<u8>> {
+    let decoder = Decompress::new_mem(bytes).ok()?;
+    let read = matches!(decoder.color_space(), ColorSpace::JCS_GRAYSCALE | ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB);
+    (read && decoder.size() == (size.width as usize, size.height as usize)).then_some(())?;
+    let mut lines = decoder.rgb().ok()?;
+    let rgb = lines.read_scanlines().ok()?;
+    lines.finish().ok()?;
+    Some(rgb)
 }
 
 /// The pixels turned, in the words of GStreamer's `video-direction`, and the size that they have then.
@@ -70,6 +70,22 @@ fn upright(rgb: Vec<u8>, size: Size, turn: &str) -> (Vec<u8>, Size) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_libjpeg_refuses_half_way_is_left_to_others() {
+        let whole = std::fs::read("tests/data/colours.jpg").expect("a picture");
+        let size = Size::new(24, 16);
+        assert!(decode(&whole, size).is_some_and(|rgb| rgb.len() == 24 * 16 * 3));
+        assert_eq!(decode(&whole, Size::new(16, 24)), None);
+        // Frame, tables for sums and for codes, and scan; what stands in each is wrong in turn.
+        for marker in [0xc0, 0xdb, 0xc4, 0xda] {
+            let at = whole.windows(2).position(|pair| pair == [0xff, marker]).expect("a marker");
+            let mut wrong = whole.clone();
+            wrong[at + 4..at + 8].fill(0xee);
+            let found = catch_unwind(|| decode(&wrong, size));
+            assert!(!matches!(found, Ok(Some(_))), "{marker:x}");
+        }
+    }
 
     #[test]
     fn every_way_up_is_turned_upright() {
