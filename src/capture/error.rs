@@ -183,7 +183,7 @@ fn package_of(element: &str) -> &'static str {
     match element {
         "v4l2src" | "rtspsrc" | "videoflip" | "matroskamux" => "gstreamer1.0-plugins-good",
         "nvarguscamerasrc" | "nvvidconv" => "nvidia-l4t-gstreamer",
-        "avenc_ffv1" => "gstreamer1.0-libav",
+        "avenc_ffv1" | "avenc_huffyuv" => "gstreamer1.0-libav",
         "capsfilter" | "fakesink" | "filesrc" | "filesink" => "libgstreamer1.0-0",
         _ => "gstreamer1.0-plugins-base",
     }

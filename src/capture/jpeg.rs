@@ -32,7 +32,10 @@ pub(super) fn read(file: &Path) -> Option<Frame> {
 /// Its pixels, where it is of this size.
 fn decode(bytes: &[u8], size: Size) -> Option<Vec<u8>> {
     let decoder = Decompress::new_mem(bytes).ok()?;
-    let read = matches!(decoder.color_space(), ColorSpace::JCS_GRAYSCALE | ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB);
+    let read = matches!(
+        decoder.color_space(),
+        ColorSpace::JCS_GRAYSCALE | ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB
+    );
     (read && decoder.size() == (size.width as usize, size.height as usize)).then_some(())?;
     let mut lines = decoder.rgb().ok()?;
     let rgb = lines.read_scanlines().ok()?;

@@ -1,5 +1,5 @@
 //! A recording of what camera and microphone delivered, to be played again: Matroska with pictures that lost nothing
-//! (FFV1) and samples as they were, each with the time of its capture, to the millisecond.
+//! (FFV1, or HuffYUV where GStreamer is old) and samples as they were, each with the time of its capture, to the millisecond.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -28,9 +28,16 @@ const ROOM: &str = "make room on the disk, or name a file on another one with --
 /// The longest that the last bytes may take to the disk.
 const CLOSE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
+/// How pictures are kept as they were: an encoder, what it makes, and the order of colours that it leaves alone, which has a fourth byte.
+type Lossless = (&'static str, &'static str, &'static str);
+const FFV1: Lossless = ("avenc_ffv1", "video/x-ffv", "BGRx");
+/// Half as large again; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it.
+const HUFFYUV: Lossless = ("avenc_huffyuv", "video/x-huffyuv", "BGRA");
+
 /// A recording under way; it begins with the first picture.
 pub struct Recorder {
     path: PathBuf,
+    lossless: Lossless,
     pipeline: gst::Pipeline,
     pictures: gst_app::AppSrc,
     sound: Option<gst_app::AppSrc>,
@@ -49,7 +56,19 @@ impl Recorder {
     /// The file is there already or cannot be written, or a plug-in is missing.
     pub fn create(path: &Path, rate: Option<u32>, most: u64) -> Result<Self, CaptureError> {
         super::init()?;
-        let (encoder, muxer, sink) = (make("avenc_ffv1")?, make("matroskamux")?, make("filesink")?);
+        let muxer = make("matroskamux")?;
+        let lossless = if holds(&muxer, FFV1) { FFV1 } else { HUFFYUV };
+        Self::with(lossless, muxer, path, rate, most)
+    }
+
+    fn with(
+        lossless: Lossless,
+        muxer: gst::Element,
+        path: &Path,
+        rate: Option<u32>,
+        most: u64,
+    ) -> Result<Self, CaptureError> {
+        let (encoder, sink) = (make(lossless.0)?, make("filesink")?);
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         opened.map_err(|error| refused(path, &error))?;
         sink.set_property("location", path.to_string_lossy().as_ref());
@@ -71,7 +90,7 @@ impl Recorder {
         above.for_each(|pad| bound(&pad, &taken, most, &full));
         let path = path.to_owned();
         let (size, began, last) = (None, None, Instant::ZERO);
-        let recorder = Self { path, pipeline, pictures, sound, size, began, last, full };
+        let recorder = Self { path, lossless, pipeline, pictures, sound, size, began, last, full };
         recorder.pipeline.set_state(gst::State::Playing).map_err(|_| recorder.trouble())?;
         Ok(recorder)
     }
@@ -82,7 +101,7 @@ impl Recorder {
     /// It is not of the size of the first, or writing fails or falls behind.
     pub fn see(&mut self, frame: &Frame) -> Result<(), CaptureError> {
         let size = *self.size.get_or_insert_with(|| {
-            self.pictures.set_caps(Some(&picture(frame.size)));
+            self.pictures.set_caps(Some(&picture(frame.size, self.lossless)));
             frame.size
         });
         if frame.size != size {
@@ -201,9 +220,14 @@ fn source() -> gst_app::AppSrc {
     gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(MOST_WAITING).build()
 }
 
-/// FFV1 keeps red, green and blue as they are in this order only.
-fn picture(size: Size) -> gst::Caps {
-    let caps = gst::Caps::builder("video/x-raw").field("format", "BGRx");
+/// Whether a muxer takes what is encoded so.
+fn holds(muxer: &gst::Element, (_, media, _): Lossless) -> bool {
+    let encoded = gst::Caps::new_empty_simple(media);
+    muxer.pad_template_list().iter().any(|template| template.caps().can_intersect(&encoded))
+}
+
+fn picture(size: Size, (_, _, format): Lossless) -> gst::Caps {
+    let caps = gst::Caps::builder("video/x-raw").field("format", format);
     let caps = caps.field("width", size.width as i32).field("height", size.height as i32);
     // Pictures come when they come.
     caps.field("framerate", gst::Fraction::new(0, 1)).build()
@@ -212,4 +236,30 @@ fn picture(size: Size) -> gst::Caps {
 fn samples(rate: u32) -> gst::Caps {
     let caps = gst::Caps::builder("audio/x-raw").field("format", "F32LE").field("layout", "interleaved");
     caps.field("rate", rate as i32).field("channels", 1).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside tests/record.rs, which holds it to whichever of the two this GStreamer has.
+    #[test]
+    fn an_older_gstreamer_loses_no_bit_of_a_picture_either() {
+        crate::capture::init().expect("GStreamer");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, size, mut random) =
+            (folder.path().join("old.mkv"), Size::new(37, 23), fastrand::Rng::with_seed(3));
+        let rgb: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(37 * 23 * 3).collect();
+        let muxer = make("matroskamux").expect("Matroska");
+        let mut recorder = Recorder::with(HUFFYUV, muxer, &file, None, u64::MAX).expect("a new file");
+        for second in 0..3 {
+            let captured = Instant::from_nanos(second * 1_000_000_000);
+            recorder.see(&Frame { captured, size, source: size, rgb: rgb.clone() }).expect("room");
+        }
+        recorder.finish().expect("a whole file");
+        let read: Vec<Frame> =
+            crate::capture::read_pictures(&file, None).expect("pictures").flatten().collect();
+        assert_eq!(read.len(), 3);
+        assert!(read.iter().all(|frame| frame.size == size && frame.rgb == rgb));
+    }
 }
