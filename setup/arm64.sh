@@ -48,6 +48,9 @@ relative() {
 }
 
 unpack root $root_suite arm64 "$root_packages"
+# Where Debian's alternatives would point, and what lies in folders of its own.
+libraries=$cache/root/usr/lib/aarch64-linux-gnu
+ln --symbolic --relative --force $libraries/{blas,lapack,pulseaudio}/*.so* $libraries
 
 # ONNX Runtime asks what processor this is, and stumbles over the answer of one that is no arm64: a Cortex-A78AE, as in Orin.
 processor() {
@@ -59,7 +62,7 @@ processor() {
 processor $cache/root
 
 # GdkPixbuf finds its loaders in a list that is made when a package is installed.
-loaders=$cache/root/usr/lib/aarch64-linux-gnu/gdk-pixbuf-2.0
+loaders=$libraries/gdk-pixbuf-2.0
 if [ ! -f $loaders/2.10.0/loaders.cache ]; then
     packaging/arm64/run.sh $loaders/gdk-pixbuf-query-loaders >"$cache/loaders.part"
     mv "$cache/loaders.part" $loaders/2.10.0/loaders.cache
