@@ -34,9 +34,11 @@ put 644 usr/share/doc/tvsl README.md NOTICE SECURITY.md config/tvsl.toml docs/{i
 put 644 usr/share/doc/tvsl/onnxruntime "$onnxruntime"/LICENSE "$onnxruntime"/ThirdPartyNotices.txt
 install -D --mode=644 LICENSE "$root/usr/share/doc/tvsl/copyright"
 
-# What it is made of.
+# What it is made of, and by whose leave.
 python3 packaging/sbom.py "$root" "$architecture" >"$work/sbom.cdx.json"
-put 644 usr/share/doc/tvsl "$work/sbom.cdx.json"
+python3 packaging/licences.py "$architecture" >"$work/licences.txt"
+gzip --no-name --best "$work/licences.txt"
+put 644 usr/share/doc/tvsl "$work/sbom.cdx.json" "$work/licences.txt.gz"
 
 # The program says itself what shells and `man` can know of it.
 "${run[@]}" "$program" man --out "$work/man"

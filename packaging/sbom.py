@@ -6,31 +6,12 @@ model with the checksums of their files. The same package gives the same bytes.
 import hashlib
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from crates import linked
+
 LOCKED = re.compile(r'name = "(.*)"\nversion = "(.*)"\nsource = ".*"\nchecksum = "(.*)"')
-TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
-
-
-def crates(target: str) -> tuple[dict, list[dict]]:
-    """The program, and the crates that it is linked from or built with; those for tests alone are left out."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target]
-    metadata = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    needs = {node["id"]: [d["pkg"] for d in node["deps"] if any(k["kind"] != "dev" for k in d["dep_kinds"])]
-             for node in metadata["resolve"]["nodes"]}
-    root, wanted = metadata["resolve"]["root"], set()
-    waiting = [root]
-    while waiting:
-        package = waiting.pop()
-        if package not in wanted:
-            wanted.add(package)
-            waiting += needs[package]
-    sums = {(name, version): sum for name, version, sum in LOCKED.findall(Path("Cargo.lock").read_text())}
-    found = {p["id"]: crate(p, sums.get((p["name"], p["version"]))) for p in metadata["packages"] if p["id"] in wanted}
-    program = found.pop(root) | {"type": "application"}
-    return program, sorted(found.values(), key=lambda c: c["bom-ref"])
 
 
 def crate(package: dict, checksum: str | None) -> dict:
@@ -65,9 +46,11 @@ def bundled(root: Path) -> list[dict]:
 
 
 def main(root: Path, architecture: str) -> None:
-    program, linked = crates(TARGETS[architecture])
-    components = linked + bundled(root)
-    bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": program},
+    sums = {(name, version): sum for name, version, sum in LOCKED.findall(Path("Cargo.lock").read_text())}
+    own, others = linked(architecture)
+    program, *crates = (crate(package, sums.get((package["name"], package["version"]))) for package in [own, *others])
+    components = crates + bundled(root)
+    bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": program | {"type": "application"}},
             "components": components,
             "dependencies": [{"ref": program["bom-ref"], "dependsOn": [c["bom-ref"] for c in components]}]}
     json.dump(bill, sys.stdout, indent=1)

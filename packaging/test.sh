@@ -53,6 +53,7 @@ inside dpkg --install /tmp/first.deb
 tvsl check --model
 tvsl check | grep --quiet "/etc/tvsl/tvsl.toml" || fail "the shipped configuration is not used"
 grep --quiet '"bom-ref": "pkg:cargo/gstreamer@' "$root/usr/share/doc/tvsl/sbom.cdx.json" || fail "the bill of materials names no crate"
+zcat "$root/usr/share/doc/tvsl/licences.txt.gz" | grep "^gstreamer .*(MIT OR Apache-2.0)" >/dev/null || fail "no licence of a crate is in the package"
 for file in install.md mqtt.md metrics.md fleet.md reliability.md SECURITY.md; do
     [ -s "$root/usr/share/doc/tvsl/$file" ] || fail "$file is not in the package"
 done
