@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import material
@@ -23,7 +24,7 @@ from tvsl_engines.deploy import deploy
 from tvsl_engines.errors import CheckpointError, DataError, TrainingError
 from tvsl_engines.features import origin
 from tvsl_engines.importer import DEFAULT
-from tvsl_engines.methods import METHODS
+from tvsl_engines.methods import METHODS, Avgn
 from tvsl_engines.rivals import trained
 from tvsl_engines.supply import Supply
 from tvsl_engines.train import train
@@ -34,6 +35,12 @@ from tvsl_engines.work import Work, cosine
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     data = material.folder(tmp_path_factory.mktemp("data"))
     return Config(DEFAULT, data, data / "train.txt", data / "out", data / "cache", epochs=3, batch=8, rate=1e-3, warmup=2, seed=4)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of this process have a small AVGN: its own takes 0.4 GB with its momenta, at every epoch's end."""
+    monkeypatch.setitem(METHODS, "avgn", partial(Avgn, width=32))
 
 
 def same(a: Path, b: Path) -> bool:
@@ -74,7 +81,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, config: Config, epochs: int) -> N
         train(config)
 
 
-@pytest.mark.parametrize("changed", [{}, {"fresh": True, "mixtures": 1}, {"amp": "fp16"}], ids=["plain", "fresh", "fp16"])
+@pytest.mark.parametrize("changed", [{}, {"fresh": True, "mixtures": 1}, {"amp": "fp16"}, {"method": "avgn"}],
+                         ids=["plain", "fresh", "fp16", "avgn"])
 def test_training_goes_on_where_it_stopped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict) -> None:
     config = replace(config, **changed)
     whole = train(replace(config, out=tmp_path / "whole"))
@@ -95,8 +103,10 @@ def test_fresh_mixtures_are_others_in_every_epoch(config: Config, tmp_path: Path
     assert still.features(0) is still.features(1)
 
 
+@pytest.mark.parametrize("method", ["tvsl-two-stage", "avgn"])
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
-def test_amp_trains_too(config: Config, tmp_path: Path, amp: str) -> None:
+def test_amp_trains_too(config: Config, tmp_path: Path, amp: str, method: str) -> None:
+    config = replace(config, method=method)
     plain, other = (read_tensors(train(replace(config, out=tmp_path / kind, amp=kind, epochs=1))) for kind in ("off", amp))
     assert all(x.isfinite().all() for x in other.values()) and any(not torch.equal(plain[name], x) for name, x in other.items())
     scale = read_tensors(tmp_path / amp / "last.pt").get("scaler.scale")
@@ -231,7 +241,8 @@ def written(config: Config, folder: Path, **changed: object) -> str:
     return str(folder / "train.toml")
 
 
-def test_two_processes_share_the_work_and_repeat_it(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["tvsl-two-stage", "avgn"])
+def test_two_processes_share_the_work_and_repeat_it(config: Config, tmp_path: Path, method: str) -> None:
     """One unreadable clip of 24, and it falls to the second process: counted, listed, left out of both; twice gives the same weights."""
     data = material.folder(tmp_path / "data", each=6)
     lines = (data / "train.txt").read_text().splitlines()
@@ -240,7 +251,7 @@ def test_two_processes_share_the_work_and_repeat_it(config: Config, tmp_path: Pa
     own = replace(config, data=data, split=data / "train.txt")
     for name in "ab":
         (tmp_path / name).mkdir()
-        done = torchrun("-m", "tvsl_engines", "train", "--config", written(own, tmp_path / name, epochs=1, batch=4, mixtures=1))
+        done = torchrun("-m", "tvsl_engines", "train", "--config", written(own, tmp_path / name, method=method, epochs=1, batch=4, mixtures=1))
         assert done.returncode == 0, done.stderr[-2000:]
         assert "skipped 1 of 24 clips" in done.stdout and f"{clip}: " in (tmp_path / name / "out/skipped.txt").read_text()
     assert int(read_tensors(tmp_path / "a/out/last.pt")["step"]) == 3, "23 mixtures, 4 in each of 2 processes"

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .grouping import DEPTH, WIDTH, Grouping, start
 from .heads import Heads, Scale, Sources, Tokens, norm
 
 
@@ -101,37 +102,22 @@ class OneStage(Method):
         return (seen.sigmoid() * heard.sigmoid()).sqrt()
 
 
-class Grouping(nn.Module):
-    """Class tokens gather what belongs to them: a softmax over the classes at every token of a sense."""
-
-    def __init__(self, dimension: int):
-        super().__init__()
-        self.named, self.given = nn.LayerNorm(dimension), nn.LayerNorm(dimension)
-        self.q, self.k, self.v, self.out = (nn.Linear(dimension, dimension) for _ in range(4))
-
-    def forward(self, tokens: Tensor, x: Tensor) -> Tensor:
-        """Tokens [N, D] of the classes, x [B, L, D] -> [B, N, D]. Unit vectors are too short to tell classes apart by: hence the norms."""
-        tokens, x = self.named(tokens), self.given(x)
-        likeness = self.q(tokens) @ self.k(x).transpose(1, 2) * x.shape[-1] ** -0.5
-        share = likeness.float().softmax(dim=1)
-        share = share / share.sum(-1, keepdim=True).clamp(min=1e-6)
-        return tokens + self.out(share.to(x.dtype) @ self.v(x))
-
-
 class Avgn(Method):
-    """AVGN: learned class tokens, the same for both senses, group the tokens of each; texts play no part."""
+    """AVGN: learned class tokens, the same for both senses, group the tokens of each; texts play no part. A token has `width` numbers, and
+    the sound of a source is held against cells as they are before any layer mixes them."""
 
-    def __init__(self, t: Tensor):
+    def __init__(self, t: Tensor, width: int = WIDTH, depth: int = DEPTH):
         super().__init__(t)
         classes, dimension = t.shape
-        self.tokens = nn.Parameter(torch.randn(classes, dimension) * dimension ** -0.5)
-        self.cells, self.rows = nn.Linear(dimension, dimension), nn.Linear(dimension, dimension)
-        self.seen, self.heard = Grouping(dimension), Grouping(dimension)
-        self.see, self.hear, self.tell = nn.Linear(dimension, 1), nn.Linear(dimension, 1), nn.Linear(dimension, classes)
+        self.tokens = nn.Parameter(torch.zeros(classes, width))
+        self.cells, self.rows = nn.Linear(dimension, width), nn.Linear(dimension, width)
+        self.seen, self.heard = Grouping(classes, width, depth), Grouping(classes, width, depth)
+        self.see, self.hear, self.tell = nn.Linear(width, 1), nn.Linear(width, 1), nn.Linear(width, classes)
+        self.apply(start)
         self.scale = Scale(1 / 0.07)
 
     def _grouped(self, v: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit cells [B, P, D], and what each class has of the picture and of the sound [B, N, D]."""
+        """Unit cells [B, P, W], and what each class has of the picture and of the sound [B, N, W]."""
         cells, rows = norm(self.cells(norm(v))), norm(self.rows(norm(a)))
         return cells, self.seen(self.tokens, cells), self.heard(self.tokens, rows)
 
@@ -168,12 +154,13 @@ def match(x: Tensor, y: Tensor, scale: nn.Module, present: Tensor) -> Tensor:
 
 def pointed(sound: Tensor, cells: Tensor, scale: nn.Module, present: Tensor) -> Tensor:
     """Symmetric InfoNCE of every source's sound [B, K, D] and the best cell for it in every picture [B, P, D]. A picture is as right as
-    a source's own if it shows the class too, and so is the sound of its other source: where one is asked for, the rest are left out."""
+    a source's own if it shows the class too, and so is the sound of its other source: where one is asked for, the rest are left out.
+    Both ways add up, as in AVGN's code: half of it would weigh less beside the other losses."""
     odds = scale((norm(sound).flatten(0, 1) @ norm(cells).transpose(1, 2)).amax(-1).T)
     shown = (present.flatten()[:, None, None] == present).any(-1)
     own = torch.arange(len(odds), device=odds.device)
     picture = own // present.shape[1]
-    return (told(odds, picture, shown) + told(odds.T[picture], own, shown.T[picture])) / 2
+    return told(odds, picture, shown) + told(odds.T[picture], own, shown.T[picture])
 
 
 def told(odds: Tensor, right: Tensor, alike: Tensor) -> Tensor:

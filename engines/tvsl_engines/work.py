@@ -54,6 +54,7 @@ class Work:
         self.feed(features)
         self.within = 0
         self.order.set_epoch(epoch)
+        _chance(self.config.seed, epoch, self.processes.rank)
         self.model.train()
         quiet = self.processes.rank > 0 or None
         bar = tqdm(self.loader, f"epoch {epoch + 1}/{self.config.epochs}", disable=quiet, leave=False)
@@ -161,6 +162,12 @@ class Work:
         scaler = {key.removeprefix("scaler."): value.item() for key, value in state.items() if key.startswith("scaler.")}
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
+
+
+def _chance(seed: int, epoch: int, rank: int) -> None:
+    """Start PyTorch's chance anew, so that an epoch leaves out the same branches of layers whether or not training stopped before it; in
+    each process others."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]))
 
 
 def groups(config: Config, method: Method) -> list[dict[str, object]]:
