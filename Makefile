@@ -19,7 +19,7 @@ help:
 	@echo "make test-sanitizer  every test with AddressSanitizer in the program; half an hour"
 	@echo "make test-kernel  the kernel for pictures compiled for every GPU by NVIDIA's compiler (fetches 170 MB);  make kernel  made again"
 	@echo "make test-engines  the Python package that imports and trains models (fetches 3 GB of PyTorch)"
-	@echo "make proof   trains and compares methods on clips composed here (an hour)"
+	@echo "make proof   trains and compares methods on clips composed here (an hour and a half)"
 	@echo "make lint    formatting, clippy, vulnerabilities, licences and sources of dependencies"
 	@echo "make bench   how fast it is;  make eval   how right it is on the held-out scenes, on voices and on whole photographs, or on SCENES=scenes.json"
 	@echo "make where   how well the map finds things with constants that were chosen without the photograph asked"
@@ -190,7 +190,7 @@ test-engines: setup .cache/engines-venv/.done
 	cd engines && ../$(ENGINES_PYTHON) -m mypy
 	cd engines && TVSL=$(CURDIR)/target/$(if $(ENGINES_PROFILE),release,debug)/tvsl OMP_NUM_THREADS=1 ../$(ENGINES_PYTHON) -m pytest -q
 
-# Does training learn? Two tables of three methods on clips composed here; an hour of one core, and it goes on where it stopped.
+# Does training learn? Two tables of three methods on clips composed here; an hour and a half of one core, and it goes on where it stopped.
 proof: .cache/engines-venv/.done
 	engines/proof/run.sh
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Does it learn? Trains three methods over two pairs of encoders, on clips composed here, and prints two tables for each pair.
 #
-#   proof/run.sh [zero-shot] [default]      both without arguments; an hour of one core, and it goes on where it stopped
+#   proof/run.sh [zero-shot] [default]      both without arguments; an hour and a half of one core, and it goes on where it stopped
 #
 # TESTS: so many lines of each test, 300 if not given. WORK and CLIPS: folders in place of .cache/proof and .cache/clips.
 # zero-shot: the default model's encoders with nothing fitted to its classes (zero_shot.py); default: the default model's own.
