@@ -28,11 +28,23 @@ const ROOM: &str = "make room on the disk, or name a file on another one with --
 /// The longest that the last bytes may take to the disk.
 const CLOSE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
-/// How pictures are kept as they were: an encoder, what it makes, and the order of colours that it leaves alone, which has a fourth byte.
-type Lossless = (&'static str, &'static str, &'static str);
-const FFV1: Lossless = ("avenc_ffv1", "video/x-ffv", "BGRx");
-/// Half as large again; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it.
-const HUFFYUV: Lossless = ("avenc_huffyuv", "video/x-huffyuv", "BGRA");
+/// How pictures are kept as they were.
+#[derive(Clone, Copy)]
+struct Lossless {
+    encoder: &'static str,
+    media: &'static str,
+    /// The order of colours that it leaves alone, with a fourth byte.
+    format: &'static str,
+    /// How many pictures a second it is told of, or none: they come when they come.
+    rate: i32,
+}
+
+const FFV1: Lossless = Lossless { encoder: "avenc_ffv1", media: "video/x-ffv", format: "BGRx", rate: 0 };
+
+/// Half as large again; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it. There an encoder rounds times to the
+/// rate, or to 40 ms without one.
+const HUFFYUV: Lossless =
+    Lossless { encoder: "avenc_huffyuv", media: "video/x-huffyuv", format: "BGRA", rate: 1000 };
 
 /// A recording under way; it begins with the first picture.
 pub struct Recorder {
@@ -68,7 +80,7 @@ impl Recorder {
         rate: Option<u32>,
         most: u64,
     ) -> Result<Self, CaptureError> {
-        let (encoder, sink) = (make(lossless.0)?, make("filesink")?);
+        let (encoder, sink) = (make(lossless.encoder)?, make("filesink")?);
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         opened.map_err(|error| refused(path, &error))?;
         sink.set_property("location", path.to_string_lossy().as_ref());
@@ -221,16 +233,15 @@ fn source() -> gst_app::AppSrc {
 }
 
 /// Whether a muxer takes what is encoded so.
-fn holds(muxer: &gst::Element, (_, media, _): Lossless) -> bool {
-    let encoded = gst::Caps::new_empty_simple(media);
+fn holds(muxer: &gst::Element, lossless: Lossless) -> bool {
+    let encoded = gst::Caps::new_empty_simple(lossless.media);
     muxer.pad_template_list().iter().any(|template| template.caps().can_intersect(&encoded))
 }
 
-fn picture(size: Size, (_, _, format): Lossless) -> gst::Caps {
-    let caps = gst::Caps::builder("video/x-raw").field("format", format);
+fn picture(size: Size, lossless: Lossless) -> gst::Caps {
+    let caps = gst::Caps::builder("video/x-raw").field("format", lossless.format);
     let caps = caps.field("width", size.width as i32).field("height", size.height as i32);
-    // Pictures come when they come.
-    caps.field("framerate", gst::Fraction::new(0, 1)).build()
+    caps.field("framerate", gst::Fraction::new(lossless.rate, 1)).build()
 }
 
 fn samples(rate: u32) -> gst::Caps {
@@ -252,14 +263,15 @@ mod tests {
         let rgb: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(37 * 23 * 3).collect();
         let muxer = make("matroskamux").expect("Matroska");
         let mut recorder = Recorder::with(HUFFYUV, muxer, &file, None, u64::MAX).expect("a new file");
-        for second in 0..3 {
-            let captured = Instant::from_nanos(second * 1_000_000_000);
+        let times =
+            [0, 90, 210, 300, 1_400].map(|milliseconds| Instant::from_nanos(milliseconds * 1_000_000));
+        for captured in times {
             recorder.see(&Frame { captured, size, source: size, rgb: rgb.clone() }).expect("room");
         }
         recorder.finish().expect("a whole file");
         let read: Vec<Frame> =
             crate::capture::read_pictures(&file, None).expect("pictures").flatten().collect();
-        assert_eq!(read.len(), 3);
+        assert_eq!(read.iter().map(|frame| frame.captured).collect::<Vec<_>>(), times);
         assert!(read.iter().all(|frame| frame.size == size && frame.rgb == rgb));
     }
 }
