@@ -70,11 +70,11 @@ impl Report {
         if warm.len() < 6 {
             return println!("too short for a word on memory");
         }
-        let ((slope, within), (from, to)) = (slope(warm), early_and_late(warm, |v| v.resident));
-        println!(
-            "steady: {} readings after the warm-up; memory {slope:+.2} MB/h ± {within:.2}, {from:.1} to {to:.1} MB",
-            warm.len()
-        );
+        println!("steady: {} readings after the warm-up", warm.len());
+        for (name, of) in [("memory", RESIDENT), ("of it in no file", OWN)] {
+            let ((slope, within), (from, to)) = (slope(warm, of), early_and_late(warm, of));
+            println!("steady: {name} {slope:+.2} MB/h ± {within:.2}, {from:.1} to {to:.1} MB");
+        }
         for (name, of) in COUNTS {
             let (early, late) = early_and_late(warm, of);
             println!("steady: {name} {early} to {late}");
@@ -86,7 +86,7 @@ impl Report {
         if warm.len() < 6 {
             return Ok(());
         }
-        let ((slope, within), (from, to)) = (slope(warm), early_and_late(warm, |v| v.resident));
+        let ((slope, within), (from, to)) = (slope(warm, RESIDENT), early_and_late(warm, RESIDENT));
         let grows = if self.seconds < SHORT { to > from + MOVES } else { slope > SLOPE };
         if grows {
             return Err(format!(
@@ -103,5 +103,7 @@ impl Report {
     }
 }
 
+const RESIDENT: fn(&Vitals) -> f64 = |v| v.resident;
+const OWN: fn(&Vitals) -> f64 = |v| v.own;
 type Count = (&'static str, fn(&Vitals) -> f64);
 const COUNTS: [Count; 2] = [("descriptors", |v| v.descriptors), ("threads", |v| v.threads)];

@@ -10,6 +10,8 @@ pub struct Vitals {
     pub hours: f64,
     /// Resident memory, MB.
     pub resident: f64,
+    /// Of it what is in no file, MB: pages of files come and go as the kernel needs room.
+    pub own: f64,
     pub descriptors: f64,
     pub threads: f64,
 }
@@ -24,21 +26,22 @@ impl Vitals {
         Self {
             hours: since.as_secs_f64() / 3600.0,
             resident: field("VmRSS").expect("a number") / 1024.0,
+            own: field("RssAnon").expect("a number") / 1024.0,
             descriptors: fs::read_dir(format!("/proc/{process}/fd")).expect("our own process").count() as f64,
             threads: field("Threads").expect("a number"),
         }
     }
 }
 
-/// The slope of resident memory over time by least squares, MB an hour, and half of its interval of 95 %, which counts
+/// The slope of a kind of memory over time by least squares, MB an hour, and half of its interval of 95 %, which counts
 /// that one value is like the one before it.
-pub fn slope(vitals: &[Vitals]) -> (f64, f64) {
+pub fn slope(vitals: &[Vitals], of: fn(&Vitals) -> f64) -> (f64, f64) {
     let count = vitals.len() as f64;
     let mean = |of: &dyn Fn(&Vitals) -> f64| vitals.iter().map(of).sum::<f64>() / count;
-    let (time, memory) = (mean(&|v| v.hours), mean(&|v| v.resident));
+    let (time, memory) = (mean(&|v| v.hours), mean(&of));
     let spread: f64 = vitals.iter().map(|v| (v.hours - time).powi(2)).sum();
-    let slope = vitals.iter().map(|v| (v.hours - time) * (v.resident - memory)).sum::<f64>() / spread;
-    let rest: Vec<f64> = vitals.iter().map(|v| v.resident - memory - slope * (v.hours - time)).collect();
+    let slope = vitals.iter().map(|v| (v.hours - time) * (of(v) - memory)).sum::<f64>() / spread;
+    let rest: Vec<f64> = vitals.iter().map(|v| of(v) - memory - slope * (v.hours - time)).collect();
     let squares: f64 = rest.iter().map(|r| r * r).sum();
     let alike = rest.windows(2).map(|pair| pair[0] * pair[1]).sum::<f64>() / squares.max(f64::MIN_POSITIVE);
     let alike = alike.clamp(0.0, 0.99);
