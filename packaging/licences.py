@@ -1,4 +1,4 @@
-"""licences.py ARCHITECTURE: the licences of every crate that the program is linked from, each text once, after the crates that it is of.
+"""licences.py ARCHITECTURE: the licences of every crate that the program is linked from or built with, each text once, after the crates that it is of.
 
 Fails where a crate has neither a text nor a licence by name.
 """
@@ -27,7 +27,7 @@ def main(architecture: str) -> None:
         name = f"{package['name']} {package['version']} ({package['license'] or 'by its text'})"
         for text in texts(package):
             crates_of.setdefault(text, []).append(name)
-    print("The program tvsl is linked from these crates, and holds parts of them.")
+    print("The program tvsl is linked from these crates, or was built with them.")
     for text, crates in crates_of.items():
         print("\n" + "=" * 100, *crates, "", text, sep="\n")
 

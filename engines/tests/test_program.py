@@ -63,26 +63,25 @@ def write_scenes(folder: Path, model: Path, count: int, single: str, duet: list[
     return folder / "scenes.json"
 
 
-def agree(program: Path, scenes: Path, model: Path, *options: object) -> None:
-    """Every figure of `tvsl eval` with these options, beside Python's with the folder `model`, to a tenth of a point."""
+def judged(program: Path, scenes: Path, *options: object) -> dict[str, float]:
+    """What `tvsl eval` says with these options, by its names."""
     done = tvsl(program, "eval", scenes, "--json", *options)
     assert done.returncode == 0, done.stderr
-    report, own = json.loads(done.stdout), figures(by_program(model, labelled(scenes)))
+    report = json.loads(done.stdout)
+    return {key: report[key]["value"] for key in NAMES.values()}
+
+
+def agree(program: Path, scenes: Path, model: Path, *options: object) -> None:
+    """Every figure of `tvsl eval` with these options, beside Python's with the folder `model`, to a tenth of a point."""
+    said, own = judged(program, scenes, *options), figures(by_program(model, labelled(scenes)))
     assert own.keys() == NAMES.keys()
     for name, key in NAMES.items():
-        assert own[name][0] == pytest.approx(100 * report[key]["value"], abs=0.1), name
+        assert own[name][0] == pytest.approx(100 * said[key], abs=0.1), name
     assert own["all AP"][0] > 5
 
 
 def test_both_judge_the_default_model_alike(program: Path, tmp_path: Path) -> None:
     agree(program, write_scenes(tmp_path, DEFAULT, 12, "guitar", ["dog", "cat"]), DEFAULT, "--model", DEFAULT)
-
-
-def judged(program: Path, scenes: Path) -> dict[str, float]:
-    done = tvsl(program, "eval", scenes, "--json", "--model", DEFAULT)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    return {key: report[key]["value"] for key in NAMES.values()}
 
 
 def test_the_program_reads_a_jpeg_as_python_does(program: Path, tmp_path: Path) -> None:
@@ -97,10 +96,10 @@ def test_the_program_reads_a_jpeg_as_python_does(program: Path, tmp_path: Path) 
         with Image.open(tmp_path / scene["image"]) as image:
             image.save(file, quality=50 + 6 * orientation, subsampling=orientation % 3, progressive=orientation > 4, exif=exif)
         Image.fromarray(picture.read(file)).save(tmp_path / scene["image"])
-    of_png = judged(program, scenes)
+    of_png = judged(program, scenes, "--model", DEFAULT)
     said["scenes"] = [scene | {"image": f"{orientation}.jpg"} for orientation, scene in enumerate(said["scenes"], start=1)]
     scenes.write_text(json.dumps(said))
-    assert judged(program, scenes) == of_png and of_png["cap"] > 0.05
+    assert judged(program, scenes, "--model", DEFAULT) == of_png and of_png["cap"] > 0.05
 
 
 def test_both_judge_a_folder_that_python_wrote_alike(program: Path, folder: Path, tmp_path: Path) -> None:

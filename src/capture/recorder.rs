@@ -41,7 +41,7 @@ struct Lossless {
 
 const FFV1: Lossless = Lossless { encoder: "avenc_ffv1", media: "video/x-ffv", format: "BGRx", rate: 0 };
 
-/// Half as large again; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it. There an encoder rounds times to the
+/// Larger; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it. There an encoder rounds times to the
 /// rate, or to 40 ms without one.
 const HUFFYUV: Lossless =
     Lossless { encoder: "avenc_huffyuv", media: "video/x-huffyuv", format: "BGRA", rate: 1000 };
