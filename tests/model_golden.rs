@@ -11,6 +11,8 @@ use tvsl::model::{Manifest, Spectrogram, read_tensor};
 
 /// Largest relative L2 error.
 const LIMIT: f64 = 1e-3;
+/// Of an encoder in half precision.
+const HALF_LIMIT: f64 = 1e-2;
 
 fn folder() -> &'static Path {
     Path::new("engines/default")
@@ -71,6 +73,28 @@ fn image_graph() {
 fn audio_graph() {
     let outputs = run("audio.onnx", &[("sound", &golden("sound"))]);
     outputs.iter().for_each(|(name, tensor)| assert_close(name, tensor));
+}
+
+/// What TensorRT 11 and RTX compile; ONNX Runtime computes it in types that are no narrower.
+#[test]
+fn encoders_in_half_precision() {
+    let manifest = Manifest::read(folder()).expect("the manifest reads");
+    let (whole, halved) = (manifest.precision("fp32").unwrap(), manifest.precision("fp16").unwrap());
+    assert_eq!(
+        (&whole.stage1, &whole.stage2),
+        (&halved.stage1, &halved.stage2),
+        "no norm of T-VSL is halved"
+    );
+    assert!(whole.image != halved.image && whole.audio != halved.audio);
+    for (file, input, output) in [(&halved.image, "image", "V"), (&halved.audio, "sound", "A")] {
+        let outputs = run(file, &[(input, &golden(input))]);
+        let error = relative_error(&outputs[0].1, &golden(output));
+        println!("{file}: relative L2 error {error:.2e}");
+        assert!(
+            error <= HALF_LIMIT,
+            "{file}: relative L2 error {error:.2e}, expected at most {HALF_LIMIT:.0e}"
+        );
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use fake_tensorrt::{Fake, RELEASES, Release, compile, compile_cuda, onnxruntime};
 use tvsl::engine::tensorrt::onnx::{self, Model};
+use tvsl::engine::tensorrt::plan;
 
 /// What the parser of TensorRT 8.5 imports, of what models are made of (its docs/operators.md).
 const OF_8_5: &str = "Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Cos Div \
@@ -80,11 +81,11 @@ fn copy() -> tempfile::TempDir {
     copy
 }
 
-/// Runs `tvsl engine` in single precision on the fakes in `libraries`; what it printed.
-fn engine(action: &str, model: &Path, libraries: &Path) -> String {
+/// Runs `tvsl engine` in this precision on the fakes in `libraries`; what it printed.
+fn engine(action: &str, precision: &str, model: &Path, libraries: &Path) -> String {
     let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
-    let config = model.join("single.toml");
-    fs::write(&config, "[engine.tensorrt]\nprecision = \"fp32\"\n").expect("room for a file");
+    let config = model.join("precision.toml");
+    fs::write(&config, format!("[engine.tensorrt]\nprecision = \"{precision}\"\n")).expect("room for a file");
     tvsl.args(["engine", action, "--model"]).arg(model).arg("--config").arg(config);
     tvsl.env("LD_LIBRARY_PATH", libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
     let output =
@@ -94,19 +95,55 @@ fn engine(action: &str, model: &Path, libraries: &Path) -> String {
     out
 }
 
+/// The fakes of a release, with a GPU.
+fn libraries(release: Release) -> PathBuf {
+    let libraries: PathBuf = compile(release).parent().expect("a folder").to_owned();
+    compile_cuda(&libraries);
+    libraries
+}
+
+/// The number after `name` in the line that `tvsl engine verify` printed for a graph.
+fn measured(verified: &str, graph: &str, name: &str) -> f64 {
+    let line = verified.lines().find(|line| line.starts_with(graph)).expect("a line for every graph");
+    let value = line.split(name).nth(1).and_then(|rest| rest.trim_start().split([',', ' ', ':']).next());
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name}: {line}"))
+}
+
 #[test]
 fn what_the_parser_is_given_computes_what_the_files_compute() {
     let model = copy();
-    for release in [0, 2] {
-        let libraries: PathBuf = compile(RELEASES[release]).parent().expect("a folder").to_owned();
-        compile_cuda(&libraries);
-        engine("build", model.path(), &libraries);
-        let verified = engine("verify", model.path(), &libraries);
+    for release in [RELEASES[0], RELEASES[2]] {
+        let libraries = libraries(release);
+        engine("build", "fp32", model.path(), &libraries);
+        let verified = engine("verify", "fp32", model.path(), &libraries);
         for graph in GRAPHS {
-            let line = verified.lines().find(|line| line.starts_with(graph)).expect("a line for every graph");
-            let error = line.split("max error ").nth(1).and_then(|rest| rest.split(',').next());
-            let error: f64 = error.and_then(|error| error.parse().ok()).expect("an error");
-            assert!(error < 1e-4, "{:?}: {line}", RELEASES[release]);
+            let error = measured(&verified, graph, "max error");
+            assert!(error < 1e-4, "{release:?}, {graph}: {verified}");
+        }
+        fs::remove_dir_all(&libraries).expect("it is there");
+    }
+}
+
+#[test]
+fn versions_that_compute_in_the_types_of_the_file_are_given_the_encoders_in_half_precision() {
+    let model = copy();
+    for release in [RELEASES[3], RELEASES[4]] {
+        let libraries = libraries(release);
+        let built = engine("build", "fp16", model.path(), &libraries);
+        assert!(!built.contains("plans are fp32"), "{release:?}: {built}");
+        for (graph, form) in
+            [("image", "image-fp16.onnx"), ("audio", "audio-fp16.onnx"), ("stage1", "stage1.onnx")]
+        {
+            let sidecar = plan::describe(&plan::path(&model.path().join(graph).with_extension("onnx")));
+            assert_eq!(sidecar.expect("it was built").compiled, form, "{release:?}");
+        }
+        let verified = engine("verify", "fp16", model.path(), &libraries);
+        println!("{verified}");
+        assert!(verified.contains("this device is ready"), "{release:?}: {verified}");
+        for graph in ["image", "audio"] {
+            let (error, cosine) =
+                (measured(&verified, graph, "max error"), measured(&verified, graph, "cosine"));
+            assert!(error > 0.0 && cosine > 0.9999, "{release:?}, {graph}: {verified}");
         }
         fs::remove_dir_all(&libraries).expect("it is there");
     }

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use one_node::one_node;
 use tvsl::engine::tensorrt::{BuildOptions, Builder, Library, Network, Precision, Range, Version, onnx};
 
+/// All that the default model has; RTX compiles the encoders in half precision.
+const GRAPHS: [&str; 6] = ["image", "audio", "stage1", "stage2", "image-fp16", "audio-fp16"];
+
 fn library() -> Option<Library> {
     let Some(path) = std::env::var_os("TVSL_TENSORRT_RTX") else {
         println!("skipped: TVSL_TENSORRT_RTX names no library");
@@ -27,7 +30,7 @@ fn ranges(graph: &str) -> Vec<Range> {
     };
     let vision = [&[1, 1, 384], &[1, 84, 384], &[1, 84, 384]];
     let sound = [&[1, 1, 384], &[1, 13, 384], &[1, 16, 384]];
-    match graph {
+    match graph.trim_end_matches("-fp16") {
         "image" => vec![range("image", [&[1, 3, 32, 32], &[1, 3, 224, 384], &[1, 3, 384, 384]])],
         "audio" => vec![range("sound", [&[1, 176, 64], &[1, 176, 64], &[16, 176, 64]])],
         _ => vec![
@@ -49,7 +52,7 @@ fn parsed(builder: &mut Builder, graph: &str) -> Network {
 fn the_default_models_graphs_are_parsed() {
     let Some(library) = library() else { return };
     let mut builder = library.builder().unwrap();
-    for graph in ["image", "audio", "stage1", "stage2"] {
+    for graph in GRAPHS {
         let network = parsed(&mut builder, graph);
         for tensor in network.tensors().unwrap() {
             println!("{graph}: {tensor:?}");
@@ -97,6 +100,28 @@ fn no_norm_of_the_default_model_is_computed_in_half_precision() {
     }
 }
 
+/// Convolutions and products of matrices, as `LayerType` has them.
+const PRODUCTS: [i32; 2] = [0, 17];
+
+#[test]
+fn encoders_in_half_precision_halve_their_products_and_no_norm() {
+    let Some(library) = library() else { return };
+    let mut builder = library.builder().unwrap();
+    let mut in_single = |graph: &str, kinds: &[i32]| {
+        let layers = parsed(&mut builder, graph).precisions().unwrap();
+        layers.iter().filter(|(kind, _)| kinds.contains(kind)).count()
+    };
+    // The heads' own products stay in single precision: two convolutions and two projections, and a projection.
+    for (graph, heads) in [("image", 4), ("audio", 1)] {
+        let halved = format!("{graph}-fp16");
+        let [norms, products] = [&NORMS[..], &PRODUCTS].map(|kinds| in_single(graph, kinds));
+        println!("{graph}: {norms} norms, {products} products, {heads} of them of its heads");
+        assert!(norms > 0 && products > 10 * heads, "{graph}: {norms} norms, {products} products");
+        assert_eq!(in_single(&halved, &NORMS), norms, "{halved}");
+        assert_eq!(in_single(&halved, &PRODUCTS), heads, "{halved}");
+    }
+}
+
 fn options(graph: &str) -> BuildOptions {
     let (precision, ranges) = (Precision::Fp32, ranges(graph));
     BuildOptions { precision, workspace_mib: 256, level: 1, capability: Some(86), ranges }
@@ -107,7 +132,7 @@ fn plans_of_every_graph_are_built_and_the_cache_serves_again() {
     let Some(library) = library() else { return };
     let mut builder = library.builder().unwrap();
     let mut cache = Vec::new();
-    for graph in ["image", "audio", "stage1", "stage2"] {
+    for graph in GRAPHS {
         let mut network = parsed(&mut builder, graph);
         let built = builder.build(&mut network, &options(graph), &cache).unwrap();
         println!(

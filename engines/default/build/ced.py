@@ -118,9 +118,12 @@ def load(path: Path) -> AudioNetwork:
 # -- as an ONNX sub-graph --------------------------------------------------------------------------------------------
 
 def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
-    """`sound` [B,176,64] -> AudioSet logits [B,527]."""
+    """`sound` [B,176,64] -> AudioSet logits [B,527]; in a half graph the products are halved, sums, norms and softmax are not."""
     rows, columns = network.place.shape[1:]
     tokens, width = rows * columns, WIDTH // HEADS
+
+    def product(kind: str, *factors: str, **attributes) -> str:
+        return graph.up(graph.op(kind, *map(graph.down, factors), **attributes))
 
     def norm(name: str, x: str, part: Norm) -> str:
         return graph.op("LayerNormalization", x, graph.exact(file, name + ".gain", part.gain),
@@ -128,7 +131,7 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
 
     def linear(name: str, x: str, part: Linear) -> str:
         weight = graph.packed(file, name + ".weight", part.weight.steps, part.weight.scale)
-        return graph.op("Gemm", x, weight, graph.exact(file, name + ".bias", part.bias))
+        return product("Gemm", x, weight, graph.exact(file, name + ".bias", part.bias))
 
     def attention(name: str, x: str, block: Block) -> str:
         """[B tokens, WIDTH] -> the same."""
@@ -138,9 +141,9 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
 
         query, key = by_head("query", block.query, [0, 2, 1, 3]), by_head("key", block.key, [0, 2, 3, 1])
         value = by_head("value", block.value, [0, 2, 1, 3])
-        logits = graph.op("MatMul", query, key)
+        logits = product("MatMul", query, key)
         weight = graph.op("Softmax", graph.op("Mul", logits, graph.constant(width ** -0.5)), axis=-1)
-        y = graph.op("Transpose", graph.op("MatMul", weight, value), perm=[0, 2, 1, 3])
+        y = graph.op("Transpose", product("MatMul", weight, value), perm=[0, 2, 1, 3])
         return linear(name + "joined", graph.op("Reshape", y, graph.constant([-1, WIDTH], np.int64)), block.joined)
 
     def gelu(y: str) -> str:
@@ -151,8 +154,8 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
     sound = graph.input("sound", ["B", PATCH, BANDS])
     x = graph.op("Add", graph.op("Mul", sound, graph.exact(file, "ced.gain", network.gain)), graph.exact(file, "ced.bias", network.bias))
     x = graph.op("Unsqueeze", graph.op("Transpose", x, perm=[0, 2, 1]), graph.constant([1], np.int64))
-    x = graph.op("Conv", x, graph.packed(file, "ced.token.weight", network.token.steps, network.token.scale),
-                 graph.exact(file, "ced.token.bias", network.token_bias), kernel_shape=[TOKEN] * 2, strides=[TOKEN] * 2)
+    x = product("Conv", x, graph.packed(file, "ced.token.weight", network.token.steps, network.token.scale),
+                graph.exact(file, "ced.token.bias", network.token_bias), kernel_shape=[TOKEN] * 2, strides=[TOKEN] * 2)
     x = graph.op("Add", x, graph.exact(file, "ced.place", network.place))
     x = graph.op("Transpose", graph.op("Reshape", x, graph.constant([0, WIDTH, tokens], np.int64)), perm=[0, 2, 1])
     x = graph.op("Reshape", x, graph.constant([-1, WIDTH], np.int64))  # all tokens below each other: products with a bias are one node

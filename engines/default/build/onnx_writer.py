@@ -19,16 +19,22 @@ class Weights:
     def __init__(self, name: str, half: bool = True):
         self.name, self.half = name, half
         self.bytes = bytearray()
+        self._places = {}  # byte offset of each name
 
     def add(self, name: str, array: np.ndarray) -> TensorProto:
-        """Append an array; returns the initializer that points at it."""
-        self.bytes.extend(bytes(-len(self.bytes) % _ALIGN))
+        """Append an array, unless one of this name is there already; returns the initializer that points at it."""
         raw = np.ascontiguousarray(array).tobytes()
+        if name not in self._places:
+            self.bytes.extend(bytes(-len(self.bytes) % _ALIGN))
+            self._places[name] = len(self.bytes)
+            self.bytes.extend(raw)
+        place = self._places[name]
+        if self.bytes[place:place + len(raw)] != raw:
+            raise ValueError(f"{self.name}: two arrays are called {name}")
         tensor = TensorProto(name=name, data_type=_KINDS[array.dtype], dims=array.shape,
                              data_location=TensorProto.EXTERNAL)
-        for key, value in (("location", self.name), ("offset", len(self.bytes)), ("length", len(raw))):
+        for key, value in (("location", self.name), ("offset", place), ("length", len(raw))):
             tensor.external_data.add(key=key, value=str(value))
-        self.bytes.extend(raw)
         return tensor
 
     def write(self, directory: Path) -> None:
@@ -39,10 +45,13 @@ class Weights:
 
 
 class Graph:
-    """A graph under construction. Values are named by strings; every operation returns its output's name."""
+    """A graph under construction. Values are named by strings; every operation returns its output's name.
 
-    def __init__(self, name: str):
-        self.name = name
+    `half`: what lies between `down` and `up`, and convolutions, have types of FP16.
+    """
+
+    def __init__(self, name: str, half: bool = False):
+        self.name, self.half = name, half
         self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
         self._constants = {}
 
@@ -61,6 +70,14 @@ class Graph:
         result = f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [result], **attributes))
         return result
+
+    def down(self, value: str) -> str:
+        """A float value in the type that a half graph multiplies in."""
+        return self.op("Cast", value, to=TensorProto.FLOAT16) if self.half else value
+
+    def up(self, value: str) -> str:
+        """What was computed after `down`, in FP32."""
+        return self.op("Cast", value, to=TensorProto.FLOAT) if self.half else value
 
     def constant(self, value, kind=np.float32) -> str:
         """A small constant inside the graph file."""
@@ -92,17 +109,24 @@ class Graph:
         return name
 
     def convolutions(self, file: Weights, prefix: str, layers: list[Conv], value: str) -> str:
-        """Apply `layers` one after the other."""
-        values = [value]
+        """Apply `layers` one after the other; FP32 goes in and comes out."""
+        values = [self.down(value)]
         for layer in layers:
             values.append(self._convolution(file, prefix + layer.name, layer, values))
-        return values[-1]
+        return self.up(values[-1])
+
+    def _factor(self, file: Weights, name: str, array: np.ndarray) -> str:
+        """A float weight in the type that the graph multiplies in: in a half graph as it is stored."""
+        if not self.half:
+            return self.weight(file, name, array)
+        self.initializers.append(file.add(name + ".half", array.astype(np.float16)))
+        return name + ".half"
 
     def _convolution(self, file: Weights, name: str, layer: Conv, values: list[str]) -> str:
         before, after = layer.padding
         kernel = layer.weight.shape[-1]
-        value = self.op("Conv", values[-1], self.weight(file, name + ".weight", layer.weight),
-                        self.weight(file, name + ".bias", layer.bias), group=layer.groups,
+        value = self.op("Conv", values[-1], self._factor(file, name + ".weight", layer.weight),
+                        self._factor(file, name + ".bias", layer.bias), group=layer.groups,
                         kernel_shape=[kernel, kernel], pads=[before, before, after, after],
                         strides=[layer.stride, layer.stride])
         if layer.skip:
@@ -110,7 +134,8 @@ class Graph:
         if layer.activation == "relu":
             value = self.op("Relu", value)
         elif layer.activation == "relu6":
-            value = self.op("Clip", value, self.constant(0.0), self.constant(6.0))
+            kind = np.float16 if self.half else np.float32
+            value = self.op("Clip", value, self.constant(0.0, kind), self.constant(6.0, kind))
         return value
 
     def save(self, path: Path) -> None:
