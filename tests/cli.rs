@@ -321,6 +321,9 @@ fn a_password_in_the_wrong_place_is_not_shown() {
         "camera.rtsp = { url = \"rtsp://u:hunter2@x/\", transport = \"foo\" }\n",
         "camera.rtps.url = \"rtsp://u:hunter2@x/\"\n",
         "camera.source = \"rtsp://u:hunter2@x/s\"\n",
+        "camera.source = \"rtsp://u:hunter2@x/s?token=1\"\n",
+        "camera.source = \"rtsp\"\ncamera.rtsp.url = \"http://u:hunter2pass@x/?channel=1\"\n",
+        "camera.source = \"pipeline\"\ncamera.pipeline.launch = \"nosuch extra-headers=h,Authorization=(string)hunter2 ! x\"\n",
         "camera.source = \"pipeline\"\ncamera.pipeline.launch = \"nosuch user-pw=hunter2 ! x\"\n",
         "camera.source = \"file\"\ncamera.file.path = \"rtsp://u:hunter2@x/s\"\nmicrophone.source = \"media\"\n",
         "mqtt.host = \"u:hunter2@broker\"\n",
@@ -383,9 +386,25 @@ fn passwords_are_not_shown() {
         "c.toml",
         "camera.source = \"rtsp\"\ncamera.rtsp.url = \"rtsp://user:secret@10.0.0.2:554/a@b\"\n",
     );
-    let (code, out, _) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    let (code, out, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
     assert_eq!(code, 0);
-    assert!(out.contains("rtsp://***@10.0.0.2:554/a@b") && !out.contains("secret"), "{out}");
+    assert!(out.contains("rtsp://***@10.0.0.2:554/a@b") && !(out + &err).contains("secret"), "{err}");
+    assert!(
+        err.contains("WARN") && err.contains("everyone may read it") && err.contains("chmod 640"),
+        "{err}"
+    );
+    std::fs::set_permissions(folder.path().join("c.toml"), PermissionsExt::from_mode(0o640)).unwrap();
+    let (_, _, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert!(!err.contains("everyone"), "{err}");
+    let launch = "uridecodebin uri=\\\"rtsp://admin:mypass1@10.0.0.2/s?channel=1\\\" ! videoconvert";
+    let file = write(
+        &folder,
+        "c.toml",
+        &format!("camera.source = \"pipeline\"\ncamera.pipeline.launch = \"{launch}\"\n"),
+    );
+    let (code, out, err) = output(&mut tvsl(&folder, &["check", "--config", &file]));
+    assert!(code == 0 && out.contains("rtsp://***@10.0.0.2/s?channel=***"), "{out}{err}");
+    assert!(!out.contains("mypass1") && !out.contains("admin"), "{out}");
 }
 
 #[test]

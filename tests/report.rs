@@ -40,7 +40,8 @@ fn unpacked(bundle: &Path) -> BTreeMap<String, String> {
     entries.map(read).collect()
 }
 
-const PLANTED: [&str; 5] = ["wachtmeister", "geheim-7", "blau&gelb", "hinter-der-tuer", "schluessel.txt"];
+const PLANTED: [&str; 6] =
+    ["wachtmeister", "geheim-7", "blau&gelb", "hinter-der-tuer", "schluessel.txt", "c2VzYW0"];
 
 #[test]
 fn a_bundle_tells_what_helps_and_no_planted_secret() {
@@ -53,8 +54,9 @@ fn a_bundle_tells_what_helps_and_no_planted_secret() {
             file
         });
     let config = place.config(&format!(
-        "[camera]\nsource = \"rtsp\"\nrate = 7.5\nrtsp.url = \"rtsp://wachtmeister:geheim-7@127.0.0.1:1/s\"\n\
-         pipeline.launch = \"souphttpsrc user-id=wachtmeister user-pw=hinter-der-tuer ! identity\"\n\
+        "[camera]\nsource = \"rtsp\"\nrate = 7.5\nrtsp.url = \"rtsp://wachtmeister:geheim-7@127.0.0.1:1/s?token=1\"\n\
+         pipeline.launch = \"souphttpsrc user-id=wachtmeister user-pw=hinter-der-tuer \
+         extra-headers=h,Authorization=(string)Basic%20c2VzYW0 ! identity\"\n\
          [microphone]\nsource = \"media\"\n\
          [mqtt]\nhost = \"127.0.0.1\"\nport = 1\nusername_file = \"{}\"\npassword_file = \"{}\" # geheim-7\n",
         user.display(),
@@ -79,7 +81,7 @@ fn a_bundle_tells_what_helps_and_no_planted_secret() {
     }
     let json = |name: &str| serde_json::from_str::<Value>(&files[name]).expect("JSON");
     assert_eq!(json("configuration.json")["camera"]["rate"], 7.5);
-    assert_eq!(json("configuration.json")["camera"]["rtsp"]["url"], "rtsp://***@127.0.0.1:1/s");
+    assert_eq!(json("configuration.json")["camera"]["rtsp"]["url"], "rtsp://***@127.0.0.1:1/s?token=***");
     assert!(
         json("doctor.json").as_array().is_some_and(|checks| checks.iter().any(|c| c["stage"] == "camera"))
     );

@@ -10,7 +10,9 @@ use crate::engine;
 use crate::model::manifest::Class;
 use crate::model::{Manifest, Model};
 use crate::publish::{Disk, mqtt};
+use crate::rights;
 use clap::Args;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tracing::warn;
 
@@ -59,6 +61,20 @@ pub(super) fn startable(mut draft: Draft) -> Result<Config, Failure> {
         false => error.into(),
     })?;
     opened.map(|()| config)
+}
+
+/// That everyone may read a file that holds a camera's password, and what closes it.
+pub(super) fn exposed(config: &Config, origin: &Origin) -> Option<(String, String)> {
+    let file = origin.file().filter(|_| holds_password(config))?;
+    let open = file.metadata().is_ok_and(|about| about.mode() & 0o004 != 0);
+    let told = || format!("{} holds the camera's password, and everyone may read it", file.display());
+    open.then(|| (told(), rights::closing(file)))
+}
+
+/// Whether the configuration itself holds a password: that of a camera, for all others are in files of their own.
+pub(super) fn holds_password(config: &Config) -> bool {
+    let (rtsp, launch) = (&config.camera.rtsp, &config.camera.pipeline.launch);
+    rtsp.public_url() != rtsp.url || veiled(launch) != *launch
 }
 
 /// What is judged of everything but the sources.

@@ -129,6 +129,9 @@ impl Common {
         logging::start(&self.logging, &log)?;
         let (draft, origin) = found?;
         tracing::debug!(%origin, "configuration");
+        if let Some((what, cure)) = check::exposed(draft.config(), &origin) {
+            tracing::warn!("{what}; {cure}");
+        }
         Ok((draft, origin))
     }
 

@@ -3,7 +3,7 @@
 /// What stands in place of a secret.
 pub const GONE: &str = "***";
 /// Words in the name of a property whose value is nobody's business.
-const SENSITIVE: [&str; 6] = ["pass", "pasw", "pwd", "secret", "token", "-pw"];
+const SENSITIVE: [&str; 8] = ["pass", "pasw", "pwd", "secret", "token", "-pw", "authorization", "headers"];
 
 /// The same text; addresses in it, with or without a scheme, name no user and no password, and properties such as
 /// `user-pw=x` have no value.
@@ -25,9 +25,13 @@ pub fn veiled(text: &str) -> String {
     shown
 }
 
+/// A word in which no blank and no quotation mark stands.
 fn word(word: &str) -> String {
-    if let Some((name, value)) = word.split_once('=').filter(|(name, _)| sensitive(name)) {
-        return if value.is_empty() { word.to_owned() } else { format!("{name}={GONE}") };
+    // What looks like a property behind a host is a part of the address, whose user stands before it.
+    let whole = secret(word).filter(|at| !word[..*at].contains([':', '/', '@', '?']));
+    if let Some(at) = whole {
+        let value = if at + 1 < word.len() { GONE } else { "" };
+        return format!("{}={value}", &word[..at]);
     }
     match word.split_once("//") {
         Some((first, rest)) => {
@@ -40,11 +44,16 @@ fn word(word: &str) -> String {
     }
 }
 
+/// Where the `=` of the first property stands whose value is nobody's business.
+fn secret(text: &str) -> Option<usize> {
+    let name = |at: usize| text[..at].rsplit(['/', '&', ';', ',']).next().unwrap_or_default();
+    text.match_indices('=').map(|(at, _)| at).find(|at| sensitive(name(*at)))
+}
+
 /// What follows a scheme, without whoever stands before the host and without secrets behind it.
 pub(super) fn nobody(rest: &str) -> String {
     let (who, bare) = host(rest).map_or((String::new(), rest), |at| (format!("{GONE}@"), &rest[at..]));
-    let (place, path) = bare.split_at(bare.find(['/', '?', '#']).unwrap_or(bare.len()));
-    format!("{who}{place}{}", covered(path))
+    format!("{who}{}", covered(bare))
 }
 
 /// Where the host begins in what follows a scheme, if a user stands before it: behind the last `@` before the path. A `/`
@@ -58,14 +67,12 @@ pub(super) fn host(rest: &str) -> Option<usize> {
     before_path.or_else(|| rest.rfind('@').filter(|_| cut)).map(|at| at + 1)
 }
 
-/// What stands behind a host without the values of its query, and without anything behind a word for secrets in its path.
+/// A host and what stands behind it without the values of its query, and without anything behind a word for secrets.
 fn covered(rest: &str) -> String {
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-    let value = |(at, _): &(usize, &str)| {
-        let name = path[..*at].rsplit(['/', '_', '&', ';', ',']).next().unwrap_or_default();
-        sensitive(name)
-    };
-    if let Some((at, _)) = path.match_indices('=').find(value) {
+    // Cameras want them in the path, too: `/user=admin_password=x`.
+    let named = |at: &usize| path[..*at].rsplit('_').next().is_some_and(sensitive);
+    if let Some(at) = secret(path).or_else(|| path.match_indices('=').map(|(at, _)| at).find(named)) {
         return format!("{}={GONE}", &path[..at]);
     }
     match query {
@@ -104,6 +111,14 @@ mod tests {
             ("host = \"u:hunter2@broker\"", "host = \"***@broker\""),
             ("[\"u:hunter2@b:1883\", \"c:1\"]", "[\"***@b:1883\", \"c:1\"]"),
             ("souphttpsrc user-pw=s3same location=x ! y", "souphttpsrc user-pw=*** location=x ! y"),
+            ("rtsp://u:SEC9@x/s?token=1", "rtsp://***@x/s?token=***"),
+            (r#"uri=\"rtsp://u:my-pass@x?channel=1\" ! y"#, r#"uri=\"rtsp://***@x?channel=***" ! y"#),
+            ("location=rtsp://u:SEC9@x/s?secret=1 ! y", "location=rtsp://***@x/s?secret=*** ! y"),
+            ("u:SEC9@x/s?token=1", "***@x/s?token=***"),
+            ("location=http://x,user-pw=SEC9 ! y", "location=http://x,user-pw=*** ! y"),
+            ("user-id=a,user-pw=u:SEC9@x ! y", "user-id=a,user-pw=*** ! y"),
+            ("extra-headers=h,Authorization=(string)SEC9 ! y", "extra-headers=*** ! y"),
+            ("caps=video/x-raw,width=640 ! y", "caps=video/x-raw,width=640 ! y"),
             ("no address: a@b, c : d", "no address: a@b, c : d"),
             ("password_file = \"p\"", "password_file = \"p\""),
         ] {

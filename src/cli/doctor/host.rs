@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::statvfs;
 
+use super::super::check;
 use super::super::nodes::{Nodes, Refused};
 use super::Check;
 use crate::config::{Config, EngineKind, Origin};
@@ -164,17 +165,13 @@ pub(super) fn output(program: &str, arguments: &[&str]) -> Option<String> {
 /// Whether a password in the configuration is for its owner's eyes only.
 pub(super) fn secrecy(config: &Config, origin: &Origin) -> Check {
     const STAGE: &str = "secrets";
-    let file = match origin {
-        Origin::Argument(file) | Origin::Environment(file) | Origin::Found(file) => file,
-        Origin::BuiltIn => return Check::skipped(STAGE, "there is no configuration file"),
+    let Some(file) = origin.file() else {
+        return Check::skipped(STAGE, "there is no configuration file");
     };
-    let holds_one = config.camera.rtsp.public_url() != config.camera.rtsp.url;
+    if let Some((what, cure)) = check::exposed(config, origin) {
+        return Check::warning(STAGE, what, cure);
+    }
     match std::fs::metadata(file) {
-        Ok(about) if holds_one && about.mode() & 0o004 != 0 => Check::warning(
-            STAGE,
-            format!("{} holds the camera's password, and everyone may read it", file.display()),
-            rights::closing(file),
-        ),
         Ok(about) if file.starts_with("/etc/tvsl") && kept_from_service(&about) => Check::warning(
             STAGE,
             format!("{} is kept from the service as well, which could not start again", file.display()),
@@ -185,7 +182,10 @@ pub(super) fn secrecy(config: &Config, origin: &Origin) -> Check {
         }
         _ => Check::ok(
             STAGE,
-            if holds_one { "not for every user to read" } else { "none in the configuration" },
+            match check::holds_password(config) {
+                true => "not for every user to read",
+                false => "none in the configuration",
+            },
         ),
     }
 }
