@@ -90,7 +90,8 @@ impl Lifecycle {
             State::Degraded => (HealthState::Degraded, self.reason()),
             State::Failed => (HealthState::Failed, self.reason()),
         };
-        Some(Health { part, state, reason: reason.to_owned(), since: moment.unix(self.since) })
+        let (since, clock_synced) = (moment.unix(self.since), moment.synced);
+        Some(Health { part, state, reason: reason.to_owned(), since, clock_synced })
     }
 
     /// Whether to try now. The try is then under way until [`Self::opened`] or [`Self::lost`] is told;

@@ -35,6 +35,9 @@ pub struct Health {
     pub reason: String,
     /// Since when it has been in this state, Unix seconds.
     pub since: f64,
+    /// Whether the clock behind the Unix seconds is synchronised; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_synced: Option<bool>,
 }
 
 /// The parts that report.

@@ -32,7 +32,7 @@ pub use state::{ClassInfo, ClassState, Info, Level, ModelInfo, OnOff, Picture, P
 /// Version of every message: it changes only if a field were to change its name or its meaning.
 pub const SCHEMA: u32 = 1;
 /// How often fields were added to schema 1 so far.
-pub const REVISION: u32 = 8;
+pub const REVISION: u32 = 9;
 
 /// What one analysed frame has to tell: who is sounding where, and whose sound is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -117,6 +117,9 @@ pub struct Answer {
     pub reason: String,
     /// When the message was made, Unix seconds.
     pub published: f64,
+    /// Whether the clock behind the Unix seconds is synchronised; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_synced: Option<bool>,
 }
 
 #[cfg(test)]

@@ -71,6 +71,9 @@ pub struct ClassState {
     pub ending: Vec<Source>,
     /// When the message was made, Unix seconds.
     pub published: f64,
+    /// Whether the clock behind the Unix seconds is synchronised; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_synced: Option<bool>,
 }
 
 /// `level`.
@@ -86,6 +89,9 @@ pub struct Level {
     pub heard: f64,
     /// When the message was made, Unix seconds.
     pub published: f64,
+    /// Whether the clock behind the Unix seconds is synchronised; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_synced: Option<bool>,
 }
 
 impl Level {
@@ -97,6 +103,7 @@ impl Level {
             level_dbfs: rounded(analysed.sound.level_dbfs, 10.0),
             heard: moment.unix(analysed.sound.end),
             published: moment.unix(moment.now),
+            clock_synced: moment.synced,
         }
     }
 }

@@ -86,6 +86,7 @@ pub(crate) fn answer(number: u64) -> [Report; 2] {
         accepted: true,
         reason: String::new(),
         published: number as f64,
+        clock_synced: None,
     };
     [Report::Settings(Box::new(settings)), Report::Answer(answer)]
 }
@@ -103,6 +104,7 @@ pub(crate) fn state(state: OnOff) -> Report {
         sources: vec![],
         ending: vec![],
         published: 100.0,
+        clock_synced: None,
     }))
 }
 

@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn camera(state: HealthState, reason: &str) -> Health {
-        Health { part: Part::Camera, state, reason: reason.into(), since: 0.0 }
+        Health { part: Part::Camera, state, reason: reason.into(), since: 0.0, clock_synced: None }
     }
 
     #[test]
@@ -274,7 +274,13 @@ mod tests {
     fn what_is_ill_is_told_beside_what_is_told_anyway() {
         let mut figures = Figures::new(at(0.0));
         assert_eq!(figures.ailing(), "");
-        let ill = |part, state, reason: &str| Health { part, state, reason: reason.into(), since: 0.0 };
+        let ill = |part, state, reason: &str| Health {
+            part,
+            state,
+            reason: reason.into(),
+            since: 0.0,
+            clock_synced: None,
+        };
         for health in [
             ill(Part::Camera, HealthState::Failed, "unplugged"),
             ill(Part::Microphone, HealthState::Degraded, "it clips"),
@@ -322,7 +328,13 @@ mod tests {
     #[test]
     fn what_is_switched_off_says_so_from_the_start_and_in_mid_run() {
         let mut figures = Figures::new(at(0.0));
-        let engine = |state| Health { part: Part::Engine, state, reason: "nothing yet".into(), since: 0.0 };
+        let engine = |state| Health {
+            part: Part::Engine,
+            state,
+            reason: "nothing yet".into(),
+            since: 0.0,
+            clock_synced: None,
+        };
         figures.switched(false);
         figures.health(engine(HealthState::Starting));
         assert_eq!(figures.ready(at(1.0)), ["switched off"]);

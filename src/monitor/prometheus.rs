@@ -249,7 +249,7 @@ mod tests {
         figures.level = Some(-30.0);
         figures.events.insert("dog".into(), 1);
         let (state, reason) = (HealthState::Degraded, "hot".into());
-        figures.health(Health { part: Part::Machine, state, reason, since: 0.0 });
+        figures.health(Health { part: Part::Machine, state, reason, since: 0.0, clock_synced: None });
         let heat = Heat {
             temperatures: [("cpu".into(), 71.5)].into(),
             throttled: Vec::new(),

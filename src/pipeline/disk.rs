@@ -58,7 +58,8 @@ impl<'a> Disk<'a> {
             (false, true) => {} // who writes says it
         }
         let state = if reason.is_empty() { HealthState::Ok } else { HealthState::Degraded };
-        let health = Health { part: Part::Store, state, reason, since: self.clock.wall().as_secs_f64() };
+        let (since, clock_synced) = (self.clock.wall().as_secs_f64(), self.clock.synced());
+        let health = Health { part: Part::Store, state, reason, since, clock_synced };
         self.monitor.health(&health);
         self.teller.health(health);
     }

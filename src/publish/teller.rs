@@ -138,7 +138,7 @@ impl<'a> Teller<'a> {
         self.outbox.put(Report::Status(Presence::Online));
         let moment = self.moment();
         let mut told = self.told();
-        let states = told.sounding(moment.unix(moment.now));
+        let states = told.sounding(moment);
         self.outbox.put_all(states.into_iter().map(|state| Report::State(Box::new(state))));
         drop(told);
         self.outbox.store().connected();
@@ -266,13 +266,15 @@ impl<'a> Teller<'a> {
     pub fn answer(&self, key: String, accepted: bool, reason: String) {
         let moment = self.moment();
         let (device, published) = (self.told().device.clone(), moment.unix(moment.now));
-        self.outbox.put(Report::Answer(Answer { schema: SCHEMA, device, key, accepted, reason, published }));
+        let (schema, clock_synced) = (SCHEMA, moment.synced);
+        let answer = Answer { schema, device, key, accepted, reason, published, clock_synced };
+        self.outbox.put(Report::Answer(answer));
     }
 
     /// Tells what this device is; classes that are reported now get a state, those that no longer are lose
     /// theirs.
     fn introduce(&self, info: Info) {
-        let (published, mut told) = (self.moment(), self.told());
+        let (moment, mut told) = (self.moment(), self.told());
         let reported = |name: &String| info.classes.iter().any(|class| &class.name == name);
         let gone = told.states.extract_if(.., |name, _| !reported(name)).collect::<Vec<_>>();
         gone.into_iter().for_each(|(_, state)| {
@@ -292,7 +294,8 @@ impl<'a> Teller<'a> {
                 last: None,
                 sources: vec![],
                 ending: vec![],
-                published: published.unix(published.now),
+                published: moment.unix(moment.now),
+                clock_synced: moment.synced,
             };
             self.outbox.put(Report::State(Box::new(state.clone())));
             told.states.insert(class.name.clone(), state);
@@ -333,25 +336,26 @@ impl Told {
             }
         }
         let state = |(class, event): (&str, &EventMessage)| {
-            self.state(class, Some(event.source.last), event.published)
+            self.state(class, Some(event.source.last), (event.published, event.clock_synced))
         };
         classes.into_iter().filter_map(state).collect()
     }
 
     /// The states of the classes that sound, as of now.
-    fn sounding(&mut self, published: f64) -> Vec<ClassState> {
+    fn sounding(&mut self, now: Moment) -> Vec<ClassState> {
         let on = self.states.values().filter(|state| state.state == OnOff::On);
         let classes: Vec<String> = on.map(|state| state.class.clone()).collect();
-        classes.iter().filter_map(|class| self.state(class, None, published)).collect()
+        let stamp = (now.unix(now.now), now.synced);
+        classes.iter().filter_map(|class| self.state(class, None, stamp)).collect()
     }
 
     /// The state of a class as of now; `last`: when a source was seen that may be over.
-    fn state(&mut self, class: &str, last: Option<f64>, published: f64) -> Option<ClassState> {
+    fn state(&mut self, class: &str, last: Option<f64>, stamp: (f64, Option<bool>)) -> Option<ClassState> {
         let sources = self.chronicle.sounding(class);
         let state = self.states.get_mut(class)?;
         state.state = if sources.is_empty() { OnOff::Off } else { OnOff::On };
         state.last = sources.iter().map(|source| source.last).chain(last).reduce(f64::max).or(state.last);
-        (state.sources, state.published) = (sources, published);
+        (state.sources, (state.published, state.clock_synced)) = (sources, stamp);
         Some(state.clone())
     }
 

@@ -270,8 +270,8 @@ impl Supervisor<'_> {
     /// Tells how a part does from now on.
     pub(super) fn tell_part(&mut self, part: Part, state: HealthState, reason: &str) {
         let moment = self.moment();
-        let since = moment.unix(moment.now);
-        self.observer.health(Health { part, state, reason: reason.into(), since });
+        let (since, clock_synced) = (moment.unix(moment.now), moment.synced);
+        self.observer.health(Health { part, state, reason: reason.into(), since, clock_synced });
     }
 
     /// Grants a subscriber's wish, or says why not.

@@ -586,6 +586,28 @@ fn sound_that_is_missing_is_counted() {
 }
 
 #[test]
+fn pictures_that_the_model_fails_on_are_forgiven_but_for_fifty_in_a_row() {
+    World::play(23, MicrophoneSource::Alsa, |world| {
+        world.turns(PATIENCE);
+        let size = Size::new(32, 18);
+        let torn = |world: &mut World| {
+            let captured = world.machine.now();
+            world.supervisor.judge(Frame { captured, size, source: size, rgb: vec![0; 7] }, || None)
+        };
+        for _ in 0..3 {
+            (1..MOST_FAILURES).for_each(|_| torn(world).expect("no more than a passing trouble"));
+            assert_eq!(world.state(Part::Engine).0, HealthState::Failed);
+            world.turns(PATIENCE);
+            assert_eq!(world.state(Part::Engine), (HealthState::Ok, String::new()));
+            assert!(world.quiet() < Duration::from_secs(1));
+        }
+        (1..MOST_FAILURES).for_each(|_| torn(world).expect("no more than a passing trouble"));
+        let ended = torn(world).expect_err("a service manager starts it anew");
+        assert!(matches!(ended, PipelineError::Model(_)), "{ended}");
+    });
+}
+
+#[test]
 fn pictures_that_nobody_wants_judged_are_no_pictures_without_sound() {
     World::play(6, MicrophoneSource::Alsa, |world| {
         world.supervisor.config.detection.enable = false;

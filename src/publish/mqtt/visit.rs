@@ -127,12 +127,13 @@ impl Call {
         })
         .await?;
         let moment = ends.teller.moment();
-        let published = moment.unix(moment.now);
+        let (published, clock_synced) = (moment.unix(moment.now), moment.synced);
         let open = |state: &ClassState| state.state == OnOff::On || !state.ending.is_empty();
         let on = told.into_iter().filter(|state| !same && open(state));
-        let off =
-            |state| ClassState { state: OnOff::Off, sources: vec![], ending: vec![], published, ..state };
-        let off = on.map(off);
+        let off = on.map(|state| {
+            let stamped = ClassState { published, clock_synced, ..state };
+            ClassState { state: OnOff::Off, sources: vec![], ending: vec![], ..stamped }
+        });
         let gone = (!same).then_some(Report::Status(Presence::Offline));
         Ok(gone.into_iter().chain(off.map(|state| Report::State(Box::new(state)))).collect())
     }

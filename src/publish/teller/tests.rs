@@ -63,6 +63,14 @@ fn end(teller: &Teller<'_>, clock: &Simulated, seconds: f64, last: f64) -> Vec<R
     told(teller)
 }
 
+/// A picture of this size in which nothing sounds.
+fn nothing_in(source: Size) -> Analysed {
+    let sound = SoundWindow { start: Instant::ZERO, end: Instant::ZERO, level_dbfs: -20.0 };
+    let (scores, detections, tracks, maps) = (vec![], vec![], vec![], vec![]);
+    let (captured, timing) = (Instant::ZERO, Timing::default());
+    Analysed { captured, source, sound, scores, detections, tracks, maps, timing }
+}
+
 fn states(reports: Vec<Report>) -> Vec<ClassState> {
     let state = |report| if let Report::State(state) = report { Some(*state) } else { None };
     reports.into_iter().filter_map(state).collect()
@@ -149,10 +157,7 @@ fn the_size_of_pictures_is_told_when_it_is_known_and_when_it_changes() {
     let (config, clock) = (Config::default(), Simulated::default());
     let teller = teller(&config, &clock);
     let see = |width, height| {
-        let sound = SoundWindow { start: Instant::ZERO, end: Instant::ZERO, level_dbfs: -20.0 };
-        let (scores, detections, tracks, maps) = (vec![], vec![], vec![], vec![]);
-        let (captured, source, timing) = (Instant::ZERO, Size::new(width, height), Timing::default());
-        teller.analysed(&Analysed { captured, source, sound, scores, detections, tracks, maps, timing });
+        teller.analysed(&nothing_in(Size::new(width, height)));
         let size = |report| if let Report::Info(info) = report { info.picture } else { None };
         told(&teller).into_iter().filter_map(size).map(|p| (p.width, p.height)).collect::<Vec<_>>()
     };
@@ -178,13 +183,49 @@ fn health_is_told_with_the_contracts_version_and_the_device() {
     let (config, clock) = (Config::default(), Simulated::default());
     let teller = teller(&config, &clock);
     let (state, reason) = (HealthState::Degraded, "a rival".into());
-    teller.health(Health { part: Part::Broker, state, reason, since: 0.0 });
+    teller.health(Health { part: Part::Broker, state, reason, since: 0.0, clock_synced: None });
     let told = told(&teller).pop().expect("health").payload(&config.mqtt).expect("JSON");
     let told: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
     let expected = serde_json::json!({
         "schema": SCHEMA, "device": config.device.name, "part": "broker", "state": "degraded", "reason": "a rival", "since": 0.0,
     });
     assert_eq!(told, expected);
+}
+
+/// One that nobody has set.
+struct Unset;
+
+impl Clock for Unset {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn synced(&self) -> Option<bool> {
+        Some(false)
+    }
+}
+
+#[test]
+fn whatever_is_stamped_says_whether_the_clock_is_set() {
+    let config = Config::default();
+    let settings = Settings::new(&config, &Overrides::default());
+    let teller = Teller::new(&config, (info(&config), settings), 1, &Unset);
+    teller.connected();
+    teller.analysed(&nothing_in(Size::new(640, 360)));
+    teller.answer("enable".into(), true, String::new());
+    let json = |report: &Report| {
+        report.payload(&config.mqtt).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    };
+    let all: Vec<serde_json::Value> = told(&teller).iter().filter_map(json).collect();
+    let stamped: Vec<_> = all.iter().filter(|told| told.get("published").is_some()).collect();
+    for kind in ["state", "level_dbfs", "accepted"] {
+        assert!(stamped.iter().any(|told| told.get(kind).is_some()), "{kind}: {all:#?}");
+    }
+    assert!(stamped.iter().all(|told| told["clock_synced"] == false), "{stamped:#?}");
 }
 
 #[test]
@@ -210,7 +251,13 @@ fn what_is_told_of_a_part_is_taken_back_once() {
     let taken_back = || told(&teller).iter().map(Report::topic).collect::<Vec<_>>();
     teller.forget(Part::Web);
     assert!(taken_back().is_empty(), "nothing was told of it");
-    teller.health(Health { part: Part::Web, state: HealthState::Ok, reason: String::new(), since: 0.0 });
+    teller.health(Health {
+        part: Part::Web,
+        state: HealthState::Ok,
+        reason: String::new(),
+        since: 0.0,
+        clock_synced: None,
+    });
     told(&teller);
     teller.forget(Part::Web);
     teller.forget(Part::Web);

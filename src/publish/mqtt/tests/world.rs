@@ -29,8 +29,14 @@ const STOPPING: Duration = GOODBYE.saturating_mul(4);
 const TICK: Duration = Duration::from_millis(2);
 
 /// What a device tells every second.
-const LEVEL: Level =
-    Level { schema: 1, device: String::new(), level_dbfs: -20.0, heard: 0.0, published: 0.0 };
+const LEVEL: Level = Level {
+    schema: 1,
+    device: String::new(),
+    level_dbfs: -20.0,
+    heard: 0.0,
+    published: 0.0,
+    clock_synced: None,
+};
 
 /// What a broker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
