@@ -229,7 +229,34 @@ fn bad_requests_are_refused_and_change_nothing() {
     assert!(service.daemon.end().success());
 }
 
+/// The addresses at which a process listens, as the kernel writes them.
+fn listens(process: u32) -> Vec<String> {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("its files").flatten();
+    let own: Vec<String> = files
+        .filter_map(|file| std::fs::read_link(file.path()).ok()?.to_str().map(str::to_owned))
+        .filter_map(|name| Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let tables = ["tcp", "tcp6"]
+        .map(|table| std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines());
+    let columns = rows.map(|row| row.split_whitespace().collect::<Vec<_>>());
+    // Local address, state (0A: it listens) and inode.
+    let open = columns.filter(|row| row.len() > 9 && row[3] == "0A" && own.iter().any(|own| own == row[9]));
+    open.map(|row| row[1].to_owned()).collect()
+}
+
 #[test]
 fn it_does_not_listen_unless_configured() {
     assert_eq!(tvsl::config::Config::default().monitor.listens(), None);
+    let service = Service::playing();
+    let port = format!("0100007F:{:04X}", service.port);
+    assert_eq!(listens(service.daemon.process.id()), [port], "127.0.0.1 and nowhere else");
+    let place = Place::new();
+    let port = free_port();
+    let _broker = Broker::start(&place, port, OPEN);
+    let silent =
+        Daemon::start(&place.plays(&service.place.path("clip.mkv"), &format!("[mqtt]\nport = {port}\n")));
+    silent.messages.find(|line| line.contains("\"red\""));
+    silent.log.find(|line| line.contains("broker"));
+    assert_eq!(listens(silent.process.id()), [String::new(); 0]);
 }
