@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
+use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime, sealed};
 use installed::Installed;
 use safetensors::tensor::{Dtype, TensorView};
 use tvsl::engine::Tensor;
@@ -320,7 +320,7 @@ fn the_doctor_warns_of_plans_that_the_gpu_lacks() {
 
     let sidecar = plan::sidecar_path(&plan::path(&machine.model.path("audio.onnx")));
     let facts = std::fs::read_to_string(&sidecar).expect("a sidecar");
-    std::fs::write(&sidecar, facts.replace("\"8.7\"", "\"7.2\"")).expect("room for a file");
+    std::fs::write(&sidecar, sealed(&facts.replace("\"8.7\"", "\"7.2\""))).expect("room for a file");
     let (verdict, about) = stage(&machine, "engine");
     assert!(verdict == "warning" && about.contains("audio.plan: the plan was built by"), "{about}");
     assert!(about.contains("SM 7.2") && about.contains("1 of its plans not in use"), "{about}");
@@ -384,7 +384,7 @@ fn of_two_plans_the_good_one_is_taken_wherever_it_lies() {
         let good = std::fs::read(plan::sidecar_path(&beside)).expect("a sidecar");
         for plan in stale {
             let facts = String::from_utf8_lossy(&good).replace("\"8.7\"", "\"7.2\"");
-            std::fs::write(plan::sidecar_path(plan), facts).expect("room for a file");
+            std::fs::write(plan::sidecar_path(plan), sealed(&facts)).expect("room for a file");
         }
         let [verify, inspect] = ["verify", "inspect"]
             .map(|action| machine.engine(action, &[("CACHE_DIRECTORY", state.to_str().expect("UTF-8"))]));

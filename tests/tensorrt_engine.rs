@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fake_tensorrt::{Failure, RELEASES, Release, compile, compile_cuda};
+use fake_tensorrt::{Failure, RELEASES, Release, compile, compile_cuda, sealed};
 use tvsl::engine::tensorrt::{
     BuildOptions, Built, Precision, Range, Settings, Sources, TensorRt, TensorRtError, manifest_sum, plan,
 };
@@ -288,7 +288,7 @@ fn check_plans() {
     assert_eq!(std::fs::read(plan::timing_cache_path(&file)).unwrap(), b"TIMES 1");
 
     let text = std::fs::read_to_string(&sidecar).unwrap();
-    let with = |from: &str, to: &str| std::fs::write(&sidecar, text.replace(from, to)).unwrap();
+    let with = |from: &str, to: &str| std::fs::write(&sidecar, sealed(&text.replace(from, to))).unwrap();
     with("10.3.0.26", "10.7.0.23");
     assert!(
         refused().contains(
@@ -304,15 +304,10 @@ fn check_plans() {
     with("\"release\": \"", "\"release\": \"535.1");
     assert!(refused().contains("CUDA 12.6, driver 535.1"), "{}", refused());
     // Also what plans are built for: one of an older recipe would fail frame by frame.
-    with("\"schema\": 6", "\"schema\": 3");
-    assert!(refused().contains("has schema 3, expected 6"));
-    // The plan itself must take what its sidecar says.
-    with("4,\n          3\n", "8,\n          3\n");
-    let message = tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
-    assert!(
-        message.contains("says that `x` may be [1, 3] to [8, 3], but the plan takes [1, 3] to [4, 3]"),
-        "{message}"
-    );
+    with("\"schema\": 7", "\"schema\": 3");
+    assert!(refused().contains("has schema 3, expected 7"));
+    std::fs::write(&sidecar, "{\"schema\": 6, \"seconds\": 2.5}").unwrap();
+    assert!(refused().contains("has schema 6, expected 7"));
     with("{", "");
     assert!(refused().contains("is no sidecar of a plan"));
     // Every option is compared, and the one that differs is named; such a plan may serve meanwhile.
@@ -334,7 +329,7 @@ fn check_plans() {
     ] {
         let altered = options.replace(from, to);
         assert_ne!(altered, options);
-        std::fs::write(&sidecar, start.to_owned() + &altered).unwrap();
+        std::fs::write(&sidecar, sealed(&(start.to_owned() + &altered))).unwrap();
         assert!(refused().contains("contradict its settings, which are fp16, 64 MiB"), "{}", refused());
     }
     std::fs::write(&sidecar, &text).unwrap();
@@ -361,6 +356,83 @@ fn check_plans() {
     assert!(refused().contains("the plan cannot be read"), "{}", refused());
     std::fs::remove_dir(&file).unwrap();
     assert!(refused().contains("there is no plan yet; build it with `tvsl engine build`"));
+}
+
+/// Whoever alters a sidecar by hand has a plan built again, not one loaded that computes, or takes, something else.
+#[test]
+fn no_fact_of_a_sidecar_can_be_altered_and_the_plan_be_loaded() {
+    in_a_process("alter_sidecars", RELEASES[2], &[]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn alter_sidecars() {
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let onnx = built(&tensorrt);
+    let sidecar = plan::sidecar_path(&plan::path(&onnx));
+    let before = fake_tensorrt::calls(tensorrt.library().path()).len();
+    let text = std::fs::read_to_string(&sidecar).unwrap();
+    let refused = |facts: &serde_json::Value, told: &str| {
+        std::fs::write(&sidecar, facts.to_string()).unwrap();
+        let fresh = tensorrt.load(&onnx).map(drop).expect_err(told).to_string();
+        let meanwhile = tensorrt.last_good(&onnx).map(drop).expect_err(told).to_string();
+        assert!(fresh.contains(told) && meanwhile.contains(told), "{fresh}, {meanwhile}");
+    };
+    let facts: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (place, other) in [
+        ("/options/precision", "\"fp32\""),
+        ("/options/workspace_mib", "1"),
+        ("/options/ranges", "[]"),
+        ("/options/ranges/0/opt/0", "1"),
+        ("/options/ranges/0/max/0", "8"),
+        ("/compiled", "\"weights.bin\""),
+        ("/sources/weights.bin", "\"\""),
+        ("/settings/precision", "\"fp32\""),
+        ("/target/gpu/release", "\"1\""),
+        ("/built", "1"),
+        ("/milliseconds", "1"),
+        ("/seal", "\"\""),
+    ] {
+        let mut altered = facts.clone();
+        let fact = altered.pointer_mut(place).unwrap_or_else(|| panic!("no {place} in {text}"));
+        *fact = serde_json::from_str(other).unwrap();
+        assert_ne!(altered, facts);
+        refused(&altered, "was altered after the build that wrote it");
+    }
+    let calls = fake_tensorrt::calls(tensorrt.library().path());
+    assert!(!calls[before..].iter().any(|call| call.starts_with("deserialize")), "{calls:?}");
+}
+
+#[test]
+fn a_plan_takes_the_shapes_that_its_sidecar_says_and_no_others() {
+    in_a_process("compare_shapes", RELEASES[2], &[]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn compare_shapes() {
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let onnx = built(&tensorrt);
+    let sidecar = plan::sidecar_path(&plan::path(&onnx));
+    let good = plan::describe(&plan::path(&onnx)).unwrap();
+    let range = &good.options.ranges[0];
+    let large = Range { max: vec![8, 3], ..range.clone() };
+    let other = Range { input: "z".to_owned(), ..range.clone() };
+    for (ranges, told) in [
+        (vec![large], "says that `x` may be [1, 3] to [8, 3], but the plan takes [1, 3] to [4, 3]"),
+        (vec![], "does not say what shapes `x` may have, which the plan leaves open"),
+        (vec![range.clone(), other], "says what shapes `z` may have, but the plan has no such input"),
+    ] {
+        let options = BuildOptions { ranges, ..options() };
+        let wrong = plan::Sidecar { options, ..good.clone() }.sealed();
+        std::fs::write(&sidecar, serde_json::to_vec(&wrong).unwrap()).unwrap();
+        let message = tensorrt.load(&onnx).map(drop).unwrap_err().to_string();
+        assert!(message.contains(told), "{message}");
+        let message = tensorrt.last_good(&onnx).map(drop).unwrap_err().to_string();
+        assert!(message.contains(told), "{message}");
+    }
+    std::fs::write(&sidecar, serde_json::to_vec(&good).unwrap()).unwrap();
+    tensorrt.load(&onnx).map(drop).unwrap();
 }
 
 #[test]

@@ -231,7 +231,8 @@ fn a_plan_for_another_device_is_named_and_replaced() {
     machine.build();
     let sidecar = plan::sidecar_path(&machine.plan("image.onnx"));
     let text = std::fs::read_to_string(&sidecar).expect("a sidecar");
-    std::fs::write(&sidecar, text.replace("10.3.0.26", "10.7.0.23")).expect("room for a file");
+    let other = fake_tensorrt::sealed(&text.replace("10.3.0.26", "10.7.0.23"));
+    std::fs::write(&sidecar, other).expect("room for a file");
     let daemon = machine.daemon("kind = \"tensorrt\"", &[]);
     let fault = logs(&daemon, "image.plan: the plan was built by TensorRT 10.7.0.23 for Orin");
     assert!(fault.contains("this device has TensorRT 10.3.0.26 for Orin"), "{fault}");

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tvsl::engine::tensorrt::Library;
+use tvsl::engine::tensorrt::{Library, plan};
 
 /// Which TensorRT the fake pretends to be.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +125,12 @@ pub fn compile(release: Release) -> PathBuf {
     std::fs::copy(compiled(release), &path).unwrap();
     std::os::unix::fs::symlink(&path, folder.join(parser)).unwrap();
     path
+}
+
+/// A sidecar's text with a seal over what it says, as a build would have written it; what is no sidecar, as it is.
+pub fn sealed(text: &str) -> String {
+    let sidecar = serde_json::from_str::<plan::Sidecar>(text).map(plan::Sidecar::sealed);
+    sidecar.map_or(text.to_owned(), |sidecar| serde_json::to_string_pretty(&sidecar).unwrap())
 }
 
 /// ONNX Runtime's library, by which the fake runs real graphs.

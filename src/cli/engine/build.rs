@@ -138,7 +138,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
         place.display(),
         options.precision,
         built.plan.bytes().len() as f64 / 1e6,
-        sidecar.seconds
+        sidecar.milliseconds as f64 / 1e3
     ))
 }
 

@@ -60,7 +60,8 @@ fn about(
 /// What a sidecar says.
 fn facts(plan: &Path, sidecar: &Sidecar) -> String {
     let mut text = format!("{}\n  built for  {}\n", plan.display(), sidecar.target);
-    let _ = writeln!(text, "  built on   {}, in {:.1} s", date(sidecar.built), sidecar.seconds);
+    let _ =
+        writeln!(text, "  built on   {}, in {:.1} s", date(sidecar.built), sidecar.milliseconds as f64 / 1e3);
     for (name, sha256) in &sidecar.sources {
         let _ = writeln!(text, "  built from {name} {sha256}");
     }

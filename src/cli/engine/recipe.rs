@@ -268,7 +268,7 @@ mod tests {
             Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (plan::SCHEMA, digest.as_str()),
-            (6, "388958ea"),
+            (7, "388958ea"),
             "raise plan::SCHEMA with the recipe: {all}"
         );
     }

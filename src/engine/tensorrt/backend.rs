@@ -92,8 +92,14 @@ impl TensorRt {
     /// # Errors
     /// A [`PlanFault`], or what TensorRT refused.
     pub fn engine(&self, plan: &Path, onnx: &Path) -> Result<CudaEngine, TensorRtError> {
+        self.loaded(plan, onnx, Some(self.settings))
+    }
+
+    fn loaded(&self, plan: &Path, onnx: &Path, asked: Option<Settings>) -> Result<CudaEngine, TensorRtError> {
         let (bytes, sidecar) = plan::load(plan, onnx, &self.target, &self.known)?;
-        plan::as_asked(plan, &sidecar, self.settings)?;
+        if let Some(asked) = asked {
+            plan::as_asked(plan, &sidecar, asked)?;
+        }
         let engine = self.deserialize(&bytes)?;
         plan::takes_its_shapes(plan, &sidecar, &engine)?;
         Ok(engine)
@@ -104,7 +110,7 @@ impl TensorRt {
     /// # Errors
     /// As [`TensorRt::engine`], but for [`PlanFault::Settings`].
     pub fn last_good(&self, onnx: &Path) -> Result<Box<dyn Graph>, TensorRtError> {
-        self.first_good(onnx, |plan| self.graph(onnx, &plan::load(plan, onnx, &self.target, &self.known)?.0))
+        self.first_good(onnx, |plan| self.serving(onnx, self.loaded(plan, onnx, None)?))
     }
 
     /// What `open` makes of the first plan on the shelf that it takes; else the fault of one that may serve meanwhile, or of

@@ -16,6 +16,7 @@ use crate::config::Precision;
 
 /// What a plan is built for. Part of the sidecar: a plan with other options is another plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BuildOptions {
     /// Half or single precision. Half is used wherever it is faster, except in sums, norms, exponentials and
     /// softmax, which stay single; its numbers end at 65 504, which is nothing for power spectra. Single switches

@@ -15,6 +15,7 @@ use crate::bounded;
 
 /// The shapes that one input may have, and the one to be fastest at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Range {
     /// Name of the input.
     pub input: String,

@@ -6,7 +6,6 @@
 //! written there, as in an installed package, they lie in a folder of the model's own elsewhere: see [`Shelf`](super::Shelf).
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::builder::{BuildOptions, Built};
 use super::error::TensorRtError;
+use super::network::Direction;
 use super::runtime::{CudaEngine, Plan};
 use super::sources::{Known, MANIFEST, Sources, file_error, sha256, sums, unlike};
 use super::target::{PlanFault, Settings, Target};
@@ -24,7 +24,7 @@ use crate::config::Precision;
 
 /// Raised with every change of this format, or of what plans are built for from the same model and configuration: a plan
 /// of another one is built again.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// Everything a plan depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,11 +46,32 @@ pub struct Sidecar {
     pub plan_sha256: String,
     /// When it was built, in seconds since 1970.
     pub built: u64,
-    /// How long that took, in seconds.
-    pub seconds: f64,
+    /// How long that took; a whole number, so that it is read as it was written.
+    pub milliseconds: u64,
+    /// SHA-256 of all the rest. What a graph is built with follows from sources, settings and schema by the recipe, so facts
+    /// that are not what the build wrote are not what this program would build.
+    pub seal: String,
+}
+
+/// What sidecars of every schema have.
+#[derive(Deserialize)]
+struct Dated {
+    schema: u32,
 }
 
 impl Sidecar {
+    /// The same, vouched for as it is now.
+    pub fn sealed(mut self) -> Self {
+        self.seal = self.sum();
+        self
+    }
+
+    fn sum(&self) -> String {
+        let rest = Self { seal: String::new(), ..self.clone() };
+        // It is made of numbers, words and lists of them, which can always be written.
+        sha256(&serde_json::to_vec(&rest).unwrap_or_default())
+    }
+
     /// Whether the plan was built in the way that its settings lead to: with no more memory, and in single precision where
     /// half does harm, for the GPU at hand.
     fn follows_its_settings(&self) -> bool {
@@ -142,8 +163,10 @@ pub fn store(
         options: options.clone(),
         plan_sha256: sha256(built.plan.bytes()),
         built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        seconds: took.as_secs_f64(),
-    };
+        milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
+        seal: String::new(),
+    }
+    .sealed();
     let json = serde_json::to_vec_pretty(&sidecar).map_err(io::Error::from);
     let (described, fresh) = (sidecar_path(plan), fresh(plan));
     replace(&timing_cache_path(plan), &built.timing_cache)?;
@@ -184,10 +207,14 @@ pub fn describe(plan: &Path) -> Result<Sidecar, TensorRtError> {
         }
         _ => return Err(PlanFault::Missing { file: plan.to_owned() }.into()),
     };
-    let sidecar: Sidecar =
-        serde_json::from_slice(&text).map_err(|error| wrong(format!("is no sidecar of a plan: {error}")))?;
-    if sidecar.schema != SCHEMA {
-        return Err(wrong(format!("has schema {}, expected {SCHEMA}", sidecar.schema)).into());
+    let alien = |error| wrong(format!("is no sidecar of a plan: {error}"));
+    let Dated { schema } = serde_json::from_slice(&text).map_err(alien)?;
+    if schema != SCHEMA {
+        return Err(wrong(format!("has schema {schema}, expected {SCHEMA}")).into());
+    }
+    let sidecar: Sidecar = serde_json::from_slice(&text).map_err(alien)?;
+    if sidecar.seal != sidecar.sum() {
+        return Err(wrong("was altered after the build that wrote it".to_owned()).into());
     }
     if !sidecar.follows_its_settings() {
         let reason = format!("has options that contradict its settings, which are {}", sidecar.settings);
@@ -207,24 +234,36 @@ pub fn as_asked(plan: &Path, sidecar: &Sidecar, asked: Settings) -> Result<(), P
     Err(PlanFault::Settings { file: plan.to_owned(), built_with: sidecar.settings, asked })
 }
 
-/// Whether a plan takes the shapes that its sidecar says.
+/// Whether a plan takes the shapes that its sidecar says, of every input whose extents are open and of no other.
 ///
 /// # Errors
 /// [`PlanFault::Sidecar`], or what TensorRT refused.
 pub fn takes_its_shapes(plan: &Path, sidecar: &Sidecar, engine: &CudaEngine) -> Result<(), TensorRtError> {
-    for said in &sidecar.options.ranges {
-        let name = CString::new(said.input.as_str()).unwrap_or_default();
-        let found = engine.range(&name, 0)?;
+    let wrong = |reason| Err(PlanFault::Sidecar { file: sidecar_path(plan), reason }.into());
+    let tensors = engine.tensors()?;
+    let inputs: Vec<_> = tensors.iter().filter(|tensor| tensor.direction == Direction::Input).collect();
+    let ranges = &sidecar.options.ranges;
+    for said in ranges {
+        let name = &said.input;
+        let Some(input) = inputs.iter().find(|input| input.label() == *name) else {
+            return wrong(format!("says what shapes `{name}` may have, but the plan has no such input"));
+        };
+        let found = engine.range(&input.name, 0)?;
         if found != *said {
-            let (file, input) = (sidecar_path(plan), &said.input);
-            let reason = format!(
-                "says that `{input}` may be {:?} to {:?}, but the plan takes {:?} to {:?}",
+            return wrong(format!(
+                "says that `{name}` may be {:?} to {:?}, but the plan takes {:?} to {:?}",
                 said.min, said.max, found.min, found.max
-            );
-            return Err(PlanFault::Sidecar { file, reason }.into());
+            ));
         }
     }
-    Ok(())
+    let said = |name: &str| ranges.iter().any(|range| range.input == name);
+    let mut open = inputs.iter().filter(|input| input.shape.contains(&-1)).map(|input| input.label());
+    match open.find(|name| !said(name)) {
+        Some(name) => {
+            wrong(format!("does not say what shapes `{name}` may have, which the plan leaves open"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads `plan` of `onnx` if it was built for `device`, from these very files, and is unaltered.
