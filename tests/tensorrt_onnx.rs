@@ -12,7 +12,7 @@ use std::process::Command;
 
 use fake_tensorrt::{Fake, RELEASES, Release, compile, compile_cuda, onnxruntime};
 use tvsl::engine::tensorrt::onnx::{self, Model};
-use tvsl::engine::tensorrt::plan;
+use tvsl::engine::tensorrt::{Precision, plan};
 
 /// What the parser of TensorRT 8.5 imports, of what models are made of (its docs/operators.md).
 const OF_8_5: &str = "Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Cos Div \
@@ -144,6 +144,30 @@ fn versions_that_compute_in_the_types_of_the_file_are_given_the_encoders_in_half
             let (error, cosine) =
                 (measured(&verified, graph, "max error"), measured(&verified, graph, "cosine"));
             assert!(error > 0.0 && cosine > 0.9999, "{release:?}, {graph}: {verified}");
+        }
+        fs::remove_dir_all(&libraries).expect("it is there");
+    }
+}
+
+/// Up to 10.x a flag lets half precision in, and the files are those of single.
+#[test]
+fn versions_that_take_a_flag_compute_the_encoders_in_half_precision_and_are_ready() {
+    let model = copy();
+    for release in [RELEASES[0], RELEASES[2]] {
+        let libraries = libraries(release);
+        let built = engine("build", "fp16", model.path(), &libraries);
+        assert!(!built.contains("fp16 does harm"), "{release:?}: {built}");
+        let verified = engine("verify", "fp16", model.path(), &libraries);
+        assert!(verified.contains("this device is ready"), "{release:?}: {verified}");
+        for (graph, halved) in [("image", true), ("audio", true), ("stage1", false), ("stage2", false)] {
+            let onnx = model.path().join(graph).with_extension("onnx");
+            let sidecar = plan::describe(&plan::path(&onnx)).expect("it was built");
+            let precision = if halved { Precision::Fp16 } else { Precision::Fp32 };
+            assert_eq!(sidecar.options.precision, precision, "{release:?}, {graph}");
+            assert_eq!(sidecar.compiled, format!("{graph}.onnx"), "{release:?}");
+            let (error, cosine) =
+                (measured(&verified, graph, "max error"), measured(&verified, graph, "cosine"));
+            assert!((error > 1e-5) == halved && cosine > 0.9999, "{release:?}, {graph}: {verified}");
         }
         fs::remove_dir_all(&libraries).expect("it is there");
     }
