@@ -96,6 +96,7 @@ fn build_makes_a_plan_of_every_graph_and_inspect_shows_it() {
         text(&inspected)
     );
     assert!(text(&inspected).contains("  built on   20"), "{}", text(&inspected));
+    assert!(text(&inspected).contains("  compiled   image.onnx\n"), "{}", text(&inspected));
     assert!(
         text(&inspected).contains("  takes      image from [1, 3, 64, 64] to [1, 3, 64, 64]"),
         "{}",
@@ -558,6 +559,7 @@ fn what_a_plan_computes_in_is_told_as_it_is() {
     let image = machine.sidecar("image.onnx");
     assert_eq!((image.options.precision, image.compiled.as_str()), (Precision::Fp16, "image.half.onnx"));
     assert!(image.sources.contains_key("image.half.onnx") && image.sources.contains_key("image.onnx"));
+    assert!(text(&machine.engine("inspect", &[])).contains("  compiled   image.half.onnx\n"));
     assert_eq!(machine.sidecar("stage1.onnx").options.precision, Precision::Fp32);
     let verified = machine.engine("verify", &[]);
     assert!(verified.status.success(), "{}", text(&verified));
@@ -635,6 +637,13 @@ fn memory_that_runs_out_in_the_self_test_is_lacking() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn a_tensorrt_that_is_too_old_is_refused_by_name() {
+    let machine = Machine::of(Release { column: 8, version: [7, 1, 3, 0] });
+    let told = text(&machine.engine("build", &[]));
+    assert!(told.contains("TensorRT 7.1.3 is not supported"), "{told}");
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn facts(plan: &Path, sidecar: &Sidecar) -> String {
     for (name, sha256) in &sidecar.sources {
         let _ = writeln!(text, "  built from {name} {sha256}");
     }
+    let _ = writeln!(text, "  compiled   {}", sidecar.compiled);
     let options = &sidecar.options;
     let _ = writeln!(text, "  asked for  {}", sidecar.settings);
     let (precision, workspace) = (options.precision, options.workspace_mib);

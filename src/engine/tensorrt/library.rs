@@ -13,8 +13,9 @@ use super::error::{Said, TensorRtError};
 use super::logger::Logger;
 use super::version::Version;
 
-/// Names given to the system loader, the most common first.
-const NAMES: [&str; 4] = ["libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so.11", "libtensorrt_rtx.so.1"];
+/// Names given to the system loader, the most common first, and last that of a version that is too old, to say so.
+const NAMES: [&str; 5] =
+    ["libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so.11", "libtensorrt_rtx.so.1", "libnvinfer.so.7"];
 
 type Create = unsafe extern "C" fn(This, i32) -> This;
 type CreateParser = unsafe extern "C" fn(This, This, i32) -> This;
