@@ -152,8 +152,10 @@ fn every_failure_of_describing_a_network_is_an_error_with_the_reason_and_leaks_n
     let half = |fake: &Fake| build(fake, Precision::Fp16).map(drop);
     for release in RELEASES {
         let fake = Fake::new(release);
-        for method in ["input", "output"] {
-            refused(&fake, method, "INetworkDefinition::getInput or getOutput", |fake| {
+        const END: &str = "INetworkDefinition::getInput or getOutput";
+        let ends = [("input", END), ("output", END), ("name", "ITensor::getName")];
+        for (method, call) in ends.into_iter().chain([("dimensions", "ITensor::getDimensions")]) {
+            refused(&fake, method, call, |fake| {
                 let mut network = fake.library.builder()?.network()?;
                 network.parse_onnx(&onnx(fake, "an ONNX file"))?;
                 network.tensors().map(drop)
@@ -299,6 +301,7 @@ fn every_failure_of_a_run_is_an_error_with_the_reason_and_leaks_nothing() {
         ("context", "ICudaEngine::createExecutionContext"),
         ("input shape", "IExecutionContext::setInputShape"),
         ("infer", "IExecutionContext::inferShapes"),
+        ("context shape", "IExecutionContext::getTensorShape"),
         ("address", "IExecutionContext::setTensorAddress"),
         ("enqueue", "IExecutionContext::enqueueV3"),
     ];
@@ -318,6 +321,7 @@ fn run_everything(fake: &Fake) -> Result<(), TensorRtError> {
     let mut context = engine.context()?;
     context.set_input_shape(c"x", &[1, 3])?;
     context.infer_shapes()?;
+    context.shape(c"y")?;
     let (x, mut y) = ([1.0_f32; 3], [0.0_f32; 3]);
     // SAFETY: the fake runs on the CPU, in `enqueue` itself; both arrays outlive that.
     unsafe {
@@ -327,25 +331,94 @@ fn run_everything(fake: &Fake) -> Result<(), TensorRtError> {
     }
 }
 
+/// Methods that return a handle, behind which an implementation must stand.
+const HANDLES: [&str; 14] = [
+    "builder",
+    "network",
+    "config",
+    "new profile",
+    "timing cache",
+    "build",
+    "serialize cache",
+    "runtime",
+    "deserialize",
+    "inspector",
+    "context",
+    "layer",
+    "input",
+    "output",
+];
+
 /// Lets `method` fail in every way and expects an error that names `call`.
 fn refused(fake: &Fake, method: &str, call: &str, attempt: impl Fn(&Fake) -> Result<(), TensorRtError>) {
-    for how in [Failure::Refuse, Failure::Garbage, Failure::Complain] {
-        fake.fail(method, how);
-        // Only a method that returns an object can return a garbage one; text is never made up.
-        if how == Failure::Garbage && ["tensor name", "data", "information"].contains(&method) {
-            continue;
-        }
+    use Failure::{Complain, Garbage, Hollow, Refuse, Rotten};
+    let of_handles: &[Failure] = if HANDLES.contains(&method) { &[Hollow, Rotten] } else { &[] };
+    for how in [Refuse, Garbage, Complain].iter().chain(of_handles) {
+        fake.fail(method, *how);
         let error = attempt(fake).expect_err(method);
         let message = error.to_string();
-        assert!(message.starts_with(call), "{method}: {message}");
+        assert!(message.starts_with(call), "{method} {how:?}: {message}");
         match (&error, how) {
-            (_, Failure::Complain) => {
+            (_, Complain) => {
                 assert!(message.contains("TensorRT said: a first warning; the injected reason"), "{message}");
             }
-            (TensorRtError::BadPointer { address, .. }, Failure::Garbage) => assert_eq!(*address, 0x228),
-            _ => assert!(message.ends_with("(TensorRT logged no reason)"), "{method}: {message}"),
+            (TensorRtError::BadPointer { address, .. }, Garbage | Rotten) => assert_eq!(*address, 0x228),
+            (_, Rotten) => panic!("{method}: {message}"),
+            _ => assert!(message.ends_with("(TensorRT logged no reason)"), "{method} {how:?}: {message}"),
         }
         assert_eq!(fake.alive(), 0, "{method} {how:?}: {:?}", fake.calls());
+    }
+}
+
+/// Nothing can be at the lowest addresses, whatever the type of what should be there.
+#[test]
+fn what_is_returned_from_an_impossible_address_is_not_read() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        for (method, call) in [
+            ("tensor name", "ICudaEngine::getIOTensorName"),
+            ("information", "IEngineInspector::getEngineInformation"),
+            ("data", "IHostMemory::data"),
+        ] {
+            fake.fail(method, Failure::Garbage);
+            let message = run_everything(&fake).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("{call} returned the impossible address 0x228")),
+                "{message}"
+            );
+        }
+        fake.fail("missing", Failure::Garbage);
+        let message = engine(&fake).unwrap().context().unwrap().infer_shapes().unwrap_err().to_string();
+        assert!(message.starts_with("IExecutionContext::inferShapes returned the impossible"), "{message}");
+        assert_eq!(fake.alive(), 0, "{:?}", fake.calls());
+    }
+}
+
+#[test]
+fn a_parser_that_is_missing_is_named() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        let parser = fake_tensorrt::parser(&fake.path);
+        std::fs::remove_file(&parser).unwrap();
+        let message = build(&fake, Precision::Fp32).map(drop).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{} does not load: ", parser.display())), "{message}");
+        assert_eq!(fake.alive(), 0, "{:?}", fake.calls());
+    }
+}
+
+#[test]
+fn a_parser_that_gives_no_error_or_none_that_can_be_read_gave_no_reason() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        for (method, how) in ["error", "description"]
+            .into_iter()
+            .flat_map(|method| [Failure::Refuse, Failure::Garbage].map(|how| (method, how)))
+        {
+            fake.fail(method, how);
+            let mut network = fake.library.builder().unwrap().network().unwrap();
+            let message = network.parse_onnx(&onnx(&fake, "! broken")).unwrap_err().to_string();
+            assert!(message.contains("parser refused it: it gave no reason"), "{method} {how:?}: {message}");
+        }
     }
 }
 

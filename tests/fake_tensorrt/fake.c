@@ -46,7 +46,7 @@ enum { SLOTS = 80 };
 static char record[1 << 16];
 static char failing[64];
 static int failure, alive;
-enum { REFUSE = 1, GARBAGE = 2, COMPLAIN = 3 };
+enum { REFUSE = 1, GARBAGE = 2, COMPLAIN = 3, HOLLOW = 5, ROTTEN = 6 };
 
 static void note(const char *format, ...) {
     size_t used = strlen(record);
@@ -74,10 +74,13 @@ static void say(int severity, const char *message) {
     }
 }
 void fake_say(int severity, const char *message) { say(severity, message); }
-// 0: carry on. Otherwise the method must fail; *address is what a failing one returns as a pointer.
+// 0: carry on. Otherwise the method must fail; *address is what a failing one returns as a pointer: a handle without an
+// implementation, or with one that cannot be, is nobody's to delete.
 static int fails(const char *method, void **address) {
+    static void *broken[2];
     if (strcmp(method, failing) != 0) return 0;
-    *address = failure == GARBAGE ? (void *)0x228 : NULL;
+    broken[1] = failure == ROTTEN ? (void *)0x228 : NULL;
+    *address = failure == GARBAGE ? (void *)0x228 : failure >= HOLLOW ? broken : NULL;
     if (failure == COMPLAIN) { say(2, "a first warning"); say(1, "the injected reason"); }
     return failure;
 }
@@ -266,6 +269,8 @@ static bool ExecutionContext_setInputShape(Object *self, const char *name, const
     return true;
 }
 static Dims ExecutionContext_getTensorShape(Object *self, const char *name) {
+    void *bad;
+    if (fails("context shape", &bad)) return none();
     Run *run = self->data;
     if (run->onnx == NULL) return known(name) ? dims((Extent)run->shapes[0][0]) : none();
     return any_shape(run->shapes[onnx_port(run->onnx, name)], run->onnx->axes[onnx_port(run->onnx, name)]);
@@ -287,7 +292,8 @@ static int32_t ExecutionContext_inferShapes(Object *self, int32_t room, const ch
     Run *run = self->data;
     if (run->onnx != NULL) { onnx_run(run->onnx, run->shapes, NULL, 1.0f); return 0; }
     if (run->shapes[0][0] >= 0) return 0;
-    if (room > 0) names[0] = "x";
+    void *other;
+    if (room > 0) names[0] = fails("missing", &other) ? other : "x";
     return 1;
 }
 // Of the run as it was when it was enqueued, or recorded: what the context is told later is for later runs.
@@ -441,8 +447,10 @@ static void *NetworkDefinition_getOutput(Object *self, int32_t index) {
     Onnx *onnx = self->data;
     return onnx != NULL ? &onnx->handles[onnx->inputs + index] : &y;
 }
-static const char *Tensor_getName(Object *self) { return self->class; }
+static const char *Tensor_getName(Object *self) { FAIL_POINTER("name"); return self->class; }
 static Dims Tensor_getDimensions(Object *self) {
+    void *bad;
+    if (fails("dimensions", &bad)) return none();
     Onnx *onnx = self->data;
     return onnx == NULL ? dims(-1) : any_shape(onnx->shapes[self - onnx->targets], onnx->axes[self - onnx->targets]);
 }
@@ -483,8 +491,11 @@ static bool Parser_parse(Object *self, const char *bytes, size_t size, const cha
     return size > 0 && path[0] != 0 && bytes[0] != '!';
 }
 static int32_t Parser_getNbErrors(Object *self) { void *bad; return fails("parse", &bad) == GARBAGE ? 0 : 1; }
-static void *Parser_getError(Object *self, int32_t index) { return index == 0 ? &parser_error : NULL; }
-static const char *ParserError_desc(Object *self) { return "creator && \"Plugin not found\""; } // as NVIDIA's tells it
+static void *Parser_getError(Object *self, int32_t index) { FAIL_POINTER("error"); return index == 0 ? &parser_error : NULL; }
+static const char *ParserError_desc(Object *self) {
+    FAIL_POINTER("description");
+    return "creator && \"Plugin not found\""; // as NVIDIA's tells it
+}
 static int32_t ParserError_node(Object *self) { return 0; }
 
 // ---- tables and entry points ----------------------------------------------------------------------------

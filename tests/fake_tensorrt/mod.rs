@@ -36,6 +36,10 @@ pub enum Failure {
     Garbage = 2,
     /// Null or false after a warning and an error in the log.
     Complain = 3,
+    /// A handle without an implementation.
+    Hollow = 5,
+    /// A handle whose implementation is at the address 0x228.
+    Rotten = 6,
 }
 
 /// A fake TensorRT of its own: no two share a record or a failure.
@@ -111,19 +115,26 @@ fn recorded(fake: &libloading::Library) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Where the parser of the fake at `library` lies.
+pub fn parser(library: &Path) -> PathBuf {
+    let name = library.file_name().unwrap().to_string_lossy();
+    let name = name.replace("nvinfer", "nvonnxparser").replace("tensorrt_rtx", "tensorrt_onnxparser_rtx");
+    library.with_file_name(name)
+}
+
 /// A copy of the fake in a folder of its own, named as NVIDIA names the real one, with its parser beside it.
 pub fn compile(release: Release) -> PathBuf {
     static COPIES: AtomicUsize = AtomicUsize::new(0);
     let copy = COPIES.fetch_add(1, Ordering::Relaxed);
     let folder = scratch().join(format!("tensorrt-{}-{copy}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let (core, parser) = match release.version[0] {
-        1 => ("libtensorrt_rtx.so.1".to_owned(), "libtensorrt_onnxparser_rtx.so.1".to_owned()),
-        major => (format!("libnvinfer.so.{major}"), format!("libnvonnxparser.so.{major}")),
+    let core = match release.version[0] {
+        1 => "libtensorrt_rtx.so.1".to_owned(),
+        major => format!("libnvinfer.so.{major}"),
     };
     let path = folder.join(core);
     std::fs::copy(compiled(release), &path).unwrap();
-    std::os::unix::fs::symlink(&path, folder.join(parser)).unwrap();
+    std::os::unix::fs::symlink(&path, parser(&path)).unwrap();
     path
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::abi::{Dims, Family, Slots, Split, This};
 use super::error::TensorRtError;
-use super::handle::{Handle, checked, implementation};
+use super::handle::{Handle, checked, implementation, present};
 use super::library::Library;
 use super::network::{Network, Range};
 use super::runtime::Plan;
@@ -224,7 +224,7 @@ impl Builder {
         // SAFETY: the memory is alive.
         let (data, size) = unsafe { (slots.data.of(target)(target), slots.size.of(target)(target)) };
         let library = self.handle.library();
-        library.accepted("IHostMemory::data", !data.is_null())?;
+        present(library, "IHostMemory::data", data)?;
         library.accepted("IHostMemory::size", (1..=isize::MAX as usize).contains(&size))?;
         // SAFETY: TensorRT vouches for `size` bytes at `data`, which live as long as the memory.
         Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) }.to_vec())

@@ -8,7 +8,7 @@ use super::abi::{DELETE, Slots, This};
 use super::error::TensorRtError;
 use super::library::Library;
 
-/// Below this address Linux maps nothing (`vm.mmap_min_addr`), so no object can be there.
+/// Below this address Linux maps nothing (`vm.mmap_min_addr`), so nothing can be there.
 const LOWEST: usize = 0x1_0000;
 
 /// An object of TensorRT that this crate must delete.
@@ -96,14 +96,29 @@ impl Drop for Handle {
 
 /// An object of TensorRT, unless `object` is null or no address at all.
 pub(super) fn checked(library: &Library, call: &'static str, object: This) -> Result<This, TensorRtError> {
-    let address = object as usize;
-    if object.is_null() {
-        return Err(library.refused(call));
+    present(library, call, object)?;
+    if (object as usize).is_multiple_of(align_of::<usize>()) {
+        Ok(object)
+    } else {
+        Err(bad(library, call, object))
     }
-    if address < LOWEST || !address.is_multiple_of(align_of::<usize>()) {
-        return Err(TensorRtError::BadPointer { call, address, said: library.said() });
+}
+
+/// That something can be at `pointer`, which `call` returned.
+pub(super) fn present(
+    library: &Library,
+    call: &'static str,
+    pointer: *const c_void,
+) -> Result<(), TensorRtError> {
+    match pointer as usize {
+        0 => Err(TensorRtError::Refused { call, said: library.said() }),
+        1..LOWEST => Err(bad(library, call, pointer)),
+        _ => Ok(()),
     }
-    Ok(object)
+}
+
+fn bad(library: &Library, call: &'static str, pointer: *const c_void) -> TensorRtError {
+    TensorRtError::BadPointer { call, address: pointer as usize, said: library.said() }
 }
 
 /// The implementation behind a handle that passed [`checked`].
@@ -117,14 +132,16 @@ pub(super) fn implementation(
     checked(library, call, target)
 }
 
-/// A string that TensorRT owns, copied; `None` for null.
+/// A string that `call` returned and TensorRT owns, copied.
 ///
 /// # Safety
-/// `text` is null or points to a string that ends in NUL and lives for this call.
-pub(super) unsafe fn text(text: *const c_char) -> Option<String> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and the caller vouches for the rest.
-    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+/// Unless it is null or below every address that can be, `text` points to a string that ends in NUL and lives for this call.
+pub(super) unsafe fn text(
+    library: &Library,
+    call: &'static str,
+    text: *const c_char,
+) -> Result<String, TensorRtError> {
+    present(library, call, text.cast())?;
+    // SAFETY: something can be there, and the caller vouches for the rest.
+    Ok(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }

@@ -90,7 +90,8 @@ impl Network {
             unsafe { slots.parse.of(target)(target, bytes.as_ptr().cast(), bytes.len(), path.as_ptr()) };
         // Some versions accept what is no ONNX file at all and leave the network empty.
         if !parsed || self.output_count() == 0 {
-            let (errors, said) = (errors(slots, &parser, &bytes), parser.library().said());
+            let said = parser.library().said();
+            let errors = errors(slots, &parser, &bytes);
             return Err(TensorRtError::Onnx { file: file.to_owned(), errors, said });
         }
         self.parser = Some(parser);
@@ -150,14 +151,14 @@ impl Network {
         let tensor = implementation(library, CALL, checked(library, CALL, object)?)?;
         // SAFETY: the tensor belongs to the network, which is alive, and was checked.
         let (name, element, shape) = unsafe {
+            let name = text(library, "ITensor::getName", slots.name.of(tensor)(tensor))?;
             let shape = match &slots.dimensions {
                 Split::Old(method) => method.of(tensor)(tensor).shape(),
                 Split::New(method) => method.of(tensor)(tensor).shape(),
             };
-            (text(slots.name.of(tensor)(tensor)), slots.element.of(tensor)(tensor), shape)
+            (name, slots.element.of(tensor)(tensor), shape)
         };
-        let (name, shape) =
-            name.zip(shape).ok_or_else(|| library.refused("ITensor::getName or getDimensions"))?;
+        let shape = shape.ok_or_else(|| library.refused("ITensor::getDimensions"))?;
         let name = CString::new(name).map_err(|_| library.refused("ITensor::getName"))?;
         Ok(TensorInfo { name, direction, element: Element::from_raw(element), shape })
     }
@@ -172,6 +173,7 @@ impl Network {
 fn errors(slots: &Slots, parser: &Handle, file: &[u8]) -> Vec<String> {
     let target = parser.target();
     let model = onnx::Model::read(file);
+    let unknown = || "it gave no reason".to_owned();
     let about = |node: i32| {
         let node = usize::try_from(node).ok()?;
         let (name, operator) = model.as_ref()?.node(node)?;
@@ -185,11 +187,15 @@ fn errors(slots: &Slots, parser: &Handle, file: &[u8]) -> Vec<String> {
             checked(parser.library(), "IParser::getError", error).ok()?;
             let description: *const c_char = slots.description.of(error)(error);
             let about = about(slots.node.of(error)(error)).unwrap_or_default();
-            Some(about + &text(description)?)
+            Some(
+                about
+                    + &text(parser.library(), "IParserError::desc", description)
+                        .unwrap_or_else(|_| unknown()),
+            )
         }
     };
     // SAFETY: the parser is alive.
     let count = unsafe { slots.error_count.of(target)(target) };
     let lines: Vec<_> = (0..count).filter_map(describe).collect();
-    if lines.is_empty() { vec!["it gave no reason".to_owned()] } else { lines }
+    if lines.is_empty() { vec![unknown()] } else { lines }
 }

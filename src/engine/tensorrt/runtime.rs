@@ -80,12 +80,11 @@ impl CudaEngine {
     }
 
     fn tensor(&self, index: i32) -> Result<TensorInfo, TensorRtError> {
+        const NAME: &str = "ICudaEngine::getIOTensorName";
         let (slots, target, library) = (self.slots(), self.handle.target(), self.handle.library());
         // SAFETY: the engine is alive and the name it gives belongs to it.
-        let name = unsafe { text(slots.tensor_name.of(target)(target, index)) };
-        let name = name
-            .and_then(|name| CString::new(name).ok())
-            .ok_or_else(|| library.refused("ICudaEngine::getIOTensorName"))?;
+        let name = unsafe { text(library, NAME, slots.tensor_name.of(target)(target, index)) }?;
+        let name = CString::new(name).map_err(|_| library.refused(NAME))?;
         // SAFETY: the engine is alive and the name ends in NUL.
         let (mode, element) = unsafe {
             (
@@ -144,14 +143,14 @@ impl CudaEngine {
     /// If TensorRT refuses.
     pub fn information(&self) -> Result<String, TensorRtError> {
         const JSON: i32 = 1;
+        const CALL: &str = "IEngineInspector::getEngineInformation";
         let target = self.handle.target();
         // SAFETY: the engine is alive.
         let inspector = unsafe { self.slots().create_inspector.of(target)(target) };
         let inspector = own(&self.handle, "ICudaEngine::createEngineInspector", inspector)?;
+        let (method, target) = (&self.slots().engine_information, inspector.target());
         // SAFETY: the inspector is alive and owns the text.
-        let json =
-            unsafe { text(self.slots().engine_information.of(inspector.target())(inspector.target(), JSON)) };
-        json.ok_or_else(|| self.handle.library().refused("IEngineInspector::getEngineInformation"))
+        unsafe { text(self.handle.library(), CALL, method.of(target)(target, JSON)) }
     }
 
     /// A context to run the engine in, with scratch memory of its own.
@@ -215,20 +214,19 @@ impl Context {
     /// # Errors
     /// [`TensorRtError::Tensor`] names the first input without a shape.
     pub fn infer_shapes(&mut self) -> Result<(), TensorRtError> {
-        let target = self.handle.target();
+        const CALL: &str = "IExecutionContext::inferShapes";
+        let (library, target) = (self.handle.library(), self.handle.target());
         let mut missing: *const c_char = std::ptr::null();
-        // SAFETY: the context is alive and writes at most one name, which belongs to the engine.
-        let (count, missing) = unsafe {
-            let count = self.slots().infer_shapes.of(target)(target, 1, &mut missing);
-            (count, if count > 0 { text(missing) } else { None })
-        };
+        // SAFETY: the context is alive and writes at most one name.
+        let count = unsafe { self.slots().infer_shapes.of(target)(target, 1, &mut missing) };
         match count {
             0 => Ok(()),
             1.. => Err(TensorRtError::Tensor {
-                tensor: missing.unwrap_or_default(),
+                // SAFETY: the name was written, and belongs to the engine.
+                tensor: unsafe { text(library, CALL, missing) }?,
                 reason: "has no shape yet; expected one within the plan's profile".to_owned(),
             }),
-            _ => Err(self.handle.library().refused("IExecutionContext::inferShapes")),
+            _ => Err(library.refused(CALL)),
         }
     }
 
