@@ -640,6 +640,18 @@ fn memory_that_runs_out_in_the_self_test_is_lacking() {
 }
 
 #[test]
+fn a_parser_that_is_missing_is_told_once_however_many_graphs_lack_it() {
+    let machine = Machine::new();
+    let parser = fake_tensorrt::parser(&machine.libraries.join("libnvinfer.so.10"));
+    std::fs::remove_file(parser).expect("it is there");
+    let failed = machine.engine("build", &[]);
+    let told = text(&failed);
+    assert_eq!(failed.status.code(), Some(1), "{told}");
+    assert!(told.contains("5 of 5 graphs have no new plan"), "{told}");
+    assert_eq!(told.matches("libnvonnxparser.so.10 does not load").count(), 1, "{told}");
+}
+
+#[test]
 fn a_tensorrt_that_is_too_old_is_refused_by_name() {
     let machine = Machine::of(Release { column: 8, version: [7, 1, 3, 0] });
     let told = text(&machine.engine("build", &[]));

@@ -96,10 +96,12 @@ fn verdict(all: usize, faults: &[Failure]) -> Result<(), Failure> {
     if faults.is_empty() {
         return Ok(());
     }
+    let mut reasons: Vec<_> = faults.iter().map(Failure::text).collect();
+    reasons.dedup(); // what is wrong with TensorRT itself is wrong for each of them
     let told = format!(
         "{} of {all} graphs have no new plan, and the CPU, or the plan before it, does their part:\n{}",
         faults.len(),
-        faults.iter().map(Failure::text).collect::<Vec<_>>().join("\n")
+        reasons.join("\n")
     );
     let lacking = faults.iter().any(|fault| matches!(fault, Failure::Lacking(_)));
     Err(if lacking { Failure::Lacking(told) } else { Failure::Failed(told) })
