@@ -351,15 +351,16 @@ const HANDLES: [&str; 14] = [
 
 /// Lets `method` fail in every way and expects an error that names `call`.
 fn refused(fake: &Fake, method: &str, call: &str, attempt: impl Fn(&Fake) -> Result<(), TensorRtError>) {
-    use Failure::{Complain, Garbage, Hollow, Refuse, Rotten};
-    let of_handles: &[Failure] = if HANDLES.contains(&method) { &[Hollow, Rotten] } else { &[] };
+    use Failure::{Complain, ComplainElsewhere, Garbage, Hollow, Refuse, Rotten};
+    let of_handles: &[Failure] =
+        if HANDLES.contains(&method) { &[ComplainElsewhere, Hollow, Rotten] } else { &[] };
     for how in [Refuse, Garbage, Complain].iter().chain(of_handles) {
         fake.fail(method, *how);
         let error = attempt(fake).expect_err(method);
         let message = error.to_string();
         assert!(message.starts_with(call), "{method} {how:?}: {message}");
         match (&error, how) {
-            (_, Complain) => {
+            (_, Complain | ComplainElsewhere) => {
                 assert!(message.contains("TensorRT said: a first warning; the injected reason"), "{message}");
             }
             (TensorRtError::BadPointer { address, .. }, Garbage | Rotten) => assert_eq!(*address, 0x228),
@@ -391,6 +392,17 @@ fn what_is_returned_from_an_impossible_address_is_not_read() {
         let message = engine(&fake).unwrap().context().unwrap().infer_shapes().unwrap_err().to_string();
         assert!(message.starts_with("IExecutionContext::inferShapes returned the impossible"), "{message}");
         assert_eq!(fake.alive(), 0, "{:?}", fake.calls());
+    }
+}
+
+/// They may be at work for a plan that is loaded beside the run.
+#[test]
+fn a_run_that_fails_is_not_told_by_what_tensorrts_own_threads_say() {
+    let fake = Fake::new(RELEASES[2]);
+    for method in ["input shape", "infer", "context shape", "address", "enqueue"] {
+        fake.fail(method, Failure::ComplainElsewhere);
+        let message = run_everything(&fake).unwrap_err().to_string();
+        assert!(message.ends_with("failed (TensorRT logged no reason)"), "{method}: {message}");
     }
 }
 

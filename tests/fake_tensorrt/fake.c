@@ -6,6 +6,7 @@
 // three quarters of itself if it holds FAKE_TENSORRT_FAINT. Compiled once per family: -DCOLUMN=8|10|11 -DMAJOR= -DMINOR= -DPATCH= -DBUILD= [-DRTX].
 #define _GNU_SOURCE // memmem
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,7 +47,7 @@ enum { SLOTS = 80 };
 static char record[1 << 16];
 static char failing[64];
 static int failure, alive;
-enum { REFUSE = 1, GARBAGE = 2, COMPLAIN = 3, HOLLOW = 5, ROTTEN = 6 };
+enum { REFUSE = 1, GARBAGE = 2, COMPLAIN = 3, ELSEWHERE = 4, HOLLOW = 5, ROTTEN = 6 };
 
 static void note(const char *format, ...) {
     size_t used = strlen(record);
@@ -74,6 +75,7 @@ static void say(int severity, const char *message) {
     }
 }
 void fake_say(int severity, const char *message) { say(severity, message); }
+static void *complain(void *unused) { say(2, "a first warning"); say(1, "the injected reason"); return unused; }
 // 0: carry on. Otherwise the method must fail; *address is what a failing one returns as a pointer: a handle without an
 // implementation, or with one that cannot be, is nobody's to delete.
 static int fails(const char *method, void **address) {
@@ -81,7 +83,9 @@ static int fails(const char *method, void **address) {
     if (strcmp(method, failing) != 0) return 0;
     broken[1] = failure == ROTTEN ? (void *)0x228 : NULL;
     *address = failure == GARBAGE ? (void *)0x228 : failure >= HOLLOW ? broken : NULL;
-    if (failure == COMPLAIN) { say(2, "a first warning"); say(1, "the injected reason"); }
+    if (failure == COMPLAIN) complain(NULL);
+    pthread_t own;
+    if (failure == ELSEWHERE && pthread_create(&own, NULL, complain, NULL) == 0) pthread_join(own, NULL);
     return failure;
 }
 #define FAIL_POINTER(method) do { void *bad; if (fails(method, &bad)) return bad; } while (0)

@@ -36,6 +36,8 @@ pub enum Failure {
     Garbage = 2,
     /// Null or false after a warning and an error in the log.
     Complain = 3,
+    /// The same, with the log written by a thread of TensorRT's own.
+    ComplainElsewhere = 4,
     /// A handle without an implementation.
     Hollow = 5,
     /// A handle whose implementation is at the address 0x228.
@@ -195,7 +197,7 @@ fn compiled(release: Release) -> PathBuf {
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-g", "-O0", "-o"]).arg(&path);
         compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_tensorrt/fake.c"));
-        compiler.args(["-ldl", "-lm"]);
+        compiler.args(["-ldl", "-lm", "-pthread"]);
         compiler.arg(format!("-DCOLUMN={}", release.column));
         for (name, value) in ["MAJOR", "MINOR", "PATCH", "BUILD"].iter().zip(release.version) {
             compiler.arg(format!("-D{name}={value}"));

@@ -84,7 +84,7 @@ impl Builder {
         options: &BuildOptions,
         timing_cache: &[u8],
     ) -> Result<Built, TensorRtError> {
-        self.handle.library().said();
+        self.handle.library().begin_making();
         let target = self.handle.target();
         // SAFETY: the builder is alive.
         let config = unsafe { self.slots().create_config.of(target)(target) };

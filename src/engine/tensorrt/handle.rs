@@ -111,14 +111,14 @@ pub(super) fn present(
     pointer: *const c_void,
 ) -> Result<(), TensorRtError> {
     match pointer as usize {
-        0 => Err(TensorRtError::Refused { call, said: library.said() }),
+        0 => Err(TensorRtError::Refused { call, said: library.said_of_making() }),
         1..LOWEST => Err(bad(library, call, pointer)),
         _ => Ok(()),
     }
 }
 
 fn bad(library: &Library, call: &'static str, pointer: *const c_void) -> TensorRtError {
-    TensorRtError::BadPointer { call, address: pointer as usize, said: library.said() }
+    TensorRtError::BadPointer { call, address: pointer as usize, said: library.said_of_making() }
 }
 
 /// The implementation behind a handle that passed [`checked`].

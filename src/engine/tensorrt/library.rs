@@ -94,7 +94,7 @@ impl Library {
     /// What the entry point `symbol` makes: still to be owned.
     pub(super) fn create(&self, symbol: &'static CStr, call: &'static str) -> Result<This, TensorRtError> {
         let create = function::<Create>(&self.0.core, &self.0.path, symbol)?;
-        self.said();
+        self.begin_making();
         // SAFETY: the version is a known one, whose entry points have this signature; the logger
         // lives until the process ends.
         let object = unsafe { create(self.0.logger.as_this(), self.0.version.number()) };
@@ -118,7 +118,7 @@ impl Library {
             }
         };
         let create = function::<CreateParser>(library, &path, c"createNvOnnxParser_INTERNAL")?;
-        self.said();
+        self.begin_making();
         // SAFETY: as in `create`; the caller vouches for the network.
         Ok(unsafe { create(network, self.0.logger.as_this(), self.0.version.number()) })
     }
@@ -127,17 +127,27 @@ impl Library {
         self.0.family.slots()
     }
 
-    /// Takes what TensorRT complained about since the last time.
+    /// Forgets what TensorRT complained about to this thread: a call follows.
+    pub(super) fn begin(&self) {
+        self.0.logger.begin();
+    }
+
+    /// The same, and a call follows that makes something, for which TensorRT may have threads of its own at work.
+    pub(super) fn begin_making(&self) {
+        self.0.logger.begin_making();
+    }
+
+    /// Takes what TensorRT complained about to this thread since the last time.
     pub(super) fn said(&self) -> Said {
         self.0.logger.said()
     }
 
-    /// Forgets what TensorRT complained about to this thread.
-    pub(super) fn forget_own(&self) {
-        self.0.logger.forget_own();
+    /// Takes that and what it complained about on threads of its own.
+    pub(super) fn said_of_making(&self) -> Said {
+        self.0.logger.said_of_making()
     }
 
-    /// The error for `call`, which returned null, false or a negative number.
+    /// The error for `call`, which returned false, a negative number or nothing.
     pub(super) fn refused(&self, call: &'static str) -> TensorRtError {
         TensorRtError::Refused { call, said: self.said() }
     }

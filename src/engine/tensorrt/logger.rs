@@ -1,6 +1,7 @@
 //! `nvinfer1::ILogger`, implemented here: messages go to `tracing`, and the latest complaints are
 //! kept so that an error can carry them.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +11,16 @@ use std::thread::{self, ThreadId};
 use super::abi::{Family, This};
 use super::error::{Complaint, Said};
 
-/// How many complaints an error carries at most.
+/// How many complaints of one thread an error carries at most.
 const KEPT: usize = 8;
+
+/// How many are kept in all: threads end without asking for theirs.
+const MOST: usize = 8 * KEPT;
+
+thread_local! {
+    /// Whether this thread calls TensorRT. One that does not, and is told something, is TensorRT's own.
+    static CALLS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// All loggers, so that a leak checker sees that they are meant to last.
 static LASTING: Mutex<Vec<&'static Logger>> = Mutex::new(Vec::new());
@@ -20,8 +29,13 @@ static LASTING: Mutex<Vec<&'static Logger>> = Mutex::new(Vec::new());
 #[repr(C)]
 pub(super) struct Logger {
     table: *const c_void,
-    /// Each with the thread that was told.
-    complaints: Mutex<VecDeque<(ThreadId, Complaint)>>,
+    complaints: Mutex<VecDeque<Noted>>,
+}
+
+struct Noted {
+    /// The thread that was told, from within its own call; `None` for one of TensorRT's own.
+    told: Option<ThreadId>,
+    complaint: Complaint,
 }
 
 // SAFETY: `table` points to an immutable static, and the notes are behind a mutex; TensorRT logs
@@ -76,23 +90,46 @@ impl Logger {
         (&raw const *self).cast_mut().cast()
     }
 
-    /// Takes the complaints that were logged since they were last taken.
+    /// Forgets what this thread was told before the call that it is about to make. That of other threads is left: a call of
+    /// theirs may be failing just now.
+    pub(super) fn begin(&self) {
+        let own = caller();
+        self.take(|told| told == own);
+    }
+
+    /// The same before a call that makes something, for which TensorRT may have threads of its own at work.
+    pub(super) fn begin_making(&self) {
+        self.said_of_making();
+    }
+
+    /// Takes what this thread was told.
     pub(super) fn said(&self) -> Said {
-        Said(self.complaints().drain(..).map(|(_, complaint)| complaint).collect())
+        let own = caller();
+        self.take(|told| told == own)
     }
 
-    /// Forgets what this thread was told: a call of another may be failing just now.
-    pub(super) fn forget_own(&self) {
-        let own = thread::current().id();
-        self.complaints().retain(|(told, _)| *told != own);
+    /// Takes what this thread and TensorRT's own threads were told. Whom those work for they do not say, and of the calls
+    /// it is those that make something; a run beside them takes nothing of it.
+    pub(super) fn said_of_making(&self) -> Said {
+        let own = caller();
+        self.take(|told| told.is_none() || told == own)
     }
 
-    /// Whether a complaint that was not taken yet contains `words`.
+    /// Whether a complaint to this thread that was not taken yet contains `words`.
     pub(super) fn heard(&self, words: &str) -> bool {
-        self.complaints().iter().any(|(_, complaint)| complaint.message.contains(words))
+        let own = caller();
+        self.complaints().iter().any(|noted| noted.told == own && noted.complaint.message.contains(words))
     }
 
-    fn complaints(&self) -> MutexGuard<'_, VecDeque<(ThreadId, Complaint)>> {
+    fn take(&self, meant: impl Fn(Option<ThreadId>) -> bool) -> Said {
+        let mut complaints = self.complaints();
+        let (taken, left) = complaints.drain(..).partition(|noted| meant(noted.told));
+        *complaints = left;
+        let taken: VecDeque<Noted> = taken;
+        Said(taken.into_iter().map(|noted| noted.complaint).collect())
+    }
+
+    fn complaints(&self) -> MutexGuard<'_, VecDeque<Noted>> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,16 +141,31 @@ impl Logger {
             _ => tracing::trace!(target: "tensorrt", "{message}"),
         }
         if severity <= 2 {
-            let mut complaints = self.complaints();
-            if complaints.len() == KEPT {
-                // Any number of warnings may follow the error that tells why.
-                let least = complaints.iter().position(|(_, complaint)| !complaint.error).unwrap_or(0);
-                complaints.remove(least);
-            }
+            let told = CALLS.get().then(|| thread::current().id());
             let complaint = Complaint { error: severity <= 1, message: message.to_owned() };
-            complaints.push_back((thread::current().id(), complaint));
+            self.keep(Noted { told, complaint });
         }
     }
+
+    fn keep(&self, noted: Noted) {
+        let mut complaints = self.complaints();
+        let same = |other: &&Noted| other.told == noted.told;
+        if complaints.iter().filter(same).count() == KEPT {
+            // Any number of warnings may follow the error that tells why.
+            let warning = complaints.iter().position(|other| same(&other) && !other.complaint.error);
+            let least = warning.or_else(|| complaints.iter().position(|other| same(&other)));
+            least.and_then(|least| complaints.remove(least));
+        } else if complaints.len() == MOST {
+            complaints.pop_front();
+        }
+        complaints.push_back(noted);
+    }
+}
+
+/// This thread, which calls TensorRT from now on.
+fn caller() -> Option<ThreadId> {
+    CALLS.set(true);
+    Some(thread::current().id())
 }
 
 extern "C" fn log(logger: *const Logger, severity: i32, message: *const c_char) {
@@ -141,32 +193,73 @@ extern "C" fn interface(_: This) -> Interface {
 mod tests {
     use super::*;
 
-    fn messages(logger: &Logger) -> Vec<String> {
-        logger.said().0.into_iter().map(|complaint| complaint.message).collect()
+    fn messages(said: Said) -> Vec<String> {
+        said.0.into_iter().map(|complaint| complaint.message).collect()
+    }
+
+    fn on_another_thread(work: impl FnOnce() + Send) {
+        thread::scope(|scope| {
+            scope.spawn(work);
+        });
     }
 
     #[test]
     fn any_number_of_warnings_leaves_the_errors_and_what_is_no_complaint_is_not_kept() {
         let logger = Logger::lasting(Family::V10);
+        logger.begin();
         logger.note(1, "OutOfMemory");
         (0..2 * KEPT).for_each(|number| logger.note(2, &format!("warning {number}")));
         logger.note(3, "building");
-        let kept = messages(logger);
+        let kept = messages(logger.said());
         assert_eq!(
             (kept.len(), kept[0].as_str(), kept[KEPT - 1].as_str()),
             (KEPT, "OutOfMemory", "warning 15")
         );
-        assert!(messages(logger).is_empty(), "they are taken once");
+        assert!(messages(logger.said()).is_empty(), "they are taken once");
+    }
+
+    /// A lack of memory in a run must be recognised while a plan is loaded beside it, and the other way round.
+    #[test]
+    fn a_thread_takes_and_forgets_only_what_it_was_told_itself() {
+        let logger = Logger::lasting(Family::V10);
+        logger.begin();
+        logger.note(2, "of an earlier run");
+        logger.begin();
+        logger.note(1, "OutOfMemory");
+        on_another_thread(|| {
+            logger.begin_making();
+            (0..2 * KEPT).for_each(|number| logger.note(1, &format!("error {number}")));
+            assert!(!logger.heard("OutOfMemory"));
+            assert_eq!(messages(logger.said_of_making()).len(), KEPT);
+            logger.note(1, "of a load that nobody asks about");
+        });
+        assert!(logger.heard("OutOfMemory"));
+        assert_eq!(messages(logger.said_of_making()), ["OutOfMemory"]);
     }
 
     #[test]
-    fn a_run_forgets_what_its_own_thread_was_told_before_and_nothing_of_a_load_beside_it() {
+    fn what_tensorrts_own_threads_say_goes_to_a_call_that_makes_something_and_to_no_run() {
         let logger = Logger::lasting(Family::V10);
-        thread::scope(|scope| {
-            scope.spawn(|| logger.note(1, "OutOfMemory"));
+        on_another_thread(|| logger.note(1, "of an earlier build"));
+        logger.begin_making();
+        logger.note(1, "of the build");
+        on_another_thread(|| logger.note(1, "of a kernel"));
+        on_another_thread(|| {
+            logger.begin();
+            assert!(messages(logger.said()).is_empty());
         });
-        logger.note(2, "of an earlier run");
-        logger.forget_own();
-        assert_eq!(messages(logger), ["OutOfMemory"]);
+        assert_eq!(messages(logger.said_of_making()), ["of the build", "of a kernel"]);
+    }
+
+    #[test]
+    fn threads_that_end_without_asking_leave_a_bounded_number_of_complaints() {
+        let logger = Logger::lasting(Family::V10);
+        for _ in 0..2 * MOST {
+            on_another_thread(|| {
+                logger.begin();
+                logger.note(1, "OutOfMemory");
+            });
+        }
+        assert_eq!(logger.complaints().len(), MOST);
     }
 }

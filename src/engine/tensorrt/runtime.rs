@@ -48,7 +48,7 @@ impl Runtime {
     pub fn deserialize(&mut self, plan: &Plan) -> Result<CudaEngine, TensorRtError> {
         let target = self.handle.target();
         let (data, size) = (plan.0.as_ptr().cast::<c_void>(), plan.0.len());
-        self.handle.library().said();
+        self.handle.library().begin_making();
         // SAFETY: the runtime is alive; the buffer is `size` long and is read during the call; its
         // origin is vouched for by the type.
         let engine = unsafe {
@@ -160,7 +160,7 @@ impl CudaEngine {
     pub fn context(&mut self) -> Result<Context, TensorRtError> {
         const OWN_MEMORY: i32 = 0;
         let target = self.handle.target();
-        self.handle.library().said();
+        self.handle.library().begin_making();
         // SAFETY: the engine is alive.
         let context = unsafe {
             match &self.slots().create_context {
@@ -192,7 +192,7 @@ impl Context {
             tensor: input.to_string_lossy().into_owned(),
             reason: format!("{shape:?} is no shape: expected at most 8 extents"),
         };
-        self.handle.library().forget_own();
+        self.handle.library().begin();
         // SAFETY: the context is alive, the name ends in NUL, and the shape outlives the call.
         let accepted = unsafe {
             match &self.slots().set_input_shape {
@@ -217,6 +217,7 @@ impl Context {
         const CALL: &str = "IExecutionContext::inferShapes";
         let (library, target) = (self.handle.library(), self.handle.target());
         let mut missing: *const c_char = std::ptr::null();
+        library.begin();
         // SAFETY: the context is alive and writes at most one name.
         let count = unsafe { self.slots().infer_shapes.of(target)(target, 1, &mut missing) };
         match count {
@@ -235,6 +236,7 @@ impl Context {
     /// # Errors
     /// If there is no such tensor or its shape is still open.
     pub fn shape(&self, tensor: &CStr) -> Result<Vec<i64>, TensorRtError> {
+        self.handle.library().begin();
         // SAFETY: the context is alive, the method is one of its own, and the name ends in NUL.
         let shape = unsafe { shape(&self.slots().context_shape, self.handle.target(), tensor) };
         shape
@@ -253,6 +255,7 @@ impl Context {
     pub unsafe fn set_address(&mut self, tensor: &CStr, address: u64) -> Result<(), TensorRtError> {
         let target = self.handle.target();
         let address = address as *mut c_void;
+        self.handle.library().begin();
         // SAFETY: the context is alive and the name ends in NUL; the caller vouches for the memory.
         let accepted = unsafe { self.slots().set_address.of(target)(target, tensor.as_ptr(), address) };
         self.handle.library().accepted("IExecutionContext::setTensorAddress", accepted)
@@ -268,7 +271,7 @@ impl Context {
     /// and this context must outlive the run.
     pub unsafe fn enqueue(&mut self, stream: *mut c_void) -> Result<(), TensorRtError> {
         let target = self.handle.target();
-        self.handle.library().forget_own();
+        self.handle.library().begin();
         // SAFETY: the context is alive; the caller vouches for stream and addresses.
         let accepted = unsafe { self.slots().enqueue.of(target)(target, stream) };
         self.handle.library().accepted("IExecutionContext::enqueueV3", accepted)
