@@ -9,14 +9,13 @@ from .errors import MENDABLE, DataError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when done, 1 when something the user can mend went wrong."""
+    """Run one command; 0 when done, 1 when something the user can mend went wrong, or a speed missed its goal."""
     chosen = parser().parse_args(arguments)
     try:
-        chosen.run(chosen)
+        return chosen.run(chosen) or 0
     except MENDABLE as error:
         print(f"tvsl_engines: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,13 +110,15 @@ def _eval(chosen: argparse.Namespace) -> None:
         print(f"{name:<24}{value:8.2f}   {low:.2f}–{high:.2f}")
 
 
-def _speed(chosen: argparse.Namespace) -> None:
+def _speed(chosen: argparse.Namespace) -> int:
     from .methods import METHODS
     from .speed import measure
 
     if chosen.method not in METHODS:
         raise DataError(f"--method {chosen.method}: expected one of {', '.join(METHODS)}")
-    print(measure(chosen.method, chosen.batch, chosen.classes, chosen.dimension, workers=chosen.workers, amp=chosen.amp))
+    found = measure(chosen.method, chosen.batch, chosen.classes, chosen.dimension, workers=chosen.workers, amp=chosen.amp)
+    print(found)
+    return 0 if found.good else 1
 
 
 if __name__ == "__main__":

@@ -40,12 +40,25 @@ class Speed:
     def share(self) -> float:
         return self.products / self.step
 
+    @property
+    def busy(self) -> bool:
+        """Whether enough of a step is products."""
+        return self.share >= SHARE
+
+    @property
+    def fed(self) -> bool:
+        """Whether little enough of a step is waiting."""
+        return self.wait <= WAIT * self.step
+
+    @property
+    def good(self) -> bool:
+        return self.busy and self.fed
+
     def __str__(self) -> str:
         verdict = lambda good: "pass" if good else "MISS"
         return (f"{self.step * 1e3:.0f} ms a step, {self.batch / self.step:.1f} scenes/s, on {self.device}\n"
-                f"{self.products * 1e3:.0f} ms for its bare matrix products: {self.share:.2f} of a step, goal {SHARE}: {verdict(self.share >= SHARE)}\n"
-                f"{self.wait * 1e3:.1f} ms of waiting for data: {self.wait / self.step:.3f} of a step, goal {WAIT}: "
-                f"{verdict(self.wait <= WAIT * self.step)}")
+                f"{self.products * 1e3:.0f} ms for its bare matrix products: {self.share:.2f} of a step, goal {SHARE}: {verdict(self.busy)}\n"
+                f"{self.wait * 1e3:.1f} ms of waiting for data: {self.wait / self.step:.3f} of a step, goal {WAIT}: {verdict(self.fed)}")
 
 
 class Products(TorchDispatchMode):
