@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.numpy import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tvsl_engines import manifest
 from tvsl_engines.__main__ import main
@@ -22,7 +23,7 @@ from tvsl_engines.config import Config
 from tvsl_engines.encoders import Encoders
 from tvsl_engines.deploy import deploy
 from tvsl_engines.errors import CheckpointError, DataError, TrainingError
-from tvsl_engines.features import origin
+from tvsl_engines.features import Stored, origin
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS, Avgn
 from tvsl_engines.rivals import trained
@@ -58,6 +59,37 @@ def test_training_lowers_the_loss_and_leaves_weights_log_and_checkpoint(config: 
     method.load_state_dict(load_heads(weights, method.state_dict(), origin(features.encoders), DEFAULT))
     assert loss() < before - 0.1
     assert (tmp_path / "last.pt").is_file() and list(tmp_path.glob("events.*"))
+
+
+class Clock:
+    """Time that passes by being told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, reading: float) -> None:
+    """A batch takes so many seconds to read, and a step one more."""
+    clock, read, update = Clock(), Stored.__getitem__, Work.update
+    passed = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    monkeypatch.setattr(Work, "clock", clock)
+    monkeypatch.setattr(Stored, "__getitem__", lambda self, index: passed(reading) or read(self, index))
+    monkeypatch.setattr(Work, "update", lambda self, batch: passed(1.0) or update(self, batch))
+
+
+@pytest.mark.parametrize("reading, told", [(0.25, True), (0.04, False)])
+def test_waiting_for_data_is_logged_and_told_once_an_epoch(
+        config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, reading: float, told: bool) -> None:
+    timed(monkeypatch, reading)
+    train(replace(config, out=tmp_path, epochs=2))
+    log = EventAccumulator(str(tmp_path)).Reload().Scalars("waiting")
+    assert [entry.step for entry in log] == [1, 2, 3, 4, 5, 6]
+    assert [entry.value for entry in log] == pytest.approx([reading / (reading + 1)] * 6)
+    warned = [line for line in capsys.readouterr().err.splitlines() if "waiting for features" in line]
+    assert len(warned) == (2 if told else 0) and all("20% of the time" in line and "`workers` (now 0)" in line for line in warned)
 
 
 def test_one_seed_one_result(config: Config, tmp_path: Path) -> None:

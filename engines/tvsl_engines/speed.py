@@ -19,10 +19,11 @@ from .features import DONE, Stored
 from .heads import norm
 from .methods import METHODS
 from .processes import Processes
+from .waiting import MOST
 from .work import Work
 
 PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.bmm.default: (0, 1), torch.ops.aten.addmm.default: (1, 2)}
-SHARE, WAIT = 0.5, 0.05  # goals: at least so much of a step is products, at most so much of it waits for data
+SHARE, WAIT = 0.5, MOST  # goals: at least so much of a step is products, at most so much of it waits for data
 Operand = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, strides, type
 
 

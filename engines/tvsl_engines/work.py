@@ -1,7 +1,9 @@
 """A method under training: its steps, and the checkpoint from which it goes on."""
 
 import math
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from .features import Stored
 from .heads import dials
 from .methods import Method
 from .processes import Processes
+from .waiting import MOST, Waiting
 
 LAST = "last.pt"
 TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,6 +32,8 @@ LEAST_SCALE = 1.0  # of float16's gradients; below it the loss scaler only ever 
 
 class Work:
     """Model, optimizer, schedule and how far they are. `about` names what the training depends on, in its checkpoints too."""
+
+    clock: Callable[[], float] = staticmethod(time.perf_counter)
 
     def __init__(self, config: Config, method: Method, processes: Processes, about: dict[str, str]):
         self.config, self.processes, self.device = config, processes, processes.device
@@ -56,15 +61,28 @@ class Work:
         self.order.set_epoch(epoch)
         _chance(self.config.seed, epoch, self.processes.rank)
         self.model.train()
-        quiet = self.processes.rank > 0 or None
-        bar = tqdm(self.loader, f"epoch {epoch + 1}/{self.config.epochs}", disable=quiet, leave=False)
-        for batch in bar:
-            parts = self.update(batch)
-            bar.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
+        self._steps(f"epoch {epoch + 1}/{self.config.epochs}")
         self.epoch = epoch + 1
         if self.log:
             self.log.flush()
             self.save()
+
+    def _steps(self, name: str) -> None:
+        """A step with every batch, and at the end a word if they were waited for too long."""
+        waiting, quiet = Waiting(self.clock), self.processes.rank > 0 or None
+        bar = tqdm(waiting.over(self.loader), name, len(self.loader), disable=quiet, leave=False)
+        for batch in bar:
+            parts = self.update(batch)
+            share = waiting.stepped()
+            if self.log:
+                self.log.add_scalar("waiting", share, self.step)
+            bar.set_postfix({**{part: f"{value:.3f}" for part, value in parts.items()}, "waiting": f"{waiting.share:.0%}"})
+        self._warn(name, max(self.processes.told(waiting.share)))  # where one process waits, all do
+
+    def _warn(self, name: str, share: float) -> None:
+        if share > MOST and self.processes.rank == 0:
+            print(f"{name}: {share:.0%} of the time went by waiting for features, more than {MOST:.0%}; raise `workers` (now "
+                  f"{self.config.workers}), the processes that read them, or put `cache` on a faster disk", file=sys.stderr)
 
     def update(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
         """One step; the parts of the loss. Raises TrainingError, before it moves a weight, for a loss or gradient that is no number."""
