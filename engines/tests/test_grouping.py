@@ -1,14 +1,25 @@
 """AVGN's network over the tokens of a sense: its size, its formulas, what moves its weights, and what it must not look at."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from tvsl_engines.grouping import HEADS, Grouping, Layer
 from tvsl_engines.methods import Avgn
 
 N, W, CELLS = 6, 32, 15
+RENAMED = (  # AVGN's names to ours, one after the other
+    (r"^blocks(\.\d+)\.attn\.qkv\.", r"layers.layers\1.self_attn.in_proj_"), (r"^blocks(\.\d+)\.attn\.proj", r"layers.layers\1.self_attn.out_proj"),
+    (r"^blocks(\.\d+)\.mlp\.fc", r"layers.layers\1.linear"), (r"^blocks", "layers.layers"), (r"^grouping\.", ""), ("fc1", "0"), ("fc2", "2"),
+    (r"^pre_assign_attn\.attn\.proj", "asked.attention.out_proj"), (r"^pre_assign_attn\.norm2", "asked.between"),
+    (r"^pre_assign_attn\.norm_post", "asked.last"), (r"^pre_assign_attn\.mlp", "asked.mlp"), (r"^assign\.proj", "assigned.out"),
+    (r"^assign\.([qkv])_proj", r"assigned.\1"), ("^mlp_inter", "among"), ("^mlp_channels", "mlp"), ("^norm_tokens", "named"), ("^norm_x", "given"),
+    ("^norm_post_tokens", "told"), ("^norm_new_x", "last"))
 
 
 @pytest.fixture
@@ -25,6 +36,29 @@ def test_it_has_as_many_weights_as_avgns_own() -> None:
     """Counted in AVGN's code, its 37 classes of VGGSound-Instruments; a step of the sizes is the same for both senses."""
     assert sum(p.numel() for p in Grouping(37).parameters()) == 15_783_205
     assert sum(p.numel() for p in Avgn(torch.randn(37, 512)).parameters()) == 2 * (15_783_205 + 512 * 512 + 512 + 513) + (512 + 513) * 37 + 1
+
+
+def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """AVGN's weights by our names. Queries, keys and values of the class tokens' attention are apart there."""
+    weights = dict(weights)
+    for kind in ("weight", "bias"):
+        parts = [weights.pop(f"grouping.pre_assign_attn.attn.{part}_proj.{kind}") for part in "qkv"]
+        weights[f"asked.attention.in_proj_{kind}"] = torch.cat(parts)
+    for before, after in RENAMED:
+        weights = {re.sub(before, after, name): value for name, value in weights.items()}
+    return weights
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_avgns_own_code_gives_the_same_with_the_same_weights(graded: bool) -> None:
+    """Weights and tokens of chance, and what the published code made of them: proof/avgn_golden.py wrote them down."""
+    golden = load_file(Path(__file__).parent / "data/avgn.safetensors")
+    tokens, x, mixed, grouped = (golden.pop(name) for name in ("tokens", "x", "mixed", "grouped"))
+    own = Grouping(*tokens.shape, depth=2).eval()
+    own.load_state_dict(renamed(golden))
+    with torch.set_grad_enabled(graded):
+        torch.testing.assert_close(own.mixed(tokens, x)[1], mixed, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(own(tokens, x), grouped, rtol=1e-4, atol=1e-4)
 
 
 class Plain:
