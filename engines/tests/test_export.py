@@ -101,6 +101,16 @@ def test_decibels_of_a_full_scale_square_wave_are_those_of_single_precision(expo
     assert loud.sum() > 100 and (single - expected)[loud].abs().max() < 0.05
 
 
+def test_the_front_ends_filters_are_one_constant(exported, suffix: str) -> None:
+    """The wavelets are computed when the graph is written: a runtime meets none of their sines, cosines, powers or exponentials."""
+    model = onnx.load(exported.encoders / f"audio{suffix}.onnx", load_external_data=False)
+    front = [node for node in model.graph.node if node.op_type == "Conv" and _taps(node) == (WINDOW,)]
+    held = {node.output[0]: list(x.t.dims) for node in model.graph.node if node.op_type == "Constant" for x in node.attribute}
+    held |= {x.name: list(x.dims) for x in model.graph.initializer}
+    assert [held.get(node.input[1]) for node in front] == [[2 * 3 * 341, 1, WINDOW]]
+    assert not {node.op_type for node in model.graph.node} & {"Sin", "Cos", "Pow", "Exp"}
+
+
 def test_text(exported, suffix: str) -> None:
     tokens = tokenize(["a dog", "a cat", "someone playing the violin"])[:, :9].float()
     same(run(exported.encoders, f"text{suffix}", tokens=tokens)[0], exported.model.read(tokens), suffix)

@@ -315,6 +315,22 @@ def test_all_processes_go_on_from_the_checkpoint_of_the_first(config: Config, tm
     assert not (tmp_path / "1/out/last.pt").exists() and same(tmp_path / "1" / one[-1], tmp_path / "0/out/weights.pt")
 
 
+def test_a_loss_that_is_no_number_in_one_process_stops_all(config: Config, tmp_path: Path) -> None:
+    """In the second of two, in the second epoch: the checkpoint of the first epoch stays, and the process that found it says so."""
+    script = tmp_path / "broken.py"
+    script.write_text("import os, sys\nfrom tvsl_engines.__main__ import main\nfrom tvsl_engines.methods import TwoStage\n"
+                      "from tvsl_engines.work import Work\nlosses, run = TwoStage.losses, Work.run\nepochs = []\n"
+                      "def broken(self, *given):\n    parts = losses(self, *given)\n"
+                      "    return {**parts, 'audio': parts['audio'] * float('nan')} if len(epochs) > 1 else parts\n"
+                      "def kept(self, epoch, features):\n    epochs.append(epoch)\n    run(self, epoch, features)\n"
+                      "Work.run = kept\nif os.environ['RANK'] == '1':\n    TwoStage.losses = broken\nsys.exit(main(sys.argv[1:]))\n")
+    done = torchrun(str(script), "train", "--config", written(config, tmp_path, epochs=3, batch=4))
+    assert done.returncode != 0 and "step 3: the loss is no number" in done.stderr and "last.pt (epoch 1)" in done.stderr
+    state = read_tensors(tmp_path / "out/last.pt")
+    assert (int(state["epoch"]), int(state["step"])) == (1, 3) and all(value.isfinite().all() for value in state.values())
+    assert not (tmp_path / "out/weights.pt").exists()
+
+
 def test_processes_without_a_common_folder_are_told(config: Config, tmp_path: Path) -> None:
     """A relative cache, and each process in a folder of its own."""
     done = torchrun(apart(tmp_path), "train", "--config", written(config, tmp_path, cache="cache", epochs=1, batch=4))
