@@ -12,7 +12,7 @@ from tvsl_engines import dataset, features
 from tvsl_engines.config import Config
 from tvsl_engines.encoders import Encoders
 from tvsl_engines.errors import DataError, TrainingError
-from tvsl_engines.features import Features
+from tvsl_engines.features import Features, Stored
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.processes import Processes
 from tvsl_engines.supply import Supply
@@ -57,6 +57,21 @@ def test_six_in_a_hundred_stop_with_the_true_count(config: Config, encoders: Enc
     with pytest.raises(DataError, match="6 of 100 clips cannot be used, more than 5%"):
         Supply(config, encoders)
     assert all(f"  {clip}: " in (config.out / "skipped.txt").read_text() for clip in clips)
+
+
+def test_the_disk_that_features_take_is_told_before_they_are_made(config: Config, encoders: Encoders, capsys: pytest.CaptureFixture) -> None:
+    lines = config.split.read_text().splitlines()
+    few = replace(config, split=config.data / "few.txt")
+    few.split.write_text("\n".join(lines[::10]))
+    made = Supply(few, encoders).features()
+    taken = sum(np.load(path).nbytes for path in made.folder.glob("*.npy"))
+    assert made.each * len(made) == taken
+    assert f"features: 10 mixtures of {taken / 1e7:.2f} MB, {taken / 1e9:.2f} GB in {made.folder}\n" in capsys.readouterr().out
+
+
+def test_a_mixture_of_audioclips_takes_half_a_megabyte(tmp_path: Path) -> None:
+    """Two frames of 49 cells and 143 rows of sound, 1024 numbers each, in half precision; and a byte that says it is there."""
+    assert Stored(tmp_path, np.zeros((1, 2), int), (98, 1024), (143, 1024)).each == 493_569
 
 
 def test_every_mixture_of_readable_clips_is_usable(config: Config, encoders: Encoders) -> None:

@@ -40,6 +40,11 @@ class Stored(Dataset[tuple[Tensor, ...]]):
         """The scenes of each part."""
         return [range(i, min(i + self.size, len(self))) for i in range(0, len(self), self.size)]
 
+    @property
+    def each(self) -> int:
+        """Bytes that a scene takes on the disk."""
+        return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in self.kinds.values())
+
     @contextmanager
     def written(self, part: int) -> Iterator[list[Map]]:
         """V, A and state of a part, to be written to; on the disk when this ends."""

@@ -43,6 +43,8 @@ class Supply:
             return self._latest[1]
         scenes = dataset.scenes(self.data, self.clips, self.config.mixtures, self.config.seed, number)
         features = Features(self.config.cache, self.encoders, scenes, self.processes)
+        if not self._latest and self.processes.rank == 0:
+            print(f"features: {len(scenes)} mixtures of {features.each / 1e6:.2f} MB, {len(scenes) * features.each / 1e9:.2f} GB in {features.folder}")
         self._account(Broken(len(scenes), "mixtures", features.fill()))
         if self._latest and self.processes.rank == 0:
             shutil.rmtree(self._latest[1].folder, ignore_errors=True)
