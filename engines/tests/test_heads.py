@@ -28,13 +28,27 @@ def test_untrained_heads_are_the_identity(tensors) -> None:
 
 
 def test_two_classes_have_two_maps(tensors) -> None:
-    """With the gate inside the norm identity heads give one map up to its sign; outside they tell classes apart."""
+    """Of one row of sound: there the gate alone tells classes apart, and inside the norm identity heads keep nothing of it but its sign."""
     v, a, t = tensors
     likeness = {}
     for gate in ("outside", "inside"):
-        maps = Heads(D, gate).localize(v, a, t)
-        likeness[gate] = F.cosine_similarity(maps[:, 0].abs(), maps[:, 1].abs()).mean()
-    assert likeness["outside"] < 0.9
+        maps = Heads(D, gate).localize(v, a[:, :1], t)
+        likeness[gate] = F.cosine_similarity(maps[:, 0].abs(), maps[:, 1].abs()).mean().item()
+    assert likeness["outside"] < 0.9 and likeness["inside"] == pytest.approx(1.0)
+
+
+def test_the_gate_inside_is_the_papers(tensors) -> None:
+    """Cell by cell, with the learned part that it stands before stirred: inside, it does not pass through unchanged."""
+    v, a, t = tensors
+    heads = Heads(D, "inside")
+    torch.nn.init.constant_(heads.mix["u"].w, 0.6)
+    maps = heads.localize(v, a, t)
+    for b in range(2):
+        cells, rows = norm(v[b]), norm(a[b])
+        for k in range(4):
+            m, weight = norm(cells @ t[k]), norm(rows @ t[k])
+            q = norm((weight[:, None] * rows).mean(0))
+            torch.testing.assert_close(maps[b, k], torch.stack([norm(heads.mix["u"](m[p] * cells[p])) @ q for p in range(12)]))
 
 
 def test_stage_1_wants_both_senses(tensors) -> None:

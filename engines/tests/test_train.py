@@ -18,15 +18,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tvsl_engines import manifest
 from tvsl_engines.__main__ import main
-from tvsl_engines.checkpoint import load_heads, read_tensors
+from tvsl_engines.checkpoint import load_heads, read_gate, read_tensors, save_heads
 from tvsl_engines.config import Config
 from tvsl_engines.encoders import Encoders
 from tvsl_engines.deploy import deploy
 from tvsl_engines.errors import CheckpointError, DataError, TrainingError
 from tvsl_engines.features import Stored, origin
+from tvsl_engines.heads import GATES
 from tvsl_engines.importer import DEFAULT
 from tvsl_engines.methods import METHODS, Avgn
-from tvsl_engines.rivals import trained
+from tvsl_engines.rivals import methods, trained
 from tvsl_engines.supply import Supply
 from tvsl_engines.train import train
 from tvsl_engines.work import Work, cosine
@@ -343,6 +344,7 @@ def test_a_wrong_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFix
                        (needed + 'out = "d"\nmethod = "magic"', "expected one of tvsl-two-stage"),
                        (needed + 'out = "d"\nepochs = "ten"', "epochs = 'ten'; expected a whole number"),
                        (needed + 'out = "d"\nbatch = 0', "batch = 0; expected at least 1"),
+                       (needed + 'out = "d"\ngate = "ajar"', "gate = 'ajar'; expected one of outside, inside"),
                        (needed + 'out = "d"\nfresh = 1', "fresh = 1; expected true or false"),
                        (needed + 'out = "d"\nrate = nan', "rate = nan; expected at least 0"),
                        (needed + 'out = "d"\nmethod = "clip-ssl"', "train.toml: clip-ssl needs CLIPSeg weights: name their folder"),
@@ -394,11 +396,12 @@ def test_a_short_training_gets_beyond_its_warm_up(config: Config, tmp_path: Path
     assert len(shares) == 20 and shares[:5] == [0.25, 0.5, 0.75, 1.0, 1.0] and shares[-1] < 0.01
 
 
-def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> None:
-    weights = train(replace(config, out=tmp_path / "out", epochs=1))
+@pytest.mark.parametrize("gate", GATES)
+def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path, gate: str) -> None:
+    weights = train(replace(config, out=tmp_path / "out", epochs=1, gate=gate))
     assert main(["deploy", "--encoders", str(DEFAULT), "--weights", str(weights), "--out", str(tmp_path / "model")]) == 0
     encoders = Encoders(tmp_path / "model", 1)
-    method = METHODS[config.method](torch.from_numpy(encoders.t)).eval()
+    method = METHODS[config.method](torch.from_numpy(encoders.t), gate).eval()
     method.load_state_dict(load_heads(weights, method.state_dict(), origin(encoders), DEFAULT))
     v, a = torch.randn(1, 84, 384), torch.randn(1, 9, 384)
     with torch.no_grad():
@@ -417,6 +420,19 @@ def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path) -> 
     v, a, keys = torch.from_numpy(old["V"]), torch.from_numpy(old["A"]).transpose(0, 1), torch.from_numpy(old["keys"])
     np.testing.assert_allclose(golden["H"], method.maps(v, a, keys[None]).detach().numpy(), atol=1e-5)
     np.testing.assert_allclose(golden["p"], method.presence(v, a).detach().numpy(), atol=1e-5)
+    judged, _ = methods(DEFAULT, [f"{config.method}={weights}"], None)[config.method]
+    assert torch.equal(judged.maps(v, a, keys[None]), method.maps(v, a, keys[None])), "the table's"
+
+
+@pytest.mark.parametrize("note, gate", [({}, "outside"), ({"gate": "inside"}, "inside"), ({"gate": "ajar"}, None)])
+def test_weights_tell_their_gate(tmp_path: Path, note: dict[str, str], gate: str | None) -> None:
+    """Those of before there was a choice tell none."""
+    save_heads(tmp_path / "weights.pt", {}, note)
+    if gate:
+        assert read_gate(tmp_path / "weights.pt") == gate
+    else:
+        with pytest.raises(CheckpointError, match="trained for the gate 'ajar', expected outside or inside"):
+            read_gate(tmp_path / "weights.pt")
 
 
 def test_weights_of_another_method_are_not_deployed(config: Config, tmp_path: Path) -> None:

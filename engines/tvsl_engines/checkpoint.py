@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError
+from .heads import GATES
 
 ABOUT = "about"  # the tensor that says what the others were trained over and how
 ZIP = b"PK\x03\x04"  # how the files of torch.save begin
@@ -71,6 +72,16 @@ def load_heads(path: Path, expected: dict[str, Tensor], over: dict[str, str], fo
         raise CheckpointError(f"{path}: does not say over which {' and '.join(lacking)} it was trained, as no file did before; run its "
                               f"`train` again over {folder}")
     return fitting
+
+
+def read_gate(path: Path) -> str:
+    """The gate of the maps that weights were trained for: the first where their file says none, as none did before there was a choice.
+    Raises CheckpointError for one that is not known."""
+    note = read_tensors(path).get(ABOUT)
+    gate = (read_note(path, note) if note is not None else {}).get("gate", GATES[0])
+    if gate not in GATES:
+        raise CheckpointError(f"{path}: trained for the gate {gate!r}, expected {' or '.join(GATES)}; get the file again, or train again")
+    return gate
 
 
 def noted(about: dict[str, str]) -> Tensor:

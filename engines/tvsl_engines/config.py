@@ -7,6 +7,7 @@ from typing import Any
 
 from .choose import CLIP_SSL, NAMES, NEEDS_CLIPSEG
 from .errors import TrainingError
+from .heads import GATES
 
 PRECISIONS = ("off", "bf16", "fp16")
 TOLD = {bool: "true or false", int: "a whole number", float: "a number", Path: "a text", str: "a text"}
@@ -23,6 +24,7 @@ class Config:
     cache: Path = Path(".cache/features")
     method: str = "tvsl-two-stage"
     clipseg: Path | None = None  # CLIPSeg's weights, for clip-ssl
+    gate: str = GATES[0]  # of T-VSL's maps
     mixtures: int = 2  # partners of every clip
     fresh: bool = False  # other partners in every epoch
     epochs: int = 20
@@ -53,7 +55,7 @@ class Config:
             _fits(path, key, value, known[key])
         typed: dict[str, Any] = {k: Path(v) if known[k] is Path else v for k, v in values.items()}
         config = cls(**typed)
-        for key, choices in (("method", NAMES), ("amp", PRECISIONS)):
+        for key, choices in (("method", NAMES), ("gate", GATES), ("amp", PRECISIONS)):
             if getattr(config, key) not in choices:
                 raise TrainingError(f"{path}: {key} = {getattr(config, key)!r}; expected one of {', '.join(choices)}")
         if config.method == CLIP_SSL and config.clipseg is None:  # before the methods ahead of it are trained for days

@@ -7,7 +7,7 @@ import torch
 from safetensors.numpy import load_file
 
 from . import export, golden, manifest
-from .checkpoint import load_heads
+from .checkpoint import load_heads, read_gate
 from .encoders import Encoders
 from .features import origin
 from .methods import TwoStage
@@ -22,7 +22,7 @@ def deploy(encoders: Path, weights: Path, out: Path) -> None:
     """Copy the encoders' files and write both stages from `weights`, those of tvsl-two-stage, in the precisions that the encoders have."""
     said, own = manifest.read(encoders), Encoders(encoders, 1)
     t = own.t
-    method = TwoStage(torch.from_numpy(t))
+    method = TwoStage(torch.from_numpy(t), read_gate(weights))
     method.load_state_dict(load_heads(weights, method.state_dict(), origin(own), encoders))
     heads = method.heads.eval()
     out.mkdir(parents=True, exist_ok=True)

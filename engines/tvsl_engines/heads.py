@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SCALE = (1.0, 100.0)  # limits of every learned scale
+GATES = ("outside", "inside")  # where a map's gate by the text stands: outside the norm over what it is held against, or inside
 
 
 def norm(x: Tensor) -> Tensor:
@@ -92,10 +93,10 @@ def conditioned(tokens: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 class Heads(nn.Module):
     """The learned part of T-VSL over embeddings of `dimension`. `gate`: `outside` as here, `inside` as in the paper."""
 
-    def __init__(self, dimension: int, gate: str = "outside"):
+    def __init__(self, dimension: int, gate: str = GATES[0]):
         super().__init__()
-        if gate not in ("outside", "inside"):
-            raise ValueError(f"gate = {gate!r}: expected outside or inside")
+        if gate not in GATES:
+            raise ValueError(f"gate = {gate!r}: expected {' or '.join(GATES)}")
         self.gate = gate
         self.mix = nn.ModuleDict({name: Mix(dimension, 2 * dimension) for name in ("v", "a", "q", "u", "ic", "ac")})
         self.mix["av"] = Mix(2 * dimension, 2 * dimension)

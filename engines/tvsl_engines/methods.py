@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .grouping import DEPTH, WIDTH, Grouping, start
-from .heads import Heads, Scale, Sources, Tokens, norm
+from .heads import GATES, Heads, Scale, Sources, Tokens, norm
 
 
 class Method(nn.Module):
@@ -40,7 +40,7 @@ class Method(nn.Module):
 class TwoStage(Method):
     """T-VSL: stage 1 finds the classes, and only those condition stage 2."""
 
-    def __init__(self, t: Tensor, gate: str = "outside"):
+    def __init__(self, t: Tensor, gate: str = GATES[0]):
         super().__init__(t)
         self.heads = Heads(t.shape[1], gate)
 
@@ -71,9 +71,9 @@ class TwoStage(Method):
 class OneStage(Method):
     """T-VSL without stage 1: all N texts condition both senses, and the maps are read directly."""
 
-    def __init__(self, t: Tensor):
+    def __init__(self, t: Tensor, gate: str = GATES[0]):
         super().__init__(t)
-        self.heads = Heads(t.shape[1])
+        self.heads = Heads(t.shape[1], gate)
         del self.heads.both, self.heads.mix["av"], self.heads.scales["picture"], self.heads.scales["sound"]  # stage 1's
 
     def _all(self, v: Tensor, a: Tensor) -> tuple[Tokens, Sources, Tensor, Tensor]:
@@ -170,3 +170,4 @@ def told(odds: Tensor, right: Tensor, alike: Tensor) -> Tensor:
 
 
 METHODS = {"tvsl-two-stage": TwoStage, "tvsl-one-stage": OneStage, "avgn": Avgn}  # over the encoders of any model folder
+GATED = ("tvsl-two-stage", "tvsl-one-stage")  # whose maps have a gate

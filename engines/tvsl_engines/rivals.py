@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 
 from . import dataset, evaluate
-from .checkpoint import load_heads
+from .checkpoint import load_heads, read_gate
 from .choose import CLIP_SSL, NAMES, choose
 from .encoders import Encoders
 from .errors import DataError
 from .features import origin
-from .methods import Method
+from .heads import GATES
+from .methods import GATED, Method
 from .table import compared
 from .train import WEIGHTS
 
@@ -55,7 +56,8 @@ def methods(folder: Path, weights: list[str], clipseg: Path | None) -> dict[str,
         name, _, file = text.partition("=")
         if name not in NAMES or not file:
             raise DataError(f"--weights {text}: expected METHOD=FILE with METHOD one of {', '.join(NAMES)}")
-        method, encoders = choose(name, folder, clipseg)
+        gate = read_gate(Path(file)) if name in GATED else GATES[0]
+        method, encoders = choose(name, folder, clipseg, gate)
         encoders = encoders if name == CLIP_SSL else untrained[1]
         method.load_state_dict(load_heads(Path(file), method.state_dict(), origin(encoders), folder))
         loaded[name] = (method, encoders)

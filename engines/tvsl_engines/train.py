@@ -34,7 +34,7 @@ def _train(config: Config, processes: Processes) -> Path:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(config.seed)
-    method, encoders = choose(config.method, config.encoders, config.clipseg)
+    method, encoders = choose(config.method, config.encoders, config.clipseg, config.gate)
     supply = Supply(config, encoders, processes)
     work = Work(config, method, processes, supply.identity())
     work.resume()
@@ -42,5 +42,5 @@ def _train(config: Config, processes: Processes) -> Path:
         work.run(epoch, supply.features(epoch))
     weights = config.out / WEIGHTS
     if processes.rank == 0:
-        save_heads(weights, work.method.state_dict(), origin(encoders))
+        save_heads(weights, work.method.state_dict(), {**origin(encoders), "gate": config.gate})
     return weights
