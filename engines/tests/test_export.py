@@ -149,7 +149,7 @@ def test_every_graph_gives_the_goldens(exported, suffix: str) -> None:
     golden = {name: torch.from_numpy(x) for name, x in load_file(exported.encoders / "golden.safetensors").items()}
     v, a, t, image, sound = (golden[name] for name in ("V", "A", "t", "image", "sound"))
     assert image.shape == (1, 3, SIDE, SIDE) and torch.nn.functional.avg_pool2d(image, 8).std() > 0.7 * image.std() > 0.3, "no noise"
-    assert sound.shape == (1, SAMPLES) and sound.abs().max() < 32768 and 1000 < sound.std() < 5000, "in whole steps of 16 bits"
+    assert sound.shape == (1, SAMPLES) and sound.abs().max() < 32768 and 1000 < sound.std() < 10000, "in whole steps of 16 bits"
     given = {"image": {"image": image}, "audio": {"sound": sound}, "stage1": {"V": v, "A": a, "t": t},
              "stage2": {"V": v, "A": a, "t": t[golden["keys"]]}}
     for graph, names in (("image", ["V"]), ("audio", ["A"]), ("stage1", ["p", "p_v", "p_a"]), ("stage2", ["H"])):

@@ -57,7 +57,7 @@ class AudioClip(nn.Module):
     def load_published(self, path: Path) -> None:
         """Load an official checkpoint. Raises CheckpointError unless its names and shapes are exactly this model's.
 
-        open_clip's own loader wants a whole CLIP in a file; in this one CLIP's names stand among AudioCLIP's.
+        open_clip's `load_checkpoint` wants a whole CLIP in a file; in this one CLIP's names stand among AudioCLIP's.
         """
         weights = load_weights(path, self.published())
         own = [name for name, _ in self.named_children() if name != "clip"]

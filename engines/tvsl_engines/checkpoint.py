@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import torch
+from open_clip.factory import load_state_dict
 from torch import Tensor
 
 from .errors import CheckpointError
@@ -22,7 +23,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if _lacks_its_end(path):
             raise CheckpointError(f"{path}: cut short; get the file again")
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = load_state_dict(str(path), device="cpu", weights_only=True)
+    except StopIteration:
+        return {}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
