@@ -95,11 +95,18 @@ fn engine(action: &str, precision: &str, model: &Path, libraries: &Path) -> Stri
     out
 }
 
-/// The fakes of a release, with a GPU.
-fn libraries(release: Release) -> PathBuf {
+/// What `tvsl engine build` and `verify` print of a model in this precision, on the fakes of a release with a GPU.
+fn built_and_verified(release: Release, precision: &str, model: &Path) -> [String; 2] {
     let libraries: PathBuf = compile(release).parent().expect("a folder").to_owned();
     compile_cuda(&libraries);
-    libraries
+    let told = ["build", "verify"].map(|action| engine(action, precision, model, &libraries));
+    fs::remove_dir_all(&libraries).expect("it is there");
+    told
+}
+
+/// What the sidecar of a graph's plan says.
+fn described(model: &Path, graph: &str) -> plan::Sidecar {
+    plan::describe(&plan::path(&model.join(graph).with_extension("onnx"))).expect("it was built")
 }
 
 /// The number after `name` in the line that `tvsl engine verify` printed for a graph.
@@ -113,14 +120,11 @@ fn measured(verified: &str, graph: &str, name: &str) -> f64 {
 fn what_the_parser_is_given_computes_what_the_files_compute() {
     let model = copy();
     for release in [RELEASES[0], RELEASES[2]] {
-        let libraries = libraries(release);
-        engine("build", "fp32", model.path(), &libraries);
-        let verified = engine("verify", "fp32", model.path(), &libraries);
+        let [_, verified] = built_and_verified(release, "fp32", model.path());
         for graph in GRAPHS {
             let error = measured(&verified, graph, "max error");
             assert!(error < 1e-4, "{release:?}, {graph}: {verified}");
         }
-        fs::remove_dir_all(&libraries).expect("it is there");
     }
 }
 
@@ -128,24 +132,19 @@ fn what_the_parser_is_given_computes_what_the_files_compute() {
 fn versions_that_compute_in_the_types_of_the_file_are_given_the_encoders_in_half_precision() {
     let model = copy();
     for release in [RELEASES[3], RELEASES[4]] {
-        let libraries = libraries(release);
-        let built = engine("build", "fp16", model.path(), &libraries);
+        let [built, verified] = built_and_verified(release, "fp16", model.path());
         assert!(!built.contains("plans are fp32"), "{release:?}: {built}");
         for (graph, form) in
             [("image", "image-fp16.onnx"), ("audio", "audio-fp16.onnx"), ("stage1", "stage1.onnx")]
         {
-            let sidecar = plan::describe(&plan::path(&model.path().join(graph).with_extension("onnx")));
-            assert_eq!(sidecar.expect("it was built").compiled, form, "{release:?}");
+            assert_eq!(described(model.path(), graph).compiled, form, "{release:?}");
         }
-        let verified = engine("verify", "fp16", model.path(), &libraries);
-        println!("{verified}");
         assert!(verified.contains("this device is ready"), "{release:?}: {verified}");
         for graph in ["image", "audio"] {
             let (error, cosine) =
                 (measured(&verified, graph, "max error"), measured(&verified, graph, "cosine"));
             assert!(error > 0.0 && cosine > 0.9999, "{release:?}, {graph}: {verified}");
         }
-        fs::remove_dir_all(&libraries).expect("it is there");
     }
 }
 
@@ -154,14 +153,11 @@ fn versions_that_compute_in_the_types_of_the_file_are_given_the_encoders_in_half
 fn versions_that_take_a_flag_compute_the_encoders_in_half_precision_and_are_ready() {
     let model = copy();
     for release in [RELEASES[0], RELEASES[2]] {
-        let libraries = libraries(release);
-        let built = engine("build", "fp16", model.path(), &libraries);
+        let [built, verified] = built_and_verified(release, "fp16", model.path());
         assert!(!built.contains("fp16 does harm"), "{release:?}: {built}");
-        let verified = engine("verify", "fp16", model.path(), &libraries);
         assert!(verified.contains("this device is ready"), "{release:?}: {verified}");
         for (graph, halved) in [("image", true), ("audio", true), ("stage1", false), ("stage2", false)] {
-            let onnx = model.path().join(graph).with_extension("onnx");
-            let sidecar = plan::describe(&plan::path(&onnx)).expect("it was built");
+            let sidecar = described(model.path(), graph);
             let precision = if halved { Precision::Fp16 } else { Precision::Fp32 };
             assert_eq!(sidecar.options.precision, precision, "{release:?}, {graph}");
             assert_eq!(sidecar.compiled, format!("{graph}.onnx"), "{release:?}");
@@ -169,6 +165,5 @@ fn versions_that_take_a_flag_compute_the_encoders_in_half_precision_and_are_read
                 (measured(&verified, graph, "max error"), measured(&verified, graph, "cosine"));
             assert!((error > 1e-5) == halved && cosine > 0.9999, "{release:?}, {graph}: {verified}");
         }
-        fs::remove_dir_all(&libraries).expect("it is there");
     }
 }

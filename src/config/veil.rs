@@ -71,8 +71,7 @@ pub(super) fn host(rest: &str) -> Option<usize> {
 fn covered(rest: &str) -> String {
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     // Cameras want them in the path, too: `/user=admin_password=x`.
-    let named = |at: &usize| path[..*at].rsplit('_').next().is_some_and(sensitive);
-    if let Some(at) = secret(path).or_else(|| path.match_indices('=').map(|(at, _)| at).find(named)) {
+    if let Some(at) = secret(path) {
         return format!("{}={GONE}", &path[..at]);
     }
     match query {

@@ -95,8 +95,7 @@ class Graph:
             return name
         if not file.half:
             return self.exact(file, name, array)
-        self.initializers.append(file.add(name + ".half", array.astype(np.float16)))
-        return self.op("Cast", name + ".half", to=TensorProto.FLOAT)
+        return self.op("Cast", self._halved(file, name, array), to=TensorProto.FLOAT)
 
     def packed(self, file: Weights, name: str, steps: np.ndarray, scale: np.float32) -> str:
         """int8 steps in an external file, made real by their one scale."""
@@ -117,8 +116,10 @@ class Graph:
 
     def _factor(self, file: Weights, name: str, array: np.ndarray) -> str:
         """A float weight in the type that the graph multiplies in: in a half graph as it is stored."""
-        if not self.half:
-            return self.weight(file, name, array)
+        return self._halved(file, name, array) if self.half else self.weight(file, name, array)
+
+    def _halved(self, file: Weights, name: str, array: np.ndarray) -> str:
+        """A float weight in an external file, stored as FP16."""
         self.initializers.append(file.add(name + ".half", array.astype(np.float16)))
         return name + ".half"
 

@@ -93,8 +93,7 @@ impl Logger {
     /// Forgets what this thread was told before the call that it is about to make. That of other threads is left: a call of
     /// theirs may be failing just now.
     pub(super) fn begin(&self) {
-        let own = caller();
-        self.take(|told| told == own);
+        self.said();
     }
 
     /// The same before a call that makes something, for which TensorRT may have threads of its own at work.
