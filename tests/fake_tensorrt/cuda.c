@@ -181,7 +181,7 @@ typedef struct {
 } Step;
 typedef struct { int count; Step steps[64]; } Graph;
 enum { ROOM = 512 };
-struct Stream { long done, count; Graph *recording; Step steps[ROOM]; };
+struct Stream { long done, count; Graph *recording; Stream *next; Step steps[ROOM]; };
 
 static void own(Step *step) { if (step->kind == WORK) step->work->owners++; }
 static void disown(Step *step) { if (step->kind == WORK && --step->work->owners == 0) free(step->work); }
@@ -241,9 +241,8 @@ static Result await(Stream *stream, long until) {
 Result cuStreamCreate(Stream **stream, unsigned flags) {
     UNLESS_AWAY;
     if (flags != 1 /* not blocked by the default stream */) return INVALID;
-    allocate((void **)stream, sizeof(Stream));
-    (*stream)->done = (*stream)->count = 0;
-    (*stream)->recording = NULL;
+    *stream = calloc(1, sizeof(Stream));
+    blocks++;
     for (int i = 0; i < 64; i++)
         if (streams[i] == NULL) { streams[i] = *stream; break; }
     return SUCCESS;
@@ -254,7 +253,12 @@ Result cuStreamDestroy_v2(Stream *stream) {
     for (int i = 0; i < 64; i++)
         if (streams[i] == stream) streams[i] = NULL;
     while (stream->done < stream->count) disown(&stream->steps[stream->done++ % ROOM]);
-    return release(stream);
+    // Events that were recorded in it, and other streams that wait for them, outlive it.
+    static Stream *ended;
+    stream->next = ended;
+    ended = stream;
+    blocks--;
+    return SUCCESS;
 }
 Result cuStreamSynchronize(Stream *stream) { UNLESS_AWAY; waits++; return await(stream, stream->count); }
 Result cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
