@@ -11,8 +11,8 @@ use tvsl::model::{Manifest, Spectrogram, read_tensor};
 
 /// Largest relative L2 error.
 const LIMIT: f64 = 1e-3;
-/// Of an encoder in half precision.
-const HALF_LIMIT: f64 = 1e-2;
+/// Of an encoder in half precision; for arm64 ONNX Runtime has kernels whose sums are halved, too.
+const HALF_LIMIT: f64 = if cfg!(target_arch = "aarch64") { 2e-2 } else { 1e-2 };
 
 fn folder() -> &'static Path {
     Path::new("engines/default")
