@@ -22,21 +22,27 @@ const TOKENS_MOST: i64 = 77;
 /// The ONNX file that the plan of the graph `file` is compiled from. Where the types in it say how a plan computes, that
 /// is the encoder's form in half precision, if that is asked for and the model has one.
 pub(super) fn compiled(manifest: &Manifest, file: &Path, family: Family, settings: Settings) -> PathBuf {
-    let halved = manifest
-        .precision("fp16")
-        .filter(|_| settings.precision == Precision::Fp16 && family.computes_in_types_of_the_file());
-    let (Some(whole), Some(halved)) = (manifest.precision("fp32"), halved) else { return file.to_owned() };
-    let encoders = [(&whole.image, &halved.image), (&whole.audio, &halved.audio)];
-    let form = encoders.into_iter().find(|(whole, _)| file.ends_with(whole));
+    let asked = settings.precision == Precision::Fp16 && family.computes_in_types_of_the_file();
+    let form = halved(manifest).into_iter().find(|(whole, _)| asked && file.ends_with(whole));
     form.map_or(file.to_owned(), |(_, halved)| file.with_file_name(halved))
 }
 
-/// Whether the model has an encoder in half precision; its list of such graphs may name the very ones of single.
+/// Whether the model has an encoder in half precision that may be used.
 pub(super) fn halves(manifest: &Manifest) -> bool {
+    !halved(manifest).is_empty()
+}
+
+/// The encoders that the model has in half precision, too, and may be: each file of single with that of half.
+fn halved(manifest: &Manifest) -> Vec<(&str, &str)> {
     let (Some(whole), Some(halved)) = (manifest.precision("fp32"), manifest.precision("fp16")) else {
-        return false;
+        return Vec::new();
     };
-    (&whole.image, &whole.audio) != (&halved.image, &halved.audio)
+    let image = ("image", &*whole.image, &*halved.image);
+    let audio = ("sound", &*whole.audio, &*halved.audio);
+    let both = [image, audio].into_iter().filter(|(input, whole, halved)| {
+        may_be_half(manifest, input) && whole != halved // the list of such graphs may name those of single
+    });
+    both.map(|(_, whole, halved)| (whole, halved)).collect()
 }
 
 /// What the types in the compiled file say of its precision.
@@ -250,6 +256,23 @@ mod tests {
         assert_eq!(halved("tests/data/tiny"), [true, false, false, false, false, false]);
     }
 
+    #[test]
+    fn no_plan_is_compiled_from_a_halved_encoder_that_has_the_front_end_inside() {
+        let settings = Settings { precision: Precision::Fp16, workspace_mib: 64, level: 3 };
+        let mut manifest = manifest("engines/default");
+        let of = |manifest: &Manifest, settings| {
+            ["image", "audio"].map(|graph| {
+                let file = Path::new("model").join(format!("{graph}.onnx"));
+                compiled(manifest, &file, Family::Rtx, settings).display().to_string()
+            })
+        };
+        assert_eq!(of(&manifest, settings), ["model/image-fp16.onnx", "model/audio-fp16.onnx"]);
+        let single = Settings { precision: Precision::Fp32, ..settings };
+        assert_eq!(of(&manifest, single), ["model/image.onnx", "model/audio.onnx"]);
+        manifest.audio.front_end = FrontEnd::Waveform;
+        assert_eq!(of(&manifest, settings), ["model/image-fp16.onnx", "model/audio.onnx"]);
+    }
+
     /// What plans are built for goes by [`plan::SCHEMA`]: a plan of an older recipe is built again.
     #[test]
     fn another_recipe_is_another_schema() {
@@ -268,7 +291,7 @@ mod tests {
             Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (plan::SCHEMA, digest.as_str()),
-            (7, "388958ea"),
+            (8, "388958ea"),
             "raise plan::SCHEMA with the recipe: {all}"
         );
     }
