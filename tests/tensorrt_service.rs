@@ -416,6 +416,30 @@ fn memory_that_runs_out_during_a_run_is_told_and_the_cpu_goes_on_until_there_is_
     detects(&daemon);
 }
 
+/// Nothing but the workspace of its plans can be had for less.
+#[test]
+fn plans_for_which_there_is_too_little_memory_for_good_are_built_to_ask_for_less() {
+    let machine = Machine::new();
+    machine.build();
+    let asks = || plan::describe(&machine.plan("image.onnx")).expect("a plan").options.workspace_mib;
+    assert_eq!(asks(), 512);
+    let left = machine.place.path("left");
+    let left_in = left.to_str().expect("a plain name");
+    let variables = [("FAKE_TENSORRT_LEFT", left_in), ("FAKE_CUDA_NO_GRAPHS", "1000")];
+    let daemon = machine.daemon("", &variables);
+    logs(&daemon, "because every plan is good");
+    detects(&daemon);
+    std::fs::write(&left, "200").expect("room for a file");
+    logs(&daemon, "the cpu engine goes on, and the plan is tried again in the background");
+    detects(&daemon);
+    let tried = Instant::now(); // again within a minute
+    while !daemon.log.soon().is_some_and(|line| line.contains("image.onnx: the new plan is in use")) {
+        assert!(tried.elapsed() < 4 * PATIENCE, "it stays on the CPU");
+    }
+    detects(&daemon);
+    assert_eq!(asks(), 128);
+}
+
 /// The GPU may fail at any wait while plans are loaded, and with the first sound. systemd never starts a service again that
 /// ends with 78.
 #[test]

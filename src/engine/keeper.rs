@@ -1,5 +1,6 @@
 //! TensorRT as a service keeps it: what the GPU cannot run, the CPU engine runs, and plans that are no
-//! longer good are built again meanwhile, if the policy lets it; those that lacked memory are loaded again.
+//! longer good are built again meanwhile, if the policy lets it; those that lacked memory are loaded again,
+//! and built to ask for less if they find none again.
 //!
 //! A [`Rebuilder`] has plans built somewhere else until they are good; then each waiting graph is
 //! exchanged between two runs. Until then the last good plan serves, or the CPU engine.
@@ -9,15 +10,16 @@ mod rebuilder;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use self::rebuilder::{Cure, FIRST, MOST, Order, Rebuilder};
+use self::rebuilder::{Cure, Delivery, Order, PATIENCE, Rebuilder};
 use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
 use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, together};
 use crate::backoff::Backoff;
+use crate::clock::Instant;
 use crate::config::{Lost, Rebuild};
 
-pub use self::rebuilder::{Build, Unbuilt};
+pub use self::rebuilder::{Build, Job, Unbuilt};
 
 /// Keeps TensorRT going.
 pub(super) struct Keeper {
@@ -50,14 +52,13 @@ impl Keeper {
         build: Option<Build>,
     ) -> Self {
         let gpu = Arc::new(gpu);
-        // Without leave to build, a plan that lacked memory is loaded again all the same.
-        let build = build.map(|build| match policy.rebuild {
-            Rebuild::Auto => build,
-            Rebuild::Never => Box::new(|_: &Path, _: &dyn Fn() -> bool| Ok(())),
+        let rebuilder = build.map(|build| {
+            let loads = Arc::clone(&gpu);
+            let load = move |file: &Path| loads.load(file);
+            // Without leave to build, a plan that lacked memory is loaded again all the same.
+            let build = (policy.rebuild == Rebuild::Auto).then_some(build);
+            Arc::new(Rebuilder::new(build, Box::new(load)))
         });
-        let loads = Arc::clone(&gpu);
-        let load = move |file: &Path| loads.load(file);
-        let rebuilder = build.map(|build| Arc::new(Rebuilder::new(build, Box::new(load))));
         Self { gpu, spare, policy, rebuilder, faults: Mutex::default(), engines: Mutex::default() }
     }
 
@@ -86,7 +87,7 @@ impl Keeper {
         self.note(fault.to_string());
         let mut serving = self.serving(file, graph);
         serving.trouble = Some(format!("{fault}; {who} serves"));
-        serving.better = mends.and_then(|(cure, rebuilder)| rebuilder.order(file, cure, Duration::ZERO));
+        serving.better = mends.and_then(|(cure, rebuilder)| rebuilder.order(file, cure, PATIENCE));
         match cure.filter(|_| serving.better.is_some()) {
             Some(cure) => {
                 let cure = if cure == Cure::Load { "Tried again" } else { "Being built" };
@@ -186,14 +187,14 @@ impl Serving {
             file: file.to_owned(),
             outputs: graph.outputs().to_vec(),
             graph,
-            since: Instant::now(),
+            since: now(rebuilder.as_deref()),
             aside: None,
             better: None,
             spare,
             policy,
             trouble: None,
             rebuilder,
-            patience: Backoff::new(FIRST, MOST),
+            patience: PATIENCE,
         }
     }
 
@@ -203,15 +204,15 @@ impl Serving {
             tracing::error!("{}: the new plan lacks an output and is not used", self.file.display());
             return false;
         }
-        (self.graph, self.since, self.aside) = (graph, Instant::now(), None);
+        (self.graph, self.since, self.aside) = (graph, now(self.rebuilder.as_deref()), None);
         true
     }
 
     fn take_delivery(&mut self) {
         let Some(better) = &self.better else { return };
         match better.try_recv() {
-            Ok(graph) => {
-                self.better = None;
+            Ok(Delivery { graph, patience }) => {
+                (self.better, self.patience) = (None, patience);
                 if self.exchange(graph) {
                     self.trouble = None;
                     tracing::info!("{}: the new plan is in use", self.file.display());
@@ -232,8 +233,8 @@ impl Serving {
         let spare = self.spare.clone().filter(|_| self.policy.lost == Lost::Cpu);
         let Some(spare) = spare else { return Ok(false) };
         self.better = self.rebuilder.as_ref().filter(|_| *lacking).and_then(|rebuilder| {
-            self.patience.calm(self.since.elapsed());
-            rebuilder.order(&self.file, Cure::Load, self.patience.next(fastrand::f64()))
+            self.patience.calm(rebuilder.now().since(self.since));
+            rebuilder.order(&self.file, Cure::Less, self.patience.clone())
         });
         let then = if self.better.is_some() { ", and the plan is tried again in the background" } else { "" };
         let trouble = format!("{fault}; the {} engine goes on{then}", spare.name());
@@ -284,6 +285,11 @@ impl Serving {
         self.aside.take_if(|aside| aside.idle >= KEPT);
         Ok(in_order(&self.outputs, self.graph.as_ref(), all))
     }
+}
+
+/// Now, where somebody counts the time for which a graph served.
+fn now(rebuilder: Option<&Rebuilder>) -> Instant {
+    rebuilder.map_or(Instant::ZERO, Rebuilder::now)
 }
 
 /// Where `graph` has each of the outputs that were promised; `None` if it lacks one.
@@ -358,6 +364,8 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::rebuilder::tests::Simulated;
+
     /// A plan that fails with what `fails` says of a run, and a CPU that does not.
     struct Plan<F>(F);
 
@@ -410,27 +418,25 @@ mod tests {
         EngineError::Lost { file: "image.onnx".into(), reason: "it failed".into(), lacking }
     }
 
-    /// A graph on the GPU with the faults of its first runs, and a count of the builds since.
-    fn serving(mut faults: Vec<EngineError>) -> (Serving, Arc<AtomicUsize>) {
+    /// A graph on the GPU with the faults of its first runs, and a count of the builds since; nobody waits for real.
+    fn serving(faults: Vec<EngineError>) -> (Serving, Arc<AtomicUsize>) {
+        serving_in(&Simulated::new(0.0), faults)
+    }
+
+    /// The same, in time as `pace` has it.
+    fn serving_in(pace: &Arc<Simulated>, mut faults: Vec<EngineError>) -> (Serving, Arc<AtomicUsize>) {
         let builds = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&builds);
-        let build = move |_: &Path, _: &dyn Fn() -> bool| {
+        let build = move |_: &Job<'_>, _: &dyn Fn() -> bool| {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
         let load = |_: &Path| Ok(Box::new(Plan(|| None)) as Box<dyn Graph>);
-        let rebuilder = Rebuilder::new(Box::new(build), Box::new(load));
+        let rebuilder = Rebuilder::at(Some(Box::new(build)), Box::new(load), Box::new(Arc::clone(pace)));
         let policy = Policy { only_gpu: false, rebuild: Rebuild::Auto, lost: Lost::Cpu };
         let plan = Plan(move || (!faults.is_empty()).then(|| faults.remove(0)));
-        let mut serving = Serving::new(
-            "image.onnx".as_ref(),
-            Box::new(plan),
-            Some(Arc::new(Idle)),
-            policy,
-            Some(Arc::new(rebuilder)),
-        );
-        serving.patience = Backoff::new(Duration::ZERO, Duration::from_secs(3600));
-        (serving, builds)
+        let (file, rebuilder) = ("image.onnx".as_ref(), Some(Arc::new(rebuilder)));
+        (Serving::new(file, Box::new(plan), Some(Arc::new(Idle)), policy, rebuilder), builds)
     }
 
     /// Runs until the graph is on the GPU, for a second at most.
@@ -456,33 +462,25 @@ mod tests {
 
     #[test]
     fn a_plan_that_served_for_long_is_tried_again_soon() {
-        let (mut serving, _) = serving(vec![]);
-        let waits = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
-        serving.patience = waits.clone();
-        let mut shortage = |quiet| {
-            std::thread::sleep(quiet);
+        let pace = Simulated::new(0.0);
+        let (mut serving, _) = serving_in(&pace, vec![]);
+        let mut shortage = |after| {
+            pace.pass(after);
             let mut fault = vec![lost(true)];
             serving.graph = Box::new(Plan(move || fault.pop()));
+            let began = pace.passed();
             assert!(serving.run(&[]).is_ok() && comes_back(&mut serving));
-            serving.patience.clone()
+            (pace.passed() - began).as_secs()
         };
-        let tries = |count| {
-            let mut patience = waits.clone();
-            for _ in 0..count {
-                patience.next(0.0);
-            }
-            patience
-        };
-        shortage(Duration::ZERO);
-        assert_eq!(shortage(Duration::from_millis(100)), tries(1));
+        let [soon, long] = [Duration::ZERO, Duration::from_secs(3601)];
+        assert_eq!([soon, soon, long, soon].map(&mut shortage), [30, 60, 30, 60]);
     }
 
     #[test]
     fn a_gpu_that_failed_is_not_tried_again_by_anybody() {
         let (mut serving, builds) = serving(vec![lost(false)]);
         let rebuilder = serving.rebuilder.clone().expect("it may build");
-        let other = rebuilder.order("audio.onnx".as_ref(), Cure::Load, Duration::from_secs(3600));
-        let other = other.expect("it goes on");
+        let other = rebuilder.order("audio.onnx".as_ref(), Cure::Less, PATIENCE).expect("it goes on");
         assert!(serving.run(&[]).is_ok() && serving.engine() == CPU);
         assert!(serving.trouble().is_some_and(|told| !told.contains("tried again")));
         // Nor is it promised to another graph that memory runs out for meanwhile.

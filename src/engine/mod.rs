@@ -22,7 +22,7 @@ use crate::config::{self, EngineKind};
 use keeper::{Keeper, Policy};
 use tensorrt::{Settings, Shelf, TensorRt, TensorRtError};
 
-pub use keeper::{Build, Unbuilt};
+pub use keeper::{Build, Job, Unbuilt};
 pub use picture::{Easel, Layout, Picture};
 pub use tensor::Tensor;
 pub use value::{Input, Port, Value};
@@ -234,6 +234,14 @@ impl EngineError {
     pub fn passing(&self) -> bool {
         match self {
             Self::TensorRt(error) => error.passing(),
+            _ => self.lacks_memory(),
+        }
+    }
+
+    /// Whether memory of the GPU was lacking.
+    pub fn lacks_memory(&self) -> bool {
+        match self {
+            Self::TensorRt(error) => error.out_of_memory(),
             Self::Lost { lacking, .. } => *lacking,
             _ => false,
         }

@@ -188,12 +188,13 @@ static void *Runtime_deserializeCudaEngine(Object *self, const char *plan, size_
     if (size < 8 || memcmp(plan, "FAKEPLAN", 8) != 0) { say(1, "magic tag does not match"); return NULL; }
     Object *engine = make(CudaEngine_table, "CudaEngine");
     if (plan[8] != ' ') {
-        char path[4096];
-        size_t length = strcspn(plan + 9, "\n"), text = strnlen(plan, size - 1);
-        snprintf(path, sizeof path, "%.*s", (int)length, plan + 9);
+        char path[4096], *start;
+        size_t workspace = strtoul(plan + 9, &start, 10), length = strcspn(++start, "\n"), text = strnlen(plan, size - 1);
+        snprintf(path, sizeof path, "%.*s", (int)length, start);
         Onnx *onnx = engine->implementation->data =
             onnx_open(path, plan + text + 1, size - text - 1, plan[8] == 'h', Tensor_table);
-        snprintf(onnx->profile, sizeof onnx->profile, "%.*s", (int)(text - 9 - length), plan + 9 + length);
+        onnx->workspace = workspace;
+        snprintf(onnx->profile, sizeof onnx->profile, "%.*s", (int)(plan + text - start - length), start + length);
     }
     return engine;
 }
@@ -314,6 +315,16 @@ static void compute(void *with) {
     bool fainter = faint != NULL && strstr(run->onnx->path, faint) != NULL;
     onnx_run(run->onnx, run->shapes, run->at, negated ? -1.0f : fainter ? 0.75f : 1.0f);
 }
+// How many MiB of workspace there is memory for: as many as the file says that this names, if there is one by now.
+static size_t left(void) {
+    const char *file = getenv("FAKE_TENSORRT_LEFT");
+    FILE *told = file != NULL ? fopen(file, "r") : NULL;
+    size_t mib = SIZE_MAX;
+    if (told == NULL) return mib;
+    if (fscanf(told, "%zu", &mib) != 1) abort();
+    fclose(told);
+    return mib;
+}
 static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     note("enqueue on %p", stream);
     FAIL_BOOL("enqueue");
@@ -323,6 +334,7 @@ static bool ExecutionContext_enqueueV3(Object *self, void *stream) {
     const char *full = getenv("FAKE_TENSORRT_FULL"), *room = getenv("FAKE_TENSORRT_ROOM");
     if (full != NULL && ++runs > atoi(full) && (room == NULL || runs <= atoi(room))) { say(1, "OutOfMemory (requested 1048576 bytes)"); return false; }
     Run *run = self->data;
+    if (run->onnx != NULL && run->onnx->workspace > left()) { say(1, "OutOfMemory (requested more than is left)"); return false; }
     run->ran = true;
     for (int port = 0; port < ports(run); port++) hold(self, port);
     void (*enqueue)(void (*)(void *), const void *, size_t, void *) = cuda("fake_cuda_enqueue");
@@ -365,10 +377,10 @@ static void *Builder_buildSerializedNetwork(Object *self, Object *network, Objec
     }
     FAIL_POINTER("build");
     if (network->implementation->data != NULL) {
-        static char *plan; // a line with the file's place, the ranges, a NUL, and the graph as it was parsed
+        static char *plan; // a line with the MiB of workspace and the file's place, the ranges, a NUL, and the graph as it was parsed
         Onnx *onnx = network->implementation->data;
         plan = realloc(plan, 9000 + onnx->size);
-        int size = snprintf(plan, 9000, "FAKEPLAN%c%s%s\n", half ? 'h' : 's', onnx->path, ranges) + 1;
+        int size = snprintf(plan, 9000, "FAKEPLAN%c%zu %s%s\n", half ? 'h' : 's', workspace >> 20, onnx->path, ranges) + 1;
         memcpy(plan + size, onnx->bytes, onnx->size);
         return host_memory(plan, size + onnx->size);
     }

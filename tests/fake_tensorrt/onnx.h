@@ -9,6 +9,7 @@ typedef struct {
     char path[4096], profile[4096]; // a line for every shape: name, which, extents
     char *bytes; // the graph
     size_t size;
+    size_t workspace; // in MiB, of the plan that it is of
     bool half; // numbers are rounded as half precision would
     void *session;
     int inputs, count; // the inputs come first

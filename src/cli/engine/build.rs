@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 
 use super::super::{Failure, print};
 use super::chain::{self, Outcome};
-use super::fault::{lacking, told};
+use super::fault::{lacking, short, told};
 use super::recipe::{self, Form};
 use super::trial::Trial;
 use super::{Kit, stem};
 use crate::engine::tensorrt::plan::{self, Turn};
-use crate::engine::tensorrt::{
-    BuildOptions, Builder, Built, Network, Precision, Settings, Sources, TensorRtError,
-};
+use crate::engine::tensorrt::{BuildOptions, Built, Precision, Settings, Sources, TensorRtError};
 use crate::engine::{self, Engine, Unbuilt};
 
 /// How often a build that goes on says so.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Below this many MiB of workspace a build that ran out of memory is not tried again.
+/// No plan is built with less workspace than so many MiB because memory ran out.
 const LEAST_WORKSPACE: usize = 64;
 
-pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
+/// Builds the plans; those of `less` to ask for less memory than they do, and of the others only what is `missing`, if that
+/// is all.
+pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Failure> {
     print(&format!("building for {}: {}\n", kit.tensorrt.target(), kit.tensorrt.settings()))?;
     if kit.asks_in_vain_for_half() {
         tracing::warn!(
@@ -39,7 +39,8 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
         let counted = format!("{number} of {}, {}", files.len(), stem(file));
-        match missing.then(|| kit.tensorrt.load(file)) {
+        let lessened = less.contains(file);
+        match (missing && !lessened).then(|| kit.tensorrt.load(file)) {
             Some(Ok(_)) => {
                 print(&format!("{counted}: good already\n"))?;
                 continue;
@@ -57,7 +58,8 @@ pub(super) fn run(kit: &Kit, missing: bool) -> Result<(), Failure> {
             // Nobody may be there to read it; the build goes on.
             let _ = print(&format!("{counted}: building for {seconds} s now\n"));
         };
-        match patiently(EVERY, tell, || build_one(kit, file, &expected)) {
+        let build = || build_one(kit, file, workspace(kit, file, lessened)?, &expected);
+        match patiently(EVERY, tell, build) {
             Ok(done) => print(&format!("{counted}: {done}\n"))?,
             Err(fault) => {
                 print(&format!("{counted}: FAILED, see below\n"))?;
@@ -107,23 +109,44 @@ fn verdict(all: usize, faults: &[Failure]) -> Result<(), Failure> {
     Err(if lacking { Failure::Lacking(told) } else { Failure::Failed(told) })
 }
 
+/// The workspace in MiB to build the plan of `file` with: half of what it asks for now, if it is to be `lessened`.
+fn workspace(kit: &Kit, file: &Path, lessened: bool) -> Result<usize, Failure> {
+    let asked = kit.tensorrt.settings().workspace_mib;
+    let plans = kit.tensorrt.shelf().plans(file);
+    let found = plans.first().filter(|_| lessened).and_then(|plan| plan::describe(plan).ok());
+    let Some(sidecar) = found else { return Ok(asked) };
+    let asks = sidecar.options.workspace_mib;
+    let little = || {
+        lacking(format!(
+            "{}: its plan finds no memory, although it asks for {asks} MiB of workspace only",
+            file.display()
+        ))
+    };
+    halved(asks.min(asked)).ok_or_else(little)
+}
+
+/// Half of a workspace that was too much, if that is worth a try.
+fn halved(workspace_mib: usize) -> Option<usize> {
+    Some(workspace_mib / 2).filter(|half| *half >= LEAST_WORKSPACE)
+}
+
 /// Builds the plan of `file`, in single precision if half does harm, and puts it in its place if it computes what the CPU
 /// computes, alone and in the whole.
-fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failure> {
+fn build_one(kit: &Kit, file: &Path, workspace_mib: usize, expected: &Outcome) -> Result<String, Failure> {
     let start = Instant::now();
-    let settings = kit.tensorrt.settings();
+    let asked = kit.tensorrt.settings();
     let place = kit.tensorrt.shelf().place(file);
     let (mut note, mut either) = ("", "");
-    let mut candidate = Candidate::build(kit, file, settings)?;
-    let mut fault = candidate.fault(kit, file, expected)?;
+    let settings = Settings { workspace_mib, ..asked };
+    let (mut candidate, mut fault) = within_memory(kit, file, settings, expected)?;
     if let Some(bad) = fault.as_deref().filter(|_| candidate.options.precision == Precision::Fp16) {
         tracing::warn!(
             "{}: in half precision it does not compute what the CPU computes: {bad}. It is built in single precision",
             file.display()
         );
         (note, either) = (" because fp16 does harm", ", in single precision either");
-        candidate = Candidate::build(kit, file, Settings { precision: Precision::Fp32, ..settings })?;
-        fault = candidate.fault(kit, file, expected)?;
+        let single = Settings { precision: Precision::Fp32, ..settings };
+        (candidate, fault) = within_memory(kit, file, single, expected)?;
     }
     if let Some(bad) = fault {
         return Err(Failure::Failed(format!(
@@ -134,7 +157,7 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
     }
     let Candidate { sources, built, options } = &candidate;
     let (target, took) = (kit.tensorrt.target(), start.elapsed());
-    let sidecar = plan::store(&place, sources, built, settings, options, target, took).map_err(told)?;
+    let sidecar = plan::store(&place, sources, built, asked, options, target, took).map_err(told)?;
     Ok(format!(
         "{}, {}{note}, {:.1} MB, {:.1} s",
         place.display(),
@@ -142,6 +165,33 @@ fn build_one(kit: &Kit, file: &Path, expected: &Outcome) -> Result<String, Failu
         built.plan.bytes().len() as f64 / 1e6,
         sidecar.milliseconds as f64 / 1e3
     ))
+}
+
+/// A plan and what it computes otherwise than the CPU, if anything. One for which memory runs out, when it is built or when
+/// it runs, is built again with half the workspace.
+fn within_memory(
+    kit: &Kit,
+    file: &Path,
+    mut settings: Settings,
+    expected: &Outcome,
+) -> Result<(Candidate, Option<String>), Failure> {
+    loop {
+        let tried = match Candidate::build(kit, file, settings) {
+            Err(error) if !error.out_of_memory() => return Err(told(error)),
+            built => built.map_err(short).and_then(|built| Ok((built.fault(kit, file, expected)?, built))),
+        };
+        match (tried, halved(settings.workspace_mib)) {
+            (Ok((fault, built)), _) => return Ok((built, fault)),
+            (Err(Failure::Lacking(why)), Some(half)) => {
+                settings.workspace_mib = half;
+                tracing::warn!("{why}; trying again with {half} MiB of workspace");
+            }
+            (Err(Failure::Lacking(why)), None) => {
+                return Err(lacking(format!("even with {} MiB of workspace {why}", settings.workspace_mib)));
+            }
+            (Err(failure), _) => return Err(failure),
+        }
+    }
 }
 
 /// A plan that is still to be proved.
@@ -152,16 +202,16 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn build(kit: &Kit, file: &Path, settings: Settings) -> Result<Self, Failure> {
+    fn build(kit: &Kit, file: &Path, settings: Settings) -> Result<Self, TensorRtError> {
         let compiled = recipe::compiled(&kit.manifest, file, kit.tensorrt.library().family(), settings);
-        let sources = Sources::of([file, &compiled], Some(&kit.manifest_sum)).map_err(told)?;
-        let (built, options) = compile(kit, file, &compiled, settings).map_err(told)?;
+        let sources = Sources::of([file, &compiled], Some(&kit.manifest_sum))?;
+        let (built, options) = compile(kit, file, &compiled, settings)?;
         Ok(Self { sources, built, options })
     }
 
     /// What it computes otherwise than the CPU, if anything.
     fn fault(&self, kit: &Kit, file: &Path, expected: &Outcome) -> Result<Option<String>, Failure> {
-        let mut graph = kit.tensorrt.graph(file, &self.built.plan).map_err(told)?;
+        let mut graph = kit.tensorrt.graph(file, &self.built.plan).map_err(short)?;
         let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
         let judged = chain::with(kit, file, graph)?;
         let whole = chain::compare(expected, &judged);
@@ -181,29 +231,11 @@ fn compile(
     let mut network = builder.network()?;
     network.parse_onnx(compiled)?;
     let form = Form::of(library.family(), file, compiled);
-    let mut options = recipe::options(&kit.manifest, kit.rows, &network.tensors()?, settings, form);
+    let options = recipe::options(&kit.manifest, kit.rows, &network.tensors()?, settings, form);
     let place = kit.tensorrt.shelf().place(file);
-    let built = within_memory(&mut builder, &mut network, &mut options, &place)?;
+    let timings = std::fs::read(plan::timing_cache_path(&place)).unwrap_or_default();
+    let built = builder.build(&mut network, &options, &timings)?;
     Ok((built, options))
-}
-
-/// A build that runs out of memory is tried again with half the workspace.
-fn within_memory(
-    builder: &mut Builder,
-    network: &mut Network,
-    options: &mut BuildOptions,
-    place: &Path,
-) -> Result<Built, TensorRtError> {
-    let timings = std::fs::read(plan::timing_cache_path(place)).unwrap_or_default();
-    loop {
-        match builder.build(network, options, &timings) {
-            Err(error) if error.out_of_memory() && options.workspace_mib / 2 >= LEAST_WORKSPACE => {
-                options.workspace_mib /= 2;
-                tracing::warn!("{error}; trying again with {} MiB of workspace", options.workspace_mib);
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 /// How often it is asked whether a build is still wanted.
@@ -212,12 +244,13 @@ const ASKED: Duration = Duration::from_millis(250);
 /// Builds what is missing in a process of its own, which may take gigabytes and minutes and may even die
 /// without harm to the service. It is ended when nobody wants its plans any more.
 pub(in crate::cli) fn in_the_background(config: Option<PathBuf>) -> engine::Build {
-    Box::new(move |folder, wanted| {
+    Box::new(move |job, wanted| {
         let failed = |reason| Unbuilt { reason, lacking: false };
         let program = std::env::current_exe();
         let program = program.map_err(|error| failed(format!("this program's file: {error}")))?;
         let mut build = Command::new(&program);
-        build.args(["engine", "build", "--missing", "--for-parent", "--model"]).arg(folder);
+        build.args(["engine", "build", "--missing", "--for-parent", "--model"]).arg(job.folder);
+        build.args(job.less.iter().flat_map(|file| ["--less".as_ref(), file.as_os_str()]));
         build.args(config.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
         build.stdin(Stdio::null()).stdout(Stdio::null()); // the service's own messages go there
         let status = ended(&mut build, wanted);

@@ -3,16 +3,19 @@
 use super::super::Failure;
 use crate::engine::tensorrt::{PlanFault, TensorRtError};
 
-/// Running out of memory to the end has a cure of its own; what may pass is told apart.
+/// Running out of memory has a cure of its own; what may pass is told apart.
 pub(super) fn told(error: TensorRtError) -> Failure {
     match error {
         // Whoever changes a model is done with it sooner or later.
         TensorRtError::Plan(PlanFault::Changed { .. }) => Failure::Lacking(error.to_string()),
-        error if error.out_of_memory() => {
-            lacking(format!("{error}. Even with the least workspace there is too little memory"))
-        }
+        error if error.out_of_memory() => lacking(error.to_string()),
         error => Failure::failed(error),
     }
+}
+
+/// The same where asking for less memory may be the cure.
+pub(super) fn short(error: TensorRtError) -> Failure {
+    if error.out_of_memory() { Failure::Lacking(error.to_string()) } else { told(error) }
 }
 
 /// The cure of what may be had later.

@@ -45,6 +45,9 @@ enum Action {
         /// Leave plans alone that are good
         #[arg(long)]
         missing: bool,
+        /// Build this ONNX file's plan, although it is good, to ask for half as much workspace
+        #[arg(long, hide = true, value_name = "FILE")]
+        less: Vec<PathBuf>,
         /// End with the process that started this one
         #[arg(long, hide = true)]
         for_parent: bool,
@@ -106,7 +109,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let rows = recipe::rows(&manifest, audio, cpu.as_ref())?;
     let kit = Kit { folder, manifest, manifest_sum, tensorrt, cpu, rows };
     match arguments.action {
-        Action::Build { missing, .. } => build::run(&kit, missing),
+        Action::Build { missing, less, .. } => build::run(&kit, missing, &less),
         Action::Verify => verify::run(&kit).map_err(missed),
         Action::Inspect => Ok(()),
     }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::super::Failure;
-use super::{Kit, fault, recipe, stem};
+use super::{Kit, recipe, stem};
 use crate::engine::{Graph, Port, Tensor};
 use crate::model::manifest::FrontEnd;
 use crate::model::{Manifest, Spectrogram, read_tensor, tokens};
@@ -91,7 +91,7 @@ pub(super) fn outputs(
 ) -> Result<Vec<(Port, Tensor)>, Failure> {
     let named: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
     let outputs = graph.run(&named).map_err(|error| match error.passing() {
-        true => fault::lacking(error.to_string()), // a plan that may compute all the same, once there is memory
+        true => Failure::Lacking(error.to_string()), // a plan that may compute all the same, once there is memory
         false => Failure::failed(error),
     })?;
     Ok(graph.outputs().iter().cloned().zip(outputs).collect())

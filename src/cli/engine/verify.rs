@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::{Failure, print};
+use super::fault::lacking;
 use super::trial::Trial;
 use super::{Kit, chain, stem};
 use crate::engine::Engine;
@@ -77,7 +78,10 @@ fn whole(kit: &Kit) -> Result<(String, bool), Failure> {
 /// What one plan computes, how fast, and whether that is right.
 fn graph(kit: &Kit, file: &Path) -> Result<(String, bool), Failure> {
     let mut graph = kit.tensorrt.load(file).map_err(Failure::failed)?;
-    let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
+    let findings = Trial::new(kit, file)?.run(graph.as_mut()).map_err(|failure| match failure {
+        Failure::Lacking(what) => lacking(what),
+        other => other,
+    })?;
     let mut lines: String = findings.iter().map(|finding| finding.text.as_str()).collect();
     if let Some(time) = graph.repeat(TIMED).map_err(Failure::failed)? {
         lines += &format!("{:<7} {:.2} ms a run\n", stem(file), time.as_secs_f64() * 1e3);
