@@ -15,6 +15,9 @@ What is fitted, and to what:
                   e: how plainly anything is heard that is not seen, one number for the scene
   thresholds      of p (what is reported is rather true than not), p_v, p_a, and of p_a for a person: the best set F1 whose off-screen, noise and silent false rates stay
                   below LIMITS
+  p_v of a person that of PERSON_SEEN with which, in the scenes of fit_voices/ and under the thresholds fitted to it, the share of people found is
+                  farthest above the share of scenes without anybody where something is reported (Youden's J), the middle one of several;
+                  each photograph is judged by the weights of the fold without it
 No number is fitted to the pictures or recordings of one class (`person` apart), so a class without any here is calibrated like the others.
 """
 
@@ -43,7 +46,7 @@ AUDIBLE = (-9.0, 3.0)  # CED's logits are clipped to this
 ELSEWHERE = {"slope": 3.0, "seen": 1.0, "least": -4.0, "most": 2.0}  # log-odds; what is heard and not seen takes from the rest
 PERSON_COUNTS = 0.3  # set F1 given up per share of the speaking people found
 PERSON_C = (0.001, 0.003, 0.01)
-PERSON_SEEN = 0.7  # p_v: voices are heard everywhere, so a person must plainly be seen
+PERSON_SEEN = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # p_v: voices are heard everywhere, so more is asked of a person
 BESIDE, SIDE = 4, 360  # pictures of each photo next to another, and their height
 COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of a picture: a person to be found
 
@@ -169,8 +172,9 @@ def strongest(linear: np.ndarray, rows: int, columns: int) -> float:
     return neighbourhood(linear[:, None], rows, columns).max()
 
 
-def person_head(photos: list, extractor: Extractor) -> tuple[np.ndarray, float, float, float]:
-    """(weight [1280], bias, gain, offset): logit of "a person is in the picture" = gain strongest(f.w + b) + offset."""
+def person_head(photos: list, extractor: Extractor) -> tuple[np.ndarray, float, float, float, np.ndarray]:
+    """(weight [1280], bias, gain, offset, unseen): logit of "a person is in the picture" = gain strongest(f.w + b) + offset;
+    `unseen`: this logit of each photo by itself, from weights fitted without it."""
     seen = list(looks(photos, extractor))
     x, cover = (np.concatenate(parts).astype(np.float32) for parts in zip(*((look.features, look.cover) for look in seen)))
     photo = np.repeat([look.photo for look in seen], [len(look.cover) for look in seen])
@@ -194,12 +198,10 @@ def person_head(photos: list, extractor: Extractor) -> tuple[np.ndarray, float, 
         print(f"person head C={c}: picture AUC {auc:.3f}, log-loss {-np.log(correct).mean():.3f} (5-fold, {asked.sum()} pictures, "
               f"{shown.sum()} with a person)")
         if best is None or np.log(correct).mean() > best[0]:
-            best = np.log(correct).mean(), c, outer, outer.predict_proba(peak[:, None])[:, 1]
-    _, c, outer, p = best
-    print(f"person head C={c}: {(p[shown] >= PERSON_SEEN).mean():.2f} of the pictures with a person and "
-          f"{(p[largest == 0] >= PERSON_SEEN).mean():.3f} of those without pass for one")
+            best = np.log(correct).mean(), c, outer, outer.decision_function(peak[::1 + BESIDE, None])
+    _, c, outer, unseen = best
     model = fitted(c, np.ones(len(x), bool))
-    return model.coef_[0], model.intercept_[0], outer.coef_[0, 0], outer.intercept_[0]
+    return model.coef_[0], model.intercept_[0], outer.coef_[0, 0], outer.intercept_[0], unseen
 
 
 # -- calibration ---------------------------------------------------------------------------------------------------
@@ -260,8 +262,8 @@ def logit(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
 
-def fit(found: list[dict], heads: dict, weights: dict) -> None:
-    """Calibrate both senses, join them, choose thresholds; `heads` is changed in place."""
+def fit(found: list[dict], voices: list[dict], heads: dict, weights: dict) -> None:
+    """Calibrate both senses, join them, choose thresholds; `heads` is changed in place. `voices` say how plainly a `person` is seen."""
     names = [c["name"] for c in heads["classes"]]
     labelled = [n for n, c in enumerate(heads["classes"]) if c["imagenet"]]
     both, visible, audible = truth(found, names)
@@ -277,8 +279,28 @@ def fit(found: list[dict], heads: dict, weights: dict) -> None:
     model = LogisticRegression(C=10.0, max_iter=500).fit(senses(v, a, heads)[loud].reshape(-1, 3), both[loud].ravel())
     heads["joint"] = {k: round(float(x), 4)
                       for k, x in zip(("visual", "audio", "elsewhere", "bias"), (*model.coef_[0], *model.intercept_))}
-    best = None
+    voice_v, voice_a = logits(voices, heads, weights)
+    voice_v[:, -1] = np.minimum([scene["person"] for scene in voices], heads["ceiling"])
+    voice_loud = np.array([scene["dbfs"] >= heads["thresholds"]["level_dbfs"] for scene in voices])
+    nobody = np.array([scene["kind"] == "off_screen" for scene in voices])
     person = heads["classes"][-1]
+    worth = {}
+    for person["p_v"] in PERSON_SEEN:
+        choose_thresholds(found, heads, v, a, loud, both)
+        reported = decide(voice_v, voice_a, heads, voice_loud)[1]
+        false, right = reported[nobody].any(axis=1), reported[~nobody, -1]
+        print(f"p_v of a person {person['p_v']}: {false.mean():.3f} of {len(false)} voices without anybody reported, "
+              f"{right.mean():.3f} of {len(right)} with somebody found; {heads['thresholds']}, p_a of a person {person['p_a']}")
+        worth[person["p_v"]] = right.mean() - false.mean()
+    best = [p_v for p_v, J in worth.items() if J == max(worth.values())]
+    person["p_v"] = best[len(best) // 2]
+    choose_thresholds(found, heads, v, a, loud, both)
+
+
+def choose_thresholds(found: list[dict], heads: dict, v: np.ndarray, a: np.ndarray, loud: np.ndarray, both: np.ndarray) -> None:
+    """The thresholds of the highest worth that keep the false rates below LIMITS; `heads` is changed in place."""
+    best = None
+    names, person = [c["name"] for c in heads["classes"]], heads["classes"][-1]
     for p, p_v, p_a, person["p_a"] in itertools.product(
             (0.5, 0.55, 0.6, 0.65), (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.1, 0.15, 0.2), (0.2, 0.3, 0.4)):
         heads["thresholds"] |= {"p": p, "p_v": p_v, "p_a": p_a}
@@ -326,13 +348,15 @@ def main(arguments: list[str]) -> None:
     if "--report" in arguments:
         report(scene_features("heldout", extractor, "published.pickle" if published else "features.pickle"), heads, weights)
         return
-    found = scene_features("fit", extractor)
+    found, voices = scene_features("fit", extractor), scene_features("fit_voices", extractor)
     tree = material.fetched()
     photos = scenes.split(material.photos(tree), scenes.photo_class)["fit"]
-    weight, bias, gain, offset = person_head(photos, extractor)
+    weight, bias, gain, offset, unseen = person_head(photos, extractor)
+    unseen = {photo.path.name: logit for photo, logit in zip(photos, unseen)}
+    voices = [scene | {"person": unseen[scene["image"]]} for scene in voices]
     weights = {"person.image.weight": weight.astype(np.float32), "person.image.bias": np.array([bias], np.float32)}
-    heads["classes"][-1] |= {"visual": [round(float(gain), 4), round(float(offset), 4)], "p_v": PERSON_SEEN}
-    fit(found, heads, weights)
+    heads["classes"][-1]["visual"] = [round(float(gain), 4), round(float(offset), 4)]
+    fit(found, voices, heads, weights)
     report(found, heads, weights)
     write(heads)
     save_file(weights, HERE / "heads.safetensors")

@@ -2,7 +2,7 @@
 
     .cache/model-venv/bin/python engines/default/build/scenes.py [--out DIR]
 
-writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and DIR/coco/scenes.json and DIR/voices/scenes.json
+writes DIR/fit/scenes.json and DIR/heldout/scenes.json, png and wav beside them, and scenes.json in DIR/coco, DIR/voices and DIR/fit_voices
 (default DIR: .cache/scenes; about two minutes of one core). `make eval` does it.
 
 The two files share no photograph and no recording, whatever their names: what is in `fit` is left out of the other by its bytes. Kinds of the held-out scenes: single 25 %, duet 25 %, silent object 20 %,
@@ -10,7 +10,8 @@ off-screen 15 %, silence and noise 15 %; `fit` has more off-screen ones, because
 side by side with both sounds; a silent object two photos with one sound; off-screen a photo with the sound of something that is
 not in it. Everything follows from SEED.
 coco/ is for localisation only: whole COCO photographs with their boxes and no sound; people only where held out. voices/ asks for
-people alone: each held-out COCO photograph with a held-out recording of a person.
+people alone: each held-out COCO photograph with a held-out recording of a person; fit_voices/ is the same of what `fit` has, for choosing
+by, with several recordings to a photograph.
 """
 
 import argparse
@@ -37,6 +38,7 @@ COUNTS = {  # scenes of each kind
     "heldout": {"single": 110, "duet": 110, "silent_object": 88, "off_screen": 66, "silence": 66},
     "fit": {"single": 220, "duet": 240, "silent_object": 180, "off_screen": 260, "silence": 100},
 }
+VOICES = {"heldout": ("voices", 1), "fit": ("fit_voices", 5)}  # where COCO photographs with voices go, and recordings to a photograph
 VISIBLE = 0.02  # of a COCO photograph, for a class to be located
 LEAST_AREA = defaultdict(lambda: 0.10, person=0.02)  # of the photograph, for a class of a boxed photo to be asked for
 AMBIGUOUS = ({"bird", "waterfowl", "chicken"}, {"car", "bus", "truck", "motorcycle", "emergency_vehicle"}, {"dog", "big_cat"},
@@ -260,9 +262,8 @@ class Composer:
                 scenes.append({"image": f"{stem}.png", "audio": f"{stem}.wav", "kind": kind, "sources": named, "silent": silent})
         (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
 
-
-    def write_voices(self, directory: Path, photos: list[Photo]) -> dict[str, int]:
-        """Whole COCO photos, each with a voice: of a person who covers VISIBLE of it, or of nobody to be seen. Returns the number
+    def write_voices(self, directory: Path, photos: list[Photo], times: int) -> dict[str, int]:
+        """Whole COCO photos, each `times` with a voice: of a person who covers VISIBLE of it, or of nobody to be seen. Returns the number
         of scenes of each kind."""
         directory.mkdir(parents=True, exist_ok=True)
         scenes = []
@@ -271,10 +272,11 @@ class Composer:
             if people and max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in people) < VISIBLE:
                 continue
             shutil.copy(photo.path, directory)
-            wave = self.mixed([self.pick(self.sounds, "person")])
-            soundfile.write(directory / f"{photo.path.stem}.wav", wave.astype(np.float32), RATE, subtype="FLOAT")
-            scenes.append({"image": photo.path.name, "audio": f"{photo.path.stem}.wav", "kind": "single" if people else "off_screen",
-                           "sources": [{"class": "person", "boxes": people}], "silent": []})
+            for audio in (f"{photo.path.stem}{f'-{turn}' if turn else ''}.wav" for turn in range(times)):
+                wave = self.mixed([self.pick(self.sounds, "person")])
+                soundfile.write(directory / audio, wave.astype(np.float32), RATE, subtype="FLOAT")
+                scenes.append({"image": photo.path.name, "audio": audio, "kind": "single" if people else "off_screen",
+                               "sources": [{"class": "person", "boxes": people}], "silent": []})
         (directory / "scenes.json").write_text(json.dumps({"scenes": scenes}, indent=1))
         return Counter(scene["kind"] for scene in scenes)
 
@@ -310,8 +312,8 @@ def main() -> None:
         composer.write(out / name, counts)
         print(name, counts, f"{len(photos[name])} photos, {len(sounds[name])} recordings, {len(composer.both)} classes seen and heard:",
               *composer.both)
-        if name == "heldout":
-            print("voices", dict(composer.write_voices(out / "voices", photos[name])))
+        folder, times = VOICES[name]
+        print(folder, dict(composer.write_voices(out / folder, photos[name], times)))
 
 
 if __name__ == "__main__":
