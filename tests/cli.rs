@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -218,10 +218,38 @@ fn what_only_the_model_the_engine_or_the_broker_can_judge_is_told_with_its_line(
     assert_eq!(code, 0, "a credential is the service's alone: {err}");
 }
 
+/// The default model in `folder`, with `file` as `spoil` leaves it.
+fn spoilt(folder: &Path, file: &str, spoil: fn(&Path)) {
+    fs::create_dir(folder).expect("room for a folder");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/default");
+    for entry in fs::read_dir(model).expect("the default model") {
+        let entry = entry.expect("its files are readable");
+        let copy = folder.join(entry.file_name());
+        if entry.file_name() == file {
+            fs::copy(entry.path(), &copy).expect("room for a copy");
+            spoil(&copy);
+        } else {
+            symlink(entry.path(), copy).expect("room for a link");
+        }
+    }
+}
+
 #[test]
 fn run_and_check_refuse_the_same_with_the_same_words() {
     let folder = folder();
+    spoilt(&folder.path().join("altered"), "heads.bin", |file| {
+        let mut bytes = fs::read(file).expect("a copy");
+        bytes[20] ^= 1;
+        fs::write(file, bytes).expect("our own file");
+    });
+    spoilt(&folder.path().join("missing"), "stage2.onnx", |file| fs::remove_file(file).expect("a copy"));
     for (text, told) in [
+        ("model.path = \"altered\"\n", "altered/heads.bin: altered: its SHA-256 is "),
+        ("model.path = \"altered\"\n", ". Cure: restore the file"),
+        (
+            "model.path = \"missing\"\n",
+            "missing/stage2.onnx: No such file or directory (os error 2). Expected a complete model folder; cure: restore the file",
+        ),
         (
             "[window]\nmemory = 100\n",
             "x.toml:2:10: window.memory: 100 is out of range, expected seconds from 0 to 3",

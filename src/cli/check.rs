@@ -18,13 +18,13 @@ use tracing::warn;
 
 /// Say whether the configuration is right, and what would run
 ///
-/// Reads the configuration, the files it names and the model's manifest, and parses the camera's launch line; opens no
-/// camera, no microphone and no connection.
+/// Reads the configuration, the files it names and the model's manifest, holds every file of the model against its checksum, and
+/// parses the camera's launch line; opens no camera, no microphone and no connection.
 /// Exits with 0, or with 78 and every fault with its line, its key and what was expected. What hangs on a faulty value
 /// is not judged.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Also open the model as `run` would: engine, checksums, graphs, learned background
+    /// Also open the model as `run` would: engine, graphs, learned background
     #[arg(long)]
     model: bool,
     /// List what the model can name instead: each class, and other names that `eval` knows it by
@@ -36,12 +36,18 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     let (config, origin) = common.judged_settings()?;
     let config = config.of_service();
     let folder = config.model_dir()?;
-    let engine = if arguments.model { opened(&config, &folder)? } else { "not opened (try --model)".into() };
+    let wrong = |error| Failure::model(&config, error);
     let manifest = Manifest::read(&folder).and_then(|manifest| manifest.with_classes(&config.detection));
-    let manifest = manifest.map_err(|error| Failure::model(&config, error))?;
+    let manifest = manifest.map_err(wrong)?;
     if arguments.classes {
         return super::print(&manifest.classes.iter().map(listed).collect::<String>());
     }
+    let engine = if arguments.model {
+        opened(&config, &folder)?
+    } else {
+        manifest.verified_graphs(&folder).map_err(wrong)?;
+        "not opened (try --model)".into()
+    };
     super::print(&summary(&config, &origin, &described(&folder, &manifest), &engine))
 }
 

@@ -10,17 +10,32 @@ use super::manifest::{File, Graphs, Manifest};
 use crate::bounded;
 use crate::engine::Tensor;
 
-/// Checks that every file the manifest lists is present with its checksum, and that every file the
-/// runtime will open is listed.
-pub(super) fn check(dir: &Path, manifest: &Manifest, graphs: &Graphs) -> Result<(), ModelError> {
-    let opened = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
-    let text = manifest.embedding.text.iter().chain(&graphs.text);
-    for name in opened.into_iter().chain(text) {
-        if !manifest.files.iter().any(|file| &file.path == name) {
-            return Err(fault(dir, format!("[[files]] lacks \"{name}\": every file needs its sha256")));
+/// The precision that every model folder has.
+const PRECISION: &str = "fp32";
+
+impl Manifest {
+    /// The graphs of the model folder `dir`, once it holds them: every file that is listed is present with its checksum,
+    /// and every file the runtime will open is listed. Opens no graph.
+    ///
+    /// # Errors
+    /// When a file is missing, altered or not listed: which one, what was expected, and the cure.
+    pub fn verified_graphs(&self, dir: &Path) -> Result<&Graphs, ModelError> {
+        let graphs = graphs(dir, self)?;
+        let opened = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
+        let text = self.embedding.text.iter().chain(&graphs.text);
+        for name in opened.into_iter().chain(text) {
+            if !self.files.iter().any(|file| &file.path == name) {
+                return Err(fault(dir, format!("[[files]] lacks \"{name}\": every file needs its sha256")));
+            }
         }
+        check_all(dir, self).map(|()| graphs)
     }
-    check_all(dir, manifest)
+}
+
+/// The graphs that the manifest promises.
+pub(super) fn graphs<'a>(dir: &Path, manifest: &'a Manifest) -> Result<&'a Graphs, ModelError> {
+    let missing = || fault(dir, format!("[graphs.{PRECISION}] is missing"));
+    manifest.precision(PRECISION).ok_or_else(missing)
 }
 
 /// Checks that every file the manifest lists is present with its checksum.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::embeddings::{self, Cache};
-use super::manifest::{Graphs, Manifest};
+use super::manifest::Manifest;
 use super::score::Score;
 use super::{ClassId, GpuTimes, ModelError, files};
 use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted, together};
@@ -18,9 +18,6 @@ pub const MOST_UNASKED: usize = 256;
 
 /// As many classes as sound at once, usually, and as a GPU is asked about at least.
 const USUALLY_ASKED: usize = 4;
-
-/// The precision that every model folder has.
-const PRECISION: &str = "fp32";
 
 /// The loaded graphs with `t`.
 pub(super) struct Parts {
@@ -51,8 +48,7 @@ impl Parts {
         engine: &dyn Engine,
         cache: Option<&Cache>,
     ) -> Result<Self, ModelError> {
-        let graphs = graphs(dir, manifest)?;
-        files::check(dir, manifest, graphs)?;
+        let graphs = manifest.verified_graphs(dir)?;
         let part = |name, file: &str, inputs: &[&str], outputs: &[&str]| {
             Part::load(name, engine.load(&dir.join(file))?, inputs, outputs)
         };
@@ -241,13 +237,6 @@ impl Parts {
     }
 }
 
-fn graphs<'a>(dir: &Path, manifest: &'a Manifest) -> Result<&'a Graphs, ModelError> {
-    manifest.precision(PRECISION).ok_or_else(|| ModelError::Manifest {
-        file: dir.join(super::manifest::FILE),
-        reason: format!("[graphs.{PRECISION}] is missing"),
-    })
-}
-
 /// `t` of the manifest's classes: the model's own table, or read by its text graph, unless `cache` has it.
 pub(super) fn text(
     dir: &Path,
@@ -256,7 +245,7 @@ pub(super) fn text(
     cache: Option<&Cache>,
 ) -> Result<Tensor, ModelError> {
     let read = || {
-        let file = dir.join(graphs(dir, manifest)?.text.as_deref().unwrap_or_default());
+        let file = dir.join(files::graphs(dir, manifest)?.text.as_deref().unwrap_or_default());
         let mut reader = Part::load("text", engine.load(&file)?, &["tokens"], &["t"])?;
         read_texts(&mut reader, manifest)
     };
