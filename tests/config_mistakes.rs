@@ -25,6 +25,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("port = 1883", &["tvsl.toml:1:1: port: unknown key", "`port` belongs in [monitor] or [mqtt]"]),
     ("[log]\nzzz = 1", &["log.zzz: unknown key", "keys of [log]: `level`, `format`"]),
     ("[detection.thresholds.dog]\np_w = 0.5", &["detection.thresholds.dog.p_w: unknown key"]),
+    ("[mqtt]\ntsl.enabled = true", &["tvsl.toml:2:1: mqtt.tsl: unknown section", "did you mean `tls`?"]),
+    ("[camera.lens]\nxf = 500", &["camera.lens.xf: unknown key", "did you mean `fx`?"]),
     // Words.
     (
         "[camera]\nsource = \"v4l\"",
@@ -63,6 +65,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[mqtt]\nenabled = 1", &["mqtt.enabled: is the number 1, expected true or false"]),
     ("[camera]\nrate = true", &["camera.rate: is true, expected a number"]),
+    ("[camera]\nrate = [1]", &["camera.rate: is a list, expected a number"]),
+    ("[camera]\nrate = { a = 1 }", &["camera.rate: is a section, expected a number"]),
+    ("[mqtt]\nenabled = [true]", &["mqtt.enabled: is a list, expected true or false"]),
+    ("[mqtt]\nhost = [\"a\"]", &["mqtt.host: is a list, expected text in quotes"]),
     ("[engine]\nthreads = 1.5", &["engine.threads: is the number 1.5, expected a whole number"]),
     ("[detection]\nclasses = \"dog\"", &["expected a list in brackets", "[\"dog\"]"]),
     ("[detection]\nclasses = [1]", &["detection.classes: is the number 1, expected text in quotes"]),
@@ -234,4 +240,55 @@ fn files_that_are_no_configuration_are_refused() {
 fn the_same_fault_is_told_once() {
     let told = complaint(&format!("x = {}", "[".repeat(200_000)));
     assert_eq!(told.matches("tvsl.toml:").count(), 1, "{told}");
+    for (text, fault) in [
+        ("[mqtt.tsl.x]\ny = 1", "tvsl.toml:1:7: mqtt.tsl: unknown section `tsl`\n"),
+        ("[mqtt.tsl.x]\n[mqtt.tsl.y]", "tvsl.toml:1:7: mqtt.tsl: unknown section `tsl`\n"),
+        ("[mqtt]\ntsl.x.y = 1", "tvsl.toml:2:1: mqtt.tsl: unknown section `tsl`\n"),
+        ("[a.b.c]", "tvsl.toml:1:2: a: unknown section `a`\n"),
+        ("[a.a.a]\na = 1", "tvsl.toml:1:2: a: unknown section `a`\n"),
+        (
+            "[detection.thresholds.dog.p_w.x]",
+            "tvsl.toml:1:27: detection.thresholds.dog.p_w: unknown section `p_w`\n",
+        ),
+    ] {
+        let told = complaint(text);
+        assert_eq!(told.matches("tvsl.toml:").count(), 1, "{text}: {told}");
+        assert!(told.starts_with(fault), "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_slip_is_mended_and_nothing_else_is_taken_for_one() {
+    for (text, silly) in [("[engine]\nkind = \"gpu\"", "cpu"), ("[mqtt.x]\na = 1", "tls"), ("[abc]", "log")] {
+        let told = complaint(text);
+        assert!(!told.contains("did you mean"), "{silly} is no slip: {told}");
+    }
+}
+
+/// The dotted names of the shipped file's keys, and of its sections that have none.
+fn keys(table: &toml::Table, section: &str) -> Vec<String> {
+    let below = |(name, value): (&String, &toml::Value)| match value {
+        toml::Value::Table(inner) if !inner.is_empty() => keys(inner, &format!("{section}{name}.")),
+        _ => vec![format!("{section}{name}")],
+    };
+    table.iter().flat_map(below).collect()
+}
+
+#[test]
+fn a_list_or_a_section_in_place_of_any_value_is_told_without_the_words_of_the_parser() {
+    const JARGON: &str = "sequence map newtype unit struct variant tuple option enum identifier byte f64 i64 u64 usize untagged";
+    let mut odd = Vec::new();
+    for key in keys(&toml::from_str(Config::BUILT_IN).expect("TOML"), "") {
+        for value in ["[1]", "[[]]", "[\"a\"]", "[{ a = 1 }]", "{}", "{ a = 1 }", "{ a = [1] }", "{ a = {} }"]
+        {
+            let Err(error) = read(&format!("{key} = {value}\n")) else { continue };
+            let told = error.to_string();
+            let first = told.lines().next().unwrap_or("");
+            let told = first.split_once(&format!("{key}: ")).map_or(first, |(_, told)| told);
+            let mut words = told.split(|c: char| !c.is_alphanumeric());
+            let jargon = words.find(|word| JARGON.split(' ').any(|theirs| theirs == *word));
+            odd.extend(jargon.map(|word| format!("{word}: {first}")));
+        }
+    }
+    assert!(odd.is_empty(), "{}", odd.join("\n"));
 }

@@ -110,12 +110,14 @@ fn broken_rules(config: &Config, user: &Spanned<DeTable>, known: &[Fault]) -> Ve
     faults
 }
 
-/// The keys that lead to what lies at `span`.
+/// The keys that lead to what lies at `span`: no further than to the key that lies there itself, for the headers of sections in
+/// a section (`[mqtt.tsl.x]`) are places of both.
 fn locate(table: &DeTable, span: &Range<usize>) -> Option<Vec<String>> {
     table.iter().find_map(|(key, value)| {
         let within = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-        let deeper = value.get_ref().as_table().and_then(|inner| locate(inner, span));
-        let rest = deeper.or_else(|| (within(key.span()) || within(value.span())).then(Vec::new))?;
+        let here = |place: Range<usize>| within(place).then(Vec::new);
+        let deeper = || value.get_ref().as_table().and_then(|inner| locate(inner, span));
+        let rest = here(key.span()).or_else(deeper).or_else(|| here(value.span()))?;
         Some(std::iter::once(key.get_ref().to_string()).chain(rest).collect())
     })
 }

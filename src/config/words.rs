@@ -89,11 +89,12 @@ fn plain(expected: &str) -> String {
 
 /// What serde calls a value, in the user's words.
 fn plain_found(found: &str) -> String {
-    const WORDS: [(&str, &str); 5] = [
+    const WORDS: [(&str, &str); 6] = [
         ("string ", "the text "),
         ("boolean ", ""),
         ("integer ", "the number "),
         ("floating point ", "the number "),
+        ("sequence", "a list"),
         ("map", "a section"),
     ];
     let known = WORDS.iter().find_map(|(word, plain)| Some(format!("{plain}{}", found.strip_prefix(word)?)));
@@ -172,10 +173,16 @@ fn sections_with(name: &str) -> Vec<String> {
     found
 }
 
-/// The choice most like `name`, if one is like it at all.
+/// The choice most like `name`, if one is like it at all. Two letters swapped come before all else: in a word as short as
+/// `tls` they would count as two others.
 fn nearest<'a>(name: &str, choices: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let likeness = |choice: &str| strsim::jaro_winkler(&name, choice);
+    let swapped =
+        |choice: &str| strsim::osa_distance(&name, choice) == 1 && strsim::levenshtein(&name, choice) == 2;
+    let likeness = |choice: &str| match swapped(choice) {
+        true => 1.0,
+        false => strsim::jaro_winkler(&name, choice),
+    };
     let best = choices.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) >= 0.8).then_some(best)
 }
