@@ -265,6 +265,27 @@ fn a_slip_is_mended_and_nothing_else_is_taken_for_one() {
     }
 }
 
+#[test]
+fn what_is_too_much_to_be_told_is_counted() {
+    let text = |wrong: usize| (0..wrong).map(|n| format!("x{n} = 1\n")).collect::<String>();
+    let lines = |text: &str| complaint(text).matches("tvsl.toml:").count();
+    let last = |text: &str| complaint(text).lines().last().unwrap_or("").to_owned();
+    assert_eq!(lines(&text(20)), 20);
+    assert_eq!(
+        (lines(&text(21)), last(&text(21))),
+        (21, "tvsl.toml: has 1 more fault; is it the right file?".into())
+    );
+    let told = complaint(&text(40));
+    assert!(told.starts_with("tvsl.toml:1:1: ") && told.contains("\ntvsl.toml:20:1: "), "the first: {told}");
+    assert!(told.ends_with("\ntvsl.toml: has 20 more faults; is it the right file?\n"), "{told}");
+    // Each of them costs a reading of the file.
+    assert_eq!(last(&text(1000)), "tvsl.toml: has at least 30 more faults; is it the right file?");
+    // What breaks a rule, and what is no TOML, count as well.
+    let rules = format!("{}[mqtt]\nhost = \"\"\n", text(20));
+    assert_eq!(last(&rules), "tvsl.toml: has 1 more fault; is it the right file?");
+    assert_eq!(last(&"a = ,\n".repeat(25)), "tvsl.toml: has 5 more faults; is it the right file?");
+}
+
 /// The dotted names of the shipped file's keys, and of its sections that have none.
 fn keys(table: &toml::Table, section: &str) -> Vec<String> {
     let below = |(name, value): (&String, &toml::Value)| match value {

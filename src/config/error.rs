@@ -39,7 +39,7 @@ pub enum ConfigError {
     /// The text has faults, each told with its place.
     #[error("{}", told.join("\n"))]
     Invalid {
-        /// One paragraph for each fault.
+        /// One paragraph for each fault, and one for those that are too many.
         told: Vec<String>,
         /// Whether every fault is of a file that is not there, as on a mount that comes late.
         late: bool,
@@ -47,6 +47,10 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Most faults that are told, in the order of the file, with how many more there are: enough to see that it is the wrong
+    /// file.
+    pub const MOST_TOLD: usize = 20;
+
     /// The error for `faults` found in a file, or in the built-in defaults.
     pub(super) fn of(written: Option<&Written>, faults: Vec<Fault>) -> Self {
         let late = faults.iter().all(|fault| fault.late);
@@ -62,15 +66,26 @@ impl ConfigError {
     /// The error for `faults` found in the `text` of `file`.
     pub(super) fn invalid(file: &Path, text: &str, mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.span.as_ref().map(|span| span.start));
-        let (told, late) =
-            (faults.iter().map(|fault| fault.tell(file, text)), faults.iter().all(|fault| fault.late));
-        Self::Invalid { told: told.collect(), late }
+        let told = faults.iter().take(Self::MOST_TOLD).map(|fault| fault.tell(file, text));
+        let told = told.chain(untold(file, faults.len())).collect();
+        Self::Invalid { told, late: faults.iter().all(|fault| fault.late) }
     }
 
     /// Whether nothing is wrong but that files are not there, which may come later as they are named.
     pub fn is_late(&self) -> bool {
         matches!(self, Self::Invalid { late: true, .. })
     }
+}
+
+/// Where reading ends that finds one fault at a time, since each costs another reading.
+pub(super) const MOST_COUNTED: usize = 50;
+
+/// How many of so many `faults` there are beside those that are told.
+fn untold(file: &Path, faults: usize) -> Option<String> {
+    let more = faults.checked_sub(ConfigError::MOST_TOLD).filter(|more| *more > 0)?;
+    let least = if faults < MOST_COUNTED { "" } else { "at least " };
+    let s = if more == 1 { "" } else { "s" };
+    Some(format!("{}: has {least}{more} more fault{s}; is it the right file?\n", file.display()))
 }
 
 /// One thing wrong with a configuration.

@@ -1,6 +1,6 @@
 //! A user's file over the built-in one, key by key, and where in the file a fault lies.
 
-use super::error::Fault;
+use super::error::{Fault, MOST_COUNTED};
 use super::{Config, place, rules, syntax, words};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -8,17 +8,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// So many faults are enough to see that it is the wrong file.
-const MOST_FAULTS: usize = 20;
-
 /// The built-in configuration with what is right in `text` laid over it, and everything that is wrong with the rest; faults
 /// alone if `text` is no TOML, or has too many of them.
 pub(super) fn read(text: &str) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
     let (mut user, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mut faults = syntax::faults(text, &errors);
-        faults.truncate(MOST_FAULTS);
-        return Err(faults);
+        return Err(syntax::faults(text, &errors));
     }
     let mut faults = lists_for_sections(user.get_mut(), Config::built_in().get_ref(), &[]);
     loop {
@@ -34,7 +29,7 @@ pub(super) fn read(text: &str) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
         let words = words_for(&user, &path);
         let offender = take(user.get_mut(), &path);
         faults.push(words::typed(&error, &path, offender.as_ref(), words.as_ref()));
-        if offender.is_none() || faults.len() == MOST_FAULTS {
+        if offender.is_none() || faults.len() == MOST_COUNTED {
             return Err(faults);
         }
     }

@@ -1,9 +1,7 @@
 //! How the configuration does: whether the file is in force as it stands, and the settings as subscribers left them. Pure.
 
+use crate::config::ConfigError;
 use crate::message::one_sentence;
-
-/// Most faults of a file that are told in one line.
-const MOST_FAULTS: usize = 20;
 
 /// What is told of a change that takes long to make.
 pub(super) const STILL: &str = "a change is still being made after more than 30 s, and others wait for it; the disk or the engine below it is \
@@ -64,6 +62,7 @@ impl Configuration {
         let Some(first) = self.faults.first() else { return amiss };
         let more = match self.faults.len() {
             1 => String::new(),
+            all if all > ConfigError::MOST_TOLD => " (and many more: `tvsl check` lists the first)".into(),
             all => format!(" (and {} more: `tvsl check` lists them)", all - 1),
         };
         format!("; refused: {first}{more}{amiss}")
@@ -73,7 +72,7 @@ impl Configuration {
 /// The first lines of the faults in what is told of a file: not the lines that show the places, nor lists below them.
 fn faults(told: &str) -> Vec<&str> {
     let shown = |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(' ');
-    told.lines().filter(|line| !line.is_empty() && !shown(line)).take(MOST_FAULTS).collect()
+    told.lines().filter(|line| !line.is_empty() && !shown(line)).collect()
 }
 
 #[cfg(test)]
@@ -90,6 +89,24 @@ mod tests {
         assert_eq!(faults.len(), 2, "{told}");
         assert!(faults[0].starts_with("a.toml:999:") && faults[1].starts_with("a.toml:1000:"), "{faults:?}");
         assert_eq!(super::faults("one\n  two, three"), ["one"]);
+    }
+
+    #[test]
+    fn of_a_wrong_file_it_is_said_that_there_is_more() {
+        let mut configuration = Configuration::default();
+        let told = |wrong: usize| {
+            let text = (0..wrong).map(|n| format!("x{n} = 1\n")).collect::<String>();
+            Config::parse(&text, Path::new("a.toml")).expect_err("unknown keys").to_string()
+        };
+        configuration.refuse(&told(20));
+        assert!(configuration.line().ends_with("`x0` (and 19 more: `tvsl check` lists them)"));
+        configuration.refuse(&told(25));
+        assert!(configuration.line().ends_with("`x0` (and many more: `tvsl check` lists the first)"));
+        let news = configuration.news().expect("it is refused");
+        assert!(
+            news.ends_with("x19: unknown key `x19`; a.toml: has 5 more faults; is it the right file?"),
+            "{news}"
+        );
     }
 
     #[test]
