@@ -28,7 +28,7 @@ pub struct Engine {
     /// Threads of the CPU back end, 1–64.
     #[serde(deserialize_with = "value::threads")]
     pub threads: usize,
-    /// The file of ONNX Runtime's library; empty: looked for in the usual places.
+    /// The file of ONNX Runtime's library; empty: looked for where the shipped file says.
     pub library: PathBuf,
     /// How TensorRT's plans are built and looked after.
     pub tensorrt: TensorRt,

@@ -36,9 +36,8 @@ pub(super) fn open(config: &config::Engine) -> Result<Arc<dyn Engine>, EngineErr
     Ok(Arc::new(Cpu { environment, threads: config.threads }))
 }
 
-/// Where the library is looked for, first to last: `[engine].library`, `TVSL_ONNXRUNTIME`, beside the
-/// executable and in `../lib/tvsl` from it, `.cache/onnxruntime` in the working directory and its
-/// parents and in those of the executable, `/usr/lib/tvsl`, the system's loader.
+/// Where the library is looked for, first to last, as `config/tvsl.toml` tells users: what the configuration or the environment
+/// names, and nothing else then; otherwise wherever one is put by the set-up, by a package or by hand.
 fn candidates(config: &config::Engine) -> Vec<PathBuf> {
     let named = Some(config.library.clone()).filter(|p| !p.as_os_str().is_empty());
     let variable = env::var_os("TVSL_ONNXRUNTIME").filter(|v| !v.is_empty()).map(PathBuf::from);
