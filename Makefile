@@ -12,7 +12,7 @@ help:
 	@echo "make test-arm64  that program under qemu-user, and its package installed in a clean root (needs root)"
 	@echo "make test-vm  the package in a virtual machine with systemd, camera, sound card and broker, each broken in turn (needs root)"
 	@echo "make fuzz    damaged files, messages and requests for FUZZ_SECONDS each: at random, then guided by coverage (cargo fuzz)"
-	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, then make fuzz for ten minutes each"
+	@echo "make soak    SOAK_SECONDS (two hours) at the real rate with a fault every few seconds, six minutes of an opening that hangs, then make fuzz for ten minutes each"
 	@echo "make test-rtx  the TensorRT binding against NVIDIA's real builder (fetches 170 MB)"
 	@echo "make test-cluster  of these, a fleet on a broker of two nodes (builds the broker: a minute or two)"
 	@echo "make test-memory  of these, the TensorRT binding and the CUDA half under valgrind, on stand-ins; two minutes"
@@ -140,6 +140,7 @@ SOAK_SEED ?=
 soak: setup-test
 	TVSL_SOAK_SECONDS=$(SOAK_SECONDS) TVSL_SOAK_SEED=$(SOAK_SEED) \
 		$(CARGO) test --release --locked --test soak -- --ignored --nocapture
+	$(CARGO) test --release --locked --test service -- --ignored --nocapture
 	$(MAKE) fuzz FUZZ_SECONDS=600
 
 MODEL_PYTHON := .cache/model-venv/bin/python

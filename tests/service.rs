@@ -171,9 +171,8 @@ fn a_stuck_analysis_ends_in_a_new_start() {
     start_again(&manager, daemon, &manager.environment(), &config);
 }
 
-/// Six minutes: `cargo test --test service hangs -- --ignored --nocapture`.
 #[test]
-#[ignore = "takes six minutes"]
+#[ignore = "make soak: it takes six minutes"]
 fn an_opening_that_hangs_is_told_and_ends_in_a_new_start() {
     let (place, folder) = (Place::new(), support::Folder::new("service-hangs"));
     let hangs = folder.file("hangs", b"");
