@@ -18,6 +18,10 @@ use tvsl::queue::{self, Limits, Policy, Sense};
 
 /// Names the file that unplugs the cards while it is there.
 const UNPLUGGED: &str = "TVSL_TEST_UNPLUGGED";
+/// Names the file that holds what is wrong with their sound.
+const SOUND: &str = "TVSL_TEST_SOUND";
+/// Names the file that is as long as a card has often said that there is sound while there was none.
+const SAID: &str = "TVSL_TEST_SAID";
 
 /// Runs `test` in a process of its own that sees the test cards, since ALSA reads its environment once.
 fn with_cards(test: impl FnOnce()) {
@@ -29,9 +33,15 @@ fn with_cards(test: impl FnOnce()) {
     let config = test_cards(&folder);
     let mut child = Command::new(std::env::current_exe().expect("this test"));
     child.args([name.as_str(), "--exact", "--nocapture"]);
-    child.env("ALSA_CONFIG_PATH", config).env(UNPLUGGED, folder.join("unplugged"));
+    child.env("ALSA_CONFIG_PATH", config);
+    child.envs([UNPLUGGED, SOUND, SAID].map(|variable| (variable, folder.join(variable))));
     let status = child.env("MALLOC_ARENA_MAX", "2").status(); // as the program has it
     assert!(status.expect("a process").success());
+}
+
+/// The file that a variable names.
+fn file_of(variable: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os(variable).expect("with cards"))
 }
 
 fn card(device: &str) -> config::Microphone {
@@ -141,6 +151,39 @@ fn a_wrong_device_or_setting_names_what_there_is() {
     });
 }
 
+/// Seconds that a card may deliver nothing.
+const STALL: f64 = 5.0;
+/// Most times that it is asked in a second meanwhile: hundreds of thousands without a pause.
+const ASKED: f64 = 250.0;
+
+/// ALSA answers such a read with EAGAIN, and is ready for the next at once.
+#[test]
+fn a_card_that_promises_sound_and_gives_none_is_a_fault_that_costs_nothing_and_passes() {
+    with_cards(|| {
+        capture::init().expect("GStreamer");
+        let (sender, receiver) = queue::bounded(Limits::default(), Policy::ShedOldest);
+        let open = || capture::open_microphone(&card("s32").alsa, RATE, &sender).expect("a test card");
+        let microphone = open();
+        let first = collect(&receiver, |heard| !heard.sound.is_empty());
+        std::fs::write(file_of(SOUND), "hollow").expect("room for a file");
+        let heard = collect(&receiver, |heard| !heard.faults.is_empty());
+        let told = SystemClock::new().now();
+        assert_eq!(heard.faults[0].0, Sense::Microphone);
+        assert!(heard.faults[0].1.contains("delivered nothing for 5 s"), "{:?}", heard.faults);
+        let last = heard.sound.last().or(first.sound.last()).expect("what came before");
+        let silence = told.seconds_from(last.end());
+        let asked = std::fs::metadata(file_of(SAID)).expect("it was asked").len();
+        println!("told after {silence:.2} s, in which the card was asked {asked} times");
+        assert!(silence > STALL - 0.1, "told after {silence} s");
+        assert!(asked as f64 <= silence * ASKED, "asked {asked} times in {silence} s");
+        drop(microphone);
+        std::fs::remove_file(file_of(SOUND)).expect("the file");
+        let _microphone = open();
+        let heard = collect(&receiver, |heard| heard.samples() >= RATE as usize / 2);
+        assert!(heard.faults.is_empty(), "{:?}", heard.faults);
+    });
+}
+
 /// Opens a card, hears it, has it pulled out, finds it away, and puts it back.
 fn lose(card: &config::Alsa, unplugged: &Path) {
     let (sender, receiver) = queue::bounded(Limits::default(), Policy::ShedOldest);
@@ -174,7 +217,7 @@ const KEPT: usize = 256;
 fn a_card_that_is_lost_for_ever_leaves_no_memory_behind() {
     with_cards(|| {
         capture::init().expect("GStreamer");
-        let unplugged = PathBuf::from(std::env::var_os(UNPLUGGED).expect("with cards"));
+        let unplugged = file_of(UNPLUGGED);
         let card = card("s32").alsa;
         (0..LOSSES / 2).for_each(|_| lose(&card, &unplugged));
         let before = held_with_memory();

@@ -201,12 +201,14 @@ fn read<S: Level>(pcm: &PCM, buffer: &mut [S]) -> Result<usize, ::alsa::Error> {
         return Ok(0);
     }
     let io: IO<'_, S> = pcm.io_checked()?;
-    match io.readi(buffer) {
-        Ok(0) => std::thread::sleep(PAUSE),
-        Err(error) if kind(error) == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
-        outcome => return outcome,
+    let outcome = match io.readi(buffer) {
+        Err(error) if kind(error) == ErrorKind::WouldBlock => Ok(0),
+        outcome => outcome,
+    };
+    if outcome == Ok(0) {
+        std::thread::sleep(PAUSE); // it is said to be ready, and would be at once again
     }
-    Ok(0)
+    outcome
 }
 
 fn kind(error: ::alsa::Error) -> ErrorKind {
