@@ -393,3 +393,6 @@ fn within(source: Size, max: Size) -> Size {
     let side = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
     Size::new(side(source.width), side(source.height))
 }
+
+#[cfg(test)]
+mod tests;
