@@ -92,12 +92,13 @@ fn the_default_model_hears_and_sees_what_is_not_its_own() {
     let figure = |name: &str| report[name]["value"].as_f64().unwrap_or(f64::NAN);
     println!(
         "{}",
-        ["set_f1", "off_screen_false_rate", "pointing", "iou_at_30", "swapped_audio_f1"]
+        ["set_f1", "off_screen_false_rate", "pointing", "iou_at_30", "swapped_audio_f1", "text_shuffled_f1"]
             .map(|name| format!("{name} {:.2}", figure(name)))
             .join(", ")
     );
     assert!(figure("set_f1") >= 0.5, "{report}");
     assert!(figure("swapped_audio_f1") <= 0.5 * figure("set_f1"), "it listens: {report}");
+    assert!(figure("text_shuffled_f1") <= 0.1 * figure("set_f1"), "it reads: {report}");
     assert!(figure("off_screen_false_rate") <= 0.3, "{report}");
     assert_eq!(figure("silence_false_rate"), 0.0, "{report}");
     assert!(figure("pointing") >= 0.6, "{report}");
