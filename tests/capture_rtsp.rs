@@ -12,6 +12,7 @@ use tvsl::capture::Pace;
 use tvsl::clock::{Clock, SystemClock};
 use tvsl::config::{self, CameraSource, MicrophoneSource, Transport};
 use tvsl::geometry::Size;
+use tvsl::queue::Sense;
 
 fn stream(server: &Server, transport: Transport) -> config::Camera {
     let mut camera = camera(CameraSource::Rtsp);
@@ -49,7 +50,7 @@ fn a_stream_without_sound_says_so_at_once() {
         start_roomy(&stream(&server, Transport::Tcp), &microphone(MicrophoneSource::Media), Pace::Live)
             .expect("a stream");
     let heard = collect(&receiver, |heard| heard.frames.len() >= 5 && !heard.ends.is_empty());
-    assert_eq!(heard.ends, [tvsl::queue::Sense::Microphone]);
+    assert_eq!(heard.ends, [Sense::Microphone]);
 }
 
 /// Serves a clip with flashes and clicks, once, as H.264 and PCMU.
@@ -83,10 +84,18 @@ fn a_server_that_hangs_up_is_noticed() {
             start_roomy(&stream(&server, transport), &microphone(MicrophoneSource::None), Pace::Live)
                 .expect("a stream");
         collect(&receiver, |heard| heard.frames.len() >= 5);
+        let url = server.url();
         drop(server);
         // The microphone ended before; what is still to come is the camera's last word.
         let heard = collect(&receiver, |heard| heard.ends.len() + heard.faults.len() == 1);
-        println!("{transport:?}: {:?} {:?}", heard.ends, heard.faults);
+        match transport {
+            // Its connection is the stream's, and the stream is over with it.
+            Transport::Tcp => assert_eq!((heard.ends, heard.faults), (vec![Sense::Camera], vec![])),
+            _ => {
+                let [(Sense::Camera, why)] = &heard.faults[..] else { panic!("{:?}", heard.faults) };
+                assert!(why.contains(&format!("stream {url}")), "{why}");
+            }
+        }
     }
 }
 
