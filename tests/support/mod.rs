@@ -242,8 +242,8 @@ pub fn click_times(heard: &Heard) -> Vec<f64> {
     times
 }
 
-/// Asserts that every flash has its click within `limit` seconds; at least `least` pairs.
-pub fn assert_paired(heard: &Heard, limit: f64, least: usize) {
+/// Asserts that every flash has its click within `limit` seconds; at least `least` pairs. Gives how far they are apart at worst.
+pub fn assert_paired(heard: &Heard, limit: f64, least: usize) -> f64 {
     let (flashes, clicks) = (flash_times(heard), click_times(heard));
     let end = heard.sound.last().map_or(0.0, |block| block.end().as_secs_f64());
     let apart = |at: &f64| clicks.iter().map(|click| (click - at).abs()).fold(f64::INFINITY, f64::min);
@@ -251,6 +251,7 @@ pub fn assert_paired(heard: &Heard, limit: f64, least: usize) {
     let worst = heard_flashes.iter().map(|at| apart(at)).fold(0.0, f64::max);
     println!("{} flashes, {} clicks, worst {:.1} ms apart", heard_flashes.len(), clicks.len(), worst * 1e3);
     assert!(heard_flashes.len() >= least && worst <= limit, "flashes {flashes:?}, clicks {clicks:?}");
+    worst
 }
 
 /// The size of pictures of 16:9 in the default model's grid.
