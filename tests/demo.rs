@@ -1,10 +1,13 @@
 //! `tvsl demo` finds what truly happens in its clip, through a real broker, and leaves pictures.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tvsl::evaluate::clip::Truth;
 use tvsl::message::Message;
 
@@ -54,6 +57,56 @@ fn a_demonstration_that_is_told_to_stop_takes_its_broker_with_it() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && words.contains("stopped before the end"), "{words}");
     TcpStream::connect(at).expect_err("its broker is gone");
+}
+
+/// A terminal: its screen, and what a program writes to.
+fn terminal() -> (File, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let screen = openpt(flags).expect("a pseudo-terminal");
+    grantpt(&screen).and_then(|()| unlockpt(&screen)).expect("its other end is free");
+    let written = ioctl_tiocgptpeer(&screen, flags).expect("its other end");
+    (screen.into(), written)
+}
+
+/// Begins the line anew, in place of what stood there.
+const AFRESH: &str = "\r\x1b[2K";
+
+/// How many of a bar's 30 cells are full; it is as long as the clip, 32 s.
+fn full_cells(bar: &str) -> usize {
+    let full = bar.matches('█').count();
+    assert_eq!(full + bar.matches('░').count(), 30, "{bar}");
+    let (_, time) = bar.split_once("] ").expect("a time");
+    let time: f64 = time.split_once(" s ").expect("a unit").0.trim().parse().expect("a number");
+    assert!((time / 32.0 * 30.0 - full as f64).abs() < 1.1, "{bar}");
+    full
+}
+
+#[test]
+fn on_a_terminal_a_bar_shows_how_far_the_demonstration_is_and_what_sounds_now() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let (mut screen, written) = terminal();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tvsl"));
+    command.args(["demo", "--out"]).arg(out.path()).stdout(written).stderr(Stdio::piped());
+    let demo = command.env_remove("TVSL_CONFIG").spawn().expect("the program starts");
+    drop(command); // it holds the terminal open
+    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+    let mut told = String::new();
+    while !told.contains("now: cat") {
+        let length = screen.read(&mut piece).unwrap_or_else(|error| panic!("no bar ({error}) in:\n{told}"));
+        seen.extend(&piece[..length]);
+        told = String::from_utf8_lossy(&seen).into_owned();
+    }
+    let kill = Command::new("kill").arg(demo.id().to_string()).status();
+    assert!(kill.expect("kill is there").success());
+    assert_eq!(demo.wait_with_output().expect("its end").status.code(), Some(1));
+    screen.read_to_end(&mut seen).expect_err("the end of a terminal is an error");
+    let told = String::from_utf8(seen).expect("text");
+    let bars: Vec<_> = told.split(AFRESH).filter(|line| line.starts_with("  [")).collect();
+    let full: Vec<_> = bars.iter().map(|bar| full_cells(bar)).collect();
+    // The cat begins after 4 s of the clip, and nobody hears it before.
+    assert!(full.is_sorted() && full.last() >= Some(&3), "{bars:#?}");
+    assert!(bars.iter().all(|bar| bar.contains(" messages  now: ")), "{bars:#?}");
+    assert!(told.ends_with(AFRESH), "the bar goes with the table: {told:?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ if ! handed; then
 fi
 
 # Those that would play with the default model for minutes and more, and one in which Debian 11's RTSP server ends itself.
-left_out+=(every_sound_of_the_demonstration_is_one_event the_demonstration_tells_the_truth)
+left_out+=(every_sound_of_the_demonstration_is_one_event the_demonstration_tells_the_truth on_a_terminal_a_bar_shows)
 left_out+=(what_the_parser_is_given_computes_what_the_files_compute frames_are_judged_on_the_gpu_as_on_the_cpu)
 left_out+=(the_default_model_hears_and_sees_what_is_not_its_own what_is_masked_in_a_photograph_is_not_found)
 left_out+=(a_gpu_that_fails_takes_one_frame_with_it two_cameras_are_judged_in_one_run_as_on_the_cpu)
