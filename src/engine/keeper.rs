@@ -478,8 +478,11 @@ mod tests {
 
     #[test]
     fn a_gpu_that_failed_is_not_tried_again_by_anybody() {
-        let (mut serving, builds) = serving(vec![lost(false)]);
-        let rebuilder = serving.rebuilder.clone().expect("it may build");
+        let (mut serving, _) = serving(vec![lost(false)]);
+        // One that pauses for real: in simulated time the other graph would come before the GPU fails.
+        let load = |_: &Path| Ok(Box::new(Plan(|| None)) as Box<dyn Graph>);
+        let rebuilder = Arc::new(Rebuilder::new(None, Box::new(load)));
+        serving.rebuilder = Some(Arc::clone(&rebuilder));
         let other = rebuilder.order("audio.onnx".as_ref(), Cure::Less, PATIENCE).expect("it goes on");
         assert!(serving.run(&[]).is_ok() && serving.engine() == CPU);
         assert!(serving.trouble().is_some_and(|told| !told.contains("tried again")));
@@ -490,7 +493,6 @@ mod tests {
         assert!(beside.trouble().is_some_and(|told| !told.contains("tried again")));
         assert!(matches!(other.try_recv(), Err(TryRecvError::Disconnected)), "another graph waits for ever");
         assert!(!comes_back(&mut serving));
-        assert_eq!(builds.load(Ordering::Relaxed), 0);
     }
 
     #[test]
