@@ -141,7 +141,7 @@ fn a_plan_that_finds_no_memory_when_it_runs_is_built_with_less_workspace() {
     let failed = machine.engine("build", &variables);
     let told = text(&failed);
     assert_eq!(failed.status.code(), Some(75), "{told}");
-    assert!(told.contains("even with 64 MiB of workspace ") && told.contains("cure: end other"), "{told}");
+    assert!(told.contains("even with 64 MiB of workspace ") && told.contains("lacking: end other"), "{told}");
     assert_eq!(machine.sidecar("image.onnx").options.workspace_mib, 128, "the plan before it stays");
 }
 
@@ -152,18 +152,23 @@ fn a_good_plan_is_built_to_ask_for_less_until_there_is_no_less() {
     assert!(machine.engine("build", &[]).status.success());
     let asks = |graph| machine.sidecar(graph).options.workspace_mib;
     assert_eq!([asks("image.onnx"), asks("audio.onnx")], [512; 2]);
-    let less = format!("build --missing --less {}", machine.model.path("image.onnx").display());
+    let less = format!("build --less {}", machine.model.path("image.onnx").display());
     for expected in [256, 128, 64] {
         let built = machine.engine(&less, &[]);
         assert!(built.status.success(), "{}", text(&built));
         assert_eq!([asks("image.onnx"), asks("audio.onnx")], [expected, 512]);
+        let told = format!("image.onnx: its plan asks for {expected} MiB of workspace from now on");
+        assert!(text(&built).contains(&told), "{}", text(&built));
+        assert!(!text(&built).contains("2 of 5"), "the others are none of its business: {}", text(&built));
     }
+    let stranger = text(&machine.engine("build --less nowhere/image.onnx", &[]));
+    assert!(stranger.contains("nowhere/image.onnx: is no graph of the model in "), "{stranger}");
     let failed = machine.engine(&less, &[]);
     let told = text(&failed);
     assert_eq!(failed.status.code(), Some(75), "{told}");
     assert!(
         told.contains(
-            "image.onnx: its plan finds no memory, although it asks for 64 MiB of workspace only; cure: "
+            "image.onnx: its plan finds no memory, although it asks for 64 MiB of workspace only\nCure where memory is "
         ),
         "{told}"
     );
@@ -626,7 +631,8 @@ fn a_build_that_never_has_enough_memory_names_the_cure() {
     assert_eq!(failed.status.code(), Some(75));
     let told = text(&failed);
     assert!(told.contains("5 of 5 graphs have no new plan"), "{told}");
-    assert!(told.contains("; cure: end other programs that use the GPU"), "{told}");
+    assert!(told.contains("Cure where memory is lacking: end other programs that use the GPU"), "{told}");
+    assert_eq!(told.matches("even with 64 MiB of workspace").count(), 1, "the same of each graph: {told}");
 }
 
 /// TensorRT warns of each kernel that it passes over for want of memory, whatever a build fails for in the end.
@@ -657,7 +663,8 @@ fn a_good_plan_that_finds_no_memory_is_left_as_it_is() {
         let told = text(&left);
         assert_eq!(left.status.code(), Some(75), "{told}");
         assert!(
-            told.contains("image.onnx: the plan cannot be loaded now: ") && told.contains("; cure: "),
+            told.contains("image.onnx: the plan cannot be loaded now: ")
+                && told.contains("lacking: end other"),
             "{told}"
         );
         assert!(!told.contains(": building") && file() == before, "{told}");
@@ -684,7 +691,7 @@ fn memory_that_runs_out_in_the_self_test_is_lacking() {
         let (code, told) = outcome(enough - short);
         assert_eq!(code, Some(75), "{told}");
         assert!(
-            told.contains("OutOfMemory (requested") && told.contains("cure: end other programs"),
+            told.contains("OutOfMemory (requested") && told.contains("lacking: end other programs"),
             "{told}"
         );
     }

@@ -356,8 +356,8 @@ fn a_gpu_is_kept_awake_if_that_is_configured() {
     }
 }
 
-/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU. Nothing is built for
-/// that, with leave to build or without: it would only take more of what is lacking.
+/// What the driver has no memory for while a graph is loaded waits for it; the rest runs on the GPU. Nothing is built as long
+/// as loading again may do, with leave to build or without: it would only take more of what is lacking.
 #[test]
 fn a_good_plan_that_finds_too_little_memory_is_tried_again() {
     let machine = Machine::new();

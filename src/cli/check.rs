@@ -18,8 +18,8 @@ use tracing::warn;
 
 /// Say whether the configuration is right, and what would run
 ///
-/// Reads the configuration, the files it names and the model's manifest, holds every file of the model against its checksum, and
-/// parses the camera's launch line; opens no camera, no microphone and no connection.
+/// Reads the configuration, the files it names and the model's manifest, compares every file of the model with its checksum
+/// (seconds for each gigabyte), and parses the camera's launch line; opens no camera, no microphone and no connection.
 /// Exits with 0, or with 78 and every fault with its line, its key and what was expected. What hangs on a faulty value
 /// is not judged.
 #[derive(Args, Debug)]

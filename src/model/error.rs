@@ -7,11 +7,21 @@ use super::ClassId;
 use crate::engine::EngineError;
 use crate::geometry::Size;
 
+/// What helps where a file could not be read.
+fn cure(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "let everybody read it, or do this with sudo or as the service's user"
+        }
+        _ => "restore the file, or check [model].path",
+    }
+}
+
 /// Why a model folder could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file is missing or unreadable.
-    #[error("{}: {cause}. Expected a complete model folder; cure: restore the file, or check [model].path", file.display())]
+    #[error("{}: {cause}. Expected a complete model folder; cure: {}", file.display(), cure(cause))]
     Read {
         /// The file.
         file: PathBuf,

@@ -286,19 +286,22 @@ def fit(found: list[dict], voices: list[dict], heads: dict, weights: dict) -> No
     person = heads["classes"][-1]
     worth = {}
     for person["p_v"] in PERSON_SEEN:
-        choose_thresholds(found, heads, v, a, loud, both)
+        if not choose_thresholds(found, heads, v, a, loud, both):
+            continue
         reported = decide(voice_v, voice_a, heads, voice_loud)[1]
         false, right = reported[nobody].any(axis=1), reported[~nobody, -1]
         print(f"p_v of a person {person['p_v']}: {false.mean():.3f} of {len(false)} voices without anybody reported, "
               f"{right.mean():.3f} of {len(right)} with somebody found; {heads['thresholds']}, p_a of a person {person['p_a']}")
         worth[person["p_v"]] = right.mean() - false.mean()
+    if not worth:
+        raise SystemExit("fit: no thresholds keep the false rates below the limits")
     best = [p_v for p_v, J in worth.items() if J == max(worth.values())]
     person["p_v"] = best[len(best) // 2]
     choose_thresholds(found, heads, v, a, loud, both)
 
 
-def choose_thresholds(found: list[dict], heads: dict, v: np.ndarray, a: np.ndarray, loud: np.ndarray, both: np.ndarray) -> None:
-    """The thresholds of the highest worth that keep the false rates below LIMITS; `heads` is changed in place."""
+def choose_thresholds(found: list[dict], heads: dict, v: np.ndarray, a: np.ndarray, loud: np.ndarray, both: np.ndarray) -> bool:
+    """The thresholds of the highest worth that keep the false rates below LIMITS, if any do; `heads` is changed in place."""
     best = None
     names, person = [c["name"] for c in heads["classes"]], heads["classes"][-1]
     for p, p_v, p_a, person["p_a"] in itertools.product(
@@ -309,9 +312,9 @@ def choose_thresholds(found: list[dict], heads: dict, v: np.ndarray, a: np.ndarr
         worth = scores["set_f1"] + PERSON_COUNTS * reported[both[:, -1], -1].mean()
         if all(scores[k] <= limit for k, limit in LIMITS.items()) and (best is None or worth > best[0]):
             best = worth, dict(heads["thresholds"]), person["p_a"]
-    if best is None:
-        raise SystemExit("fit: no thresholds keep the false rates below the limits")
-    _, heads["thresholds"], person["p_a"] = best
+    if best is not None:
+        _, heads["thresholds"], person["p_a"] = best
+    return best is not None
 
 
 def report(found: list[dict], heads: dict, weights: dict) -> None:

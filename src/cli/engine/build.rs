@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Failure, print};
 use super::chain::{self, Outcome};
-use super::fault::{lacking, short, told};
+use super::fault::{MEMORY, told};
 use super::recipe::{self, Form};
 use super::trial::Trial;
 use super::{Kit, stem};
@@ -22,8 +22,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// No plan is built with less workspace than so many MiB because memory ran out.
 const LEAST_WORKSPACE: usize = 64;
 
-/// Builds the plans; those of `less` to ask for less memory than they do, and of the others only what is `missing`, if that
-/// is all.
+/// Builds plans: those of `less` to ask for less memory than they do, and of the others what is `missing`; where neither is
+/// asked for, all.
 pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Failure> {
     print(&format!("building for {}: {}\n", kit.tensorrt.target(), kit.tensorrt.settings()))?;
     if kit.asks_in_vain_for_half() {
@@ -34,12 +34,19 @@ pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Fail
     }
     kit.tensorrt.device().bind().map_err(Failure::failed)?;
     let files = kit.files()?;
+    if let Some(stranger) = less.iter().find(|file| !files.contains(file)) {
+        let (file, folder) = (stranger.display(), kit.folder.display());
+        return Err(Failure::Failed(format!("{file}: is no graph of the model in {folder}")));
+    }
     let _turn = turn(kit)?;
-    let expected = chain::run(kit, &mut |file| kit.cpu.load(file).map_err(Failure::failed))?;
+    let mut expected = None;
     let mut faults = Vec::new();
     for (number, file) in (1..).zip(&files) {
         let counted = format!("{number} of {}, {}", files.len(), stem(file));
         let lessened = less.contains(file);
+        if !lessened && !missing && !less.is_empty() {
+            continue;
+        }
         match (missing && !lessened).then(|| kit.tensorrt.load(file)) {
             Some(Ok(_)) => {
                 print(&format!("{counted}: good already\n"))?;
@@ -48,7 +55,8 @@ pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Fail
             // Building it again would only take more of what is lacking, and might put a worse plan in its place.
             Some(Err(fault)) if fault.passing() => {
                 print(&format!("{counted}: NOT USABLE NOW and left as it is, see below\n"))?;
-                faults.push(lacking(format!("{}: the plan cannot be loaded now: {fault}", file.display())));
+                let told = format!("{}: the plan cannot be loaded now: {fault}", file.display());
+                faults.push(Failure::Lacking(told));
                 continue;
             }
             Some(Err(_)) | None => {}
@@ -58,7 +66,10 @@ pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Fail
             // Nobody may be there to read it; the build goes on.
             let _ = print(&format!("{counted}: building for {seconds} s now\n"));
         };
-        let build = || build_one(kit, file, workspace(kit, file, lessened)?, &expected);
+        let build = || {
+            let workspace = workspace(kit, file, lessened)?;
+            build_one(kit, file, workspace, by_the_cpu(kit, &mut expected)?)
+        };
         match patiently(EVERY, tell, build) {
             Ok(done) => print(&format!("{counted}: {done}\n"))?,
             Err(fault) => {
@@ -68,6 +79,14 @@ pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Fail
         }
     }
     verdict(files.len(), &faults)
+}
+
+/// What the CPU computes, which takes long and is not always needed.
+fn by_the_cpu<'a>(kit: &Kit, known: &'a mut Option<Outcome>) -> Result<&'a Outcome, Failure> {
+    Ok(match known {
+        Some(outcome) => outcome,
+        none => none.insert(chain::run(kit, &mut |file| kit.cpu.load(file).map_err(Failure::failed))?),
+    })
 }
 
 /// Builds beside each other would only take memory and time from each other, and put each other's files away.
@@ -106,7 +125,7 @@ fn verdict(all: usize, faults: &[Failure]) -> Result<(), Failure> {
         reasons.join("\n")
     );
     let lacking = faults.iter().any(|fault| matches!(fault, Failure::Lacking(_)));
-    Err(if lacking { Failure::Lacking(told) } else { Failure::Failed(told) })
+    Err(if lacking { Failure::Lacking(format!("{told}\n{MEMORY}")) } else { Failure::Failed(told) })
 }
 
 /// The workspace in MiB to build the plan of `file` with: half of what it asks for now, if it is to be `lessened`.
@@ -117,9 +136,9 @@ fn workspace(kit: &Kit, file: &Path, lessened: bool) -> Result<usize, Failure> {
     let Some(sidecar) = found else { return Ok(asked) };
     let asks = sidecar.options.workspace_mib;
     let little = || {
-        lacking(format!(
-            "{}: its plan finds no memory, although it asks for {asks} MiB of workspace only",
-            file.display()
+        let file = file.display();
+        Failure::Lacking(format!(
+            "{file}: its plan finds no memory, although it asks for {asks} MiB of workspace only"
         ))
     };
     halved(asks.min(asked)).ok_or_else(little)
@@ -145,7 +164,8 @@ fn build_one(kit: &Kit, file: &Path, workspace_mib: usize, expected: &Outcome) -
             file.display()
         );
         (note, either) = (" because fp16 does harm", ", in single precision either");
-        let single = Settings { precision: Precision::Fp32, ..settings };
+        let workspace_mib = candidate.options.workspace_mib;
+        let single = Settings { precision: Precision::Fp32, workspace_mib, ..asked };
         (candidate, fault) = within_memory(kit, file, single, expected)?;
     }
     if let Some(bad) = fault {
@@ -158,6 +178,12 @@ fn build_one(kit: &Kit, file: &Path, workspace_mib: usize, expected: &Outcome) -
     let Candidate { sources, built, options } = &candidate;
     let (target, took) = (kit.tensorrt.target(), start.elapsed());
     let sidecar = plan::store(&place, sources, built, asked, options, target, took).map_err(told)?;
+    if options.workspace_mib < asked.workspace_mib {
+        let (file, asks) = (file.display(), options.workspace_mib);
+        tracing::warn!(
+            "{file}: its plan asks for {asks} MiB of workspace from now on; `tvsl engine build` gives it all again"
+        );
+    }
     Ok(format!(
         "{}, {}{note}, {:.1} MB, {:.1} s",
         place.display(),
@@ -178,7 +204,7 @@ fn within_memory(
     loop {
         let tried = match Candidate::build(kit, file, settings) {
             Err(error) if !error.out_of_memory() => return Err(told(error)),
-            built => built.map_err(short).and_then(|built| Ok((built.fault(kit, file, expected)?, built))),
+            built => built.map_err(told).and_then(|built| Ok((built.fault(kit, file, expected)?, built))),
         };
         match (tried, halved(settings.workspace_mib)) {
             (Ok((fault, built)), _) => return Ok((built, fault)),
@@ -187,7 +213,8 @@ fn within_memory(
                 tracing::warn!("{why}; trying again with {half} MiB of workspace");
             }
             (Err(Failure::Lacking(why)), None) => {
-                return Err(lacking(format!("even with {} MiB of workspace {why}", settings.workspace_mib)));
+                let asked = settings.workspace_mib;
+                return Err(Failure::Lacking(format!("even with {asked} MiB of workspace {why}")));
             }
             (Err(failure), _) => return Err(failure),
         }
@@ -211,7 +238,7 @@ impl Candidate {
 
     /// What it computes otherwise than the CPU, if anything.
     fn fault(&self, kit: &Kit, file: &Path, expected: &Outcome) -> Result<Option<String>, Failure> {
-        let mut graph = kit.tensorrt.graph(file, &self.built.plan).map_err(short)?;
+        let mut graph = kit.tensorrt.graph(file, &self.built.plan).map_err(told)?;
         let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
         let judged = chain::with(kit, file, graph)?;
         let whole = chain::compare(expected, &judged);
@@ -249,7 +276,8 @@ pub(in crate::cli) fn in_the_background(config: Option<PathBuf>) -> engine::Buil
         let program = std::env::current_exe();
         let program = program.map_err(|error| failed(format!("this program's file: {error}")))?;
         let mut build = Command::new(&program);
-        build.args(["engine", "build", "--missing", "--for-parent", "--model"]).arg(job.folder);
+        build.args(["engine", "build", "--for-parent", "--model"]).arg(job.folder);
+        build.args(job.missing.then_some("--missing"));
         build.args(job.less.iter().flat_map(|file| ["--less".as_ref(), file.as_os_str()]));
         build.args(config.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
         build.stdin(Stdio::null()).stdout(Stdio::null()); // the service's own messages go there

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::{Failure, print};
-use super::fault::lacking;
+use super::fault::MEMORY;
 use super::trial::Trial;
 use super::{Kit, chain, stem};
 use crate::engine::Engine;
@@ -20,7 +20,7 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
         ""
     };
     print(&format!("plans   {}{note}\n", kit.tensorrt.settings()))?;
-    let [mut differing, mut unusable] = [0; 2];
+    let ([mut differing, mut unusable], mut lacking) = ([0; 2], false);
     for file in kit.files()? {
         match graph(kit, &file) {
             Ok((lines, good)) => {
@@ -29,6 +29,7 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
             }
             Err(fault) => {
                 unusable += 1;
+                lacking |= matches!(fault, Failure::Lacking(_));
                 print(&format!("{:<7} NOT USABLE: {}\n", stem(&file), fault.text()))?;
             }
         }
@@ -47,7 +48,8 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
         }
         (unusable, _) => format!(
             "this device is not ready: {unusable} of its plans cannot be used, and the CPU does their part; cure: `tvsl \
-             engine build`"
+             engine build`{}",
+            if lacking { format!(". {MEMORY}") } else { String::new() }
         ),
     };
     Err(Failure::Failed(verdict))
@@ -78,10 +80,7 @@ fn whole(kit: &Kit) -> Result<(String, bool), Failure> {
 /// What one plan computes, how fast, and whether that is right.
 fn graph(kit: &Kit, file: &Path) -> Result<(String, bool), Failure> {
     let mut graph = kit.tensorrt.load(file).map_err(Failure::failed)?;
-    let findings = Trial::new(kit, file)?.run(graph.as_mut()).map_err(|failure| match failure {
-        Failure::Lacking(what) => lacking(what),
-        other => other,
-    })?;
+    let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
     let mut lines: String = findings.iter().map(|finding| finding.text.as_str()).collect();
     if let Some(time) = graph.repeat(TIMED).map_err(Failure::failed)? {
         lines += &format!("{:<7} {:.2} ms a run\n", stem(file), time.as_secs_f64() * 1e3);

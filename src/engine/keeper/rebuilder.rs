@@ -4,6 +4,7 @@
 #[cfg(test)]
 pub(super) mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -16,8 +17,7 @@ use crate::backoff::Backoff;
 use crate::clock::Instant;
 use crate::engine::{EngineError, Graph};
 
-/// Builds the plans of a model folder that are missing or not good, and proves them; returns when the good ones lie in the
-/// folder, or says why they do not. It runs on a thread of its own, and may ask whether its plans are still wanted.
+/// Builds plans of a model folder, and proves them; returns when the good ones lie in the folder, or says why they do not. It runs on a thread of its own, and may ask whether its plans are still wanted.
 pub type Build = Box<dyn Fn(&Job<'_>, &dyn Fn() -> bool) -> Result<(), Unbuilt> + Send + Sync>;
 
 /// What is to be built.
@@ -25,6 +25,8 @@ pub type Build = Box<dyn Fn(&Job<'_>, &dyn Fn() -> bool) -> Result<(), Unbuilt> 
 pub struct Job<'a> {
     /// The model folder.
     pub folder: &'a Path,
+    /// Whether the plans that are missing or not good are.
+    pub missing: bool,
     /// ONNX files whose plans are good but found no memory: they are built to ask for less.
     pub less: &'a [PathBuf],
 }
@@ -87,6 +89,8 @@ pub(super) enum Cure {
     Load,
     /// The same, and that is known: if it finds none again, it is built to ask for less.
     Less,
+    /// The same, and it was built so in vain: it is only loaded from then on, for a build takes memory, too.
+    Spent,
 }
 
 /// Has plans loaded, and built where they must be, on a thread of its own, which is over when this is dropped: whoever has
@@ -134,11 +138,14 @@ impl Orders {
     fn take(&mut self, file: &Path, cure: Cure, mut patience: Backoff, pace: &dyn Pace) -> Order {
         let wait = match cure {
             Cure::Build | Cure::Load => Duration::ZERO,
-            Cure::Less => patience.next(pace.chance()),
+            Cure::Less | Cure::Spent => patience.next(pace.chance()),
         };
         let (sender, graph) = channel();
         let held = Arc::new(());
         let (file, order, due) = (file.to_owned(), Arc::downgrade(&held), pace.now() + wait);
+        // What ran out for one graph runs out for the next: one build then serves them all.
+        let others = self.waiting.iter_mut().filter(|other| cure == Cure::Less && other.cure == cure);
+        others.for_each(|other| other.due = other.due.max(due));
         self.waiting.push(Waiting { file, cure, sender, order, due, patience });
         Order { graph, held }
     }
@@ -299,16 +306,20 @@ impl Works {
 
     /// Builds, and delivers to those and to whoever came meanwhile; gives those for whom memory was lacking.
     fn build_for(&self, folder: &Path, unbuilt: Vec<Waiting>) -> Vec<Waiting> {
-        let less = unbuilt.iter().filter(|waiting| waiting.cure == Cure::Less);
-        let mut less: Vec<_> = less.map(|waiting| waiting.file.clone()).collect();
-        less.sort();
-        less.dedup();
-        let lacking = self.build(&Job { folder, less: &less });
+        let (less, missing): (Vec<_>, Vec<_>) =
+            unbuilt.iter().partition(|waiting| waiting.cure == Cure::Less);
+        let missing = !missing.is_empty();
+        let less: BTreeSet<_> = less.into_iter().map(|waiting| waiting.file.clone()).collect();
+        let less: Vec<_> = less.into_iter().collect();
+        let failed = self.build(&Job { folder, missing, less: &less });
+        let lacking = failed.as_ref().is_some_and(|why| why.lacking);
         let all = unbuilt.into_iter().chain(self.due());
         let (waiting, gone): (Vec<_>, Vec<_>) = all.partition(Waiting::is_wanted);
         let mut left: Vec<_> = gone.into_iter().filter(|gone| lacking && gone.cure == Cure::Build).collect();
         for (waiting, fault) in self.deliver(waiting) {
-            if fault.passing() {
+            if failed.is_some() && less.contains(&waiting.file) && fault.passing() {
+                left.push(Waiting { cure: Cure::Spent, ..waiting });
+            } else if fault.passing() {
                 left.push(self.told(waiting, &fault));
             } else if lacking {
                 left.push(Waiting { cure: Cure::Build, ..waiting });
@@ -319,15 +330,15 @@ impl Works {
         left
     }
 
-    /// Builds, if that may be; whether memory was lacking for it.
-    fn build(&self, job: &Job<'_>) -> bool {
-        let Some(build) = self.build.as_ref().filter(|_| self.is_wanted()) else { return false };
-        let Err(Unbuilt { reason, lacking }) = build(job, &|| self.is_wanted()) else { return false };
+    /// Builds, if that may be; why not, if it failed.
+    fn build(&self, job: &Job<'_>) -> Option<Unbuilt> {
+        let build = self.build.as_ref().filter(|_| self.is_wanted())?;
+        let failed = build(job, &|| self.is_wanted()).err()?;
         if self.is_wanted() {
-            let then = if lacking { " until that is tried again" } else { "" };
-            tracing::error!("the plans were not built, so what serves now goes on{then}: {reason}");
+            let then = if failed.lacking { " until that is tried again" } else { "" };
+            tracing::error!("the plans were not built, so what serves now goes on{then}: {}", failed.reason);
         }
-        lacking
+        Some(failed)
     }
 
     /// Sends the graphs whose plans are good now; gives those whose are not. Nothing is loaded, or tried again, for a graph
@@ -357,7 +368,10 @@ impl Works {
 
     /// Has it known, once for each order, why its plan does not serve, which a build would not mend.
     fn told(&self, waiting: Waiting, fault: &EngineError) -> Waiting {
-        if waiting.cure != Cure::Less && self.is_wanted() {
+        if matches!(waiting.cure, Cure::Less | Cure::Spent) {
+            return waiting;
+        }
+        if self.is_wanted() {
             tracing::warn!("{}: {fault}. The plan is tried again in the background", waiting.file.display());
         }
         Waiting { cure: Cure::Less, ..waiting }

@@ -2,7 +2,7 @@
 //! show, that one is woken and ends, stands last.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use proptest::prelude::*;
 
@@ -156,6 +156,13 @@ fn a_good_plan_that_finds_no_memory_twice_is_built_to_ask_for_less() {
         let expected = ["load image.onnx", "load image.onnx", "less [\"image.onnx\"]", "load image.onnx"];
         assert_eq!(pace.tried(), expected[known..], "{cure:?}");
     }
+    // If that is in vain, it is only loaded from then on.
+    let (works, pace) = scripted((0..6).map(|_| full()).collect(), vec![unbuilt(true)]);
+    let order = works.order("image.onnx", Cure::Less);
+    works.work_off();
+    assert!(order.try_recv().is_ok());
+    let less = pace.tried().iter().filter(|what| what.starts_with("less")).count();
+    assert_eq!((less, pace.tried().len()), (1, 8));
     // Where nothing may be built, it is loaded for ever.
     let (mut works, pace) = scripted(vec![full(), full(), full()], vec![]);
     works.build = None;
@@ -163,6 +170,19 @@ fn a_good_plan_that_finds_no_memory_twice_is_built_to_ask_for_less() {
     works.work_off();
     assert!(order.try_recv().is_ok());
     assert_eq!(pace.tried(), ["load image.onnx"; 4]);
+}
+
+#[test]
+fn what_runs_out_of_memory_together_is_tried_together() {
+    let (works, pace) = scripted(vec![full(), full()], vec![]);
+    let image = works.order("image.onnx", Cure::Less);
+    pace.pass(Duration::from_secs(3));
+    let audio = works.order("audio.onnx", Cure::Less);
+    works.work_off();
+    assert!(image.try_recv().is_ok() && audio.try_recv().is_ok());
+    let less: Vec<_> =
+        lock(&pace.tries).iter().filter(|(_, what)| what.starts_with("less")).cloned().collect();
+    assert_eq!(less, [(Duration::from_secs(63), "less [\"audio.onnx\", \"image.onnx\"]".to_owned())]);
 }
 
 #[test]
@@ -234,6 +254,8 @@ struct World {
     plans: Mutex<BTreeMap<PathBuf, Plan>>,
     /// Whether something is under way.
     busy: AtomicBool,
+    /// How often plans were to be built to ask for less.
+    lessened: AtomicUsize,
 }
 
 impl World {
@@ -283,12 +305,13 @@ impl World {
     fn build(&self, job: &Job<'_>) -> Result<(), Unbuilt> {
         self.tries("build".to_owned(), BUILD, || {
             let (mut lacking, spell) = (false, self.spell());
+            self.lessened.fetch_add(usize::from(!job.less.is_empty()), Ordering::Relaxed);
             for (file, plan) in lock(&self.plans).iter_mut() {
                 let less = job.less.contains(file);
                 assert!(!less || (plan.good && plan.lacked > 0), "{} has no need of less", file.display());
                 let asks = if less { plan.asks / 2 } else { 1024 };
                 match () {
-                    () if plan.good && !less => {}
+                    () if !less && (plan.good || !job.missing) => {}
                     () if self.is_dead() || spell.broken => return unbuilt(false),
                     () if asks < 64 || asks > spell.room => lacking = true,
                     () => *plan = Plan { good: true, asks, lacked: 0 },
@@ -327,6 +350,7 @@ proptest! {
             dead: dead.map(|minutes| Instant::from_secs_f64(minutes * 60.0)),
             plans: Mutex::new(wanted.iter().enumerate().map(plan).collect()),
             busy: AtomicBool::new(false),
+            lessened: AtomicUsize::new(0),
             spells,
         });
         let (loads, builds) = (Arc::clone(&world), Arc::clone(&world));
@@ -347,6 +371,9 @@ proptest! {
         let end = tries.last().map_or(Duration::ZERO, |(at, _)| *at);
         let spare = (BUILD + LOAD * 6) * 4;
         prop_assert!(end <= fine + MOST + spare, "it goes on until {end:?}, and all was well at {fine:?}: {tries:?}");
+        // From 1024 MiB to 64, and once in vain.
+        let lessened = world.lessened.load(Ordering::Relaxed);
+        prop_assert!(lessened <= wanted.len() * 5, "built {lessened} times to ask for less: {tries:?}");
         let broken = world.spells.iter().any(|spell| spell.broken) || world.dead.is_some();
         for order in &waits {
             let served = order.try_recv();
@@ -457,8 +484,8 @@ fn a_plan_that_is_being_loaded_is_waited_for_and_no_other_is_loaded() {
     let count = Arc::clone(&loaded);
     let load = move |_: &Path| {
         loading.send(()).expect("a test that listens");
-        std::thread::sleep(Duration::from_millis(200));
         *lock(&count) += 1;
+        std::thread::sleep(Duration::from_millis(200));
         Ok(Box::new(Idle) as Box<dyn Graph>)
     };
     let (go, wait) = channel();
