@@ -418,6 +418,20 @@ mod tests {
         EngineError::Lost { file: "image.onnx".into(), reason: "it failed".into(), lacking }
     }
 
+    /// What builds nothing, and how often it did.
+    fn counted() -> (Build, Arc<AtomicUsize>) {
+        let builds = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&builds);
+        let build = move |_: &Job<'_>, _: &dyn Fn() -> bool| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        (Box::new(build), builds)
+    }
+
+    /// How long a graph that must come may take on a busy machine.
+    const PATIENT: Duration = Duration::from_secs(10);
+
     /// A graph on the GPU with the faults of its first runs, and a count of the builds since; nobody waits for real.
     fn serving(faults: Vec<EngineError>) -> (Serving, Arc<AtomicUsize>) {
         serving_in(&Simulated::new(0.0), faults)
@@ -425,23 +439,18 @@ mod tests {
 
     /// The same, in time as `pace` has it.
     fn serving_in(pace: &Arc<Simulated>, mut faults: Vec<EngineError>) -> (Serving, Arc<AtomicUsize>) {
-        let builds = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&builds);
-        let build = move |_: &Job<'_>, _: &dyn Fn() -> bool| {
-            count.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        };
+        let (build, builds) = counted();
         let load = |_: &Path| Ok(Box::new(Plan(|| None)) as Box<dyn Graph>);
-        let rebuilder = Rebuilder::at(Some(Box::new(build)), Box::new(load), Box::new(Arc::clone(pace)));
+        let rebuilder = Rebuilder::at(Some(build), Box::new(load), Box::new(Arc::clone(pace)));
         let policy = Policy { only_gpu: false, rebuild: Rebuild::Auto, lost: Lost::Cpu };
         let plan = Plan(move || (!faults.is_empty()).then(|| faults.remove(0)));
         let (file, rebuilder) = ("image.onnx".as_ref(), Some(Arc::new(rebuilder)));
         (Serving::new(file, Box::new(plan), Some(Arc::new(Idle)), policy, rebuilder), builds)
     }
 
-    /// Runs until the graph is on the GPU, for ten seconds at most.
-    fn comes_back(serving: &mut Serving) -> bool {
-        (0..1000).any(|_| {
+    /// Runs until the graph is on the GPU, for `most`; whether it comes.
+    fn comes_back(serving: &mut Serving, most: Duration) -> bool {
+        (0..most.as_millis() / 10).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
             serving.run(&[]).is_ok() && serving.engine() == crate::engine::TENSORRT
         })
@@ -453,7 +462,7 @@ mod tests {
         for time in 1..=2 {
             assert!(serving.run(&[]).is_ok() && serving.engine() == CPU, "{time}");
             assert!(serving.trouble().is_some_and(|told| told.contains("tried again")), "{time}");
-            assert!(comes_back(&mut serving) && serving.trouble().is_none(), "{time}");
+            assert!(comes_back(&mut serving, PATIENT) && serving.trouble().is_none(), "{time}");
             assert_eq!(builds.load(Ordering::Relaxed), 0, "it was good all the time");
             let mut again = vec![lost(true)];
             serving.graph = Box::new(Plan(move || again.pop()));
@@ -469,7 +478,7 @@ mod tests {
             let mut fault = vec![lost(true)];
             serving.graph = Box::new(Plan(move || fault.pop()));
             let began = pace.passed();
-            assert!(serving.run(&[]).is_ok() && comes_back(&mut serving));
+            assert!(serving.run(&[]).is_ok() && comes_back(&mut serving, PATIENT));
             (pace.passed() - began).as_secs()
         };
         let [soon, long] = [Duration::ZERO, Duration::from_secs(3601)];
@@ -481,7 +490,8 @@ mod tests {
         let (mut serving, _) = serving(vec![lost(false)]);
         // One that pauses for real: in simulated time the other graph would come before the GPU fails.
         let load = |_: &Path| Ok(Box::new(Plan(|| None)) as Box<dyn Graph>);
-        let rebuilder = Arc::new(Rebuilder::new(None, Box::new(load)));
+        let (build, builds) = counted();
+        let rebuilder = Arc::new(Rebuilder::new(Some(build), Box::new(load)));
         serving.rebuilder = Some(Arc::clone(&rebuilder));
         let other = rebuilder.order("audio.onnx".as_ref(), Cure::Less, PATIENCE).expect("it goes on");
         assert!(serving.run(&[]).is_ok() && serving.engine() == CPU);
@@ -493,6 +503,8 @@ mod tests {
         assert!(beside.trouble().is_some_and(|told| !told.contains("tried again")));
         assert!(matches!(other.try_recv(), Err(TryRecvError::Disconnected)), "another graph waits for ever");
         assert!(serving.better.is_none(), "it waits for what never comes");
+        assert!(!comes_back(&mut serving, Duration::from_secs(1)));
+        assert_eq!(builds.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -306,11 +306,10 @@ impl Works {
 
     /// Builds, and delivers to those and to whoever came meanwhile; gives those for whom memory was lacking.
     fn build_for(&self, folder: &Path, unbuilt: Vec<Waiting>) -> Vec<Waiting> {
-        let (less, missing): (Vec<_>, Vec<_>) =
-            unbuilt.iter().partition(|waiting| waiting.cure == Cure::Less);
-        let missing = !missing.is_empty();
-        let less: BTreeSet<_> = less.into_iter().map(|waiting| waiting.file.clone()).collect();
-        let less: Vec<_> = less.into_iter().collect();
+        let less = unbuilt.iter().filter(|waiting| waiting.cure == Cure::Less);
+        let less: BTreeSet<_> = less.map(|waiting| waiting.file.clone()).collect();
+        let less = Vec::from_iter(less);
+        let missing = unbuilt.iter().any(|waiting| waiting.cure == Cure::Build);
         let failed = self.build(&Job { folder, missing, less: &less });
         let lacking = failed.as_ref().is_some_and(|why| why.lacking);
         let all = unbuilt.into_iter().chain(self.due());

@@ -484,8 +484,8 @@ fn a_plan_that_is_being_loaded_is_waited_for_and_no_other_is_loaded() {
     let count = Arc::clone(&loaded);
     let load = move |_: &Path| {
         loading.send(()).expect("a test that listens");
-        *lock(&count) += 1;
         std::thread::sleep(Duration::from_millis(200));
+        *lock(&count) += 1;
         Ok(Box::new(Idle) as Box<dyn Graph>)
     };
     let (go, wait) = channel();
