@@ -187,7 +187,8 @@ impl Config {
     /// Fills in the names and folders that depend on the machine.
     fn named(mut self) -> Config {
         if self.device.name.is_empty() {
-            self.device.name = search::device_name();
+            let file = self.written.as_ref().map(|written| written.file.as_path());
+            self.device.name = search::device_name(file);
         }
         if self.mqtt.client_id.is_empty() {
             self.mqtt.client_id = "tvsl-{device}".into();
