@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use gstreamer::prelude::PluginFeatureExtManual;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{Folder, flash_and_click, flashes, make};
 use tiny::{BLUE, RED};
@@ -291,8 +292,7 @@ fn ctrl_c_leaves_whole_messages_and_says_so() {
     let mut lines = BufReader::new(File::open(&pipe).expect("the pipe")).split(b'\n');
     assert!(lines.next().is_some(), "it listens to signals before it writes");
     let pid = child.id();
-    let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill");
-    assert!(sent.success());
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     let began = Instant::now();
     while listens(pid) {
         assert!(began.elapsed() < Duration::from_secs(60), "the signal is not taken");

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tvsl::evaluate::clip::Truth;
 use tvsl::message::Message;
@@ -51,8 +52,7 @@ fn a_demonstration_that_is_told_to_stop_takes_its_broker_with_it() {
     let told: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
     let at = told.iter().find_map(|line| line.rsplit_once(" on ")).expect("an address").1;
     TcpStream::connect(at).expect("its broker");
-    let kill = Command::new("kill").arg(demo.id().to_string()).status();
-    assert!(kill.expect("kill is there").success());
+    kill_process(Pid::from_child(&demo), Signal::TERM).expect("it runs");
     let output = demo.wait_with_output().expect("its end");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && words.contains("stopped before the end"), "{words}");
@@ -96,8 +96,7 @@ fn on_a_terminal_a_bar_shows_how_far_the_demonstration_is_and_what_sounds_now() 
         seen.extend(&piece[..length]);
         told = String::from_utf8_lossy(&seen).into_owned();
     }
-    let kill = Command::new("kill").arg(demo.id().to_string()).status();
-    assert!(kill.expect("kill is there").success());
+    kill_process(Pid::from_child(&demo), Signal::TERM).expect("it runs");
     assert_eq!(demo.wait_with_output().expect("its end").status.code(), Some(1));
     screen.read_to_end(&mut seen).expect_err("the end of a terminal is an error");
     let told = String::from_utf8(seen).expect("text");

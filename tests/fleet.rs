@@ -170,8 +170,7 @@ impl Fleet {
     }
 
     fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
-        assert!(kill.expect("kill is there").success());
+        daemon::send(&self.process, name);
     }
 }
 

@@ -169,7 +169,7 @@ pub(super) fn picture(
         let source = *of_source.lock().unwrap_or_else(PoisonError::into_inner);
         pack(sample, captured, source).map(Sensed::Frame)
     })?;
-    let (mut stages, sized) = if in_image_memory(pad) { on_jetson()? } else { in_software(turn)? };
+    let (mut stages, sized) = if in_image_memory(pad) { on_jetson()? } else { in_software(pad, turn)? };
     stages.push(sink);
     chain(bin, &stages)?;
     if let Some(entrance) = sized.first().and_then(|(element, _)| element.static_pad("sink")) {
@@ -242,13 +242,31 @@ const GAP: std::time::Duration = std::time::Duration::from_millis(10);
 /// The filter that fixes the size, with the scaler before it.
 type Sized = Vec<(gst::Element, gst::Element)>;
 
-fn in_software(direction: &str) -> Result<(Vec<gst::Element>, Sized), CaptureError> {
+fn in_software(pad: &gst::Pad, direction: &str) -> Result<(Vec<gst::Element>, Sized), CaptureError> {
     let (turn, scaler, filter) = (make("videoflip")?, make("videoscale")?, only(small("RGB", None))?);
+    let entrance = make("videoconvert")?;
+    let mut stages: Vec<_> = still_yuv(pad, &entrance).map(only).transpose()?.into_iter().collect();
     turn.set_property_from_str("video-direction", direction);
     scaler.set_property("add-borders", false);
     scaler.set_property_from_str("method", "bilinear2");
-    let stages = vec![make("videoconvert")?, turn, scaler.clone(), make("videoconvert")?, filter.clone()];
+    stages.extend([entrance, turn, scaler.clone(), make("videoconvert")?, filter.clone()]);
     Ok((stages, vec![(scaler, filter)]))
+}
+
+/// What of the `entrance` a pad may choose from that began with YUV: once the size is known a decoder of JPEG could come to RGB,
+/// at which that of GStreamer 1.20 fails.
+fn still_yuv(pad: &gst::Pad, entrance: &gst::Element) -> Option<gst::Caps> {
+    let is_yuv = |format: &str| {
+        let format = gst_video::VideoFormat::from_string(format);
+        format != gst_video::VideoFormat::Unknown && gst_video::VideoFormatInfo::from_format(format).is_yuv()
+    };
+    let began = pad.current_caps()?;
+    if !is_yuv(began.structure(0)?.get("format").ok()?) {
+        return None;
+    }
+    let known = entrance.pad_template("sink")?.caps().structure(0)?.get::<gst::List>("format").ok()?;
+    let yuv = known.iter().filter(|format| format.get::<&str>().is_ok_and(is_yuv)).cloned();
+    Some(gst::Caps::builder("video/x-raw").field("format", gst::List::from_values(yuv)).build())
 }
 
 /// The image processor scales, so that only the small picture reaches the CPU.
@@ -330,13 +348,9 @@ mod tests {
     use super::*;
     use crate::queue::{self, Limits, Policy};
 
-    #[test]
-    fn a_branch_goes_with_its_pipeline() {
-        gst::init().expect("GStreamer");
-        let (pipeline, source) = (gst::Pipeline::new(), make("videotestsrc").expect("an element"));
-        pipeline.add(&source).expect("room for an element");
+    fn delivery() -> Arc<Delivery> {
         let (out, _receiver) = queue::bounded(Limits::default(), Policy::Wait);
-        let delivery = Arc::new(Delivery {
+        Arc::new(Delivery {
             out,
             in_time: false,
             live: false,
@@ -347,14 +361,44 @@ mod tests {
             decoded: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             over: Mutex::default(),
-        });
-        let pad = source.static_pad("src").expect("a pad");
-        picture(pipeline.upcast_ref(), &pad, Arc::new(|size| size), Rate::new(10.0), "auto", &delivery)
+        })
+    }
+
+    fn pictures(pipeline: &gst::Pipeline, pad: &gst::Pad) {
+        picture(pipeline.upcast_ref(), pad, Arc::new(|size| size), Rate::new(10.0), "auto", &delivery())
             .expect("a branch");
+    }
+
+    #[test]
+    fn a_branch_goes_with_its_pipeline() {
+        gst::init().expect("GStreamer");
+        let (pipeline, source) = (gst::Pipeline::new(), make("videotestsrc").expect("an element"));
+        pipeline.add(&source).expect("room for an element");
+        let pad = source.static_pad("src").expect("a pad");
+        pictures(&pipeline, &pad);
         let elements = pipeline.iterate_elements().into_iter().flatten();
         let elements: Vec<_> = elements.map(|element| (element.name(), element.downgrade())).collect();
         drop((pad, source, pipeline));
         let kept: Vec<_> = elements.iter().filter(|(_, element)| element.upgrade().is_some()).collect();
         assert!(elements.len() > 5 && kept.is_empty(), "{kept:?}");
+    }
+
+    #[test]
+    fn what_began_with_yuv_is_never_asked_for_rgb() {
+        gst::init().expect("GStreamer");
+        let taken = |began: &str, then: &str| {
+            let (pipeline, pad) = (gst::Pipeline::new(), gst::Pad::new(gst::PadDirection::Src));
+            let caps = |format: &str| gst::Caps::builder("video/x-raw").field("format", format).build();
+            pad.set_active(true).expect("a pad");
+            pad.push_event(gst::event::StreamStart::new("test"));
+            pad.push_event(gst::event::Caps::new(&caps(began)));
+            pictures(&pipeline, &pad);
+            pad.peer_query_caps(Some(&caps(then))).is_empty().then_some("refused").unwrap_or("taken")
+        };
+        assert_eq!(
+            [taken("I420", "NV12"), taken("I420", "Y42B"), taken("I420", "RGB")],
+            ["taken", "taken", "refused"]
+        );
+        assert_eq!([taken("RGB", "RGB"), taken("GRAY8", "GRAY8"), taken("RGB", "I420")], ["taken"; 3]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::daemon::{PATIENCE, Place};
+use crate::daemon::{self, PATIENCE, Place};
 
 /// A mosquitto; killed when dropped.
 pub struct Broker(Child);
@@ -31,8 +31,7 @@ impl Broker {
 impl Broker {
     /// Sends a signal by name, such as `STOP`.
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status();
-        assert!(kill.expect("kill is there").success());
+        daemon::send(&self.0, name);
     }
 
     /// Stops it as a system does; with persistence it writes its state before.

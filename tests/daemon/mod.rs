@@ -7,10 +7,25 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Longest time that anything here may take; a test that needs it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sends a signal by name, such as `TERM`, to a process that is not waited for yet.
+pub fn send(process: &Child, name: &str) {
+    let signal = match name {
+        "CONT" => Signal::CONT,
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "TERM" => Signal::TERM,
+        _ => panic!("no test sent SIG{name} yet"),
+    };
+    kill_process(Pid::from_child(process), signal).expect("it was not waited for");
+}
 
 /// A launch line for `seconds` of a red picture, and one for as much of a low hum.
 pub fn red(seconds: u32) -> String {
@@ -156,8 +171,7 @@ impl Daemon {
 
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
-        assert!(kill.expect("kill is there").success());
+        send(&self.process, name);
     }
 
     /// Waits for its end.

@@ -142,8 +142,7 @@ impl Subscriber {
 
     /// Sends a signal by name, such as `STOP`.
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
-        assert!(kill.expect("kill is there").success());
+        daemon::send(&self.process, name);
     }
 
     /// Waits until a new session has its subscription; one that was kept may have messages before that.
@@ -222,8 +221,7 @@ impl Subscriber {
 
     /// Tells it to end, and gives what it had been told until then.
     pub fn stop(self) -> Vec<String> {
-        let kill = Command::new("kill").arg(self.process.id().to_string()).status();
-        assert!(kill.expect("kill is there").success());
+        self.signal("TERM");
         self.lines.rest()
     }
 
