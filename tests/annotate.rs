@@ -218,7 +218,7 @@ fn a_picture_that_is_decoded_for_ever_is_told_and_holds_nothing_up() {
         return;
     }
     assert!(code == Some(1) && told.contains("behind.jpg: cannot be read on"), "{code:?} {told}");
-    assert!(told.contains("behind.jpg: what decodes it does not stop"), "{told}");
+    assert!(told.contains("behind.jpg: what reads it does not stop"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One GStreamer pipeline: a source, its branches, a bounded start, and a watch on its bus.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Moment};
 
@@ -20,9 +20,11 @@ use crate::queue::{Load, Sender, Sense, Sensed};
 /// A running pipeline; stops when dropped.
 pub(super) struct Media {
     pipeline: gst::Pipeline,
-    /// Its name, if it is a file. A device that does not let go is waited for instead: who opens it has a watchdog, and
-    /// nobody else could open it meanwhile.
-    file: Option<String>,
+    /// What it reads, for messages.
+    name: String,
+    live: bool,
+    /// Whether nobody else could open that meanwhile. What does not let go of it is waited for then: who opens it has a watchdog.
+    sole: bool,
     out: Sender,
     /// Whether it was asked for sound and has none.
     mute: bool,
@@ -37,8 +39,12 @@ const STALL: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(10);
 /// The same of one that is played in its own time, which may show a picture for minutes.
 const STUCK_IN_TIME: Duration = Duration::from_secs(600);
-/// The longest that the decoders of a file may take to let go of it.
+/// The longest that what reads a file or a stream may take to let go of it.
 const LET_GO: Duration = Duration::from_secs(5);
+/// How many of them may be left behind. The next is waited for, until the watchdog has the service started anew.
+const MOST_LEFT: usize = 4;
+/// How many were.
+static LEFT: AtomicUsize = AtomicUsize::new(0);
 /// A recording that is shorter than it says by more than this was cut off.
 const CUT_OFF: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// How often the watch looks whether anything moves.
@@ -69,8 +75,8 @@ impl Media {
         repeat: bool,
     ) -> Result<Media, CaptureError> {
         let live = origin.live;
-        let file = (!live).then(|| origin.name.clone());
-        let mut media = Media { pipeline, file, out: delivery.out.clone(), mute: false, watch: None };
+        let (name, out) = (origin.name.clone(), delivery.out.clone());
+        let mut media = Media { pipeline, name, live, sole: origin.sole, out, mute: false, watch: None };
         let wiring = Wiring::connect(&media.pipeline, &origin, wants, Arc::clone(&delivery))?;
         let mut watch = Watch { pipeline: media.pipeline.clone(), origin, wiring, delivery, declared: None };
         watch.start(if live { gst::State::Playing } else { gst::State::Paused })?;
@@ -88,7 +94,7 @@ impl Media {
 
     /// What it is called, if it was asked for sound and has none.
     pub fn mute(&self) -> Option<&str> {
-        self.mute.then(|| self.file.as_deref().unwrap_or("the camera's stream"))
+        self.mute.then_some(if self.live { "the camera's stream" } else { &self.name })
     }
 }
 
@@ -100,9 +106,10 @@ impl Drop for Media {
         if let Some(watch) = self.watch.take() {
             watch.join().ok();
         }
-        match &self.file {
-            Some(name) => shut_in_time(&self.pipeline, name),
-            None => shut(&self.pipeline),
+        if self.sole || LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
+            shut(&self.pipeline);
+        } else {
+            shut_in_time(&self.pipeline, &self.name);
         }
     }
 }
@@ -117,7 +124,8 @@ fn shut(pipeline: &gst::Pipeline) {
 }
 
 /// A decoder may turn in a circle for ever at what is damaged (GStreamer 1.22's of JPEG where a picture begins right after
-/// another began). It is left behind then, with the thread that waits for it.
+/// another began), and a stream may lock itself up while it stops (GStreamer 1.20's of RTSP, now and then). It is left behind
+/// then, with the thread that waits for it.
 fn shut_in_time(pipeline: &gst::Pipeline, name: &str) {
     let (done, over) = std::sync::mpsc::channel();
     let working = pipeline.clone();
@@ -127,9 +135,10 @@ fn shut_in_time(pipeline: &gst::Pipeline, name: &str) {
     });
     match stopping.map(|_| over.recv_timeout(LET_GO)) {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => tracing::warn!(
-            "{name}: what decodes it does not stop, as happens with damaged files; it is left behind until the program ends"
-        ),
+        Ok(Err(_)) => {
+            LEFT.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("{name}: what reads it does not stop; it is left behind until the program ends");
+        }
         Err(_no_thread) => shut(pipeline),
     }
 }

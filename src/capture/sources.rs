@@ -22,6 +22,8 @@ pub(super) struct Origin {
     pub cure: String,
     /// Whether it delivers at its own pace and cannot be made to wait.
     pub live: bool,
+    /// Whether nobody else can open it meanwhile.
+    pub sole: bool,
     /// The file, if it is one.
     pub file: Option<PathBuf>,
     /// What the file says of itself, if it is a picture.
@@ -77,6 +79,7 @@ fn v4l2(camera: &config::Camera, most: &Rate, pipeline: &gst::Bin) -> Result<Ori
         name: format!("camera {}", camera.device.display()),
         cure: cure.into(),
         live: true,
+        sole: true,
         file: None,
         still: None,
         outlets: vec![decoder],
@@ -121,6 +124,7 @@ fn csi(camera: &config::Csi, pipeline: &gst::Bin) -> Result<Origin, CaptureError
                nvargus-daemon tvsl` (both: a service sees only the daemon that was there when it started)"
             .into(),
         live: true,
+        sole: true,
         file: None,
         still: None,
         outlets: vec![filter],
@@ -155,6 +159,7 @@ fn rtsp(camera: &config::Rtsp, pipeline: &gst::Bin) -> Result<Origin, CaptureErr
                that the camera is on the network"
                 .into(),
         live: true,
+        sole: false,
         file: None,
         still: None,
         outlets: vec![decoder],
@@ -188,6 +193,7 @@ pub(super) fn file(path: &Path, pipeline: &gst::Bin) -> Result<Origin, CaptureEr
         name: path.display().to_string(),
         cure: "expected a whole media file in a format that GStreamer decodes".into(),
         live: false,
+        sole: false,
         file: Some(absolute),
         still,
         outlets: vec![decoder],
@@ -214,7 +220,7 @@ fn test(
         outlets.push(flash::sound(pipeline, live)?);
     }
     let (name, cure) = (format!("test picture \"{}\"", camera.pattern), "this is an error of tvsl".into());
-    Ok(Origin { name, cure, live, file: None, still: None, outlets })
+    Ok(Origin { name, cure, live, sole: false, file: None, still: None, outlets })
 }
 
 /// The user's own launch line: every pad it leaves open is decoded if need be.
@@ -241,7 +247,8 @@ pub(super) fn launch(line: &str, pipeline: &gst::Bin, live: bool) -> Result<Orig
     }
     let cure = "expected [camera.pipeline] launch to deliver pictures: try it with `gst-launch-1.0 -v ... ! \
                 fakesink`";
-    Ok(Origin { name: "[camera.pipeline]".into(), cure: cure.into(), live, file: None, still: None, outlets })
+    let name = "[camera.pipeline]".into();
+    Ok(Origin { name, cure: cure.into(), live, sole: true, file: None, still: None, outlets })
 }
 
 /// Anything with an address, decoded.

@@ -187,7 +187,7 @@ fn alter(pipeline: &gst::Pipeline, element: &str, change: fn(u64, &mut [u8])) {
 pub fn flashes(seconds: u32) -> String {
     format!(
         "videotestsrc pattern=black num-buffers={} ! video/x-raw,format=RGB,width=320,height=180,framerate=25/1 \
-         ! identity name=picture ! videoconvert",
+         ! identity name=picture ! videoconvert ! video/x-raw,format=I420",
         25 * seconds
     )
 }
