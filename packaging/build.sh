@@ -61,7 +61,7 @@ Section: misc
 Priority: optional
 Installed-Size: $(du --summarize --apparent-size --block-size=1024 --exclude=DEBIAN "$root" | cut --fields=1)
 Depends: $libraries, gstreamer1.0-plugins-base, gstreamer1.0-plugins-good, ca-certificates
-Recommends: gstreamer1.0-plugins-bad, gstreamer1.0-libav, gstreamer1.0-alsa
+Recommends: gstreamer1.0-plugins-bad, gstreamer1.0-libav, gstreamer1.0-alsa, procps
 Description: names what is heard and seen, over MQTT
  A service that hears and sees: it names what is sounding in the camera's
  picture, says where it is, and publishes that over MQTT. With its default

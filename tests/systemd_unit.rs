@@ -108,8 +108,8 @@ fn it_keeps_its_promises() {
         "ExecReload=/bin/kill -HUP $MAINPID",
         "DevicePolicy=closed",
         // A card or a camera that comes after the start, and is the first that the kernel sees.
-        "Wants=modprobe@snd.service modprobe@videodev.service modprobe@mc.service modprobe@drm.service",
-        "After=modprobe@snd.service modprobe@videodev.service modprobe@mc.service modprobe@drm.service",
+        "Wants=modprobe@snd.service modprobe@videodev.service modprobe@mc.service modprobe@drm.service modprobe@nvidia_uvm.service modprobe@nvgpu.service",
+        "After=modprobe@snd.service modprobe@videodev.service modprobe@mc.service modprobe@drm.service modprobe@nvidia_uvm.service modprobe@nvgpu.service",
         // A builder of plans fits in, and its end, should it not, is not the service's.
         "MemoryMax=3G",
         "OOMPolicy=continue",
