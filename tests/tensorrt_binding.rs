@@ -70,6 +70,20 @@ fn the_version_has_four_parts_where_the_library_tells_them() {
     assert_eq!(Fake::new(RELEASES[4]).library.version().to_string(), "TensorRT for RTX 1.7.1.12");
 }
 
+/// A configuration that is read again opens it again; TensorRT keeps the first logger, and warns of every other.
+#[test]
+fn a_library_that_is_opened_again_gets_the_logger_that_it_has() {
+    for release in RELEASES {
+        let fake = Fake::new(release);
+        let first = fake.library.builder().unwrap();
+        let again = Library::open(&fake.path).unwrap();
+        fake.fail("builder", Failure::Refuse);
+        let refused = again.builder().map(drop).unwrap_err().to_string();
+        assert!(refused.ends_with("failed (TensorRT logged no reason)"), "{release:?}: {refused}");
+        drop(first);
+    }
+}
+
 #[test]
 fn other_versions_are_refused_by_name_before_any_call() {
     for (column, version) in

@@ -3,6 +3,7 @@
 //! The driver is loaded while the program runs, so a machine without one gets an error and nothing
 //! else. Runs against a fake driver in the tests; on a real GPU it has not run yet.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
@@ -11,9 +12,12 @@ use super::error::TensorRtError;
 use super::kernel::Kernel;
 use super::stream::{Stopwatch, Stream, during};
 use super::target::Gpu;
+use crate::bounded;
 
-/// Where NVIDIA's kernel module tells its version; that of JetPack 5 does not.
-const RELEASE: &str = "/sys/module/nvidia/version";
+/// Where a Jetson tells its release, which its driver is part of.
+const JETSON: &str = "/etc/nv_tegra_release";
+/// Where NVIDIA's kernel module tells its version on other machines. A Jetson's is that of its display, or not there.
+const MODULE: &str = "/sys/module/nvidia/version";
 
 /// The first CUDA device, with its primary context.
 #[derive(Debug, Clone)]
@@ -63,7 +67,7 @@ impl Device {
             name,
             compute_capability: format!("{major}.{minor}"),
             driver: format!("{}.{}", driver / 1000, driver % 1000 / 10),
-            release: std::fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
+            release: release(Path::new(JETSON), Path::new(MODULE)),
         })
     }
 
@@ -96,6 +100,18 @@ impl Device {
     }
 }
 
+/// Which driver it is, as the first of these files tells it; nothing where there is none.
+fn release(jetson: &Path, module: &Path) -> String {
+    let read =
+        |file| bounded::read(file, bounded::TEXT).map(|text| String::from_utf8_lossy(&text).into_owned());
+    // "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, …"
+    let of_jetson = |text: String| {
+        text.lines().next().unwrap_or_default().split(", ").take(2).collect::<Vec<_>>().join(", ")
+    };
+    let told = read(jetson).map(of_jetson).or_else(|_| read(module)).unwrap_or_default();
+    told.trim_start_matches('#').trim().to_owned()
+}
+
 /// Has a thread that waits for the GPU sleep: by itself the driver may keep a whole core busy with looking.
 fn wait_without_spinning() {
     let flag = sys::CUctx_flags::CU_CTX_SCHED_BLOCKING_SYNC as u32;
@@ -105,5 +121,22 @@ fn wait_without_spinning() {
     });
     if let Err(error) = set {
         tracing::debug!("waiting for the GPU may keep a core busy: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_is_that_of_the_jetsons_release_or_the_modules() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [jetson, module] = ["nv_tegra_release", "version"].map(|name| folder.path().join(name));
+        assert_eq!(release(&jetson, &module), "");
+        std::fs::write(&module, "540.4.0\n").expect("room for a file");
+        assert_eq!(release(&jetson, &module), "540.4.0");
+        let told = "# R35 (release), REVISION: 6.0, GCID: 37391689, BOARD: t186ref, EABI: aarch64, DATE: Wed\n# KERNEL_VARIANT: oot\n";
+        std::fs::write(&jetson, told).expect("room for a file");
+        assert_eq!(release(&jetson, &module), "R35 (release), REVISION: 6.0");
     }
 }

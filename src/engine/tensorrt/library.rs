@@ -70,7 +70,7 @@ impl Library {
         let core = load(path)?;
         let version = version(&core, path)?;
         let family = version.family().ok_or(TensorRtError::Unsupported { version })?;
-        let logger = Logger::lasting(family);
+        let logger = Logger::of(path, family);
         tracing::debug!("{version} from {}", path.display());
         let path = path.to_owned();
         Ok(Self(Arc::new(Loaded { path, version, family, logger, core, parser: OnceLock::new() })))

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -22,8 +23,8 @@ thread_local! {
     static CALLS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// All loggers, so that a leak checker sees that they are meant to last.
-static LASTING: Mutex<Vec<&'static Logger>> = Mutex::new(Vec::new());
+/// The logger of each library, by its file or name.
+static LASTING: Mutex<Vec<(PathBuf, &'static Logger)>> = Mutex::new(Vec::new());
 
 /// A C++ object as TensorRT sees it (its first word is the virtual table) and our notes behind it.
 #[repr(C)]
@@ -74,14 +75,20 @@ static PLAIN: Plain = Plain { log, destroy: ignore, delete: ignore };
 static VERSIONED: Versioned = Versioned { language, interface, destroy: ignore, delete: ignore, log };
 
 impl Logger {
-    /// A logger that lives until the process ends, as long as TensorRT keeps the first one it is given.
-    pub(super) fn lasting(family: Family) -> &'static Logger {
+    /// The logger of this library, which lives until the process ends: TensorRT keeps the first that it is given, and warns of
+    /// every other.
+    pub(super) fn of(library: &Path, family: Family) -> &'static Logger {
         let table = match family {
             Family::V8 | Family::V10 => (&raw const PLAIN).cast(),
             Family::V11 | Family::Rtx => (&raw const VERSIONED).cast(),
         };
+        let mut lasting = LASTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lasting.iter().find(|(other, logger)| other == library && logger.table == table);
+        if let Some((_, logger)) = before {
+            return logger;
+        }
         let logger: &'static Logger = Box::leak(Box::new(Logger { table, complaints: Mutex::default() }));
-        LASTING.lock().unwrap_or_else(PoisonError::into_inner).push(logger);
+        lasting.push((library.to_owned(), logger));
         logger
     }
 
@@ -204,7 +211,7 @@ mod tests {
 
     #[test]
     fn any_number_of_warnings_leaves_the_errors_and_what_is_no_complaint_is_not_kept() {
-        let logger = Logger::lasting(Family::V10);
+        let logger = Logger::of("warnings".as_ref(), Family::V10);
         logger.begin();
         logger.note(1, "OutOfMemory");
         (0..2 * KEPT).for_each(|number| logger.note(2, &format!("warning {number}")));
@@ -220,7 +227,7 @@ mod tests {
     /// A lack of memory in a run must be recognised while a plan is loaded beside it, and the other way round.
     #[test]
     fn a_thread_takes_and_forgets_only_what_it_was_told_itself() {
-        let logger = Logger::lasting(Family::V10);
+        let logger = Logger::of("threads".as_ref(), Family::V10);
         logger.begin();
         logger.note(2, "of an earlier run");
         logger.begin();
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_tensorrts_own_threads_say_goes_to_a_call_that_makes_something_and_to_no_run() {
-        let logger = Logger::lasting(Family::V10);
+        let logger = Logger::of("own threads".as_ref(), Family::V10);
         on_another_thread(|| logger.note(1, "of an earlier build"));
         logger.begin_making();
         logger.note(1, "of the build");
@@ -252,7 +259,7 @@ mod tests {
 
     #[test]
     fn threads_that_end_without_asking_leave_a_bounded_number_of_complaints() {
-        let logger = Logger::lasting(Family::V10);
+        let logger = Logger::of("bounded".as_ref(), Family::V10);
         for _ in 0..2 * MOST {
             on_another_thread(|| {
                 logger.begin();
