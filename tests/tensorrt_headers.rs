@@ -6,17 +6,47 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-/// What slots.def has of one kind of TensorRT 10: names by number, of each class.
+/// A release: its version, the word behind the names of that version's macros, and the column of slots.def that is its own.
+struct Release {
+    version: [u32; 3],
+    word: &'static str,
+    column: usize,
+}
+
+const RELEASES: [Release; 5] = [
+    Release { version: [8, 5, 2], word: "", column: 2 },
+    Release { version: [8, 6, 1], word: "", column: 2 },
+    Release { version: [10, 3, 0], word: "", column: 3 },
+    Release { version: [11, 1, 0], word: "_ENTERPRISE", column: 4 },
+    Release { version: [1, 7, 1], word: "_RTX", column: 4 },
+];
+
+/// What slots.def has of one kind for a release: names by number, of each class.
 type Table = BTreeMap<String, BTreeMap<usize, String>>;
 
+/// What 8.5 has not.
+const MISSED: [&str; 3] = ["setBuilderOptimizationLevel", "kREVERSE_SEQUENCE", "kNORMALIZATION"];
+
 /// The methods of each class by `SLOT`, or the enumerators of each enumeration by `VALUE`.
-fn table(kind: &str) -> Table {
+fn table(kind: &str, release: &Release) -> Table {
     let table = include_str!("fake_tensorrt/slots.def");
     let rows = table.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')'));
     let mut classes = Table::new();
     for row in rows {
         let fields: Vec<_> = row.split(',').map(str::trim).collect();
-        if let Ok(slot) = fields[3].parse() {
+        let (slot, rtx) = (fields[release.column], release.word == "_RTX");
+        let slot = match slot.strip_prefix("RTX_ONLY(").and_then(|slot| slot.strip_suffix(')')) {
+            Some(slot) => {
+                if rtx {
+                    slot
+                } else {
+                    "none"
+                }
+            }
+            None => slot,
+        };
+        let lacks = release.version < [8, 6, 0] && MISSED.contains(&fields[1]) && !rtx;
+        if let Some(slot) = slot.parse().ok().filter(|_| !lacks) {
             classes.entry(fields[0].to_owned()).or_default().insert(slot, fields[1].to_owned());
         }
     }
@@ -51,10 +81,14 @@ const MADE: [&str; 9] = [
 ];
 
 /// Headers in which each method stands at its slot, and each enumerator has its value.
-fn write_headers(folder: &Path, classes: &Table, values: &Table) {
-    let mut core = String::from(
-        "#pragma once\n#include <cstddef>\n#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n\
-         #define NV_TENSORRT_PATCH 0\nnamespace nvinfer1 { class ICudaEngine; class IExecutionContext;\n",
+fn write_headers(folder: &Path, release: &Release, classes: &Table, values: &Table) {
+    let Release { version: [major, minor, patch], word, .. } = release;
+    let version = format!(
+        "#define TRT_MAJOR{word} {major}\n#define TRT_MINOR{word} {minor}\n#define TRT_PATCH{word} {patch}\n\
+         #define NV_TENSORRT_MAJOR {major}\n#define NV_TENSORRT_MINOR {minor}\n#define NV_TENSORRT_PATCH {patch}\n"
+    );
+    let mut core = format!(
+        "#pragma once\n#include <cstddef>\n{version}namespace nvinfer1 {{ class ICudaEngine; class IExecutionContext; class IPluginFactory;\n"
     );
     core += &declared(values);
     core.push_str("namespace apiv {\n");
@@ -76,12 +110,16 @@ fn write_headers(folder: &Path, classes: &Table, values: &Table) {
                 Some("delete") => writeln!(out, "virtual ~{name}() noexcept = default;"),
                 None => writeln!(out, "virtual void other{slot}() noexcept = 0;"),
                 Some(method @ "deserializeCudaEngine") => {
-                    writeln!(out, "virtual ICudaEngine* {method}(void const*, std::size_t) noexcept = 0;")
+                    let and = if *major == 8 { ", IPluginFactory*" } else { "" };
+                    writeln!(
+                        out,
+                        "virtual ICudaEngine* {method}(void const*, std::size_t{and}) noexcept = 0;"
+                    )
                 }
-                Some(method @ "createExecutionContext") => writeln!(
-                    out,
-                    "virtual IExecutionContext* {method}(ExecutionContextAllocationStrategy) noexcept = 0;"
-                ),
+                Some(method @ "createExecutionContext") => {
+                    let given = if *major == 8 { "" } else { "ExecutionContextAllocationStrategy" };
+                    writeln!(out, "virtual IExecutionContext* {method}({given}) noexcept = 0;")
+                }
                 Some(method) => writeln!(out, "virtual void {method}() noexcept = 0;"),
             };
         }
@@ -94,7 +132,6 @@ fn write_headers(folder: &Path, classes: &Table, values: &Table) {
     }
     std::fs::write(folder.join("NvInfer.h"), core + "}\n").expect("room for a header");
     std::fs::write(folder.join("NvOnnxParser.h"), parser + "}\n").expect("room for a header");
-    let version = "#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n";
     std::fs::write(folder.join("NvInferVersion.h"), version).expect("room for a header");
 }
 
@@ -106,13 +143,22 @@ fn check(folder: &Path) -> (bool, String) {
 }
 
 #[test]
+fn headers_like_the_table_differ_nowhere() {
+    for release in RELEASES {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_headers(folder.path(), &release, &table("SLOT", &release), &table("VALUE", &release));
+        let (same, said) = check(folder.path());
+        let [major, minor, patch] = release.version;
+        assert!(same && said.contains(&format!("TensorRT {major}.{minor}.{patch}: 0 of")), "{said}");
+        assert_eq!(said.contains("which 8.5 lacks"), (major, minor) == (8, 5), "{said}");
+    }
+}
+
+#[test]
 fn a_slot_or_a_value_that_differs_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (mut classes, mut values) = (table("SLOT"), table("VALUE"));
-    write_headers(folder.path(), &classes, &values);
-    let (same, said) = check(folder.path());
-    assert!(same && said.contains("TensorRT 10.3.0: 0 of"), "{said}");
-
+    let release = &RELEASES[2];
+    let (mut classes, mut values) = (table("SLOT", release), table("VALUE", release));
     let parser = classes.get_mut("Parser").expect("the class");
     let delete = parser.remove(&9).expect("the destructor");
     parser.insert(10, delete);
@@ -123,7 +169,7 @@ fn a_slot_or_a_value_that_differs_is_named() {
     let layers = values.get_mut("LayerType").expect("the enumeration");
     let norm = layers.remove(&45).expect("kNORMALIZATION");
     layers.insert(46, norm);
-    write_headers(folder.path(), &classes, &values);
+    write_headers(folder.path(), release, &classes, &values);
     let (same, said) = check(folder.path());
     assert!(!same, "{said}");
     assert!(said.contains("LayerType.kNORMALIZATION: value 46 in the headers, 45 in slots.def"), "{said}");

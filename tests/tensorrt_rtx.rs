@@ -22,21 +22,21 @@ fn library() -> Option<Library> {
     Some(Library::open(&PathBuf::from(path)).expect("a library that loads"))
 }
 
-/// The inputs of the default model's graphs, from the smallest to the largest.
+/// The inputs of the default model's graphs as `tvsl engine build` has them, from the smallest to the largest.
 fn ranges(graph: &str) -> Vec<Range> {
     let range = |input: &str, shapes: [&[i64]; 3]| {
         let [min, opt, max] = shapes.map(<[i64]>::to_vec);
         Range { input: input.to_owned(), min, opt, max }
     };
     let vision = [&[1, 1, 384], &[1, 84, 384], &[1, 84, 384]];
-    let sound = [&[1, 1, 384], &[1, 13, 384], &[1, 16, 384]];
+    let sound = [&[1, 1, 384], &[1, 14, 384], &[1, 64, 384]];
     match graph.trim_end_matches("-fp16") {
-        "image" => vec![range("image", [&[1, 3, 32, 32], &[1, 3, 224, 384], &[1, 3, 384, 384]])],
-        "audio" => vec![range("sound", [&[1, 176, 64], &[1, 176, 64], &[16, 176, 64]])],
+        "image" => vec![range("image", [&[1, 3, 32, 32], &[1, 3, 224, 384], &[1, 3, 736, 736]])],
+        "audio" => vec![range("sound", [&[1, 176, 64], &[1, 176, 64], &[14, 176, 64]])],
         _ => vec![
             range("V", vision.map(|shape| &shape[..])),
             range("A", sound.map(|shape| &shape[..])),
-            range("t", [&[1, 384], &[50, 384], &[64, 384]]),
+            range("t", [&[1, 384], &[51, 384], &[500, 384]]),
         ],
     }
 }
