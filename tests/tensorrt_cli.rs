@@ -235,7 +235,7 @@ fn a_plan_takes_its_place_only_if_it_computes_what_the_cpu_computes() {
     let refused = machine.engine("build", &[("FAKE_TENSORRT_WRONG", "audio")]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        text(&refused).contains("audio.plan: the new plan is not used, because it does not"),
+        text(&refused).contains("audio.plan: there is no new plan, because it does not"),
         "{}",
         text(&refused)
     );
@@ -256,9 +256,14 @@ fn a_plan_takes_its_place_only_if_it_computes_what_the_cpu_computes() {
 /// By a flag, and from another file where the types in it decide.
 #[test]
 fn a_graph_that_half_precision_spoils_is_built_in_single() {
-    for (release, spoilt) in
-        [(2, ("FAKE_TENSORRT_HALF_WRONG", "image")), (3, ("FAKE_TENSORRT_WRONG", "image.half"))]
-    {
+    let computes = "it does not compute what the CPU computes: ";
+    let none = "TensorRT finds no way to compute it: IBuilder::buildSerializedNetwork failed; ";
+    for (release, spoilt, why) in [
+        (2, ("FAKE_TENSORRT_HALF_WRONG", "image"), computes),
+        (3, ("FAKE_TENSORRT_WRONG", "image.half"), computes),
+        (0, ("FAKE_TENSORRT_NO_KERNEL", "half"), none),
+        (3, ("FAKE_TENSORRT_NO_KERNEL", "half"), none),
+    ] {
         let machine = Machine::of(RELEASES[release]);
         std::fs::copy(machine.model.path("image.onnx"), machine.model.path("image.half.onnx")).expect("room");
         let graphs = "[graphs.fp16]\nimage = \"image.half.onnx\"\naudio = \"audio.onnx\"\nstage1 = \"stage1.onnx\"\n\
@@ -267,10 +272,7 @@ fn a_graph_that_half_precision_spoils_is_built_in_single() {
         let built = machine.engine("build", &[spoilt]);
         let told = text(&built);
         assert!(built.status.success(), "{told}");
-        assert!(
-            told.contains("image.onnx: in half precision it does not compute what the CPU computes: "),
-            "{told}"
-        );
+        assert!(told.contains(&format!("image.onnx: in half precision {why}")), "{told}");
         assert!(told.contains("image.plan, fp32 because fp16 does harm, "), "{told}");
         let image = machine.sidecar("image.onnx");
         assert_eq!((image.settings.precision, image.options.precision), (Precision::Fp16, Precision::Fp32));
@@ -332,7 +334,7 @@ fn an_encoder_that_changes_what_is_detected_is_refused_however_alike_its_numbers
     let faint = [("FAKE_TENSORRT_FAINT", "image.onnx")];
     let refused = machine.engine("build", &faint);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("image.plan: the new plan is not used"), "{}", text(&refused));
+    assert!(text(&refused).contains("image.plan: there is no new plan"), "{}", text(&refused));
     assert!(text(&refused).contains("the CPU detects red, TensorRT nothing: DIFFERS"), "{}", text(&refused));
     assert!(!plan::path(&machine.model.path("image.onnx")).exists());
 
@@ -348,14 +350,21 @@ fn an_encoder_that_changes_what_is_detected_is_refused_however_alike_its_numbers
 
 /// What `tvsl doctor` says of one stage: its verdict, and everything about it.
 fn stage(machine: &Machine, stage: &str) -> (String, String) {
+    stage_with(machine, stage, "auto", &[])
+}
+
+/// The same with an engine of that kind, and with these variables.
+fn stage_with(machine: &Machine, stage: &str, kind: &str, variables: &[(&str, &str)]) -> (String, String) {
     let config = machine.libraries.join("doctor.toml");
     let model = machine.model.0.path().display();
-    let text = format!("[model]\npath = \"{model}\"\n[camera]\nsource = \"test\"\n[mqtt]\nenabled = false\n");
+    let text = format!(
+        "[model]\npath = \"{model}\"\n[camera]\nsource = \"test\"\n[mqtt]\nenabled = false\n[engine]\nkind = \"{kind}\"\n"
+    );
     std::fs::write(&config, text).expect("room for a file");
     let mut doctor = Command::new(env!("CARGO_BIN_EXE_tvsl"));
     doctor.args(["doctor", "--json", "--config"]).arg(config).env_remove("TVSL_TENSORRT");
     doctor.env("LD_LIBRARY_PATH", &machine.libraries).env("FAKE_TENSORRT_ONNXRUNTIME", onnxruntime());
-    let output = doctor.output().expect("the program starts");
+    let output = doctor.envs(variables.iter().copied()).output().expect("the program starts");
     let checks: Vec<serde_json::Value> =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", self::text(&output)));
     let check = checks.iter().find(|check| check["stage"] == stage).expect("the stage");
@@ -389,6 +398,22 @@ fn the_doctor_warns_of_plans_that_the_gpu_lacks() {
     let (verdict, about) = stage(&machine, "engine");
     assert!(verdict == "warning" && about.contains("text.plan: the plan is not the one"), "{about}");
     assert!(about.contains("1 of its plans not in use") && about.contains("tvsl engine build"), "{about}");
+}
+
+/// Building plans would help nobody whose GPU does not answer.
+#[test]
+fn the_doctor_says_what_helps_where_the_gpu_does_not_answer() {
+    let machine = Machine::new();
+    for (kind, verdicts) in [("auto", ["warning", "warning"]), ("tensorrt", ["failed", "failed"])] {
+        let about = |stage: &str| stage_with(&machine, stage, kind, &[("FAKE_CUDA_AWAY", "1")]);
+        let [(gpu, cure), (engine, rest)] = ["gpu", "engine"].map(about);
+        assert_eq!([gpu.as_str(), &engine], verdicts, "{cure} {rest}");
+        assert!(
+            cure.contains("no NVIDIA GPU can be used here") && cure.contains("groups video and render"),
+            "{cure}"
+        );
+        assert!(rest.contains(" above\"") && !rest.contains("tvsl engine build"), "{rest}");
+    }
 }
 
 /// A machine's own service and its administrator may want plans at the same time.
@@ -730,6 +755,10 @@ fn without_a_gpu_the_command_says_so() {
         return;
     }
     let output = tvsl("build", tiny::folder()).output().expect("the program starts");
+    let told = text(&output);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("no NVIDIA GPU can be used here"), "{}", text(&output));
+    assert!(
+        told.contains("no NVIDIA GPU can be used here") && told.contains("Cure: install it (on a Jetson"),
+        "{told}"
+    );
 }

@@ -33,7 +33,12 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        let libraries = compile(RELEASES[2]).parent().expect("it lies in a folder").to_owned();
+        Self::of(RELEASES[2])
+    }
+
+    /// The same with another TensorRT.
+    fn of(release: Release) -> Self {
+        let libraries = compile(release).parent().expect("it lies in a folder").to_owned();
         compile_cuda(&libraries);
         let place = Place::new();
         let (clip, red, hum) = (place.path("clip.mkv"), red(3), hum(3));
@@ -108,14 +113,27 @@ fn missing_plans_are_built_while_the_cpu_serves() {
     assert!(fault.contains("Being built in the background; the CPU engine serves meanwhile"), "{fault}");
     logs(&daemon, "the new plan is in use");
     detects(&daemon);
-    drop(daemon);
-    let daemon = machine.daemon("", &[]);
-    let chosen = logs(&daemon, "classes=3");
-    let good =
-        "engine=\"tensorrt, TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6, because every plan is good\"";
-    assert!(chosen.contains(good), "{chosen}");
-    assert!(!chosen.contains("not in use"), "{chosen}");
-    detects(&daemon);
+}
+
+#[test]
+fn every_release_serves_with_its_plans() {
+    let names = [
+        "TensorRT 8.5.2",
+        "TensorRT 8.6.1",
+        "TensorRT 10.3.0.26",
+        "TensorRT 11.1.0.106",
+        "TensorRT for RTX 1.7.1.12",
+    ];
+    for (release, name) in RELEASES.into_iter().zip(names) {
+        let machine = Machine::of(release);
+        machine.build();
+        let daemon = machine.daemon("", &[]);
+        let chosen = logs(&daemon, "classes=3");
+        let good =
+            format!("engine=\"tensorrt, {name} for Orin, SM 8.7, CUDA 12.6, because every plan is good\"");
+        assert!(chosen.contains(&good), "{chosen}");
+        detects(&daemon);
+    }
 }
 
 #[test]
@@ -258,7 +276,7 @@ fn the_last_good_plan_serves_until_one_with_other_settings_is_built() {
 fn a_new_plan_that_computes_something_else_is_not_used() {
     let machine = Machine::new();
     let daemon = machine.daemon("", &[("FAKE_TENSORRT_WRONG", "image")]);
-    logs(&daemon, "image.plan: the new plan is not used");
+    logs(&daemon, "image.plan: there is no new plan");
     logs(&daemon, "the plans were not built, so what serves now goes on");
     detects(&daemon);
     assert!(!machine.plan("image.onnx").exists());
@@ -269,7 +287,7 @@ fn without_leave_to_rebuild_the_cpu_serves_or_the_configuration_is_wrong() {
     let machine = Machine::new();
     let daemon = machine.daemon("tensorrt.rebuild = \"never\"", &[]);
     let fault = logs(&daemon, "image.plan: there is no plan yet");
-    assert!(fault.contains("the CPU engine runs"), "{fault}");
+    assert!(fault.contains("the CPU engine serves"), "{fault}");
     let chosen = logs(&daemon, "classes=3");
     assert!(chosen.contains("engine=\"cpu, although there is TensorRT 10.3.0.26 for Orin"), "{chosen}");
     assert!(chosen.contains(" of its plans not in use: "), "{chosen}");
@@ -278,6 +296,83 @@ fn without_leave_to_rebuild_the_cpu_serves_or_the_configuration_is_wrong() {
     let mut daemon = machine.daemon("kind = \"tensorrt\"\ntensorrt.rebuild = \"never\"", &[]);
     logs(&daemon, "there is no plan yet; build it with `tvsl engine build`");
     assert_eq!(daemon.end().code(), Some(78));
+}
+
+/// What is good and was only built with other settings is no worse for that.
+#[test]
+fn without_leave_to_rebuild_the_last_good_plan_serves() {
+    let machine = Machine::new();
+    machine.build();
+    for kind in ["auto", "tensorrt"] {
+        let engine = format!("kind = \"{kind}\"\ntensorrt.rebuild = \"never\"\ntensorrt.level = 5");
+        let daemon = machine.daemon(&engine, &[]);
+        let fault =
+            logs(&daemon, "image.plan: the plan was built with level 3; [engine.tensorrt] asks for level 5");
+        assert!(fault.contains("; the last good plan serves"), "{fault}");
+        let chosen = logs(&daemon, "classes=3");
+        assert!(chosen.contains("engine=\"tensorrt, TensorRT 10.3.0.26 for Orin"), "{chosen}");
+        detects(&daemon);
+    }
+}
+
+/// Of 8.5 the sidecar does not know the whole version, so that only TensorRT itself can tell.
+#[test]
+fn plans_that_only_tensorrt_knows_to_be_another_s_are_named_counted_and_replaced() {
+    for release in [RELEASES[0], RELEASES[2]] {
+        let machine = Machine::of(release);
+        machine.build();
+        for graph in ["image.onnx", "audio.onnx"] {
+            let plan = machine.plan(graph);
+            let sidecar = plan::sidecar_path(&plan);
+            let text = std::fs::read_to_string(&sidecar).expect("a sidecar");
+            let facts = serde_json::from_str::<plan::Sidecar>(&text).expect("facts");
+            std::fs::write(&plan, "plan of another").expect("room for a file");
+            let sum = tvsl::bounded::sha256(&plan).expect("a file");
+            let text = fake_tensorrt::sealed(&text.replace(&facts.plan_sha256, &sum));
+            std::fs::write(&sidecar, text).expect("room for a file");
+        }
+        let daemon = machine.daemon("", &[]);
+        let fault =
+            logs(&daemon, "image.onnx: IRuntime::deserializeCudaEngine failed; TensorRT said: magic tag");
+        assert!(fault.contains("Being built in the background; the CPU engine serves meanwhile"), "{fault}");
+        let chosen = logs(&daemon, "classes=3");
+        assert!(chosen.contains("2 of its plans not in use: the plan of "), "{chosen}");
+        logs(&daemon, "image.onnx: the new plan is in use");
+        detects(&daemon);
+    }
+}
+
+#[test]
+fn a_builder_that_is_killed_for_memory_takes_nothing_with_it() {
+    let machine = Machine::new();
+    let daemon = machine.daemon("", &[("FAKE_TENSORRT_KILLED", "1")]);
+    let told =
+        logs(&daemon, "the plans were not built, so what serves now goes on until that is tried again");
+    assert!(told.contains("`tvsl engine build` ended with signal: 9"), "{told}");
+    detects(&daemon);
+}
+
+/// However a service ends, nobody wants its plans any more.
+#[test]
+fn a_build_ends_with_the_service_that_wants_it() {
+    let machine = Machine::new();
+    let begun = machine.place.path("begun");
+    let daemon = machine.daemon("", &[("FAKE_TENSORRT_ENDLESS", &begun.display().to_string())]);
+    let told = || std::fs::read_to_string(&begun).ok().filter(|text| text.ends_with('\n'));
+    let within = |mut done: Box<dyn FnMut() -> bool + '_>| {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < PATIENCE, "it never came");
+            std::thread::yield_now();
+        }
+    };
+    within(Box::new(|| told().is_some()));
+    let builder = PathBuf::from(format!("/proc/{}/stat", told().expect("a number").trim()));
+    assert!(builder.exists());
+    daemon.signal("KILL");
+    // One that nobody waited for yet has ended, too.
+    let is_over = || std::fs::read_to_string(&builder).map_or(true, |stat| stat.contains(") Z "));
+    within(Box::new(is_over));
 }
 
 /// Whatever was asked for: `info` tells what runs the model, and tells it anew when that is another.

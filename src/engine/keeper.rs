@@ -28,8 +28,8 @@ pub(super) struct Keeper {
     policy: Policy,
     /// Held by every graph, too: without any of them no plan is wanted.
     rebuilder: Option<Arc<Rebuilder>>,
-    /// Why graphs were not loaded by TensorRT.
-    faults: Mutex<Vec<String>>,
+    /// The graphs that TensorRT did not load as it should, each with the reason.
+    faults: Mutex<Vec<(PathBuf, String)>>,
     /// What runs the graphs that were loaded.
     engines: Mutex<Vec<&'static str>>,
 }
@@ -74,9 +74,7 @@ impl Keeper {
         let stands_in = !self.policy.only_gpu || (builds && mends.is_some());
         let spare = self.spare.as_ref().filter(|_| stands_in);
         let last_good = match &fault {
-            TensorRtError::Plan(PlanFault::Settings { .. }) if mends.is_some() => {
-                self.gpu.last_good(file).ok()
-            }
+            TensorRtError::Plan(PlanFault::Settings { .. }) => self.gpu.last_good(file).ok(),
             _ => None,
         };
         let (graph, who) = match (last_good, spare) {
@@ -84,7 +82,8 @@ impl Keeper {
             (None, Some(spare)) => (spare.load(file)?, "the CPU engine"),
             (None, None) => return Err(fault.into()),
         };
-        self.note(fault.to_string());
+        let fault = fault.of_plan(file);
+        self.note(file, &fault);
         let mut serving = self.serving(file, graph);
         serving.trouble = Some(format!("{fault}; {who} serves"));
         serving.better = mends.and_then(|(cure, rebuilder)| rebuilder.order(file, cure, PATIENCE));
@@ -93,16 +92,17 @@ impl Keeper {
                 let cure = if cure == Cure::Load { "Tried again" } else { "Being built" };
                 tracing::warn!("{fault}. {cure} in the background; {who} serves meanwhile");
             }
-            None => tracing::warn!("{fault}; {who} runs {}", file.display()),
+            None => tracing::warn!("{fault}; {who} serves"),
         }
         Ok(serving)
     }
 
     /// Keeps a fault to tell of; the same graph may be loaded twice.
-    fn note(&self, fault: String) {
+    fn note(&self, file: &Path, fault: &str) {
         let mut faults = lock(&self.faults);
-        if !faults.contains(&fault) {
-            faults.push(fault);
+        match faults.iter_mut().find(|(other, _)| other == file) {
+            Some((_, told)) => fault.clone_into(told),
+            None => faults.push((file.to_owned(), fault.to_owned())),
         }
     }
 
@@ -129,7 +129,7 @@ impl Engine for Keeper {
 
     fn trouble(&self) -> Option<String> {
         let faults = lock(&self.faults);
-        faults.first().map(|first| format!("{} of its plans not in use: {first}", faults.len()))
+        faults.first().map(|(_, first)| format!("{} of its plans not in use: {first}", faults.len()))
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {

@@ -76,6 +76,12 @@ fn speed(analysis: &mut Analysis, config: &Config, engine: &dyn Engine) -> Check
     let wanted = config.camera.rate;
     let fastest = fastest(analysis);
     let trouble = engine.trouble().is_some() || analysis.model().trouble().is_some();
+    let cure = match engine.name() {
+        "tensorrt" => {
+            "`tvsl engine build`, which takes minutes; `tvsl engine verify` then says whether all is well"
+        }
+        _ => "that of the GPU above",
+    };
     let engine = engine.describe();
     match fastest {
         // The plans that are missed here may be among what is the service's.
@@ -86,7 +92,7 @@ fn speed(analysis: &mut Analysis, config: &Config, engine: &dyn Engine) -> Check
         Ok(seconds) if trouble => Check::warning(
             "engine",
             format!("{engine}; so the CPU helps out: {:.0} ms a picture", seconds * 1e3),
-            "`tvsl engine build`, which takes minutes; `tvsl engine verify` then says whether all is well",
+            cure,
         ),
         Ok(seconds) if seconds * wanted > 1.0 => Check::warning(
             "engine",

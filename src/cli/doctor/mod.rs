@@ -166,8 +166,8 @@ fn unreadable(stage: &'static str, told: &str) -> Check {
 fn examine(config: &Config, origin: &Origin, report: &mut Report) -> Result<(), Failure> {
     report.add(Check::ok("configuration", origin.to_string()))?;
     report.add(host::secrecy(config, origin))?;
-    let analysis = judge::checks(config, &mut |check| report.add(check))?;
     report.add(host::gpu(config))?;
+    let analysis = judge::checks(config, &mut |check| report.add(check))?;
     match capture::init() {
         Ok(()) => {
             report.ask_for_claps()?;

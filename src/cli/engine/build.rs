@@ -156,26 +156,26 @@ fn build_one(kit: &Kit, file: &Path, workspace_mib: usize, expected: &Outcome) -
     let asked = kit.tensorrt.settings();
     let place = kit.tensorrt.shelf().place(file);
     let (mut note, mut either) = ("", "");
-    let settings = Settings { workspace_mib, ..asked };
-    let (mut candidate, mut fault) = within_memory(kit, file, settings, expected)?;
-    if let Some(bad) = fault.as_deref().filter(|_| candidate.options.precision == Precision::Fp16) {
-        tracing::warn!(
-            "{}: in half precision it does not compute what the CPU computes: {bad}. It is built in single precision",
-            file.display()
-        );
+    let mut tried = within_memory(kit, file, Settings { workspace_mib, ..asked }, expected)?;
+    if let Tried::Bad { why, options } = &tried
+        && options.precision == Precision::Fp16
+    {
+        tracing::warn!("{}: in half precision {why}. It is built in single precision", file.display());
         (note, either) = (" because fp16 does harm", ", in single precision either");
-        let workspace_mib = candidate.options.workspace_mib;
+        let workspace_mib = options.workspace_mib;
         let single = Settings { precision: Precision::Fp32, workspace_mib, ..asked };
-        (candidate, fault) = within_memory(kit, file, single, expected)?;
+        tried = within_memory(kit, file, single, expected)?;
     }
-    if let Some(bad) = fault {
-        return Err(Failure::Failed(format!(
-            "{}: the new plan is not used, because it does not compute what the CPU computes{either}: {bad}. \
-             The plan before it, if there is one, stays. Cure: engine.kind = \"cpu\"",
-            place.display()
-        )));
-    }
-    let Candidate { sources, built, options } = &candidate;
+    let Candidate { sources, built, options } = match &tried {
+        Tried::Good(candidate) => candidate,
+        Tried::Bad { why, .. } => {
+            return Err(Failure::Failed(format!(
+                "{}: there is no new plan{either}, because {why}. The plan before it, if there is one, stays. \
+                 Cure: engine.kind = \"cpu\"",
+                place.display()
+            )));
+        }
+    };
     let (target, took) = (kit.tensorrt.target(), start.elapsed());
     let sidecar = plan::store(&place, sources, built, asked, options, target, took).map_err(told)?;
     if options.workspace_mib < asked.workspace_mib {
@@ -193,21 +193,20 @@ fn build_one(kit: &Kit, file: &Path, workspace_mib: usize, expected: &Outcome) -
     ))
 }
 
-/// A plan and what it computes otherwise than the CPU, if anything. One for which memory runs out, when it is built or when
-/// it runs, is built again with half the workspace.
+/// What came of a try at a plan. One for which memory runs out, when it is built or when it runs, is built again with half
+/// the workspace.
 fn within_memory(
     kit: &Kit,
     file: &Path,
     mut settings: Settings,
     expected: &Outcome,
-) -> Result<(Candidate, Option<String>), Failure> {
+) -> Result<Tried, Failure> {
     loop {
-        let tried = match Candidate::build(kit, file, settings) {
+        let tried = match Tried::build(kit, file, settings) {
             Err(error) if !error.out_of_memory() => return Err(told(error)),
-            built => built.map_err(told).and_then(|built| Ok((built.fault(kit, file, expected)?, built))),
+            built => built.map_err(told).and_then(|built| built.proved(kit, file, expected)),
         };
         match (tried, halved(settings.workspace_mib)) {
-            (Ok((fault, built)), _) => return Ok((built, fault)),
             (Err(Failure::Lacking(why)), Some(half)) => {
                 settings.workspace_mib = half;
                 tracing::warn!("{why}; trying again with {half} MiB of workspace");
@@ -216,26 +215,56 @@ fn within_memory(
                 let asked = settings.workspace_mib;
                 return Err(Failure::Lacking(format!("even with {asked} MiB of workspace {why}")));
             }
-            (Err(failure), _) => return Err(failure),
+            (tried, _) => return tried,
         }
     }
 }
 
-/// A plan that is still to be proved.
+/// A plan that is still to be put in its place.
 struct Candidate {
     sources: Sources,
     built: Built,
     options: BuildOptions,
 }
 
-impl Candidate {
+/// What came of a try.
+enum Tried {
+    Good(Candidate),
+    /// None that could be used, with these options.
+    Bad {
+        why: String,
+        options: BuildOptions,
+    },
+}
+
+impl Tried {
+    /// Builds a plan that is still to be proved.
     fn build(kit: &Kit, file: &Path, settings: Settings) -> Result<Self, TensorRtError> {
         let compiled = recipe::compiled(&kit.manifest, file, kit.tensorrt.library().family(), settings);
         let sources = Sources::of([file, &compiled], Some(&kit.manifest_sum))?;
-        let (built, options) = compile(kit, file, &compiled, settings)?;
-        Ok(Self { sources, built, options })
+        let (options, built) = compile(kit, file, &compiled, settings)?;
+        Ok(match built {
+            Err(error) if error.unbuildable() => {
+                Self::Bad { why: format!("TensorRT finds no way to compute it: {error}"), options }
+            }
+            built => Self::Good(Candidate { sources, built: built?, options }),
+        })
     }
 
+    /// Finds out whether it computes what the CPU computes.
+    fn proved(self, kit: &Kit, file: &Path, expected: &Outcome) -> Result<Self, Failure> {
+        let Self::Good(candidate) = self else { return Ok(self) };
+        Ok(match candidate.fault(kit, file, expected)? {
+            None => Self::Good(candidate),
+            Some(fault) => {
+                let why = format!("it does not compute what the CPU computes: {fault}");
+                Self::Bad { why, options: candidate.options }
+            }
+        })
+    }
+}
+
+impl Candidate {
     /// What it computes otherwise than the CPU, if anything.
     fn fault(&self, kit: &Kit, file: &Path, expected: &Outcome) -> Result<Option<String>, Failure> {
         let mut graph = kit.tensorrt.graph(file, &self.built.plan).map_err(told)?;
@@ -247,12 +276,13 @@ impl Candidate {
     }
 }
 
+/// What the builder makes of the ONNX file `compiled`, and with which options.
 fn compile(
     kit: &Kit,
     file: &Path,
     compiled: &Path,
     settings: Settings,
-) -> Result<(Built, BuildOptions), TensorRtError> {
+) -> Result<(BuildOptions, Result<Built, TensorRtError>), TensorRtError> {
     let library = kit.tensorrt.library();
     let mut builder = library.builder()?;
     let mut network = builder.network()?;
@@ -261,8 +291,8 @@ fn compile(
     let options = recipe::options(&kit.manifest, kit.rows, &network.tensors()?, settings, form);
     let place = kit.tensorrt.shelf().place(file);
     let timings = std::fs::read(plan::timing_cache_path(&place)).unwrap_or_default();
-    let built = builder.build(&mut network, &options, &timings)?;
-    Ok((built, options))
+    let built = builder.build(&mut network, &options, &timings);
+    Ok((options, built))
 }
 
 /// How often it is asked whether a build is still wanted.

@@ -98,8 +98,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     }
     let tensorrt = opened.map_err(|error| match arguments.action {
         Action::Verify => Failure::Failed(format!(
-            "this device is not ready for TensorRT, and the CPU does its part: {error}. Cure: NVIDIA's driver and TensorRT (on a \
-             Jetson `apt-get install nvidia-jetpack`), then `tvsl engine build`"
+            "this device is not ready for TensorRT, and the CPU does its part: {error}. Then `tvsl engine build` makes the plans"
         )),
         Action::Build { .. } | Action::Inspect => fault::told(error),
     })?;

@@ -1,7 +1,7 @@
 //! What can go wrong between this crate and TensorRT, in words.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A failure of the TensorRT binding.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +85,16 @@ pub enum TensorRtError {
         reason: std::io::Error,
     },
     /// No driver of NVIDIA's, so TensorRT cannot be used at all.
-    #[error("no NVIDIA GPU can be used here: libcuda.so, NVIDIA's driver, is not installed")]
+    #[error(
+        "no NVIDIA GPU can be used here: libcuda.so, NVIDIA's driver, is not installed. Cure: install it (on a Jetson \
+         `apt-get install nvidia-jetpack`), or set engine.kind = \"cpu\""
+    )]
     NoDriver,
     /// The driver has no device to give.
-    #[error("no NVIDIA GPU can be used here: {reason}")]
+    #[error(
+        "no NVIDIA GPU can be used here: {reason}. Cure: see that its driver is loaded, that this user may use it (on a Jetson the \
+         groups video and render do) and that a container was given it, or set engine.kind = \"cpu\""
+    )]
     NoDevice {
         /// The driver's words.
         reason: String,
@@ -123,6 +129,16 @@ pub enum TensorRtError {
 }
 
 impl TensorRtError {
+    /// What is wrong with the plan of `onnx`, in words that name a file.
+    pub fn of_plan(&self, onnx: &Path) -> String {
+        match self {
+            Self::Refused { .. } | Self::BadPointer { .. } | Self::Memory { .. } | Self::Cuda { .. } => {
+                format!("the plan of {}: {self}", onnx.display())
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// Whether building the plan again may help.
     pub fn cured_by_building(&self) -> bool {
         matches!(self, Self::Plan(_) | Self::Refused { call: "IRuntime::deserializeCudaEngine", .. })
@@ -146,6 +162,12 @@ impl TensorRtError {
     /// Whether an input has a shape that the plan was not built for.
     pub fn outside_profile(&self) -> bool {
         matches!(self, Self::Refused { call: "IExecutionContext::setInputShape", .. })
+    }
+
+    /// Whether the builder found no way to compute a network as it was asked to, with all the memory that it wanted.
+    pub fn unbuildable(&self) -> bool {
+        matches!(self, Self::Refused { call: "IBuilder::buildSerializedNetwork", .. })
+            && !self.out_of_memory()
     }
 
     /// Whether memory ran out, so that asking for less may help. Only errors tell: the builder warns of every kernel that
