@@ -9,7 +9,7 @@ run="gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ba
 demo="mosquitto"
 # Beside the broker of the demonstration, the tests run subscribers, an RTSP server, a sound card of their own and
 # a system bus, and `systemd-analyze verify`.
-test="g++ mosquitto-clients openssl dbus libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils systemd python3 python3-cbor2 python3-jinja2 python3-jsonschema python3-paho-mqtt python3-prometheus-client python3-yaml"
+test="g++ mosquitto-clients openssl dbus libgstrtspserver-1.0-dev gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-tools alsa-utils procps systemd python3 python3-cbor2 python3-jinja2 python3-jsonschema python3-paho-mqtt python3-prometheus-client python3-yaml"
 # Watches memory while tests run.
 memory="valgrind"
 # Builds the clustered broker of `make test-cluster`.

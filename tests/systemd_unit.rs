@@ -48,6 +48,9 @@ fn its_exposure_is_at_most_1_5() {
     command.args(["security", "--offline=yes", "--threshold=15", "--no-pager"]);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/tvsl.service"));
     match command.output() {
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("--offline") => {
+            println!("skipped: this systemd-analyze looks at no unit that is only a file");
+        }
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
         Err(error) => println!("skipped: systemd-analyze absent: {error}"),
     }

@@ -35,16 +35,15 @@ struct Lossless {
     media: &'static str,
     /// The order of colours that it leaves alone, with a fourth byte.
     format: &'static str,
-    /// How many pictures a second it is told of, or none: they come when they come.
-    rate: i32,
 }
 
-const FFV1: Lossless = Lossless { encoder: "avenc_ffv1", media: "video/x-ffv", format: "BGRx", rate: 0 };
+const FFV1: Lossless = Lossless { encoder: "avenc_ffv1", media: "video/x-ffv", format: "BGRx" };
 
-/// Larger; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it. There an encoder rounds times to the
-/// rate, or to 40 ms without one.
-const HUFFYUV: Lossless =
-    Lossless { encoder: "avenc_huffyuv", media: "video/x-huffyuv", format: "BGRA", rate: 1000 };
+/// Larger; Matroska holds no FFV1 in GStreamer before 1.20, as JetPack 5 has it.
+const HUFFYUV: Lossless = Lossless { encoder: "avenc_huffyuv", media: "video/x-huffyuv", format: "BGRA" };
+
+/// How many pictures a second an encoder is told of: up to GStreamer 1.20 it rounds times to that, or to 40 ms if it is told none.
+const RATE: i32 = 1000;
 
 /// A recording under way; it begins with the first picture.
 pub struct Recorder {
@@ -241,7 +240,7 @@ fn holds(muxer: &gst::Element, lossless: Lossless) -> bool {
 fn picture(size: Size, lossless: Lossless) -> gst::Caps {
     let caps = gst::Caps::builder("video/x-raw").field("format", lossless.format);
     let caps = caps.field("width", size.width as i32).field("height", size.height as i32);
-    caps.field("framerate", gst::Fraction::new(lossless.rate, 1)).build()
+    caps.field("framerate", gst::Fraction::new(RATE, 1)).build()
 }
 
 fn samples(rate: u32) -> gst::Caps {

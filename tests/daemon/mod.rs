@@ -16,6 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Sends a signal by name, such as `TERM`, to a process that is not waited for yet.
 pub fn send(process: &Child, name: &str) {
     let signal = match name {
+        "ABRT" => Signal::ABORT,
         "CONT" => Signal::CONT,
         "HUP" => Signal::HUP,
         "INT" => Signal::INT,
