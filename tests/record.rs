@@ -138,6 +138,10 @@ fn pixels_samples_and_times_come_back_as_they_were() {
     assert_eq!(recorder.length(), Duration::from_millis(1400));
     recorder.finish().expect("a whole file");
 
+    let bytes = std::fs::read(&file).expect("a file");
+    let duration = [0x23, 0xE3, 0x83]; // Matroska's DefaultDuration
+    assert!(!bytes[..2000].windows(3).any(|word| word == duration), "pictures come when they come");
+
     let (_capture, receiver) =
         start(&clip(&file), &microphone(MicrophoneSource::Media), Pace::Fast).expect("a recording");
     let heard = collect(&receiver, |_| false);

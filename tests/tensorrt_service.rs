@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use broker::{Broker, OPEN, free_port};
 use daemon::{Daemon, PATIENCE, Place, hum, red};
@@ -112,6 +112,11 @@ fn missing_plans_are_built_while_the_cpu_serves() {
     let fault = logs(&daemon, "image.plan: there is no plan yet");
     assert!(fault.contains("Being built in the background; the CPU engine serves meanwhile"), "{fault}");
     logs(&daemon, "the new plan is in use");
+    detects(&daemon);
+    drop(daemon);
+    let daemon = machine.daemon("", &[]);
+    let chosen = logs(&daemon, "classes=3");
+    assert!(chosen.contains("because every plan is good"), "{chosen}");
     detects(&daemon);
 }
 
@@ -311,8 +316,20 @@ fn without_leave_to_rebuild_the_last_good_plan_serves() {
         assert!(fault.contains("; the last good plan serves"), "{fault}");
         let chosen = logs(&daemon, "classes=3");
         assert!(chosen.contains("engine=\"tensorrt, TensorRT 10.3.0.26 for Orin"), "{chosen}");
+        assert!(chosen.contains(" of its plans built with other settings: "), "{chosen}");
         detects(&daemon);
     }
+    // Memory that others hold at the start is no mistake of the configuration.
+    let settings = "tensorrt.rebuild = \"never\"\ntensorrt.level = 5";
+    let full = [("FAKE_CUDA_FULL", "5")];
+    let mut daemon = machine.daemon(&format!("kind = \"tensorrt\"\n{settings}"), &full);
+    logs(&daemon, "memory ran out");
+    assert_eq!(daemon.end().code(), Some(75));
+    let daemon = machine.daemon(settings, &[("FAKE_CUDA_FULL", "5"), ("FAKE_CUDA_ROOM", "6")]);
+    let told = logs(&daemon, "memory ran out");
+    assert!(told.contains("Tried again in the background; the CPU engine serves meanwhile"), "{told}");
+    logs(&daemon, "the new plan is in use");
+    detects(&daemon);
 }
 
 /// Of 8.5 the sidecar does not know the whole version, so that only TensorRT itself can tell.
@@ -358,21 +375,24 @@ fn a_build_ends_with_the_service_that_wants_it() {
     let machine = Machine::new();
     let begun = machine.place.path("begun");
     let daemon = machine.daemon("", &[("FAKE_TENSORRT_ENDLESS", &begun.display().to_string())]);
-    let told = || std::fs::read_to_string(&begun).ok().filter(|text| text.ends_with('\n'));
-    let within = |mut done: Box<dyn FnMut() -> bool + '_>| {
-        let start = Instant::now();
-        while !done() {
-            assert!(start.elapsed() < PATIENCE, "it never came");
-            std::thread::yield_now();
-        }
-    };
-    within(Box::new(|| told().is_some()));
-    let builder = PathBuf::from(format!("/proc/{}/stat", told().expect("a number").trim()));
+    let number = until(|| std::fs::read_to_string(&begun).ok().filter(|text| text.ends_with('\n')));
+    let builder = PathBuf::from(format!("/proc/{}/stat", number.trim()));
     assert!(builder.exists());
     daemon.signal("KILL");
     // One that nobody waited for yet has ended, too.
-    let is_over = || std::fs::read_to_string(&builder).map_or(true, |stat| stat.contains(") Z "));
-    within(Box::new(is_over));
+    until(|| std::fs::read_to_string(&builder).map_or(true, |stat| stat.contains(") Z ")).then_some(()));
+}
+
+/// What comes in the end.
+fn until<T>(mut comes: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(it) = comes() {
+            return it;
+        }
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Whatever was asked for: `info` tells what runs the model, and tells it anew when that is another.

@@ -245,7 +245,8 @@ type Sized = Vec<(gst::Element, gst::Element)>;
 fn in_software(pad: &gst::Pad, direction: &str) -> Result<(Vec<gst::Element>, Sized), CaptureError> {
     let (turn, scaler, filter) = (make("videoflip")?, make("videoscale")?, only(small("RGB", None))?);
     let entrance = make("videoconvert")?;
-    let mut stages: Vec<_> = but_rgb(pad, &entrance).map(only).transpose()?.into_iter().collect();
+    let narrowed = but_rgb(pad, &entrance).filter(|_| gst::version() < RGB_IN_THE_MIDST);
+    let mut stages: Vec<_> = narrowed.map(only).transpose()?.into_iter().collect();
     turn.set_property_from_str("video-direction", direction);
     scaler.set_property("add-borders", false);
     scaler.set_property_from_str("method", "bilinear2");
@@ -253,8 +254,10 @@ fn in_software(pad: &gst::Pad, direction: &str) -> Result<(Vec<gst::Element>, Si
     Ok((stages, vec![(scaler, filter)]))
 }
 
-/// What of the `entrance` a pad may choose from that did not begin with RGB: once the size is known a decoder of JPEG could come
-/// to that, at which the one of GStreamer 1.20 fails.
+/// Before this version a decoder of JPEG fails when it comes to RGB in the midst of a stream, as it may once the size is known.
+const RGB_IN_THE_MIDST: (u32, u32, u32, u32) = (1, 22, 0, 0);
+
+/// What of the `entrance` a pad may choose from that did not begin with RGB.
 fn but_rgb(pad: &gst::Pad, entrance: &gst::Element) -> Option<gst::Caps> {
     let is_other = |format: &str| {
         let format = gst_video::VideoFormat::from_string(format);
@@ -384,16 +387,17 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_begin_with_rgb_is_never_asked_for_it() {
+    fn what_did_not_begin_with_rgb_is_not_asked_for_it() {
         gst::init().expect("GStreamer");
+        let (pad, entrance) =
+            (gst::Pad::new(gst::PadDirection::Src), make("videoconvert").expect("an element"));
+        let caps = |format: &str| gst::Caps::builder("video/x-raw").field("format", format).build();
+        pad.set_active(true).expect("a pad");
+        assert!(but_rgb(&pad, &entrance).is_none(), "nothing is known yet");
+        pad.push_event(gst::event::StreamStart::new("test"));
         let takes = |began: &str, then: &str| {
-            let (pipeline, pad) = (gst::Pipeline::new(), gst::Pad::new(gst::PadDirection::Src));
-            let caps = |format: &str| gst::Caps::builder("video/x-raw").field("format", format).build();
-            pad.set_active(true).expect("a pad");
-            pad.push_event(gst::event::StreamStart::new("test"));
             pad.push_event(gst::event::Caps::new(&caps(began)));
-            pictures(&pipeline, &pad);
-            !pad.peer_query_caps(Some(&caps(then))).is_empty()
+            but_rgb(&pad, &entrance).is_none_or(|taken| taken.can_intersect(&caps(then)))
         };
         for (began, then) in
             [("I420", "NV12"), ("I420", "Y42B"), ("GRAY8", "I420"), ("BGRx", "RGB"), ("RGB", "I420")]

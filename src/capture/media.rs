@@ -39,11 +39,13 @@ const STALL: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(10);
 /// The same of one that is played in its own time, which may show a picture for minutes.
 const STUCK_IN_TIME: Duration = Duration::from_secs(600);
-/// The longest that what reads a file or a stream may take to let go of it.
+/// The longest that what reads a file may take to let go of it.
 const LET_GO: Duration = Duration::from_secs(5);
+/// The same of a stream: at the end of a service there is little time.
+const HANG_UP: Duration = Duration::from_secs(2);
 /// How many of them may be left behind. The next is waited for, until the watchdog has the service started anew.
 const MOST_LEFT: usize = 4;
-/// How many were.
+/// How many are, or are being closed.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 /// A recording that is shorter than it says by more than this was cut off.
 const CUT_OFF: gst::ClockTime = gst::ClockTime::from_seconds(1);
@@ -106,10 +108,9 @@ impl Drop for Media {
         if let Some(watch) = self.watch.take() {
             watch.join().ok();
         }
-        if self.sole || LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
-            shut(&self.pipeline);
-        } else {
-            shut_in_time(&self.pipeline, &self.name);
+        match self.sole {
+            true => shut(&self.pipeline),
+            false => shut_in_time(&self.pipeline, &self.name, if self.live { HANG_UP } else { LET_GO }),
         }
     }
 }
@@ -126,20 +127,29 @@ fn shut(pipeline: &gst::Pipeline) {
 /// A decoder may turn in a circle for ever at what is damaged (GStreamer 1.22's of JPEG where a picture begins right after
 /// another began), and a stream may lock itself up while it stops (GStreamer 1.20's of RTSP, now and then). It is left behind
 /// then, with the thread that waits for it.
-fn shut_in_time(pipeline: &gst::Pipeline, name: &str) {
+fn shut_in_time(pipeline: &gst::Pipeline, name: &str, most: Duration) {
+    if LEFT.fetch_add(1, Ordering::Relaxed) >= MOST_LEFT {
+        tracing::warn!(
+            "{name}: it is waited for until what reads it stops, as {MOST_LEFT} others have not yet"
+        );
+        shut(pipeline);
+        LEFT.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
     let (done, over) = std::sync::mpsc::channel();
     let working = pipeline.clone();
     let stopping = std::thread::Builder::new().name("camera-stop".into()).spawn(move || {
         shut(&working);
+        LEFT.fetch_sub(1, Ordering::Relaxed);
         done.send(()).ok();
     });
-    match stopping.map(|_| over.recv_timeout(LET_GO)) {
+    match stopping.map(|_| over.recv_timeout(most)) {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => {
-            LEFT.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!("{name}: what reads it does not stop; it is left behind until the program ends");
+        Ok(Err(_)) => tracing::warn!("{name}: what reads it does not stop; it is left behind"),
+        Err(_no_thread) => {
+            shut(pipeline);
+            LEFT.fetch_sub(1, Ordering::Relaxed);
         }
-        Err(_no_thread) => shut(pipeline),
     }
 }
 

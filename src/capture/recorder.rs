@@ -86,6 +86,9 @@ impl Recorder {
         let pipeline = gst::Pipeline::new();
         let pictures = source();
         chain(pipeline.upcast_ref(), &[pictures.clone().upcast(), encoder, muxer.clone(), sink])?;
+        // Else the file would tell others that every picture is to be seen for as long as the encoder is told.
+        let pads = muxer.sink_pads().into_iter().filter(|pad| pad.has_property("frame-duration"));
+        pads.for_each(|pad| pad.set_property("frame-duration", false));
         let taken = Arc::new(AtomicU64::new(0));
         let sound = rate.map(|rate| {
             let sound = source();

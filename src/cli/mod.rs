@@ -205,7 +205,10 @@ impl Failure {
         match error.key() {
             None if error.passing() => Self::Lacking(with_causes(&error)),
             None if error.lost() => Self::failed(error),
-            Some(key) => config.fault(key, &with_causes(&error)).into(),
+            Some(key) => {
+                let cure = error.cure().map(|cure| format!("; {cure}")).unwrap_or_default();
+                config.fault(key, &(with_causes(&error) + &cure)).into()
+            }
             None => Self::configuration(error),
         }
     }

@@ -187,8 +187,7 @@ impl Config {
     /// Fills in the names and folders that depend on the machine.
     fn named(mut self) -> Config {
         if self.device.name.is_empty() {
-            let file = self.written.as_ref().map(|written| written.file.as_path());
-            self.device.name = search::device_name(file);
+            self.device.name = search::device_name();
         }
         if self.mqtt.client_id.is_empty() {
             self.mqtt.client_id = "tvsl-{device}".into();

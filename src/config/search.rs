@@ -152,19 +152,11 @@ impl Whose {
 
 /// Where systemd keeps the state of the service that runs `file`: tvsl.service, or one of the template's.
 fn service_folder(file: &Path) -> Option<PathBuf> {
-    let name = service_name(file)?;
-    let folder = if name == PLAIN { name } else { format!("tvsl-{name}") };
-    Some(Path::new("/var/lib").join(folder))
-}
-
-/// The name of the plain service's file.
-const PLAIN: &str = "tvsl";
-
-/// What the service that runs `file` is called: `tvsl`, or as an instance of the template is.
-fn service_name(file: &Path) -> Option<String> {
     let file = std::path::absolute(file).ok()?;
     let ours = file.parent()? == Path::new("/etc/tvsl") && file.extension()? == "toml";
-    Some(file.file_stem()?.to_str().filter(|_| ours)?.to_owned())
+    let name = file.file_stem()?.to_str().filter(|_| ours)?;
+    let folder = if name == "tvsl" { name.to_owned() } else { format!("tvsl-{name}") };
+    Some(Path::new("/var/lib").join(folder))
 }
 
 /// Where programs of this user, or this service, keep what must outlast them.
@@ -192,15 +184,11 @@ pub(super) fn cache_dir(whose: &Whose) -> Option<PathBuf> {
 }
 
 /// The name of a device that was given none, as one level of a topic: the machine's host name; that of one of several
-/// services (`tvsl@hall`) is told from the others' by `$TVSL_INSTANCE`, which its unit sets, or by the `file` that it runs, for
-/// who looks after it.
-pub(super) fn device_name(file: Option<&Path>) -> String {
+/// services (`tvsl@hall`) is told from the others' by `$TVSL_INSTANCE`, which its unit sets.
+pub(super) fn device_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "tvsl" } else { host.trim() };
-    let named = || file.and_then(service_name).filter(|name| name != PLAIN);
-    let said = said("TVSL_INSTANCE").map(|name| name.display().to_string());
-    let instance = said.or_else(named);
-    let instance = instance.map(|name| format!("-{name}")).unwrap_or_default();
+    let instance = said("TVSL_INSTANCE").map(|name| format!("-{}", name.display())).unwrap_or_default();
     format!("{host}{instance}").replace(['/', '+', '#'], "-")
 }
 
@@ -220,10 +208,6 @@ mod tests {
             let named = |text: &str| text.replace("%i", "hall");
             assert_eq!(folder(&named(file)), Some(Path::new("/var/lib").join(named(state))), "{units}");
         }
-        let name = |file: &str| device_name(Some(Path::new(file)));
-        let host = device_name(None);
-        assert_eq!(name("/etc/tvsl/hall.toml"), format!("{host}-hall"));
-        assert_eq!([name("/etc/tvsl/tvsl.toml"), name("/root/hall.toml")], [host.clone(), host]);
         for other in ["/etc/tvsl/tvsl.bak", "/etc/tvsl/old/tvsl.toml", "/etc/tvsl.toml", "tvsl.toml", "/"] {
             assert_eq!(folder(other), None, "{other}");
         }

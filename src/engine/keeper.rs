@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::rebuilder::{Cure, Delivery, Order, PATIENCE, Rebuilder};
-use super::tensorrt::{PlanFault, TensorRt, TensorRtError};
+use super::tensorrt::{TensorRt, TensorRtError};
 use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, together};
 use crate::backoff::Backoff;
 use crate::clock::Instant;
@@ -28,10 +28,18 @@ pub(super) struct Keeper {
     policy: Policy,
     /// Held by every graph, too: without any of them no plan is wanted.
     rebuilder: Option<Arc<Rebuilder>>,
-    /// The graphs that TensorRT did not load as it should, each with the reason.
-    faults: Mutex<Vec<(PathBuf, String)>>,
+    /// The graphs that TensorRT did not load as it should.
+    faults: Mutex<Vec<Fault>>,
     /// What runs the graphs that were loaded.
     engines: Mutex<Vec<&'static str>>,
+}
+
+/// Why a graph is not the plan that was asked for.
+struct Fault {
+    file: PathBuf,
+    told: String,
+    /// A good plan serves that was only built with other settings.
+    serves: bool,
 }
 
 /// What the configuration wants done about trouble.
@@ -54,7 +62,14 @@ impl Keeper {
         let gpu = Arc::new(gpu);
         let rebuilder = build.map(|build| {
             let loads = Arc::clone(&gpu);
-            let load = move |file: &Path| loads.load(file);
+            let load = move |file: &Path| match loads.load(file) {
+                Err(EngineError::TensorRt(fault))
+                    if fault.of_settings() && policy.rebuild == Rebuild::Never =>
+                {
+                    Ok(loads.last_good(file)?)
+                }
+                loaded => loaded,
+            };
             // Without leave to build, a plan that lacked memory is loaded again all the same.
             let build = (policy.rebuild == Rebuild::Auto).then_some(build);
             Arc::new(Rebuilder::new(build, Box::new(load)))
@@ -62,8 +77,21 @@ impl Keeper {
         Self { gpu, spare, policy, rebuilder, faults: Mutex::default(), engines: Mutex::default() }
     }
 
+    /// The plan of `file` although it was built with other settings, for a service; or why not, if that may pass.
+    fn last_good(&self, file: &Path, fault: TensorRtError) -> (Option<Box<dyn Graph>>, TensorRtError) {
+        if !fault.of_settings() || self.rebuilder.is_none() {
+            return (None, fault);
+        }
+        match self.gpu.last_good(file) {
+            Ok(graph) => (Some(graph), fault),
+            Err(passing) if passing.passing() => (None, passing),
+            Err(_) => (None, fault),
+        }
+    }
+
     /// Something that runs `file` although its plan has a fault.
     fn stand_in(&self, file: &Path, fault: TensorRtError) -> Result<Serving, EngineError> {
+        let (last_good, fault) = self.last_good(file, fault);
         let builds = self.policy.rebuild == Rebuild::Auto;
         let cure = match fault.out_of_memory() {
             true => Some(Cure::Load),
@@ -73,36 +101,33 @@ impl Keeper {
         let mends = cure.zip(rebuilder);
         let stands_in = !self.policy.only_gpu || (builds && mends.is_some());
         let spare = self.spare.as_ref().filter(|_| stands_in);
-        let last_good = match &fault {
-            TensorRtError::Plan(PlanFault::Settings { .. }) => self.gpu.last_good(file).ok(),
-            _ => None,
-        };
+        let serves = last_good.is_some();
         let (graph, who) = match (last_good, spare) {
             (Some(graph), _) => (graph, "the last good plan"),
             (None, Some(spare)) => (spare.load(file)?, "the CPU engine"),
             (None, None) => return Err(fault.into()),
         };
-        let fault = fault.of_plan(file);
-        self.note(file, &fault);
+        let told = fault.of_plan(file);
+        self.note(Fault { file: file.to_owned(), told: told.clone(), serves });
         let mut serving = self.serving(file, graph);
-        serving.trouble = Some(format!("{fault}; {who} serves"));
+        serving.trouble = Some(format!("{told}; {who} serves"));
         serving.better = mends.and_then(|(cure, rebuilder)| rebuilder.order(file, cure, PATIENCE));
         match cure.filter(|_| serving.better.is_some()) {
             Some(cure) => {
                 let cure = if cure == Cure::Load { "Tried again" } else { "Being built" };
-                tracing::warn!("{fault}. {cure} in the background; {who} serves meanwhile");
+                tracing::warn!("{told}. {cure} in the background; {who} serves meanwhile");
             }
-            None => tracing::warn!("{fault}; {who} serves"),
+            None => tracing::warn!("{told}; {who} serves"),
         }
         Ok(serving)
     }
 
     /// Keeps a fault to tell of; the same graph may be loaded twice.
-    fn note(&self, file: &Path, fault: &str) {
+    fn note(&self, fault: Fault) {
         let mut faults = lock(&self.faults);
-        match faults.iter_mut().find(|(other, _)| other == file) {
-            Some((_, told)) => fault.clone_into(told),
-            None => faults.push((file.to_owned(), fault.to_owned())),
+        match faults.iter_mut().find(|other| other.file == fault.file) {
+            Some(other) => *other = fault,
+            None => faults.push(fault),
         }
     }
 
@@ -129,7 +154,14 @@ impl Engine for Keeper {
 
     fn trouble(&self) -> Option<String> {
         let faults = lock(&self.faults);
-        faults.first().map(|(_, first)| format!("{} of its plans not in use: {first}", faults.len()))
+        let (serve, unused): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| fault.serves);
+        match (&*unused, &*serve) {
+            ([first, ..], _) => Some(format!("{} of its plans not in use: {}", unused.len(), first.told)),
+            ([], [first, ..]) => {
+                Some(format!("{} of its plans built with other settings: {}", serve.len(), first.told))
+            }
+            ([], []) => None,
+        }
     }
 
     fn load(&self, file: &Path) -> Result<Box<dyn Graph>, EngineError> {

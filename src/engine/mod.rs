@@ -261,6 +261,14 @@ impl EngineError {
         matches!(self, Self::Lost { .. } | Self::Gone(_))
     }
 
+    /// What helps whoever wants a GPU that cannot be had at all.
+    pub fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::TensorRt(error) => error.cure(),
+            _ => None,
+        }
+    }
+
     /// The dotted key of the setting at fault, if one is.
     pub fn key(&self) -> Option<&'static str> {
         match self {

@@ -379,11 +379,12 @@ static void *Builder_buildSerializedNetwork(Object *self, Object *network, Objec
     }
     const char *most = getenv("FAKE_TENSORRT_WORKSPACE"); // in MiB; more is out of memory
     if (most != NULL && workspace > (size_t)atoi(most) << 20) { say(1, "OutOfMemory (no details)"); return NULL; }
-    const char *lacking = getenv("FAKE_TENSORRT_NO_KERNEL"); // for a node; those that there are want more memory than there is
+    const char *lacking = getenv("FAKE_TENSORRT_NO_KERNEL"); // for a node, or "half": for none in half precision; else those that there are want more memory than there is
     Onnx *parsed = network->implementation->data;
     bool typed = parsed != NULL && strstr(parsed->path, "half") != NULL;
     if (lacking != NULL && (strcmp(lacking, "half") != 0 || half || typed)) {
-        for (int tactic = 0; tactic < 9; tactic++) say(2, "Skipping tactic 0x1 due to insufficient memory on requested size of 9");
+        if (strcmp(lacking, "half") != 0)
+            for (int tactic = 0; tactic < 9; tactic++) say(2, "Skipping tactic 0x1 due to insufficient memory on requested size of 9");
         say(1, "Could not find any implementation for node conv");
         return NULL;
     }

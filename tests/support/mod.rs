@@ -184,6 +184,8 @@ fn alter(pipeline: &gst::Pipeline, element: &str, change: fn(u64, &mut [u8])) {
 }
 
 /// `seconds` of black at 25 a second, white for the first tenth of each second, as Motion-JPEG.
+///
+/// As cameras have it: of JPEG that holds RGB, GStreamer 1.20 decodes one picture and no other.
 pub fn flashes(seconds: u32) -> String {
     format!(
         "videotestsrc pattern=black num-buffers={} ! video/x-raw,format=RGB,width=320,height=180,framerate=25/1 \

@@ -203,10 +203,9 @@ pub(super) fn gpu(config: &Config) -> Check {
     let gpu = match Device::first().and_then(|device| device.gpu()) {
         Ok(gpu) => format!("{}, CUDA {}", gpu.name, gpu.driver),
         // A machine without NVIDIA's software is as it should be; one whose GPU does not answer is not.
-        Err(error) if asked || error.passing() => {
-            let told = error.to_string();
-            let (found, cure) = told.split_once(". Cure: ").unwrap_or((&told, "start the machine again"));
-            return verdict(STAGE, found.to_owned(), cure.to_owned());
+        Err(error) if asked || (error.passing() && config.engine.kind == EngineKind::Auto) => {
+            let cure = error.cure().unwrap_or("start the machine again");
+            return verdict(STAGE, error.to_string(), cure.to_owned());
         }
         Err(_) => return Check::skipped(STAGE, "none; the CPU engine needs none"),
     };

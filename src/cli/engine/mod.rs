@@ -98,8 +98,10 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     }
     let tensorrt = opened.map_err(|error| match arguments.action {
         Action::Verify => Failure::Failed(format!(
-            "this device is not ready for TensorRT, and the CPU does its part: {error}. Then `tvsl engine build` makes the plans"
+            "this device is not ready for TensorRT, and the CPU does its part: {}. Then `tvsl engine build` makes the plans",
+            error.with_cure()
         )),
+        Action::Build { .. } | Action::Inspect if error.cure().is_some() => Failure::Failed(error.with_cure()),
         Action::Build { .. } | Action::Inspect => fault::told(error),
     })?;
     let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });

@@ -85,16 +85,10 @@ pub enum TensorRtError {
         reason: std::io::Error,
     },
     /// No driver of NVIDIA's, so TensorRT cannot be used at all.
-    #[error(
-        "no NVIDIA GPU can be used here: libcuda.so, NVIDIA's driver, is not installed. Cure: install it (on a Jetson \
-         `apt-get install nvidia-jetpack`), or set engine.kind = \"cpu\""
-    )]
+    #[error("no NVIDIA GPU can be used here: libcuda.so, NVIDIA's driver, is not installed")]
     NoDriver,
     /// The driver has no device to give.
-    #[error(
-        "no NVIDIA GPU can be used here: {reason}. Cure: see that its driver is loaded, that this user may use it (on a Jetson the \
-         groups video and render do) and that a container was given it, or set engine.kind = \"cpu\""
-    )]
+    #[error("no NVIDIA GPU can be used here: {reason}")]
     NoDevice {
         /// The driver's words.
         reason: String,
@@ -132,11 +126,37 @@ impl TensorRtError {
     /// What is wrong with the plan of `onnx`, in words that name a file.
     pub fn of_plan(&self, onnx: &Path) -> String {
         match self {
-            Self::Refused { .. } | Self::BadPointer { .. } | Self::Memory { .. } | Self::Cuda { .. } => {
-                format!("the plan of {}: {self}", onnx.display())
-            }
+            Self::Refused { .. }
+            | Self::BadPointer { .. }
+            | Self::Memory { .. }
+            | Self::Cuda { .. }
+            | Self::Tensor { .. } => format!("the plan of {}: {self}", onnx.display()),
             _ => self.to_string(),
         }
+    }
+
+    /// What helps whoever wants a GPU that cannot be had at all.
+    pub fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::NoDriver => Some(
+                "install it (on a Jetson `apt-get install nvidia-jetpack`), or set engine.kind = \"cpu\"",
+            ),
+            Self::NoDevice { .. } => Some(
+                "see that its driver is loaded, that this user may use it (on a Jetson the groups video and render do) and that \
+                 a container was given it, or set engine.kind = \"cpu\"",
+            ),
+            _ => None,
+        }
+    }
+
+    /// The same as its last words.
+    pub fn with_cure(&self) -> String {
+        self.cure().map_or_else(|| self.to_string(), |cure| format!("{self}. Cure: {cure}"))
+    }
+
+    /// Whether the plan is good and was only built with other settings.
+    pub fn of_settings(&self) -> bool {
+        matches!(self, Self::Plan(super::target::PlanFault::Settings { .. }))
     }
 
     /// Whether building the plan again may help.
@@ -164,10 +184,15 @@ impl TensorRtError {
         matches!(self, Self::Refused { call: "IExecutionContext::setInputShape", .. })
     }
 
-    /// Whether the builder found no way to compute a network as it was asked to, with all the memory that it wanted.
+    /// Whether the builder found no way to compute a network as it was asked to. Where it passed over some for want of memory,
+    /// as it only warns of, that may be why, and another time there may be more.
     pub fn unbuildable(&self) -> bool {
-        matches!(self, Self::Refused { call: "IBuilder::buildSerializedNetwork", .. })
-            && !self.out_of_memory()
+        let Self::Refused { call: "IBuilder::buildSerializedNetwork", said } = self else { return false };
+        let of_memory = |complaint: &Complaint| {
+            let message = complaint.message.to_lowercase();
+            (message.contains("memory") && message.contains("insuf")) || lacks_memory(&message)
+        };
+        !said.0.iter().any(of_memory)
     }
 
     /// Whether memory ran out, so that asking for less may help. Only errors tell: the builder warns of every kernel that
@@ -241,6 +266,14 @@ mod tests {
             assert!(refused(&[&complaint(true, library)]), "{library}");
         }
         assert!(!refused(&[]) && !refused(&[&skipped, &other]));
+        let unbuildable = |said: &[&Complaint]| {
+            let said = Said(said.iter().copied().cloned().collect());
+            TensorRtError::Refused { call: "IBuilder::buildSerializedNetwork", said }.unbuildable()
+        };
+        let tactic = complaint(false, "Device memory is insufficient to use tactic.");
+        let old = complaint(false, "Some tactics do not have sufficient workspace memory to run.");
+        assert!(unbuildable(&[&other]) && unbuildable(&[&old, &other]));
+        assert!([&lacking, &skipped, &tactic].iter().all(|memory| !unbuildable(&[memory, &other])));
         let errors = vec!["node \"insufficient memory\"".to_owned()];
         let onnx = TensorRtError::Onnx { file: "out of memory.onnx".into(), errors, said: Said::default() };
         assert!(!onnx.out_of_memory(), "that is only a name");
