@@ -63,7 +63,7 @@ kernel:
 # A fleet on a clustered broker, whose node is built once, in some minutes.
 test-cluster: setup-test
 	@setup/packages.sh cluster
-	$(CARGO) build --locked --manifest-path tests/cluster/Cargo.toml --target-dir .cache/cluster
+	PROTOC=$(CURDIR)/tests/cluster/protoc.sh $(CARGO) build --locked --manifest-path tests/cluster/Cargo.toml --target-dir .cache/cluster
 	TVSL_CLUSTER_NODE=$(CURDIR)/.cache/cluster/debug/cluster-node $(CARGO) test --locked --test fleet_cluster -- --ignored $(TESTFLAGS)
 
 # Nothing lost, read before it was written, or used after it was freed, in every test of the binding and of graphs.
