@@ -159,6 +159,10 @@ fn a_slot_or_a_value_that_differs_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let release = &RELEASES[2];
     let (mut classes, mut values) = (table("SLOT", release), table("VALUE", release));
+    write_headers(folder.path(), release, &classes, &values);
+    let (same, said) = check(folder.path());
+    assert!(same && said.contains("TensorRT 10.3.0: 0 of"), "{said}");
+
     let parser = classes.get_mut("Parser").expect("the class");
     let delete = parser.remove(&9).expect("the destructor");
     parser.insert(10, delete);

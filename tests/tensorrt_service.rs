@@ -15,10 +15,10 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use broker::{Broker, OPEN, free_port};
-use daemon::{Daemon, PATIENCE, Place, hum, red};
+use daemon::{Daemon, PATIENCE, Place, hum, red, until};
 use fake_tensorrt::{RELEASES, Release, compile, compile_cuda, onnxruntime};
 use subscriber::Subscriber;
 use tvsl::engine::tensorrt::plan;
@@ -86,6 +86,13 @@ impl Machine {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Has the sidecar of a plan say something else, as if the build had written that.
+    fn alter_sidecar(&self, graph: &str, alter: impl FnOnce(&str) -> String) {
+        let sidecar = plan::sidecar_path(&self.plan(graph));
+        let text = std::fs::read_to_string(&sidecar).expect("a sidecar");
+        std::fs::write(&sidecar, fake_tensorrt::sealed(&alter(&text))).expect("room for a file");
+    }
+
     fn plan(&self, graph: &str) -> PathBuf {
         plan::path(&self.model.path(graph))
     }
@@ -116,7 +123,10 @@ fn missing_plans_are_built_while_the_cpu_serves() {
     drop(daemon);
     let daemon = machine.daemon("", &[]);
     let chosen = logs(&daemon, "classes=3");
-    assert!(chosen.contains("because every plan is good"), "{chosen}");
+    let good =
+        "engine=\"tensorrt, TensorRT 10.3.0.26 for Orin, SM 8.7, CUDA 12.6, because every plan is good\"";
+    assert!(chosen.contains(good), "{chosen}");
+    assert!(!chosen.contains("not in use"), "{chosen}");
     detects(&daemon);
 }
 
@@ -252,10 +262,7 @@ fn the_gpus_time_is_in_the_metrics_stage_by_stage() {
 fn a_plan_for_another_device_is_named_and_replaced() {
     let machine = Machine::new();
     machine.build();
-    let sidecar = plan::sidecar_path(&machine.plan("image.onnx"));
-    let text = std::fs::read_to_string(&sidecar).expect("a sidecar");
-    let other = fake_tensorrt::sealed(&text.replace("10.3.0.26", "10.7.0.23"));
-    std::fs::write(&sidecar, other).expect("room for a file");
+    machine.alter_sidecar("image.onnx", |text| text.replace("10.3.0.26", "10.7.0.23"));
     let daemon = machine.daemon("kind = \"tensorrt\"", &[]);
     let fault = logs(&daemon, "image.plan: the plan was built by TensorRT 10.7.0.23 for Orin");
     assert!(fault.contains("this device has TensorRT 10.3.0.26 for Orin"), "{fault}");
@@ -340,13 +347,10 @@ fn plans_that_only_tensorrt_knows_to_be_another_s_are_named_counted_and_replaced
         machine.build();
         for graph in ["image.onnx", "audio.onnx"] {
             let plan = machine.plan(graph);
-            let sidecar = plan::sidecar_path(&plan);
-            let text = std::fs::read_to_string(&sidecar).expect("a sidecar");
-            let facts = serde_json::from_str::<plan::Sidecar>(&text).expect("facts");
+            let sum = || tvsl::bounded::sha256(&plan).expect("a file");
+            let before = sum();
             std::fs::write(&plan, "plan of another").expect("room for a file");
-            let sum = tvsl::bounded::sha256(&plan).expect("a file");
-            let text = fake_tensorrt::sealed(&text.replace(&facts.plan_sha256, &sum));
-            std::fs::write(&sidecar, text).expect("room for a file");
+            machine.alter_sidecar(graph, |text| text.replace(&before, &sum()));
         }
         let daemon = machine.daemon("", &[]);
         let fault =
@@ -375,24 +379,14 @@ fn a_build_ends_with_the_service_that_wants_it() {
     let machine = Machine::new();
     let begun = machine.place.path("begun");
     let daemon = machine.daemon("", &[("FAKE_TENSORRT_ENDLESS", &begun.display().to_string())]);
-    let number = until(|| std::fs::read_to_string(&begun).ok().filter(|text| text.ends_with('\n')));
+    let number =
+        until("the build", || std::fs::read_to_string(&begun).ok().filter(|text| text.ends_with('\n')));
     let builder = PathBuf::from(format!("/proc/{}/stat", number.trim()));
     assert!(builder.exists());
     daemon.signal("KILL");
     // One that nobody waited for yet has ended, too.
-    until(|| std::fs::read_to_string(&builder).map_or(true, |stat| stat.contains(") Z ")).then_some(()));
-}
-
-/// What comes in the end.
-fn until<T>(mut comes: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(it) = comes() {
-            return it;
-        }
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let is_over = || std::fs::read_to_string(&builder).map_or(true, |stat| stat.contains(") Z "));
+    until("the build's end", || is_over().then_some(()));
 }
 
 /// Whatever was asked for: `info` tells what runs the model, and tells it anew when that is another.

@@ -132,25 +132,25 @@ fn shut_in_time(pipeline: &gst::Pipeline, name: &str, most: Duration) {
         tracing::warn!(
             "{name}: it is waited for until what reads it stops, as {MOST_LEFT} others have not yet"
         );
-        shut(pipeline);
-        LEFT.fetch_sub(1, Ordering::Relaxed);
-        return;
+        return shut_counted(pipeline);
     }
     let (done, over) = std::sync::mpsc::channel();
     let working = pipeline.clone();
     let stopping = std::thread::Builder::new().name("camera-stop".into()).spawn(move || {
-        shut(&working);
-        LEFT.fetch_sub(1, Ordering::Relaxed);
+        shut_counted(&working);
         done.send(()).ok();
     });
     match stopping.map(|_| over.recv_timeout(most)) {
         Ok(Ok(())) => {}
         Ok(Err(_)) => tracing::warn!("{name}: what reads it does not stop; it is left behind"),
-        Err(_no_thread) => {
-            shut(pipeline);
-            LEFT.fetch_sub(1, Ordering::Relaxed);
-        }
+        Err(_no_thread) => shut_counted(pipeline),
     }
+}
+
+/// The same as [`shut`] of one that was counted.
+fn shut_counted(pipeline: &gst::Pipeline) {
+    shut(pipeline);
+    LEFT.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Reads the bus: first until the source works, then until it is stopped.

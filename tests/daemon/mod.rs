@@ -13,6 +13,18 @@ use tempfile::TempDir;
 /// Longest time that anything here may take; a test that needs it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits for what comes in the end.
+pub fn until<T>(what: &str, mut comes: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(it) = comes() {
+            return it;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Sends a signal by name, such as `TERM`, to a process that is not waited for yet.
 pub fn send(process: &Child, name: &str) {
     let signal = match name {
@@ -177,14 +189,7 @@ impl Daemon {
 
     /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.process.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(began.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("its end", || self.process.try_wait().expect("a child"))
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) fn told(error: TensorRtError) -> Failure {
         // Whoever changes a model is done with it sooner or later.
         TensorRtError::Plan(PlanFault::Changed { .. }) => Failure::Lacking(error.to_string()),
         error if error.out_of_memory() => Failure::Lacking(error.to_string()),
+        error if error.cure().is_some() => Failure::Failed(error.with_cure()),
         error => Failure::failed(error),
     }
 }

@@ -101,7 +101,6 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
             "this device is not ready for TensorRT, and the CPU does its part: {}. Then `tvsl engine build` makes the plans",
             error.with_cure()
         )),
-        Action::Build { .. } | Action::Inspect if error.cure().is_some() => Failure::Failed(error.with_cure()),
         Action::Build { .. } | Action::Inspect => fault::told(error),
     })?;
     let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });

@@ -256,20 +256,18 @@ mod tests {
         let skipped =
             complaint(false, "Skipping tactic 0x2 due to insufficient memory on requested size of 9");
         let other = complaint(true, "Could not find any implementation for node conv");
-        let refused = |said: &[&Complaint]| {
+        let failed = |said: &[&Complaint]| {
             let said = Said(said.iter().copied().cloned().collect());
-            TensorRtError::Refused { call: "IBuilder::buildSerializedNetwork", said }.out_of_memory()
+            TensorRtError::Refused { call: "IBuilder::buildSerializedNetwork", said }
         };
+        let refused = |said: &[&Complaint]| failed(said).out_of_memory();
         assert!(refused(&[&skipped, &lacking]) && refused(&[&lacking, &other]));
         for library in ["Cudnn Error: CUDNN_STATUS_ALLOC_FAILED", "Cublas Error: CUBLAS_STATUS_ALLOC_FAILED"]
         {
             assert!(refused(&[&complaint(true, library)]), "{library}");
         }
         assert!(!refused(&[]) && !refused(&[&skipped, &other]));
-        let unbuildable = |said: &[&Complaint]| {
-            let said = Said(said.iter().copied().cloned().collect());
-            TensorRtError::Refused { call: "IBuilder::buildSerializedNetwork", said }.unbuildable()
-        };
+        let unbuildable = |said: &[&Complaint]| failed(said).unbuildable();
         let tactic = complaint(false, "Device memory is insufficient to use tactic.");
         let old = complaint(false, "Some tactics do not have sufficient workspace memory to run.");
         assert!(unbuildable(&[&other]) && unbuildable(&[&old, &other]));
