@@ -19,7 +19,7 @@ use tvsl::engine::{self, Engine, Input, Tensor, Value, Wanted};
 use tvsl::frame::{Frame, Samples};
 use tvsl::geometry::Size;
 use tvsl::model::manifest::FrontEnd;
-use tvsl::model::{Model, Vision};
+use tvsl::model::{Manifest, Model, Vision};
 
 /// A model with plans in single precision, so that the GPU's numbers are the CPU's.
 struct Machine(PathBuf);
@@ -96,8 +96,8 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
         machine.run("judge_frames", variables);
     }
     machine.run("ask_for_all", &[]);
-    // What cannot be recorded once, the picture's and a stage's, is recorded the next time.
-    machine.run("judge_what_the_host_holds", &[("FAKE_CUDA_NO_GRAPHS", "2")]);
+    // What cannot be recorded once, the picture's, its head's and a stage's, is recorded the next time.
+    machine.run("judge_what_the_host_holds", &[("FAKE_CUDA_NO_GRAPHS", "3")]);
     for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")]] {
         machine.run("count_waits", variables);
         machine.run("hold_pictures", variables);
@@ -118,7 +118,7 @@ fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
     let [(gpu, _), (cpu, _)] = ["tensorrt", "cpu"].map(|kind| machine.annotate(kind, &[]));
     assert!(gpu.lines().count() > 20 && gpu == cpu, "by the GPU:\n{gpu}\nby the CPU:\n{cpu}");
     let (plain, told) = machine.annotate("tensorrt", &[("FAKE_CUDA_NO_GRAPHS", "1000")]);
-    assert!(plain == cpu && told.matches("runs without a CUDA graph").count() == 4, "{told}");
+    assert!(plain == cpu && told.matches("runs without a CUDA graph").count() == 5, "{told}");
 }
 
 /// Whatever the GPU was at: the frame that was being judged is lost at most.
@@ -246,7 +246,7 @@ fn judge_two_cameras() {
     };
     let image = tensor(&[2, 3, 224, 384]);
     let [mut gpu, mut cpu] = [EngineKind::TensorRt, EngineKind::Cpu].map(|kind| {
-        ["image", "stage1", "stage2"]
+        ["image", "image-head", "stage1", "stage2"]
             .map(|name| chosen(kind).load(&folder().join(format!("{name}.onnx"))).expect("a graph"))
     });
     let mut both = |place: usize, inputs: &[(&str, Input<'_>)]| {
@@ -255,14 +255,15 @@ fn judge_two_cameras() {
         assert!(found == expected && found.iter().all(|output| output.shape[0] == 2), "{found:?}");
         found
     };
-    let cells = both(0, &[("image", (&image).into())]).remove(0);
+    let features = both(0, &[("image", (&image).into())]).remove(0);
+    let cells = both(1, &[("features", (&features).into())]).remove(0);
     let (first, second) = cells.data.split_at(cells.data.len() / 2);
     assert!(first != second, "two pictures");
     let width = cells.shape[2];
     let (rows, words) = (tensor(&[2, 4, width]), tensor(&[5, width]));
     // At first piece by piece, at last recorded.
     for _ in 0..3 {
-        for stage in [1, 2] {
+        for stage in [2, 3] {
             both(stage, &[("V", (&cells).into()), ("A", (&rows).into()), ("t", (&words).into())]);
         }
     }
@@ -430,7 +431,9 @@ fn judge_what_the_host_holds() {
     let refused = std::env::var("FAKE_CUDA_NO_GRAPHS").map_or(0, |times| times.parse().expect("a number"));
     // What the host reads lies elsewhere from then on, on a GPU that has a place of its own for it.
     let moved = i32::from(std::env::var_os("FAKE_CUDA_INTEGRATED").is_some());
-    assert_eq!(counted(c"fake_cuda_launches"), 9 - refused - moved, "both stages are recorded");
+    let manifest = Manifest::read(&folder()).expect("a manifest");
+    let heads = i32::from(manifest.precision("fp32").is_some_and(|graphs| graphs.image_head.is_some()));
+    assert_eq!(counted(c"fake_cuda_launches"), 9 + heads - refused - moved, "both stages are recorded");
     assert!(seen == expected && seen[2] != seen[3], "{seen:?}\n{expected:?}");
 }
 

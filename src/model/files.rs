@@ -21,9 +21,7 @@ impl Manifest {
     /// When a file is missing, altered or not listed: which one, what was expected, and the cure.
     pub fn verified_graphs(&self, dir: &Path) -> Result<&Graphs, ModelError> {
         let graphs = graphs(dir, self)?;
-        let opened = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
-        let text = self.embedding.text.iter().chain(&graphs.text);
-        for name in opened.into_iter().chain(text) {
+        for name in graphs.all().map(|(_, file)| file).chain(&self.embedding.text) {
             if !self.files.iter().any(|file| &file.path == name) {
                 return Err(fault(dir, format!("[[files]] lacks \"{name}\": every file needs its sha256")));
             }

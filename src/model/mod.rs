@@ -72,8 +72,8 @@ pub struct Judging {
 enum Stages {
     /// A GPU computes `p`, `p_v`, `p_a` and `H`.
     UnderWay(Vec<Value>),
-    /// They are still to be run on this `V`.
-    Ahead(Value),
+    /// The second is still to be run on this `V`.
+    Scored(Vec<Score>, Value),
 }
 
 impl Judging {
@@ -237,7 +237,11 @@ impl Model {
             .image
             .prepare(frame)
             .ok_or(ModelError::Frame { size: frame.size, bytes: frame.rgb.len() })?;
-        let cells = self.parts.encode_image(picture, &fit)?;
+        let cells = match self.parts.encode_image(picture, &fit) {
+            // The GPU failed between the picture's graphs; who stands in for it is given the picture again.
+            Err(ModelError::Engine(EngineError::Gone(_))) => self.parts.encode_image(picture, &fit)?,
+            encoded => encoded?,
+        };
         Ok(Vision { fit, cells })
     }
 
@@ -360,7 +364,9 @@ impl Model {
         let Vision { fit, cells } = vision;
         if !self.parts.starts_stages(&cells) {
             let hearing = self.heard_lately(until, memory)?;
-            return Ok(Judging { fit, hearing, stages: Stages::Ahead(cells), leaves_time: false });
+            // At once: whoever finds that `cells` are gone with the GPU can still have the picture encoded anew.
+            let stages = Stages::Scored(self.parts.stage1(&cells, &hearing.rows)?, cells);
+            return Ok(Judging { fit, hearing, stages, leaves_time: false });
         }
         self.gather(self.ear.coming(until))?;
         let Self { ear, parts, .. } = self;
@@ -382,7 +388,7 @@ impl Model {
                 let (scores, maps) = self.parts.read_stages(outputs, positions)?;
                 (scores, Maps::All(maps))
             }
-            Stages::Ahead(cells) => (self.parts.stage1(&cells, &hearing.rows)?, Maps::Ahead(cells)),
+            Stages::Scored(scores, cells) => (scores, Maps::Ahead(cells)),
         };
         Ok(Judged { scores, hearing, fit, maps })
     }

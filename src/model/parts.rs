@@ -22,6 +22,8 @@ const USUALLY_ASKED: usize = 4;
 /// The loaded graphs with `t`.
 pub(super) struct Parts {
     image: Part,
+    /// What makes `V` of `features`, where the image graph does not itself.
+    image_head: Option<Part>,
     audio: Part,
     stage1: Part,
     stage2: Part,
@@ -58,8 +60,11 @@ impl Parts {
         if manifest.audio.light {
             audio.graph.one_thread(true)?;
         }
+        let seen = if graphs.image_head.is_some() { "features" } else { "V" };
+        let head = graphs.image_head.as_ref();
         Ok(Self {
-            image: part("image", &graphs.image, &["image"], &["V"])?,
+            image: part("image", &graphs.image, &["image"], &[seen])?,
+            image_head: head.map(|file| part("image_head", file, &["features"], &["V"])).transpose()?,
             audio,
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
@@ -71,14 +76,18 @@ impl Parts {
 
     /// Runs the graph of pictures on one thread or on all; whether that makes a difference.
     pub(super) fn see_on_one_thread(&mut self, one: bool) -> Result<bool, ModelError> {
+        self.image_head.as_mut().map_or(Ok(false), |head| head.graph.one_thread(one))?;
         Ok(self.image.graph.one_thread(one)?)
     }
 
     /// Time on the GPU since it was last asked for, by graph.
     pub(super) fn take_gpu_times(&mut self) -> GpuTimes {
-        let Self { image, audio, stage1, stage2, .. } = self;
-        let [image, audio, stage1, stage2] =
+        let Self { image, image_head, audio, stage1, stage2, .. } = self;
+        let [mut image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|part| part.graph.take_gpu_time());
+        if let (Some(image), Some(head)) = (&mut image, image_head) {
+            image.whole += head.graph.take_gpu_time().unwrap_or_default().whole;
+        }
         let picture = image.map(|time| time.picture);
         let [image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|time| time.map(|time| time.whole));
@@ -87,21 +96,28 @@ impl Parts {
 
     /// The first trouble of an engine with a graph.
     pub(super) fn trouble(&self) -> Option<&str> {
-        let Self { image, audio, stage1, stage2, .. } = self;
-        [image, audio, stage1, stage2].into_iter().find_map(|part| part.graph.trouble())
+        self.of_each_run().find_map(|part| part.graph.trouble())
     }
 
     /// What runs the graphs now, in one word.
     pub(super) fn engine(&self) -> &'static str {
-        let Self { image, audio, stage1, stage2, .. } = self;
-        together([image, audio, stage1, stage2].map(|part| part.graph.engine()))
+        together(self.of_each_run().map(|part| part.graph.engine()))
+    }
+
+    /// The graphs that run again and again.
+    fn of_each_run(&self) -> impl Iterator<Item = &Part> {
+        let Self { image, image_head, audio, stage1, stage2, .. } = self;
+        [image].into_iter().chain(image_head).chain([audio, stage1, stage2])
     }
 
     /// The time of each graph when it runs again and again on what it was given last.
     pub(super) fn repeat(&mut self, times: u32) -> Result<GpuTimes, ModelError> {
-        let Self { image, audio, stage1, stage2, .. } = self;
+        let Self { image, image_head, audio, stage1, stage2, .. } = self;
         let again = |part: &mut Part| part.graph.repeat(times);
-        let (image, audio) = (again(image)?, again(audio)?);
+        let (mut image, audio) = (again(image)?, again(audio)?);
+        if let Some(head) = image_head {
+            image = image.zip(again(head)?).map(|(image, head)| image + head);
+        }
         Ok(GpuTimes { picture: None, image, audio, stage1: again(stage1)?, stage2: again(stage2)? })
     }
 
@@ -123,7 +139,10 @@ impl Parts {
 
     /// `V`, `[1, P, D]`, of a picture; a GPU keeps it, and is not waited for.
     pub(super) fn encode_image(&mut self, picture: Picture<'_>, fit: &Fit) -> Result<Value, ModelError> {
-        let cells = self.image.start(&[("image", picture.into())], Wanted::OnGpu)?.remove(0);
+        let mut cells = self.image.start(&[("image", picture.into())], Wanted::OnGpu)?.remove(0);
+        if let Some(head) = &mut self.image_head {
+            cells = head.start(&[("features", (&cells).into())], Wanted::OnGpu)?.remove(0);
+        }
         expect("image", "V", cells.shape(), &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
         Ok(cells)
     }
@@ -155,7 +174,7 @@ impl Parts {
 
     /// Whether a picture can be encoded while the one before is judged.
     pub(super) fn sees_beside(&self) -> bool {
-        self.image.graph.runs_beside()
+        [&self.image].into_iter().chain(&self.image_head).all(|part| part.graph.runs_beside())
     }
 
     /// Starts both stages, the second for every class: the host waits once for everything it wants to know of a picture.

@@ -2,16 +2,17 @@
 
 The front end: 16 kHz mono, power STFT (periodic Hann of 512, hop 160), 64 HTK-mel bands between 0 and 8000 Hz, logarithm. (The
 published graph has triangles that are straight in Hz, and quantised; straight in mel they move a label's log-odds by 0.03.)
-Patches of 176 frames; each becomes 11 x 4 tokens of 16 frames x 16 bands. Weights stay as they are published: int8, a scale per matrix.
+Patches of 176 frames; each becomes 11 x 4 tokens of 16 frames x 16 bands. Matrices are published as int8 with a scale; they are made real here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from network import half
 from onnx_writer import Graph, Weights
 
 RATE, FRAME, STEP, FFT, BANDS = 16000, 512, 160, 512, 64
@@ -22,19 +23,6 @@ WIDTH, HEADS, LABELS = 192, 3, 527
 NORM_EPSILON = 1e-6
 _DECIBEL = 10.0 / np.log(10.0)  # the network was trained on decibels
 _BATCH_EPSILON = 1e-5
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """int8 weights and the factor that makes them real."""
-
-    steps: np.ndarray
-    scale: np.float32
-
-    @property
-    def real(self) -> np.ndarray:
-        """float32 values."""
-        return self.steps.astype(np.float32) * self.scale
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class Norm:
 class Linear:
     """y = x weight + bias; weight [in, out]."""
 
-    weight: Matrix
+    weight: np.ndarray
     bias: np.ndarray
 
 
@@ -73,7 +61,7 @@ class AudioNetwork:
 
     gain: np.ndarray  # [BANDS], of the logarithms
     bias: np.ndarray  # [BANDS]
-    token: Matrix  # [WIDTH, 1, TOKEN bands, TOKEN frames]
+    token: np.ndarray  # [WIDTH, 1, TOKEN bands, TOKEN frames]
     token_bias: np.ndarray  # [WIDTH]
     place: np.ndarray  # [WIDTH, 4, 11]: what is added to a token for where it lies
     blocks: list[Block]
@@ -86,52 +74,57 @@ def load(path: Path) -> AudioNetwork:
     """Read the published graph: its initialisers by name, those of the blocks' matrices by their order."""
     graph = onnx.load(path).graph
     plain = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    packed = {node.output[0]: Matrix(plain[node.input[0]], plain[node.input[1]])
+    packed = {node.output[0]: plain[node.input[0]].astype(np.float32) * plain[node.input[1]]
               for node in graph.node if node.op_type == "DequantizeLinear"}
     used = [node.input[1] for node in graph.node if node.op_type == "MatMul" and node.input[1] in packed]
     matrices = iter([packed[name] for name in used if not name.startswith("mel_transform")])
 
     def array(name: str) -> np.ndarray:
-        return plain[f"model.{name}"] if f"model.{name}" in plain else packed[f"model.{name}_dq"].real
+        return plain[f"model.{name}"] if f"model.{name}" in plain else packed[f"model.{name}_dq"]
 
     def norm(name: str) -> Norm:
         return Norm(array(name + ".weight"), array(name + ".bias"))
 
     def block(name: str) -> Block:
         three, biases = next(matrices), np.split(array(name + ".attn.qkv.bias"), 3)
-        parts = [Linear(Matrix(np.ascontiguousarray(s), three.scale), b) for s, b in zip(np.split(three.steps, 3, axis=1), biases)]
+        parts = [Linear(weight, bias) for weight, bias in zip(np.split(three, 3, axis=1), biases)]
         return Block(norm(name + ".norm1"), *parts, Linear(next(matrices), array(name + ".attn.proj.bias")),
                      norm(name + ".norm2"), Linear(next(matrices), array(name + ".mlp.fc1.bias")),
                      Linear(next(matrices), array(name + ".mlp.fc2.bias")))
 
     spread = np.sqrt(array("encoder.init_bn.running_var") + _BATCH_EPSILON)
     gain = array("encoder.init_bn.weight") / spread
-    label = packed["model.outputlayer.1.weight_dq"]
     return AudioNetwork(
         (gain * _DECIBEL).astype(np.float32), (array("encoder.init_bn.bias") - gain * array("encoder.init_bn.running_mean")),
         packed["model.encoder.patch_embed.proj.weight_dq"], array("encoder.patch_embed.proj.bias"),
-        (packed["alias_dq"].real + array("encoder.time_pos_embed")[..., :PATCH // TOKEN])[0],
+        (packed["alias_dq"] + array("encoder.time_pos_embed")[..., :PATCH // TOKEN])[0],
         [block(f"encoder.blocks.{i}") for i in range(12)], norm("encoder.norm"), norm("outputlayer.0"),
-        Linear(Matrix(np.ascontiguousarray(label.steps.T), label.scale), array("outputlayer.1.bias")))
+        Linear(array("outputlayer.1.weight").T, array("outputlayer.1.bias")))
+
+
+def rounded(network: AudioNetwork) -> AudioNetwork:
+    """The same network with the matrices that FP16 storage leaves."""
+    def linear(part: Linear) -> Linear:
+        return replace(part, weight=half(part.weight))
+
+    blocks = [replace(block, **{name: linear(part) for name, part in vars(block).items() if isinstance(part, Linear)})
+              for block in network.blocks]
+    return replace(network, token=half(network.token), blocks=blocks, label=linear(network.label))
 
 
 # -- as an ONNX sub-graph --------------------------------------------------------------------------------------------
 
 def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
-    """`sound` [B,176,64] -> AudioSet logits [B,527]; in a half graph the products are halved, sums, norms and softmax are not."""
+    """`sound` [B,176,64] -> AudioSet logits [B,527]."""
     rows, columns = network.place.shape[1:]
     tokens, width = rows * columns, WIDTH // HEADS
-
-    def product(kind: str, *factors: str, **attributes) -> str:
-        return graph.up(graph.op(kind, *map(graph.down, factors), **attributes))
 
     def norm(name: str, x: str, part: Norm) -> str:
         return graph.op("LayerNormalization", x, graph.exact(file, name + ".gain", part.gain),
                         graph.exact(file, name + ".bias", part.bias), axis=-1, epsilon=NORM_EPSILON)
 
     def linear(name: str, x: str, part: Linear) -> str:
-        weight = graph.packed(file, name + ".weight", part.weight.steps, part.weight.scale)
-        return product("Gemm", x, weight, graph.exact(file, name + ".bias", part.bias))
+        return graph.op("Gemm", x, graph.weight(file, name + ".weight", part.weight), graph.exact(file, name + ".bias", part.bias))
 
     def attention(name: str, x: str, block: Block) -> str:
         """[B tokens, WIDTH] -> the same."""
@@ -141,9 +134,9 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
 
         query, key = by_head("query", block.query, [0, 2, 1, 3]), by_head("key", block.key, [0, 2, 3, 1])
         value = by_head("value", block.value, [0, 2, 1, 3])
-        logits = product("MatMul", query, key)
+        logits = graph.op("MatMul", query, key)
         weight = graph.op("Softmax", graph.op("Mul", logits, graph.constant(width ** -0.5)), axis=-1)
-        y = graph.op("Transpose", product("MatMul", weight, value), perm=[0, 2, 1, 3])
+        y = graph.op("Transpose", graph.op("MatMul", weight, value), perm=[0, 2, 1, 3])
         return linear(name + "joined", graph.op("Reshape", y, graph.constant([-1, WIDTH], np.int64)), block.joined)
 
     def gelu(y: str) -> str:
@@ -154,8 +147,8 @@ def add(graph: Graph, file: Weights, network: AudioNetwork) -> str:
     sound = graph.input("sound", ["B", PATCH, BANDS])
     x = graph.op("Add", graph.op("Mul", sound, graph.exact(file, "ced.gain", network.gain)), graph.exact(file, "ced.bias", network.bias))
     x = graph.op("Unsqueeze", graph.op("Transpose", x, perm=[0, 2, 1]), graph.constant([1], np.int64))
-    x = product("Conv", x, graph.packed(file, "ced.token.weight", network.token.steps, network.token.scale),
-                graph.exact(file, "ced.token.bias", network.token_bias), kernel_shape=[TOKEN] * 2, strides=[TOKEN] * 2)
+    x = graph.op("Conv", x, graph.weight(file, "ced.token.weight", network.token),
+                 graph.exact(file, "ced.token.bias", network.token_bias), kernel_shape=[TOKEN] * 2, strides=[TOKEN] * 2)
     x = graph.op("Add", x, graph.exact(file, "ced.place", network.place))
     x = graph.op("Transpose", graph.op("Reshape", x, graph.constant([0, WIDTH, tokens], np.int64)), perm=[0, 2, 1])
     x = graph.op("Reshape", x, graph.constant([-1, WIDTH], np.int64))  # all tokens below each other: products with a bias are one node

@@ -12,6 +12,7 @@ from network import Conv, folded
 MEAN, STD = 127.0, 128.0  # x = (rgb - MEAN) / STD with rgb in 0..255
 STRIDE = 32  # pixels per cell
 FEATURES, LABELS = 1280, 1000
+RANK, NAMED = 160, 2.5  # of the thin classifier
 
 # (blocks, kernel, stride, expansion, output channels), from the EfficientNet-Lite0 specification.
 _STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
@@ -21,10 +22,10 @@ _EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class ImageNetwork:
-    """Convolutions [B,3,H,W] -> [B,1280,H/32,W/32] and the classifier applied to each cell."""
+    """Convolutions [B,3,H,W] -> [B,1280,H/32,W/32] and the classifier, 1x1 convolutions to 1000 ImageNet logits of each cell."""
 
     layers: list[Conv]
-    classifier: Conv  # 1x1, 1000 ImageNet logits
+    classifier: list[Conv]
 
 
 def load(checkpoint: Path) -> ImageNetwork:
@@ -49,7 +50,18 @@ def load(checkpoint: Path) -> ImageNetwork:
             layers.append(conv(name + "project", key + "_project_conv", key + "_bn2", skip=3 if block else 0))
             index, channels = index + 1, out
     layers.append(conv("head", "_conv_head", "_bn1", activation="relu6"))
-    return ImageNetwork(layers, Conv("classifier", w["_fc.weight"][:, :, None, None], w["_fc.bias"]))
+    return ImageNetwork(layers, [Conv("classifier", w["_fc.weight"][:, :, None, None], w["_fc.bias"])])
+
+
+def thin(classifier: Conv, named: list[int]) -> list[Conv]:
+    """The classifier through RANK channels: the nearest two matrices (Eckart and Young), where labels that are `named` weigh more."""
+    worth = np.ones((LABELS, 1))
+    worth[named] = NAMED
+    weight = worth * classifier.weight[:, :, 0, 0].astype(np.float64)
+    basis = np.linalg.svd(weight)[0][:, :RANK]
+    basis *= np.sign(basis[np.abs(basis).argmax(axis=0), range(RANK)])  # a singular vector's sign is the library's whim
+    narrow, wide = (matrix[:, :, None, None].astype(np.float32) for matrix in (basis.T @ weight, basis / worth))
+    return [Conv("classifier.narrow", narrow, np.zeros(RANK, np.float32)), Conv("classifier.wide", wide, classifier.bias)]
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:

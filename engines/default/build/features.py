@@ -10,6 +10,7 @@
 """
 
 import csv
+import hashlib
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -89,17 +90,19 @@ def resampled(samples: np.ndarray, source: int, rate: int) -> np.ndarray:
 
 
 class Extractor:
-    """Both frozen encoders with the FP16-rounded weights of the model folder, or with the published FP32 ones."""
+    """Both frozen encoders with the FP16-rounded weights of the model folder, or with FP32 ones, or with the `whole` classifier."""
 
-    def __init__(self, cache: Path = fetch.CACHE, threads: int = 1, half: bool = True):
-        networks = encoders.load(fetch.fetch(cache))
+    def __init__(self, cache: Path = fetch.CACHE, threads: int = 1, half: bool = True, whole: bool = False):
+        networks = encoders.load(fetch.fetch(cache), whole)
         with tempfile.TemporaryDirectory() as directory:
             file, folder = Weights("encoders.bin", half), Path(directory)
             image, audio = Graph("image"), Graph("audio")
-            for name, value in zip(("features", "logits"), encoders.add_image(image, file, networks.image)):
-                image.output(value, name, [None] * 4)
+            features = encoders.features(image, file, networks.image)
+            image.output(features, "features", [None] * 4)
+            image.output(encoders.logits(image, file, networks.image, features), "logits", [None] * 4)
             audio.output(ced.add(audio, file, networks.audio), "logits", [None] * 2)
             file.write(folder)
+            self.digest = hashlib.sha256(file.bytes).hexdigest()[:12]  # of the weights
             image.save(folder / "image.onnx")
             audio.save(folder / "audio.onnx")
             self._image, self._audio = (session(folder / f"{name}.onnx", threads) for name in ("image", "audio"))
@@ -120,7 +123,6 @@ def session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # else it rounds activations to int8 as well
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

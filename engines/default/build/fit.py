@@ -3,7 +3,8 @@
     .cache/model-venv/bin/python engines/default/build/fit.py     (three minutes; the scenes and what it needs come with `make eval`)
     make model                                                    puts what it wrote into the folder
     ... fit.py --report                                           what heads.json scores on the held-out scenes
-    ... fit.py --report --published                               the same with the encoders' published FP32 weights
+    ... fit.py --report --published                               the same with weights that are not rounded to FP16
+    ... fit.py --whole                                            fits to ImageNet's classifier as published, not thin; writes nothing, says what that scores
 
 What is fitted, and to what:
   person head     logistic regression on the 1280 features of each cell: the fit half of coco/ with its boxes, cut-outs of people, and
@@ -53,10 +54,10 @@ COVERED, CLEAR, VISIBLE = 0.5, 0.1, 0.02  # of a cell: in a box, outside all; of
 
 # -- features ------------------------------------------------------------------------------------------------------
 
-def scene_features(split: str, extractor: Extractor, file: str = "features.pickle") -> list[dict]:
+def scene_features(split: str, extractor: Extractor) -> list[dict]:
     """Scenes with what the encoders say: `share` [P,1000], `features` [P,1280], `scores` [T,527]; kept in .cache."""
     directory = material.CACHE / split
-    cache, source = directory / file, directory / "scenes.json"
+    cache, source = directory / f"features-{extractor.digest}.pickle", directory / "scenes.json"
     if cache.exists() and cache.stat().st_mtime > source.stat().st_mtime:
         return pickle.loads(cache.read_bytes())
     found = json.loads(source.read_text())["scenes"]
@@ -346,10 +347,10 @@ def write(heads: dict) -> None:
 
 def main(arguments: list[str]) -> None:
     heads, weights = json.loads((HERE / "heads.json").read_text()), load_file(HERE / "heads.safetensors")
-    published = "--published" in arguments
-    extractor = Extractor(threads=2, half=not published)
+    whole = "--whole" in arguments
+    extractor = Extractor(threads=2, half="--published" not in arguments, whole=whole)
     if "--report" in arguments:
-        report(scene_features("heldout", extractor, "published.pickle" if published else "features.pickle"), heads, weights)
+        report(scene_features("heldout", extractor), heads, weights)
         return
     found, voices = scene_features("fit", extractor), scene_features("fit_voices", extractor)
     tree = material.fetched()
@@ -361,9 +362,12 @@ def main(arguments: list[str]) -> None:
     heads["classes"][-1]["visual"] = [round(float(gain), 4), round(float(offset), 4)]
     fit(found, voices, heads, weights)
     report(found, heads, weights)
+    print(heads["joint"], heads["thresholds"])
+    if whole:
+        report(scene_features("heldout", extractor), heads, weights)
+        return
     write(heads)
     save_file(weights, HERE / "heads.safetensors")
-    print(heads["joint"], heads["thresholds"])
 
 
 if __name__ == "__main__":

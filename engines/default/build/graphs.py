@@ -1,10 +1,11 @@
-"""T-VSL's four graphs in ONNX: image, audio, stage1, stage2 (see ../README.md for the equations)."""
+"""T-VSL's graphs in ONNX: image and its head, audio, stage1, stage2 (see ../README.md for the equations)."""
 
 from pathlib import Path
 
 import numpy as np
 
 import ced
+import efficientnet_lite0 as lite0
 import encoders
 from heads import Heads
 from onnx_writer import Graph, Weights
@@ -18,21 +19,27 @@ FAINT = 1e-20  # added to a class's share of the strongest logit before the loga
 def write(directory: Path, networks: encoders.Encoders, heads: Heads) -> None:
     """Write the graphs and their two weight files."""
     frozen, fitted = Weights("encoders.bin"), Weights("heads.bin")
-    graphs = {"image": image(networks, heads, frozen, fitted), "audio": audio(networks, heads, frozen, fitted),
-              "stage1": stage1(heads), "stage2": stage2(heads, fitted),
-              "image-fp16": image(networks, heads, frozen, fitted, half=True),
-              "audio-fp16": audio(networks, heads, frozen, fitted, half=True)}
+    graphs = {"image": image(networks, frozen), "image-fp16": image(networks, frozen, half=True), "stage1": stage1(heads),
+              "stage2": stage2(heads, fitted), "image-head": image_head(networks, heads, frozen, fitted),
+              "audio": audio(networks, heads, frozen, fitted)}
     for file in (frozen, fitted):
         file.write(directory)
     for name, graph in graphs.items():
         graph.save(directory / f"{name}.onnx")
 
 
-def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights, half: bool = False) -> Graph:
-    """`image` [B,3,H,W] -> `V` [B,P,D]; `half`: the encoder's products have types of FP16, the head's do not."""
+def image(networks: encoders.Encoders, frozen: Weights, half: bool = False) -> Graph:
+    """`image` [B,3,H,W] -> `features` [B,1280,h,w]; `half`: computed in FP16. No softmax, no norm: half precision ends at 65 504."""
     g = Graph("image", half)
-    features, logits = encoders.add_image(g, frozen, networks.image)
-    named, where_named = _labels(g, fitted, logits, heads)
+    g.output(encoders.features(g, frozen, networks.image), "features", ["B", lite0.FEATURES, "h", "w"])
+    return g
+
+
+def image_head(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
+    """`features` [B,1280,h,w] -> `V` [B,P,D]: what the labels' softmax and the linear heads say, in text space."""
+    g = Graph("image_head")
+    features = g.input("features", ["B", lite0.FEATURES, "h", "w"])
+    named, where_named = _labels(g, fitted, encoders.logits(g, frozen, networks.image, features), heads)
     linear = g.op("Conv", features, g.exact(fitted, "image.linear.weight", heads.linear_weight[:, :, None, None]),
                   g.exact(fitted, "image.linear.bias", heads.linear_bias), kernel_shape=[1, 1])
     whether = g.op("Concat", named, _smoothed(g, linear, heads), axis=1)
@@ -47,9 +54,9 @@ def image(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: We
     return g
 
 
-def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights, half: bool = False) -> Graph:
-    """`sound` [B,176,64] -> `A` [B,1,D]; `half` as above."""
-    g = Graph("audio", half)
+def audio(networks: encoders.Encoders, heads: Heads, frozen: Weights, fitted: Weights) -> Graph:
+    """`sound` [B,176,64] -> `A` [B,1,D]."""
+    g = Graph("audio")
     labels = ced.add(g, frozen, networks.audio)
     labels = g.op("Gather", labels, g.weight(fitted, "audio.labels", heads.heard.reshape(-1)), axis=1)
     labels = g.op("Reshape", labels, g.constant([0, *heads.heard.shape], np.int64))

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 import ced
 import efficientnet_lite0
 
+_SETTINGS = Path(__file__).with_name("heads.json")
 NOTHING = "nothing to be seen and nothing to be heard"  # gives the direction of "no class at all"
 
 
@@ -40,10 +41,10 @@ class Heads:
         return self.settings["classes"]
 
 
-def load(directory: Path, encode) -> Heads:
+def load(encode) -> Heads:
     """Read the fitted heads; `encode` turns sentences into unit vectors [n, D]."""
-    settings = json.loads((directory / "heads.json").read_text())
-    weights = load_file(directory / "heads.safetensors")
+    settings = json.loads(_SETTINGS.read_text())
+    weights = load_file(_SETTINGS.with_suffix(".safetensors"))
     classes = settings["classes"]
     seen = [c for c in classes if c["imagenet"]]
     fitted = [c["name"] for c in classes if not c["imagenet"]]
@@ -62,6 +63,11 @@ def load(directory: Path, encode) -> Heads:
         np.array([c["audio"] for c in classes], np.float32),
         np.array([c["where"] for c in classes], np.float32),
     )
+
+
+def named_labels() -> list[int]:
+    """The ImageNet labels that speak for a class."""
+    return sorted({label for entry in json.loads(_SETTINGS.read_text())["classes"] for label in entry["imagenet"]})
 
 
 def projections(text: np.ndarray, place: np.ndarray, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

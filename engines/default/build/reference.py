@@ -40,7 +40,7 @@ def run(layers: list[Conv], x: np.ndarray) -> np.ndarray:
 def image(networks: encoders.Encoders, heads: Heads, x: np.ndarray) -> np.ndarray:
     """[B,3,H,W] -> V [B,P,D]."""
     features = run(networks.image.layers, x)
-    return embed(heads, features, run([networks.image.classifier], features))
+    return embed(heads, features, run(networks.image.classifier, features))
 
 
 def embed(heads: Heads, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def listen(network: ced.AudioNetwork, sound: np.ndarray) -> np.ndarray:
     """[B,176,64] log-mel patches -> AudioSet logits [B,527]."""
     side, width = ced.TOKEN, ced.WIDTH // ced.HEADS
     cells = (sound.astype(np.float64) * network.gain + network.bias).reshape(len(sound), -1, side, ced.BANDS // side, side)
-    tokens = np.einsum("btiej,cji->bcet", cells, network.token.real[:, 0].astype(np.float64))
+    tokens = np.einsum("btiej,cji->bcet", cells, network.token[:, 0].astype(np.float64))
     tokens = tokens + network.token_bias[:, None, None] + network.place
     x = tokens.reshape(len(sound), ced.WIDTH, -1).transpose(0, 2, 1)
 
@@ -139,7 +139,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _linear(part: ced.Linear, x: np.ndarray) -> np.ndarray:
-    return x @ part.weight.real.astype(np.float64) + part.bias
+    return x @ part.weight.astype(np.float64) + part.bias
 
 
 def _layer_norm(part: ced.Norm, x: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ import heads as heads_file
 import reference
 import scenes_material as material
 import text
-from build import FOLDER, stored
 from features import Extractor, letterbox
 
 FOLDS, RASTER, CELL = 5, 128, 32
@@ -56,8 +55,8 @@ def figures(results: list) -> np.ndarray:
 
 
 def main() -> None:
-    networks = stored(encoders.load(fetch.fetch()))
-    heads = heads_file.load(FOLDER / "build", text.TextEncoder(fetch.CACHE / "minilm.safetensors", fetch.CACHE / "minilm_vocab.txt"))
+    networks = encoders.stored(encoders.load(fetch.fetch()))
+    heads = heads_file.load(text.TextEncoder(fetch.CACHE / "minilm.safetensors", fetch.CACHE / "minilm_vocab.txt"))
     names = [c["name"] for c in heads.classes]
     silence = ced.patches(ced.log_mel(np.zeros(3 * ced.RATE)), 1)[:1]
     a = reference.audio(networks, heads, silence)

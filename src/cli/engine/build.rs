@@ -28,7 +28,7 @@ pub(super) fn run(kit: &Kit, missing: bool, less: &[PathBuf]) -> Result<(), Fail
     print(&format!("building for {}: {}\n", kit.tensorrt.target(), kit.tensorrt.settings()))?;
     if kit.asks_in_vain_for_half() {
         tracing::warn!(
-            "{} computes in the types of the ONNX file, and this model has no encoder in half precision: plans are fp32",
+            "for {} this model has no encoder in half precision: plans are fp32",
             kit.tensorrt.library().version()
         );
     }

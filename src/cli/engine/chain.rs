@@ -23,11 +23,11 @@ type Load<'a> = &'a mut dyn FnMut(&Path) -> Result<Box<dyn Graph>, Failure>;
 
 /// Runs every graph of the model, in the order of the way, each on what those before it gave.
 pub(super) fn run(kit: &Kit, load: Load<'_>) -> Result<Outcome, Failure> {
-    let files = kit.files()?;
-    let (way, text) = files.split_at(4);
+    let mut files = kit.files()?;
+    files.rotate_right(usize::from(kit.graphs()?.text.is_some())); // what reads the texts comes first
     let mut known: Vec<(String, Tensor)> = Vec::new();
-    for file in text.iter().chain(way) {
-        let mut graph = load(file)?;
+    for file in files {
+        let mut graph = load(&file)?;
         let mut inputs = Vec::new();
         for port in graph.inputs() {
             let given = known.iter().find(|(name, _)| *name == port.name).map(|(_, tensor)| tensor.clone());

@@ -18,6 +18,7 @@ use crate::config::{self, EngineKind};
 use crate::engine::tensorrt::{Precision, Settings, Shelf, TensorRt, manifest_sum};
 use crate::engine::{self, Engine};
 use crate::model::Manifest;
+use crate::model::manifest::Graphs;
 
 pub(super) use build::in_the_background;
 
@@ -105,8 +106,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     })?;
     let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });
     let cpu = cpu.map_err(Failure::failed)?;
-    let [_, audio, ..] = &files(&folder, &manifest)?[..] else { return Ok(()) };
-    let rows = recipe::rows(&manifest, audio, cpu.as_ref())?;
+    let rows = recipe::rows(&manifest, &folder.join(&graphs(&folder, &manifest)?.audio), cpu.as_ref())?;
     let kit = Kit { folder, manifest, manifest_sum, tensorrt, cpu, rows };
     match arguments.action {
         Action::Build { missing, less, .. } => build::run(&kit, missing, &less),
@@ -115,27 +115,32 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     }
 }
 
-/// The ONNX files of the model in `folder`.
+/// The graphs of the model in `folder`.
+fn graphs<'a>(folder: &Path, manifest: &'a Manifest) -> Result<&'a Graphs, Failure> {
+    let missing = || Failure::Failed(format!("{}: the model has no [graphs.fp32]", folder.display()));
+    manifest.precision("fp32").ok_or_else(missing)
+}
+
+/// Its ONNX files; that of the texts, if there is one, is the last.
 fn files(folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
-    let graphs = manifest
-        .precision("fp32")
-        .ok_or_else(|| Failure::Failed(format!("{}: the model has no [graphs.fp32]", folder.display())))?;
-    let names = [&graphs.image, &graphs.audio, &graphs.stage1, &graphs.stage2];
-    Ok(names.into_iter().chain(&graphs.text).map(|name| folder.join(name)).collect())
+    Ok(graphs(folder, manifest)?.all().map(|(_, file)| folder.join(file)).collect())
 }
 
 impl Kit {
-    /// The model's ONNX files.
+    /// The model's graphs.
+    fn graphs(&self) -> Result<&Graphs, Failure> {
+        graphs(&self.folder, &self.manifest)
+    }
+
+    /// Their ONNX files.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         files(&self.folder, &self.manifest)
     }
 
-    /// Whether half precision is configured, but neither a flag nor the model's files can bring it about.
+    /// Whether half precision is configured, but the model has nothing that may be computed so.
     fn asks_in_vain_for_half(&self) -> bool {
         let (family, settings) = (self.tensorrt.library().family(), self.tensorrt.settings());
-        settings.precision == Precision::Fp16
-            && family.computes_in_types_of_the_file()
-            && !recipe::halves(&self.manifest)
+        settings.precision == Precision::Fp16 && !recipe::halves(&self.manifest, family)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::MOST_CLASSES;
 use crate::engine::tensorrt::{BuildOptions, Direction, Family, Precision, Range, Settings, TensorInfo};
 use crate::engine::{Engine, Tensor};
 use crate::geometry::Size;
-use crate::model::manifest::{Aspect, FrontEnd};
+use crate::model::manifest::{Aspect, FrontEnd, Graphs};
 use crate::model::{MOST_UNASKED, Manifest, TEXTS_AT_ONCE};
 
 /// Most rows of sound that the stages are given at once, unless a window of the model gives more.
@@ -27,9 +27,12 @@ pub(super) fn compiled(manifest: &Manifest, file: &Path, family: Family, setting
     form.map_or(file.to_owned(), |(_, halved)| file.with_file_name(halved))
 }
 
-/// Whether the model has an encoder in half precision that may be used.
-pub(super) fn halves(manifest: &Manifest) -> bool {
-    !halved(manifest).is_empty()
+/// Whether any encoder of the model may be computed in half precision: by a flag, or in a form of its own.
+pub(super) fn halves(manifest: &Manifest, family: Family) -> bool {
+    match family.computes_in_types_of_the_file() {
+        true => !halved(manifest).is_empty(),
+        false => ["image", "sound"].iter().any(|input| may_be_half(manifest, input)),
+    }
 }
 
 /// The encoders that the model has in half precision, too, and may be: each file of single with that of half.
@@ -39,9 +42,7 @@ fn halved(manifest: &Manifest) -> Vec<(&str, &str)> {
     };
     let image = ("image", &*whole.image, &*halved.image);
     let audio = ("sound", &*whole.audio, &*halved.audio);
-    let both = [image, audio].into_iter().filter(|(input, whole, halved)| {
-        may_be_half(manifest, input) && whole != halved // the list of such graphs may name those of single
-    });
+    let both = [image, audio].into_iter().filter(|(input, ..)| may_be_half(manifest, input));
     both.map(|(_, whole, halved)| (whole, halved)).collect()
 }
 
@@ -117,12 +118,17 @@ pub(super) fn options(
     }
 }
 
-/// Only encoders may: the text runs once, and the stages, with their norms and softmax, take no time. A sound
-/// encoder that takes the waveform holds the front end, whose power spectra exceed what half precision can hold.
+/// Only encoders may: the text runs once, and the stages and what makes `V` of `features`, with their norms and softmax, take no
+/// time. A sound encoder that takes the waveform holds the front end, whose power spectra exceed what half precision can
+/// hold. A model that names the same file in both precisions has it computed in single.
 fn may_be_half(manifest: &Manifest, input: &str) -> bool {
+    let same = |file: fn(&Graphs) -> &String| {
+        let files = ["fp32", "fp16"].map(|precision| manifest.precision(precision).map(file));
+        files[0].is_some() && files[0] == files[1]
+    };
     match input {
-        "image" => true,
-        "sound" => manifest.audio.front_end == FrontEnd::LogMel,
+        "image" => !same(|graphs| &graphs.image),
+        "sound" => manifest.audio.front_end == FrontEnd::LogMel && !same(|graphs| &graphs.audio),
         _ => false,
     }
 }
@@ -167,6 +173,11 @@ fn extents(manifest: &Manifest, rows: i64, input: &str, axes: usize) -> Vec<[i64
         "image" => {
             let [rows, columns] = grid(manifest);
             vec![batch, [3; 3], rows, columns]
+        }
+        "features" => {
+            let stride = i64::from(manifest.image.stride);
+            let [rows, columns] = grid(manifest).map(|pixels| pixels.map(|pixels| pixels / stride));
+            vec![batch, one, rows, columns] // its channels are the graph's own
         }
         "sound" if axes == 2 => vec![batch, [manifest.window_samples() as i64; 3]],
         "sound" => vec![[1, 1, rows.max(batch[2])]],
@@ -250,10 +261,19 @@ mod tests {
     fn encoders_are_halved_unless_the_front_end_is_inside() {
         let halved = |folder: &str| {
             let manifest = manifest(folder);
-            ["image", "sound", "V", "A", "t", "tokens"].map(|input| may_be_half(&manifest, input))
+            ["image", "features", "sound", "V", "A", "t", "tokens"].map(|input| may_be_half(&manifest, input))
         };
-        assert_eq!(halved("engines/default"), [true, true, false, false, false, false]);
-        assert_eq!(halved("tests/data/tiny"), [true, false, false, false, false, false]);
+        assert_eq!(
+            halved("engines/default"),
+            [true, false, false, false, false, false, false],
+            "softmax is in the rest"
+        );
+        assert_eq!(halved("tests/data/tiny"), [true, false, false, false, false, false, false]);
+        let mut heard = manifest("engines/default");
+        heard.graphs.remove("fp16");
+        assert!(may_be_half(&heard, "sound"), "nothing is said against it");
+        heard.audio.front_end = FrontEnd::Waveform;
+        assert!(!may_be_half(&heard, "sound"));
     }
 
     #[test]
@@ -266,6 +286,8 @@ mod tests {
                 compiled(manifest, &file, Family::Rtx, settings).display().to_string()
             })
         };
+        assert_eq!(of(&manifest, settings), ["model/image-fp16.onnx", "model/audio.onnx"]);
+        manifest.graphs.get_mut("fp16").expect("it has them").audio = "audio-fp16.onnx".to_owned();
         assert_eq!(of(&manifest, settings), ["model/image-fp16.onnx", "model/audio-fp16.onnx"]);
         let single = Settings { precision: Precision::Fp32, ..settings };
         assert_eq!(of(&manifest, single), ["model/image.onnx", "model/audio.onnx"]);
@@ -277,7 +299,16 @@ mod tests {
     #[test]
     fn another_recipe_is_another_schema() {
         use sha2::{Digest, Sha256};
-        let inputs = [("image", 4), ("sound", 3), ("sound", 2), ("tokens", 2), ("V", 3), ("A", 3), ("t", 2)];
+        let inputs = [
+            ("image", 4),
+            ("features", 4),
+            ("sound", 3),
+            ("sound", 2),
+            ("tokens", 2),
+            ("V", 3),
+            ("A", 3),
+            ("t", 2),
+        ];
         let of = |folder: &str| {
             let mut manifest = manifest(folder);
             manifest.classes.truncate(3); // which they are is the model's matter
@@ -291,7 +322,7 @@ mod tests {
             Sha256::digest(all.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (plan::SCHEMA, digest.as_str()),
-            (8, "388958ea"),
+            (9, "a01b3a76"),
             "raise plan::SCHEMA with the recipe: {all}"
         );
     }

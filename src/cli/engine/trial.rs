@@ -104,6 +104,7 @@ pub(super) fn input(kit: &Kit, port: &Port) -> Result<Tensor, Failure> {
     let tensor = match (port.name.as_str(), &manifest.embedding.text) {
         ("t", Some(table)) => read_tensor(&folder.join(table), "t"),
         ("tokens", _) => Ok(tokens(manifest)),
+        ("features", _) => return features(kit),
         (name, _) if golden.is_file() => read_tensor(&golden, name),
         (name, _) => {
             let shape = recipe::usual(manifest, *rows, name, &port.shape);
@@ -115,6 +116,17 @@ pub(super) fn input(kit: &Kit, port: &Port) -> Result<Tensor, Failure> {
         }
     };
     Ok(shaped(tensor.map_err(Failure::failed)?, port))
+}
+
+/// What the image graph gives its head, on the CPU.
+fn features(kit: &Kit) -> Result<Tensor, Failure> {
+    let mut graph = kit.cpu.load(&kit.folder.join(&kit.graphs()?.image)).map_err(Failure::failed)?;
+    let picture = graph.inputs().to_vec();
+    let inputs = picture.iter().map(|port| Ok((port.name.clone(), input(kit, port)?)));
+    let outputs = outputs(graph.as_mut(), &inputs.collect::<Result<Vec<_>, Failure>>()?)?;
+    let features = outputs.into_iter().find(|(port, _)| port.name == "features");
+    let none = || Failure::Failed(format!("{}: its image graph gives no `features`", kit.folder.display()));
+    features.map(|(_, tensor)| tensor).ok_or_else(none)
 }
 
 /// The loudest sound there is, a square wave of 440 Hz at full scale, as the graph takes it.

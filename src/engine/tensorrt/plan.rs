@@ -24,7 +24,7 @@ use crate::config::Precision;
 
 /// Raised with every change of this format, or of what plans are built for from the same model and configuration: a plan
 /// of another one is built again.
-pub const SCHEMA: u32 = 8;
+pub const SCHEMA: u32 = 9;
 
 /// Everything a plan depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -80,7 +80,7 @@ impl InputSlot {
         context: &mut Context,
         device: &Device,
     ) -> Result<Self, TensorRtError> {
-        let is_picture = largest.len() == 4;
+        let is_picture = matches!(largest[..], [_, 3, _, _]);
         let shared = !is_picture || device.kernel.is_none();
         let memory = allocate(tensor, &largest, shared, context, device)?;
         let (name, source) = (tensor.name.clone(), Source::Host);

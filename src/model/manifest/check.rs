@@ -59,16 +59,27 @@ impl Manifest {
 }
 
 impl Graphs {
+    /// Every graph with its file, in the order of a picture's and a sound's way; that of the texts, if there is one, is the last.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let Self { image, image_head, audio, stage1, stage2, text } = self;
+        let all = [
+            ("image", Some(image)),
+            ("image_head", image_head.as_ref()),
+            ("audio", Some(audio)),
+            ("stage1", Some(stage1)),
+            ("stage2", Some(stage2)),
+            ("text", text.as_ref()),
+        ];
+        all.into_iter().filter_map(|(graph, file)| Some((graph, file?)))
+    }
+
     /// Manifest, plans and the other form of a graph are looked for beside it.
     fn fault(&self, precision: &str) -> Option<String> {
-        let Self { image, audio, stage1, stage2, text } = self;
-        let all = [("image", image), ("audio", audio), ("stage1", stage1), ("stage2", stage2)];
-        let mut all = all.into_iter().chain(text.iter().map(|text| ("text", text)));
         let is_name = |file: &str| {
             let mut parts = Path::new(file).components();
             matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == file)
         };
-        let (graph, file) = all.find(|(_, file)| !is_name(file))?;
+        let (graph, file) = self.all().find(|(_, file)| !is_name(file))?;
         Some(format!(
             "graphs.{precision}.{graph} = \"{file}\": expected the name of a file in the model folder itself; move it there, with \
              the files of its weights"

@@ -157,8 +157,10 @@ pub struct LogMel {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Graphs {
-    /// Picture → `V`.
+    /// Picture → `V`; → `features` where there is an `image_head`.
     pub image: String,
+    /// `features` → `V`: what of the picture's way must not be computed in half precision.
+    pub image_head: Option<String>,
     /// Sound → `A`.
     pub audio: String,
     /// `V`, `A`, `t` → `p`, `p_v`, `p_a`.
