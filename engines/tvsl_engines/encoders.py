@@ -19,7 +19,7 @@ FRAME = (320, 360)  # width and height of each of two frames beside each other, 
 
 
 class Encoders:
-    """The image and audio graphs of `folder` with its table of texts."""
+    """The graphs of `folder` that see and hear, with its table of texts."""
 
     def __init__(self, folder: Path, threads: int | None = None):
         self.folder, self.manifest = folder, manifest.read(folder)
@@ -27,6 +27,7 @@ class Encoders:
         graphs = self.manifest["graphs"]["fp32"]
         self._threads = threads or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
         self._see, self._hear = (self._session(graphs[name]) for name in ("image", "audio"))
+        self._pool = self._session(graphs["image_head"]) if "image_head" in graphs else None
         entries = self.manifest["classes"]
         self.classes = [entry["name"] for entry in entries]
         self.named = {alias: i for i, entry in enumerate(entries) for alias in entry.get("aliases", [])}
@@ -40,8 +41,9 @@ class Encoders:
 
     @cached_property
     def checksums(self) -> list[str]:
-        """What makes V and A: both graphs, and the files that hold their weights."""
-        graphs = [self.folder / self.manifest["graphs"]["fp32"][name] for name in ("image", "audio")]
+        """What makes V and A: the graphs, and the files that hold their weights."""
+        named = self.manifest["graphs"]["fp32"]
+        graphs = [self.folder / named[name] for name in ("image", "image_head", "audio") if name in named]
         return [manifest.sha256(path) for graph in graphs for path in (graph, *_weights(graph))]
 
     @cached_property
@@ -70,7 +72,10 @@ class Encoders:
 
     def see(self, batch: np.ndarray) -> np.ndarray:
         """[B, 3, H, W] -> V [B, P, D]."""
-        return self._see.run(["V"], {"image": batch})[0]
+        if self._pool is None:
+            return self._see.run(["V"], {"image": batch})[0]
+        features = self._see.run(["features"], {"image": batch})[0]
+        return self._pool.run(["V"], {"features": features})[0]
 
     def hear(self, samples: np.ndarray) -> list[np.ndarray]:
         """Sound -> A [T, D] of every window, oldest row first."""
