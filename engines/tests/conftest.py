@@ -1,5 +1,6 @@
 """AudioCLIP with random weights, small and in the published size, and the model folders made of them."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tvsl_engines import export, importer
+from tvsl_engines import export, importer, manifest
 from tvsl_engines.__main__ import main
 from tvsl_engines.audioclip import SIDE, AudioClip
 from tvsl_engines.esresnext import SAMPLES
@@ -50,6 +51,21 @@ def heads(model: AudioClip) -> Heads:
 def folder(model: AudioClip, heads: Heads, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("audioclip")
     importer.write(out, model, heads, importer.known())
+    return out
+
+
+@pytest.fixture(scope="session")
+def headless(model: AudioClip, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model in a folder without `image_head`, whose `image` gives V itself, and without half precision."""
+    out = shutil.copytree(folder, tmp_path_factory.mktemp("headless"), dirs_exist_ok=True)
+    gone = export.files({"image_head": export.ENCODERS["image_head"]}, export.HALVED)
+    for name in gone:
+        (out / name).unlink()
+    export.save(out / export.ENCODERS["image"], export.Call(model, "see"), {"image": torch.zeros(1, 3, SIDE, SIDE)}, ["V"],
+                {"image": {0: "B", 2: "H", 3: "W"}, "V": {0: "B", 1: "P"}})
+    said = manifest.read(folder)
+    single = {part: name for part, name in said["graphs"]["fp32"].items() if part != "image_head"}
+    manifest.write(out, {**said, "graphs": {"fp32": single}, "files": [own for own in said["files"] if own["path"] not in gone]}, "")
     return out
 
 

@@ -89,6 +89,13 @@ def test_a_squashing_model_sees_frames_side_by_side(folder) -> None:
     assert rows[0].shape == (143, 32) and encoders.t.shape == (len(encoders.classes), 32)
 
 
+@pytest.mark.parametrize("size", [(1, 224, 224), (2, 224, 448), (1, 160, 288)])
+def test_pictures_are_the_same_with_a_head_of_their_own_and_without(folder: Path, headless: Path, size: tuple[int, ...]) -> None:
+    x = np.random.default_rng(5).normal(size=(size[0], 3, *size[1:])).astype(np.float32)
+    found, expected = (Encoders(path, 1).see(x) for path in (folder, headless))
+    assert found.shape == (size[0], size[1] * size[2] // 1024, 32) and off(found, expected) < 1e-5
+
+
 def test_the_middle_of_a_sound() -> None:
     assert sound.middle(np.arange(10), 4).tolist() == [3, 4, 5, 6]
     assert sound.middle(np.arange(3), 6).tolist() == [0, 1, 2, 0, 1, 2]
@@ -118,7 +125,8 @@ def test_a_damaged_model_folder_is_told(folder, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("source, weights", [
-    ("audioclip", "image.bin"), ("audioclip", "audio.bin"), ("default", "encoders.bin"), ("default", "heads.bin")])
+    ("audioclip", "image.bin"), ("audioclip", "image-head.bin"), ("audioclip", "audio.bin"),
+    ("default", "encoders.bin"), ("default", "heads.bin")])
 def test_other_weights_are_other_encoders_and_other_heads_are_not(folder, tmp_path: Path, source: str, weights: str) -> None:
     """By the content of what the graphs name, whatever a manifest says: both encoders of the default model read heads.bin too."""
     own, heads = (folder, "stage2.bin") if source == "audioclip" else (DEFAULT, "stage2.onnx")

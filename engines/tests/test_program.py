@@ -198,11 +198,12 @@ def commanded(folder: Path, model: AudioClip, monkeypatch: pytest.MonkeyPatch, c
 
 def test_a_checkpoint_is_trained_judged_and_deployed_and_the_program_takes_it(
         program: Path, model: AudioClip, gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    """Squashed pictures, waveforms, a text graph and both precisions, all the way. Plans are held to the CPU on the golden inputs."""
+    """Squashed pictures, waveforms, a text graph, a head of the picture's own and half precision, all the way. Plans are held to the CPU on the golden inputs."""
     printed = commanded(tmp_path, model, monkeypatch, capsys)
     assert all(f"| {name} | " in printed for name in ("tvsl-two-stage", "avgn", "tvsl-untrained"))
     said = manifest.read(tmp_path / "model")
-    assert said["graphs"]["fp16"] == {part: f"{part}-fp16.onnx" for part in ("image", "audio", "stage1", "stage2", "text")}
+    single = said["graphs"]["fp32"]
+    assert single["image_head"] == "image-head.onnx" and said["graphs"]["fp16"] == single | {"image": "image-fp16.onnx"}
     config = configured(tmp_path, tmp_path / "model")
     checked = tvsl(program, "check", "--model", "--config", config)
     assert checked.returncode == 0, checked.stderr

@@ -413,8 +413,8 @@ def test_trained_heads_become_a_model_folder(config: Config, tmp_path: Path, gat
     assert all(manifest.sha256(tmp_path / "model" / f["path"]) == f["sha256"] for f in said["files"])
     assert {f["path"] for f in said["files"]} == {path.name for path in (tmp_path / "model").iterdir()} - {manifest.FILE}
     assert "p_v" not in said["classes"][0]
-    halved = {part: f"{part}-fp16.onnx" for part in ("image", "audio", "stage1", "stage2")}
-    assert said["graphs"]["fp16"] == halved, "the encoders' own, and new stages in the precisions that the encoders have"
+    stages = {"stage1": "stage1.onnx", "stage2": "stage2.onnx"}
+    assert said["graphs"] == {precision: own | stages for precision, own in manifest.read(DEFAULT)["graphs"].items()}
     old, golden = (load_file(path / "golden.safetensors") for path in (DEFAULT, tmp_path / "model"))
     assert all(np.array_equal(golden[name], old[name]) for name in old.keys() - {"p", "p_v", "p_a", "H"})
     v, a, keys = torch.from_numpy(old["V"]), torch.from_numpy(old["A"]).transpose(0, 1), torch.from_numpy(old["keys"])

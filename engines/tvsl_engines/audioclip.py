@@ -64,13 +64,26 @@ class AudioClip(nn.Module):
         top = ("logit_scale_ai", "logit_scale_at", *(f"{name}." for name in own))
         self.load_state_dict({name if name.startswith(top) else f"clip.{name}": value for name, value in weights.items()})
 
+    @property
+    def channels(self) -> int:
+        """Of the features."""
+        return self.clip.visual.attnpool.k_proj.in_features
+
     def see(self, image: Tensor) -> Tensor:
         """Normalised pictures [B, 3, H, W] -> V [B, P, D], cells row by row."""
+        return self.pool(self.trunk(image))
+
+    def trunk(self, image: Tensor) -> Tensor:
+        """The convolutions: normalised pictures [B, 3, H, W] -> features [B, C, h, w], computed in the type of their weights."""
         visual = self.clip.visual
         x = visual.stem(image.to(visual.conv1.weight.dtype))
         for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
             x = layer(x)
-        return attend(visual.attnpool, x)[:, 1:].float()
+        return x.float()
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The attention: features [B, C, h, w] -> V [B, P, D], cells row by row. It holds a softmax, which must stay in float32."""
+        return attend(self.clip.visual.attnpool, features)[:, 1:]
 
     def hear(self, sound: Tensor) -> Tensor:
         """Sound [B, SAMPLES], int16-scaled -> A [B, T, D]."""
@@ -79,37 +92,31 @@ class AudioClip(nn.Module):
     def read(self, tokens: Tensor) -> Tensor:
         """Token numbers [N, L], zeros after the end -> unit t [N, D]."""
         longest = torch.cat([tokens, torch.zeros_like(tokens[:, :1]).expand(-1, CONTEXT)], dim=1)[:, :CONTEXT].long()
-        clip, dtype = self.clip, self.clip.token_embedding.weight.dtype
-        x = clip.token_embedding(longest) + clip.positional_embedding.to(dtype)
+        clip = self.clip
+        x = clip.token_embedding(longest) + clip.positional_embedding
         for block in clip.transformer.resblocks:
             own = block.attn
-            q, k, v = F.linear(layer_norm(block.ln_1, x), own.in_proj_weight, own.in_proj_bias).chunk(3, dim=-1)
+            q, k, v = F.linear(block.ln_1(x), own.in_proj_weight, own.in_proj_bias).chunk(3, dim=-1)
             x = x + own.out_proj(attention(q, k, v, own.num_heads, clip.attn_mask))
-            x = x + block.mlp(layer_norm(block.ln_2, x))
-        end = F.one_hot(longest.argmax(dim=1), CONTEXT).to(dtype)  # the end token has the highest number
-        return norm((end[:, None] @ layer_norm(clip.ln_final, x))[:, 0] @ clip.text_projection.to(dtype))
-
-
-def layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
-    """The layer, computed in float32."""
-    return F.layer_norm(x.float(), layer.normalized_shape, layer.weight.float(), layer.bias.float(), layer.eps).to(x.dtype)
+            x = x + block.mlp(block.ln_2(x))
+        end = F.one_hot(longest.argmax(dim=1), CONTEXT).to(x.dtype)  # the end token has the highest number
+        return norm((end[:, None] @ clip.ln_final(x))[:, 0] @ clip.text_projection)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """Scaled dot products of [B, L, C] in `heads` parts; the softmax is computed in float32."""
+    """Scaled dot products of [B, L, C] in `heads` parts."""
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    likeness = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).float()
-    weights = (likeness if mask is None else likeness + mask.float()).softmax(-1)
-    return (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
+    likeness = q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)
+    weights = (likeness if mask is None else likeness + mask).softmax(-1)
+    return (weights @ v).transpose(1, 2).flatten(2)
 
 
 def positions(pool: AttentionPool2d, rows: int, columns: int) -> Tensor:
     """[1, 1 + rows·columns, C]: the embedding of the mean token, then those of a grid of any size, bicubically."""
     mean, grid = pool.positional_embedding[:1], pool.positional_embedding[1:]
     side = int(len(grid) ** 0.5)
-    grid = grid.T.reshape(1, -1, side, side).float()
-    grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
-    return torch.cat([mean[None], grid.flatten(2).transpose(1, 2).to(mean.dtype)], dim=1)
+    grid = F.interpolate(grid.T.reshape(1, -1, side, side), size=(rows, columns), mode="bicubic", align_corners=False)
+    return torch.cat([mean[None], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
 def attend(pool: AttentionPool2d, x: Tensor) -> Tensor:

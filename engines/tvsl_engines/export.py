@@ -1,20 +1,23 @@
-"""ONNX graphs of a model folder, float32 and float16-typed, all with float32 at the interface."""
+"""ONNX graphs of a model folder, with float32 at the interface. The picture's trunk is written with types of float16 as well: in it are
+convolutions alone, while all other graphs hold norms, softmax or the front end of sound, which are never computed in half precision."""
 
 import copy
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from .audioclip import CONTEXT, SIDE, AudioClip
-from .esresnext import SAMPLES, EsResNeXt
+from .audioclip import CONTEXT, SIDE, STRIDE, AudioClip
+from .esresnext import SAMPLES
 from .heads import Heads
 
 OPSET = 17
-PRECISIONS = {"fp32": "", "fp16": "-fp16"}  # what stands before .onnx
+# The manifest's names of graphs, and their files.
+ENCODERS = {"image": "image.onnx", "image_head": "image-head.onnx", "audio": "audio.onnx", "text": "text.onnx"}
+STAGES = {"stage1": "stage1.onnx", "stage2": "stage2.onnx"}
+HALVED = {"image": "image-fp16.onnx"}  # in [graphs.fp16], in place of those of single precision
 
 
 class Call(nn.Module):
@@ -36,7 +39,7 @@ def save(path: Path, call: Call, inputs: dict[str, Tensor], outputs: list[str], 
                           dynamic_axes=free, opset_version=OPSET, dynamo=False)
     model = onnx.load(path)
     model.producer_version = ""
-    data = path.with_suffix(".bin")
+    data = weights(path)
     data.unlink(missing_ok=True)
     onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024,
               convert_attribute=True)
@@ -44,48 +47,44 @@ def save(path: Path, call: Call, inputs: dict[str, Tensor], outputs: list[str], 
 
 
 def encoders(folder: Path, model: AudioClip) -> list[str]:
-    """Write image, audio and text graphs in both precisions; the names of the files."""
+    """Write the graphs of ENCODERS and HALVED; the names of the files."""
     model = copy.deepcopy(model)
     model.audio.fold()
-    for precision, suffix in PRECISIONS.items():
-        own = model if precision == "fp32" else half(model)
-        save(folder / f"image{suffix}.onnx", Call(own, "see"), {"image": torch.zeros(1, 3, SIDE, SIDE)}, ["V"],
-             {"image": {0: "B", 2: "H", 3: "W"}, "V": {0: "B", 1: "P"}})
-        save(folder / f"audio{suffix}.onnx", Call(own, "hear"), {"sound": torch.zeros(1, SAMPLES)}, ["A"],
-             {"sound": {0: "B"}, "A": {0: "B"}})
-        save(folder / f"text{suffix}.onnx", Call(own, "read"), {"tokens": torch.zeros(2, CONTEXT)}, ["t"],
-             {"tokens": {0: "N", 1: "L"}, "t": {0: "N"}})
-    return names("image", "audio", "text")
+    picture, cells = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, model.channels, SIDE // STRIDE, SIDE // STRIDE)
+    features = {"features": {0: "B", 2: "h", 3: "w"}}
+    for name, own in ((ENCODERS["image"], model), (HALVED["image"], halved(model))):
+        save(folder / name, Call(own, "trunk"), {"image": picture}, ["features"], {"image": {0: "B", 2: "H", 3: "W"}, **features})
+    save(folder / ENCODERS["image_head"], Call(model, "pool"), {"features": cells}, ["V"], {**features, "V": {0: "B", 1: "P"}})
+    save(folder / ENCODERS["audio"], Call(model, "hear"), {"sound": torch.zeros(1, SAMPLES)}, ["A"],
+         {"sound": {0: "B"}, "A": {0: "B"}})
+    save(folder / ENCODERS["text"], Call(model, "read"), {"tokens": torch.zeros(2, CONTEXT)}, ["t"],
+         {"tokens": {0: "N", 1: "L"}, "t": {0: "N"}})
+    return files(ENCODERS, HALVED)
 
 
-def heads(folder: Path, module: Heads, dimension: int, precisions: Iterable[str] = PRECISIONS) -> list[str]:
-    """Write stage1 and stage2 in these precisions; the names of the files."""
+def heads(folder: Path, module: Heads, dimension: int) -> list[str]:
+    """Write the graphs of STAGES; the names of the files."""
     v, a, t = torch.zeros(1, 6, dimension), torch.zeros(1, 3, dimension), torch.zeros(2, dimension)
     free = {"V": {0: "B", 1: "P"}, "A": {0: "B", 1: "T"}}
     odds = {name: {0: "B", 1: "N"} for name in ("p", "p_v", "p_a")}
-    for precision in precisions:
-        suffix = PRECISIONS[precision]
-        own = module if precision == "fp32" else half(module)
-        save(folder / f"stage1{suffix}.onnx", Call(own, "detect"), {"V": v, "A": a, "t": t}, list(odds),
-             {**free, "t": {0: "N"}, **odds})
-        save(folder / f"stage2{suffix}.onnx", Call(own, "localize"), {"V": v, "A": a, "t": t}, ["H"],
-             {**free, "t": {0: "K"}, "H": {0: "B", 1: "K", 2: "P"}})
-    return names("stage1", "stage2", precisions=precisions)
+    save(folder / STAGES["stage1"], Call(module, "detect"), {"V": v, "A": a, "t": t}, list(odds), {**free, "t": {0: "N"}, **odds})
+    save(folder / STAGES["stage2"], Call(module, "localize"), {"V": v, "A": a, "t": t}, ["H"],
+         {**free, "t": {0: "K"}, "H": {0: "B", 1: "K", 2: "P"}})
+    return files(STAGES)
 
 
-def graphs(*parts: str, precisions: Iterable[str] = PRECISIONS) -> dict[str, dict[str, str]]:
-    """The manifest's [graphs.PRECISION] of these parts."""
-    return {precision: {part: f"{part}{PRECISIONS[precision]}.onnx" for part in parts} for precision in precisions}
+def files(*graphs: dict[str, str]) -> list[str]:
+    """The files of graphs, each with that of its weights."""
+    return [str(path) for named in graphs for name in named.values() for path in (Path(name), weights(Path(name)))]
 
 
-def names(*parts: str, precisions: Iterable[str] = PRECISIONS) -> list[str]:
-    return [f"{part}{PRECISIONS[precision]}.{kind}" for part in parts for precision in precisions for kind in ("onnx", "bin")]
+def weights(path: Path) -> Path:
+    """The file beside a graph that `save` puts its weights into."""
+    return path.with_suffix(".bin")
 
 
-def half(module: nn.Module) -> nn.Module:
-    """A copy that computes in float16, except the front end of sound."""
-    own = copy.deepcopy(module).half()
-    for name, part in module.named_modules():
-        if isinstance(part, EsResNeXt):
-            setattr(own.get_submodule(name), "folded", part.folded)
+def halved(model: AudioClip) -> AudioClip:
+    """A copy whose `trunk` computes in float16."""
+    own = copy.deepcopy(model)
+    own.clip.visual.half()
     return own

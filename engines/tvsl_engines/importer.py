@@ -64,6 +64,7 @@ def write(out: Path, model: AudioClip, heads: Heads, classes: list[dict[str, str
     out.mkdir(parents=True, exist_ok=True)
     model.eval()
     names = export.encoders(out, model) + export.heads(out, heads, model.dimension)
+    graphs = export.ENCODERS | export.STAGES
     tokens = audioclip.tokenize([c["prompt"] for c in classes])
     for entry, own in zip(classes, tokens):
         entry["tokens"] = own[:int(own.argmax()) + 1].tolist()
@@ -73,7 +74,7 @@ def write(out: Path, model: AudioClip, heads: Heads, classes: list[dict[str, str
         "schema": 1, "name": "audioclip", "version": "1",
         "description": "AudioCLIP's encoders with T-VSL's heads",
         "image": IMAGE, "audio": AUDIO,
-        "graphs": export.graphs("image", "audio", "stage1", "stage2", "text"),
+        "graphs": {"fp32": graphs, "fp16": graphs | export.HALVED},
         "embedding": {"dimension": model.dimension, "tokenizer": "clip"},
         "thresholds": manifest.THRESHOLDS,
         "classes": classes,
