@@ -91,8 +91,8 @@ class EsResNeXt(nn.Module):
         self.folded = self.taps().detach()
 
     def decibels(self, sound: Tensor) -> Tensor:
-        """[B, S] -> [B, BANDS, rows, frames] in dB; always float32, for the power of int16 overflows float16."""
-        sound = (sound.float() + 32768.0) * (2 / 65535) - 1.0
+        """[B, S] -> [B, BANDS, rows, frames] in dB. Never in float16, which the power of int16 overflows."""
+        sound = (sound + 32768.0) * (2 / 65535) - 1.0
         length = int(sound.shape[-1])
         steps = max(0, math.ceil((length - WINDOW) / HOP))
         missing = max(0, steps * HOP + WINDOW - length)
@@ -113,8 +113,8 @@ class EsResNeXt(nn.Module):
         return x * self.att5(x.amax((2, 3), keepdim=True))
 
     def forward(self, sound: Tensor) -> Tensor:
-        x = self.features(self.decibels(sound).to(self.fc.weight.dtype))
-        return self.fc(x.permute(0, 3, 2, 1).flatten(1, 2)).float()
+        x = self.features(self.decibels(sound))
+        return self.fc(x.permute(0, 3, 2, 1).flatten(1, 2))
 
 
 def _stage(inputs: int, planes: int, count: int, stride: int, base: int) -> nn.Sequential:

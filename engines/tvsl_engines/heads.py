@@ -36,7 +36,7 @@ class Scale(nn.Module):
         self.log = nn.Parameter(torch.tensor(start).log())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.log.float().exp().clamp(*SCALE) * x
+        return self.log.exp().clamp(*SCALE) * x
 
 
 class Calibration(nn.Module):
@@ -49,7 +49,7 @@ class Calibration(nn.Module):
         self.direction = nn.Parameter(torch.zeros(dimension))
 
     def forward(self, similarity: Tensor, t: Tensor) -> Tensor:
-        return self.scale(similarity) + self.bias.float() + t @ self.direction.float()
+        return self.scale(similarity) + self.bias + t @ self.direction
 
 
 def dials(module: nn.Module) -> list[nn.Parameter]:
