@@ -27,14 +27,23 @@ from tvsl_engines import manifest  # noqa: E402
 from tvsl_engines.importer import DEFAULT  # noqa: E402
 
 FROZEN, TABLE = "encoders.bin", "text.safetensors"
+LABELS = 1000  # ImageNet's
 SOURCES = "EfficientNet-Lite0, CED-tiny and all-MiniLM-L6-v2, as in the default model"
 
 
-def image_graph(network, labels: np.ndarray, file: Weights) -> Graph:
-    """`image` [B, 3, H, W] -> `V` [B, P, D]; labels [1000, D]."""
+def image_graph(network, file: Weights) -> Graph:
+    """`image` [B, 3, H, W] -> `features` [B, 1000, h, w], the labels' logits."""
     g = Graph("image")
     _, logits = encoders.add_image(g, file, network)
-    cells = g.op("Transpose", g.op("Reshape", logits, g.constant([0, len(labels), -1], np.int64)), perm=[0, 2, 1])
+    g.output(logits, "features", ["B", LABELS, "h", "w"])
+    return g
+
+
+def head_graph(labels: np.ndarray, file: Weights) -> Graph:
+    """`features` [B, 1000, h, w] -> `V` [B, P, D]; labels [1000, D]. It holds the softmax, which is never halved."""
+    g = Graph("image-head")
+    logits = g.input("features", ["B", LABELS, "h", "w"])
+    cells = g.op("Transpose", g.op("Reshape", logits, g.constant([0, LABELS, -1], np.int64)), perm=[0, 2, 1])
     v = g.op("MatMul", g.op("Softmax", cells, axis=-1), g.exact(file, "image.text", labels))
     g.output(v, "V", ["B", "P", labels.shape[1]])
     return g
@@ -54,18 +63,20 @@ def write(out: Path, cache: Path) -> None:
     said, networks, file = manifest.read(DEFAULT), encoders.load(cache), Weights(FROZEN)
     encode = text.TextEncoder(cache / "minilm.safetensors", cache / "minilm_vocab.txt")
     known = ImageNetInfo()
-    seen = encode([known.index_to_description(i) for i in range(1000)])
+    seen = encode([known.index_to_description(i) for i in range(LABELS)])
     with (cache / "audioset.csv").open(encoding="utf-8") as table:
         heard = encode([row["display_name"] for row in csv.DictReader(table)])
-    graphs = {"image": image_graph(networks.image, seen, file), "audio": audio_graph(networks.audio, heard, file)}
+    graphs = {"image": image_graph(networks.image, file), "image_head": head_graph(seen, file),
+              "audio": audio_graph(networks.audio, heard, file)}
     file.write(out)
-    for name, graph in graphs.items():
-        graph.save(out / f"{name}.onnx")
+    for graph in graphs.values():
+        graph.save(out / f"{graph.name}.onnx")
     save_file({"t": encode([entry["prompt"] for entry in said["classes"]]).astype(np.float32)}, out / TABLE)
-    names = [*(f"{name}.onnx" for name in graphs), FROZEN, TABLE]
+    named = {part: f"{graph.name}.onnx" for part, graph in graphs.items()}
+    names = [*named.values(), FROZEN, TABLE]
     classes = [{key: entry[key] for key in ("name", "prompt", "label", "aliases") if key in entry} for entry in said["classes"]]
     manifest.write(out, {**said, "name": "zero-shot", "description": "the default model's encoders, labels into text space by their names",
-                         "graphs": {"fp32": {name: f"{name}.onnx" for name in graphs}}, "thresholds": manifest.THRESHOLDS,
+                         "graphs": {"fp32": named}, "thresholds": manifest.THRESHOLDS,
                          "classes": classes, "files": manifest.files(names, "Apache-2.0", SOURCES)},
                    "Written by proof/zero_shot.py.")
 
