@@ -166,8 +166,8 @@ pub fn compile_cuda(folder: &Path) {
 }
 
 /// Runs the ignored test `name` of this file in a process of its own, whose `LD_LIBRARY_PATH` leads to the fakes in
-/// `folder`; it finds that in `FOLDER`.
-pub fn in_a_process(name: &str, folder: &Path, variables: &[(&str, &str)]) {
+/// `folder`; it finds that in `FOLDER`. What it said.
+pub fn in_a_process(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
     let mut test = Command::new(std::env::current_exe().unwrap());
     test.args(["--exact", name, "--ignored", "--nocapture"])
         .env("LD_LIBRARY_PATH", folder)
@@ -176,6 +176,7 @@ pub fn in_a_process(name: &str, folder: &Path, variables: &[(&str, &str)]) {
     let output = test.envs(variables.iter().copied()).output().unwrap();
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success() && out.contains("1 passed"), "{name} {variables:?}: {out}{err}");
+    out.into_owned()
 }
 
 /// A number that the fake driver counts, in this process.
