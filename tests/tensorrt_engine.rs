@@ -103,7 +103,7 @@ fn launch_graphs() {
     let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
     let [zeros, ones] = [0.0, 1.0].map(|x| Tensor { shape: vec![2, 3], data: vec![x; 6] });
     for _ in 0..3 {
-        graph.start(&[("x", (&zeros).into())], Wanted::OnGpu).unwrap();
+        graph.start(&[("x", (&zeros).into())], Wanted::OnGpu, &mut Vec::new()).unwrap();
     }
     assert_eq!(graph.run(&[("x", (&ones).into())]).unwrap()[0].data, [2.0; 6]);
 }
@@ -165,7 +165,11 @@ fn change_threads() {
     elsewhere(|| graph.repeat(2).unwrap());
 
     let x = Tensor { shape: vec![1, 3], data: vec![1.0, 2.0, 3.0] };
-    let mut start = |wanted| elsewhere(|| graph.start(&[("x", (&x).into())], wanted).unwrap().remove(0));
+    let mut start = |wanted| {
+        let mut given = Vec::new();
+        elsewhere(|| graph.start(&[("x", (&x).into())], wanted, &mut given).unwrap());
+        given.remove(0)
+    };
     let read = |value: &Value| elsewhere(|| value.tensor().unwrap().into_owned().data);
     let (kept, sent) = (start(Wanted::OnGpu), start(Wanted::OnHost));
     assert!(elsewhere(|| sent.is_coming()));
@@ -178,6 +182,41 @@ fn change_threads() {
     assert_eq!(read(&last), [2.0, 4.0, 6.0]);
     elsewhere(move || drop((kept, sent)));
     elsewhere(move || drop(last));
+}
+
+/// Whoever holds an output finds what it was, whatever was lent in place of what others let go.
+#[test]
+fn what_is_held_stays_while_the_rest_is_lent_again() {
+    for variables in [&[][..], &[("FAKE_CUDA_INTEGRATED", "1")], &[("FAKE_CUDA_SCHEDULE", "1")]] {
+        in_a_process("hold_outputs", RELEASES[2], variables);
+    }
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn hold_outputs() {
+    let tensorrt = TensorRt::open(SETTINGS).unwrap();
+    let mut graph = tensorrt.load(&built(&tensorrt)).unwrap();
+    let mut chance = fastrand::Rng::with_seed(5);
+    let (mut held, mut given) = (Vec::new(), Vec::new());
+    let same = |(value, expected): (Value, Tensor)| assert_eq!(*value.tensor().unwrap(), expected);
+    for run in 0..300 {
+        let tensor = |x: f32, batch| Tensor { shape: vec![batch, 3], data: vec![x; 3 * batch] };
+        let (x, batch) = (run as f32, chance.usize(1..=4));
+        let wanted = if chance.bool() { Wanted::OnGpu } else { Wanted::OnHost };
+        graph.start(&[("x", (&tensor(x, batch)).into())], wanted, &mut given).unwrap();
+        held.push((given.remove(0), tensor(2.0 * x, batch)));
+        // More than there is room for, now and then.
+        for _ in 0..chance.usize(..if held.len() < 20 { 3 } else { 40 }).min(held.len()) {
+            let one = held.swap_remove(chance.usize(..held.len()));
+            if chance.bool() {
+                same(one);
+            }
+        }
+    }
+    assert!(held.len() > 1);
+    drop(graph);
+    held.into_iter().for_each(same);
 }
 
 #[test]

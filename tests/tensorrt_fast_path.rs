@@ -396,9 +396,12 @@ fn hold_and_read() {
     let [seen, expected] = [EngineKind::TensorRt, EngineKind::Cpu].map(|kind| {
         let mut image = chosen(kind).load(&folder().join("image.onnx")).expect("a graph");
         let wanted = [Wanted::OnGpu, Wanted::OnGpu, Wanted::OnHost, Wanted::OnGpu];
-        let mut start = |(picture, wanted)| image.start(&[("image", Input::Tensor(picture))], wanted);
-        let held: Vec<_> =
-            pictures.iter().zip(wanted).map(|pair| start(pair).expect("it starts").remove(0)).collect();
+        let mut start = |(picture, wanted)| {
+            let mut given = Vec::new();
+            image.start(&[("image", Input::Tensor(picture))], wanted, &mut given).expect("it starts");
+            given.remove(0)
+        };
+        let held: Vec<_> = pictures.iter().zip(wanted).map(&mut start).collect();
         held.iter().map(|value| value.tensor().expect("V").into_owned()).collect::<Vec<_>>()
     });
     assert!(seen == expected && seen[0] != seen[1]);

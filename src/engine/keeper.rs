@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::rebuilder::{Cure, Delivery, Order, PATIENCE, Rebuilder};
 use super::tensorrt::{TensorRt, TensorRtError};
-use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, together};
+use super::{CPU, Engine, EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted, pick, together};
 use crate::backoff::Backoff;
 use crate::clock::Instant;
 use crate::config::{Lost, Rebuild};
@@ -180,6 +180,8 @@ const KEPT: u32 = 1000;
 /// What runs inputs of shapes that the plan does not take.
 struct Aside {
     graph: Box<dyn Graph>,
+    /// Where it has each of the outputs that were promised.
+    places: Vec<usize>,
     trouble: String,
     /// Runs on the plan since its last.
     idle: u32,
@@ -195,6 +197,8 @@ struct Serving {
     aside: Option<Aside>,
     /// The outputs as they were promised.
     outputs: Vec<Port>,
+    /// Where `graph` has each of them.
+    places: Vec<usize>,
     /// Where a better graph will come from.
     better: Option<Order>,
     /// Who goes on when the GPU cannot.
@@ -218,6 +222,7 @@ impl Serving {
         Self {
             file: file.to_owned(),
             outputs: graph.outputs().to_vec(),
+            places: (0..graph.outputs().len()).collect(),
             graph,
             since: now(rebuilder.as_deref()),
             aside: None,
@@ -232,11 +237,12 @@ impl Serving {
 
     /// Changes over to `graph`, unless it lacks an output.
     fn exchange(&mut self, graph: Box<dyn Graph>) -> bool {
-        if places(&self.outputs, graph.as_ref()).is_none() {
+        let Some(places) = places(&self.outputs, graph.as_ref()) else {
             tracing::error!("{}: the new plan lacks an output and is not used", self.file.display());
             return false;
-        }
-        (self.graph, self.since, self.aside) = (graph, now(self.rebuilder.as_deref()), None);
+        };
+        (self.graph, self.places, self.aside) = (graph, places, None);
+        self.since = now(self.rebuilder.as_deref());
         true
     }
 
@@ -277,11 +283,12 @@ impl Serving {
     }
 
     /// Does `work` on the CPU, as the plan takes no inputs of such shapes; the next may be the GPU's again.
-    fn beside<T: Default>(
+    fn beside<T>(
         &mut self,
         fault: EngineError,
-        mut work: impl FnMut(&mut dyn Graph) -> Result<Vec<T>, EngineError>,
-    ) -> Result<Vec<T>, EngineError> {
+        mut work: impl FnMut(&mut dyn Graph, &mut Vec<T>) -> Result<(), EngineError>,
+        outputs: &mut Vec<T>,
+    ) -> Result<(), EngineError> {
         let spare = self.spare.as_ref().filter(|_| !self.policy.only_gpu);
         let Some(spare) = spare else { return Err(fault) };
         let trouble = format!("{fault}; for such inputs the {} engine goes on", spare.name());
@@ -289,33 +296,35 @@ impl Serving {
             Some(aside) => aside,
             none => {
                 tracing::error!("{trouble}");
-                none.insert(Aside { graph: spare.load(&self.file)?, trouble: String::new(), idle: 0 })
+                let graph = spare.load(&self.file)?;
+                let places = places(&self.outputs, graph.as_ref()).unwrap_or_default();
+                none.insert(Aside { graph, places, trouble: String::new(), idle: 0 })
             }
         };
         (aside.trouble, aside.idle) = (trouble, 0);
-        let all = work(aside.graph.as_mut())?;
-        Ok(in_order(&self.outputs, aside.graph.as_ref(), all))
+        work(aside.graph.as_mut(), outputs)?;
+        pick(outputs, &aside.places);
+        Ok(())
     }
 
     /// Does `work` on the graph; where the GPU fails or the plan takes no such shapes, again on the CPU.
     fn through<T>(
         &mut self,
-        mut work: impl FnMut(&mut dyn Graph) -> Result<Vec<T>, EngineError>,
-    ) -> Result<Vec<T>, EngineError>
-    where
-        T: Default,
-    {
+        mut work: impl FnMut(&mut dyn Graph, &mut Vec<T>) -> Result<(), EngineError>,
+        outputs: &mut Vec<T>,
+    ) -> Result<(), EngineError> {
         self.take_delivery();
-        let all = match work(self.graph.as_mut()) {
-            Err(fault @ EngineError::Outside { .. }) => return self.beside(fault, work),
-            Err(fault) if self.go_on(&fault)? => work(self.graph.as_mut())?,
+        match work(self.graph.as_mut(), outputs) {
+            Err(fault @ EngineError::Outside { .. }) => return self.beside(fault, work, outputs),
+            Err(fault) if self.go_on(&fault)? => work(self.graph.as_mut(), outputs)?,
             outcome => outcome?,
-        };
+        }
         if let Some(aside) = &mut self.aside {
             aside.idle += 1;
         }
         self.aside.take_if(|aside| aside.idle >= KEPT);
-        Ok(in_order(&self.outputs, self.graph.as_ref(), all))
+        pick(outputs, &self.places);
+        Ok(())
     }
 }
 
@@ -328,12 +337,6 @@ fn now(rebuilder: Option<&Rebuilder>) -> Instant {
 fn places(promised: &[Port], graph: &dyn Graph) -> Option<Vec<usize>> {
     let place = |port: &Port| graph.outputs().iter().position(|own| own.name == port.name);
     promised.iter().map(place).collect()
-}
-
-/// What `graph` gave, as it was promised.
-fn in_order<T: Default>(promised: &[Port], graph: &dyn Graph, mut given: Vec<T>) -> Vec<T> {
-    let places = places(promised, graph).unwrap_or_default();
-    places.into_iter().filter_map(|place| given.get_mut(place).map(std::mem::take)).collect()
 }
 
 impl Graph for Serving {
@@ -362,8 +365,8 @@ impl Graph for Serving {
         self.graph.runs_beside()
     }
 
-    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
-        match self.graph.read(outputs) {
+    fn read(&mut self, outputs: &[Value], tensors: &mut [Tensor]) -> Result<(), EngineError> {
+        match self.graph.read(outputs, tensors) {
             // What was being computed is lost with the GPU, and only that.
             Err(fault) if self.go_on(&fault)? => Err(EngineError::Gone(fault.to_string())),
             outcome => outcome,
@@ -379,11 +382,22 @@ impl Graph for Serving {
     }
 
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError> {
-        self.through(|graph| graph.run(inputs))
+        let mut outputs = Vec::new();
+        let run = |graph: &mut dyn Graph, outputs: &mut Vec<_>| {
+            *outputs = graph.run(inputs)?;
+            Ok(())
+        };
+        self.through(run, &mut outputs)?;
+        Ok(outputs)
     }
 
-    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, EngineError> {
-        self.through(|graph| graph.start(inputs, wanted))
+    fn start(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        wanted: Wanted,
+        outputs: &mut Vec<Value>,
+    ) -> Result<(), EngineError> {
+        self.through(|graph, outputs| graph.start(inputs, wanted, outputs), outputs)
     }
 }
 

@@ -27,6 +27,8 @@ pub use picture::{Easel, Layout, Picture};
 pub use tensor::Tensor;
 pub use value::{Input, Port, Value};
 
+pub(crate) use value::pick;
+
 /// One loaded graph.
 pub trait Graph: Send {
     /// The inputs it needs, in its own order.
@@ -41,12 +43,20 @@ pub trait Graph: Send {
     /// When the runtime refuses an input (name, shape) or fails.
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, EngineError>;
 
-    /// Starts a run whose outputs are wanted in that place, later: a GPU is not waited for.
+    /// Starts a run whose outputs are wanted in that place, later: a GPU is not waited for. They come in place of what
+    /// `outputs` held; so a graph on a GPU takes nothing of the heap once it has run like that.
     ///
     /// # Errors
     /// As [`Graph::run`]; what fails on a GPU may show only when the outputs are used.
-    fn start(&mut self, inputs: &[(&str, Input<'_>)], _wanted: Wanted) -> Result<Vec<Value>, EngineError> {
-        Ok(self.run(inputs)?.into_iter().map(Value::Host).collect())
+    fn start(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        _wanted: Wanted,
+        outputs: &mut Vec<Value>,
+    ) -> Result<(), EngineError> {
+        outputs.clear();
+        outputs.extend(self.run(inputs)?.into_iter().map(Value::Host));
+        Ok(())
     }
 
     /// Whether a run that was started goes on by itself while the host does something else, even starts the next.
@@ -54,12 +64,13 @@ pub trait Graph: Send {
         false
     }
 
-    /// Brings what was started, here or in other graphs, to the host: it waits once for all of it.
+    /// Brings what was started for the host, here or in other graphs, to it: into as many `tensors`, in place of what they
+    /// held. It waits once for all of it.
     ///
     /// # Errors
     /// When a GPU failed meanwhile.
-    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
-        Value::tensors(outputs)
+    fn read(&mut self, outputs: &[Value], tensors: &mut [Tensor]) -> Result<(), EngineError> {
+        Value::tensors(outputs, tensors)
     }
 
     /// Runs again on what was given last, so many `times` in a row, and waits only at the end: the fastest that the plan

@@ -54,26 +54,32 @@ impl Value {
         }
     }
 
-    /// Brings several to the host's memory, none of them twice; waits for the GPU once at most.
+    /// Puts several into `tensors`; waits once for all that a GPU sends to the host.
     ///
     /// # Errors
     /// As [`Value::tensor`].
-    pub(super) fn tensors(values: Vec<Self>) -> Result<Vec<Tensor>, EngineError> {
-        Self::read_all(values).map_err(gone)
+    pub(super) fn tensors(values: &[Self], tensors: &mut [Tensor]) -> Result<(), EngineError> {
+        Self::read_all(values, tensors).map_err(gone)
     }
 
     /// [`Value::tensors`], and what the GPU says if it failed.
-    pub(super) fn read_all(values: Vec<Self>) -> Result<Vec<Tensor>, TensorRtError> {
-        let on_gpu = values.iter().filter_map(|value| match value {
+    pub(super) fn read_all(values: &[Self], tensors: &mut [Tensor]) -> Result<(), TensorRtError> {
+        Lent::await_all(values.iter().filter_map(Self::lent))?;
+        values.iter().zip(tensors).try_for_each(|(value, tensor)| match value {
+            Self::Host(here) => {
+                tensor.clone_from(here);
+                Ok(())
+            }
+            Self::Gpu(lent) => lent.read_into(tensor),
+        })
+    }
+
+    /// What a graph on the GPU lent, if it is that.
+    pub(super) fn lent(&self) -> Option<&Lent> {
+        match self {
             Self::Host(_) => None,
-            Self::Gpu(lent) => Some(lent.as_ref()),
-        });
-        let mut read = Lent::read_all(&on_gpu.collect::<Vec<_>>())?.into_iter();
-        let tensor = |value| match value {
-            Self::Host(tensor) => Some(tensor),
-            Self::Gpu(_) => read.next(),
-        };
-        Ok(values.into_iter().filter_map(tensor).collect())
+            Self::Gpu(lent) => Some(lent),
+        }
     }
 }
 
@@ -119,19 +125,21 @@ impl<'a> Input<'a> {
             Self::Tensor(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Lasting(tensor) => Ok(Cow::Borrowed(tensor)),
             Self::Value(value) => value.tensor(),
-            Self::Ending(tensor, ends) => Ok(Cow::Owned(ended(tensor, &Value::tensors(ends.to_vec())?))),
+            Self::Ending(tensor, ends) => ended(tensor, ends).map(Cow::Owned).map_err(gone),
             Self::Picture(_) => Ok(Cow::Borrowed(laid)),
         }
     }
 
-    /// Length of every axis.
-    pub fn shape(&self) -> Cow<'_, [usize]> {
+    /// Length of every axis; a picture's stand nowhere else and are put into `room`.
+    pub fn shape<'s>(&'s self, room: &'s mut [usize; 4]) -> &'s [usize] {
         match self {
-            Self::Tensor(tensor) => Cow::Borrowed(&tensor.shape),
-            Self::Lasting(tensor) => Cow::Borrowed(&tensor.shape),
-            Self::Ending(tensor, _) => Cow::Borrowed(&tensor.shape),
-            Self::Value(value) => Cow::Borrowed(value.shape()),
-            Self::Picture(picture) => Cow::Owned(picture.layout.shape().to_vec()),
+            Self::Tensor(tensor) | Self::Ending(tensor, _) => &tensor.shape,
+            Self::Lasting(tensor) => &tensor.shape,
+            Self::Value(value) => value.shape(),
+            Self::Picture(picture) => {
+                *room = picture.layout.shape();
+                room
+            }
         }
     }
 }
@@ -161,23 +169,61 @@ impl<'a> From<Picture<'a>> for Input<'a> {
 }
 
 /// `tensor` with the numbers of `ends`, or as many of their last as there is room for, in place of its last.
-pub(super) fn ended(tensor: &Tensor, ends: &[Tensor]) -> Tensor {
+pub(super) fn ended(tensor: &Tensor, ends: &[Value]) -> Result<Tensor, TensorRtError> {
+    let mut read = vec![Tensor::default(); ends.len()];
+    Value::read_all(ends, &mut read)?;
     let mut whole = tensor.clone();
     let mut room = whole.data.len();
-    for end in ends.iter().rev() {
+    for end in read.iter().rev() {
         let count = room.min(end.data.len());
         whole.data[room - count..room].copy_from_slice(&end.data[end.data.len() - count..]);
         room -= count;
     }
-    whole
+    Ok(whole)
+}
+
+/// Leaves of what a graph gave what stands at these places, no two of them the same, in their order; whether it is all there.
+pub(crate) fn pick<T>(given: &mut Vec<T>, places: &[usize]) -> bool {
+    if places.iter().any(|place| *place >= given.len()) {
+        return false;
+    }
+    for (wanted, &place) in places.iter().enumerate() {
+        let mut now = place;
+        while now < wanted {
+            now = places[now]; // it has changed places with what is wanted there
+        }
+        given.swap(wanted, now);
+    }
+    given.truncate(places.len());
+    true
 }
 
 /// Inputs by name and shape, for messages.
 pub(super) fn told(inputs: &[(&str, Input<'_>)]) -> String {
-    let told = inputs.iter().map(|(name, input)| format!("{name} {:?}", input.shape()));
+    let told = inputs.iter().map(|(name, input)| format!("{name} {:?}", input.shape(&mut [0; 4])));
     told.collect::<Vec<_>>().join(", ")
 }
 
 fn gone(error: TensorRtError) -> EngineError {
     EngineError::Gone(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_wanted_is_picked_in_its_order(
+            (order, wanted) in (0usize..8).prop_flat_map(|n| (Just((0..n).collect::<Vec<_>>()).prop_shuffle(), 0..=n)),
+        ) {
+            let places = &order[..wanted];
+            let mut given: Vec<_> = (0..order.len()).collect();
+            prop_assert!(pick(&mut given, places));
+            prop_assert_eq!(&given, places);
+            prop_assert!(!pick(&mut given, &[wanted]), "it is not there");
+            prop_assert_eq!(given, places);
+        }
+    }
 }

@@ -71,7 +71,7 @@ pub struct Judging {
 #[derive(Debug)]
 enum Stages {
     /// A GPU computes `p`, `p_v`, `p_a` and `H`.
-    UnderWay(Vec<Value>),
+    UnderWay([Value; 4]),
     /// The second is still to be run on this `V`.
     Scored(Vec<Score>, Value),
 }
@@ -100,6 +100,14 @@ enum Maps {
     All(Tensor),
     /// Still to be drawn of this `V`.
     Ahead(Value),
+}
+
+/// Room for what is told of a picture, from one that was.
+#[derive(Default)]
+struct Room {
+    scores: Vec<Score>,
+    rows: Tensor,
+    maps: Tensor,
 }
 
 /// How long the GPU worked, by graph, copies included; `None` where the CPU did the work.
@@ -132,6 +140,7 @@ pub struct Model {
     parts: Parts,
     image: ImagePreparation,
     ear: Ear,
+    room: Room,
     hops: u64,
     /// How long a picture takes on one thread, where that was measured.
     alone: Option<Duration>,
@@ -176,6 +185,7 @@ impl Model {
             folder: dir.to_path_buf(),
             image: ImagePreparation::new(&manifest.image),
             ear,
+            room: Room::default(),
             parts,
             manifest,
             hops: 0,
@@ -311,12 +321,13 @@ impl Model {
         if block.rate != self.sample_rate() {
             return Err(ModelError::Rate { expected: self.sample_rate(), found: block.rate });
         }
+        // Rows that have come need not be put aside for the next.
+        self.gather(self.ear.under_way())?;
         let Self { ear, parts, hops, .. } = self;
         ear.push(block, |patch| {
             *hops += 1;
             parts.encode_sound(patch)
-        })?;
-        self.gather(self.ear.under_way())
+        })
     }
 
     /// What was heard in the window up to `until`, all of it.
@@ -334,13 +345,13 @@ impl Model {
     /// When the GPU failed for good.
     pub fn heard_lately(&mut self, until: Instant, memory: Duration) -> Result<Hearing, ModelError> {
         self.gather(0)?;
-        Ok(self.ear.up_to(until, memory))
+        Ok(self.ear.up_to(until, memory, Tensor::default()))
     }
 
     /// Brings the rows that came last to the host, but for so many of the newest.
     fn gather(&mut self, but: usize) -> Result<(), ModelError> {
         let Self { ear, parts, .. } = self;
-        match ear.gather(but, |rows| parts.read_sound(rows)) {
+        match ear.gather(but, |coming, rows| parts.read_sound(coming, rows)) {
             // What was being heard is lost with the GPU; who stands in for it hears the next.
             Err(ModelError::Engine(EngineError::Gone(reason))) => {
                 tracing::warn!("a hop of sound is lost: {reason}");
@@ -369,9 +380,9 @@ impl Model {
             return Ok(Judging { fit, hearing, stages, leaves_time: false });
         }
         self.gather(self.ear.coming(until))?;
-        let Self { ear, parts, .. } = self;
-        let (hearing, coming) = ear.lately(until, memory);
-        let outputs = parts.start_stages(&cells, &hearing.rows, &coming)?;
+        let Self { ear, parts, room, .. } = self;
+        let (hearing, coming) = ear.lately(until, memory, std::mem::take(&mut room.rows));
+        let outputs = parts.start_stages(&cells, &hearing.rows, coming)?;
         let leaves_time = parts.sees_beside();
         Ok(Judging { fit, hearing, stages: Stages::UnderWay(outputs), leaves_time })
     }
@@ -385,12 +396,24 @@ impl Model {
         let (scores, maps) = match stages {
             Stages::UnderWay(outputs) => {
                 let positions = (fit.rows * fit.columns) as usize;
-                let (scores, maps) = self.parts.read_stages(outputs, positions)?;
+                let Room { scores, maps, .. } = &mut self.room;
+                let (mut scores, mut maps) = (std::mem::take(scores), std::mem::take(maps));
+                self.parts.read_stages(&outputs, positions, &mut scores, &mut maps)?;
                 (scores, Maps::All(maps))
             }
             Stages::Scored(scores, cells) => (scores, Maps::Ahead(cells)),
         };
         Ok(Judged { scores, hearing, fit, maps })
+    }
+
+    /// Takes back what nobody wants to know any more of a picture that was judged: the next is told in its room, and where a
+    /// GPU judges nothing is allocated.
+    pub fn take_back(&mut self, judged: Judged) {
+        let Judged { scores, hearing, maps, .. } = judged;
+        (self.room.scores, self.room.rows) = (scores, hearing.rows);
+        if let Maps::All(maps) = maps {
+            self.room.maps = maps;
+        }
     }
 
     /// The maps of these classes in a picture that was judged.

@@ -1,13 +1,15 @@
 //! The graphs and the text table of a model, loaded together and checked against each other.
 
 use std::path::Path;
+use std::slice::{from_mut, from_ref};
 use std::sync::Arc;
+use std::vec::Drain;
 
 use super::embeddings::{self, Cache};
 use super::manifest::Manifest;
 use super::score::Score;
 use super::{ClassId, GpuTimes, ModelError, files};
-use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted, together};
+use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted, pick, together};
 use crate::geometry::Fit;
 
 /// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
@@ -31,6 +33,8 @@ pub(super) struct Parts {
     text: Arc<Tensor>,
     /// The rows of `t` that stage 2 is asked about.
     asked: Tensor,
+    /// What both stages said last: `p`, `p_v`, `p_a` and `H`.
+    said: [Tensor; 4],
     dimension: usize,
 }
 
@@ -40,6 +44,8 @@ struct Part {
     graph: Box<dyn Graph>,
     /// Where each wanted output stands among the graph's own.
     outputs: Vec<usize>,
+    /// Room for what a run gives that is started.
+    given: Vec<Value>,
 }
 
 impl Parts {
@@ -69,6 +75,7 @@ impl Parts {
             stage1: part("stage1", &graphs.stage1, &["V", "A", "t"], &["p", "p_v", "p_a"])?,
             stage2: part("stage2", &graphs.stage2, &["V", "A", "t"], &["H"])?,
             asked: Tensor::zeros([0, dimension]),
+            said: Default::default(),
             text: Arc::new(text),
             dimension,
         })
@@ -139,17 +146,23 @@ impl Parts {
 
     /// `V`, `[1, P, D]`, of a picture; a GPU keeps it, and is not waited for.
     pub(super) fn encode_image(&mut self, picture: Picture<'_>, fit: &Fit) -> Result<Value, ModelError> {
-        let mut cells = self.image.start(&[("image", picture.into())], Wanted::OnGpu)?.remove(0);
-        if let Some(head) = &mut self.image_head {
-            cells = head.start(&[("features", (&cells).into())], Wanted::OnGpu)?.remove(0);
-        }
-        expect("image", "V", cells.shape(), &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
+        let seen = self.image.start(&[("image", picture.into())], Wanted::OnGpu)?.next().unwrap_or_default();
+        let cells = match &mut self.image_head {
+            Some(head) => {
+                let mut given = head.start(&[("features", (&seen).into())], Wanted::OnGpu)?;
+                given.next().unwrap_or_default()
+            }
+            None => seen,
+        };
+        let graph = self.image_head.as_ref().unwrap_or(&self.image).name;
+        expect(graph, "V", cells.shape(), &[1, (fit.rows * fit.columns) as usize, self.dimension])?;
         Ok(cells)
     }
 
     /// `A`, `[1, T, D]`, of one patch of sound; a GPU is not waited for.
     pub(super) fn encode_sound(&mut self, patch: &Tensor) -> Result<Value, ModelError> {
-        let rows = self.audio.start(&[("sound", patch.into())], Wanted::OnHost)?.remove(0);
+        let mut given = self.audio.start(&[("sound", patch.into())], Wanted::OnHost)?;
+        let rows = given.next().unwrap_or_default();
         let count = rows.shape().get(1).copied().unwrap_or(0).max(1);
         expect("audio", "A", rows.shape(), &[1, count, self.dimension])?;
         Ok(rows)
@@ -157,13 +170,14 @@ impl Parts {
 
     /// The same, waited for.
     pub(super) fn encode_sound_now(&mut self, patch: &Tensor) -> Result<Tensor, ModelError> {
-        let rows = self.encode_sound(patch)?;
-        Ok(self.read_sound(vec![rows])?.remove(0))
+        let (coming, mut rows) = (self.encode_sound(patch)?, Tensor::default());
+        self.read_sound(&coming, &mut rows)?;
+        Ok(rows)
     }
 
-    /// What [`Parts::encode_sound`] gave, in the host's memory.
-    pub(super) fn read_sound(&mut self, rows: Vec<Value>) -> Result<Vec<Tensor>, ModelError> {
-        Ok(self.audio.graph.read(rows)?)
+    /// Puts what [`Parts::encode_sound`] gave into `rows`; if that is not there yet, it waits for all sound under way.
+    pub(super) fn read_sound(&mut self, coming: &Value, rows: &mut Tensor) -> Result<(), ModelError> {
+        Ok(self.audio.graph.read(from_ref(coming), from_mut(rows))?)
     }
 
     /// Whether [`Parts::start_stages`] is the way: a GPU has all of it, and there are not too many classes.
@@ -184,44 +198,36 @@ impl Parts {
         cells: &Value,
         rows: &Tensor,
         coming: &[Value],
-    ) -> Result<Vec<Value>, ModelError> {
+    ) -> Result<[Value; 4], ModelError> {
         let rows = if coming.is_empty() { Input::Tensor(rows) } else { Input::Ending(rows, coming) };
         let inputs = [("V", cells.into()), ("A", rows), ("t", (&self.text).into())];
-        let mut outputs = self.stage1.start(&inputs, Wanted::OnHost)?;
-        outputs.extend(self.stage2.start(&inputs, Wanted::OnHost)?);
-        Ok(outputs)
+        let scores = self.stage1.start(&inputs, Wanted::OnHost)?;
+        let mut outputs = scores.chain(self.stage2.start(&inputs, Wanted::OnHost)?);
+        Ok(std::array::from_fn(|_| outputs.next().unwrap_or_default()))
     }
 
-    /// What both stages say that [`Parts::start_stages`] started: every class's score and map, `[1, N, P]`.
+    /// What both stages say that [`Parts::start_stages`] started: every class's score and map, `[1, N, P]`, in place of what
+    /// `scores` and `maps` held.
     pub(super) fn read_stages(
         &mut self,
-        outputs: Vec<Value>,
+        outputs: &[Value; 4],
         positions: usize,
-    ) -> Result<(Vec<Score>, Tensor), ModelError> {
-        let mut outputs = self.stage2.graph.read(outputs)?;
-        let maps = outputs.pop().unwrap_or_default();
-        expect("stage2", "H", &maps.shape, &[1, self.text.shape[0], positions])?;
-        Ok((self.scores(&outputs)?, maps))
+        scores: &mut Vec<Score>,
+        maps: &mut Tensor,
+    ) -> Result<(), ModelError> {
+        self.stage2.graph.read(outputs, &mut self.said)?;
+        let ([.., drawn], classes) = (&mut self.said, self.text.shape[0]);
+        expect("stage2", "H", &drawn.shape, &[1, classes, positions])?;
+        std::mem::swap(maps, drawn);
+        scores.clear();
+        scores.extend(self::scores(&self.said, classes)?);
+        Ok(())
     }
 
     pub(super) fn stage1(&mut self, cells: &Value, rows: &Tensor) -> Result<Vec<Score>, ModelError> {
         let Self { stage1, text, .. } = self;
         let outputs = stage1.run(&[("V", cells.into()), ("A", rows.into()), ("t", (&*text).into())])?;
-        self.scores(&outputs)
-    }
-
-    /// The scores in `p`, `p_v` and `p_a`.
-    fn scores(&self, outputs: &[Tensor]) -> Result<Vec<Score>, ModelError> {
-        let classes = self.text.shape[0];
-        for (tensor, name) in outputs.iter().zip(["p", "p_v", "p_a"]) {
-            expect("stage1", name, &tensor.shape, &[1, classes])?;
-        }
-        let at = |output: usize, class: usize| {
-            let p = outputs[output].data[class];
-            if p.is_finite() { p.clamp(0.0, 1.0) } else { 0.0 }
-        };
-        let score = |class| Score { class, p: at(0, class), p_visual: at(1, class), p_audio: at(2, class) };
-        Ok((0..classes).map(score).collect())
+        Ok(scores(&outputs, text.shape[0])?.collect())
     }
 
     /// One map per class, `P` values each.
@@ -318,30 +324,50 @@ impl Part {
                 .ok_or_else(|| missing(wanted, gives.iter().map(String::as_str).collect()))
         };
         let outputs = outputs.iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { name, graph, outputs })
+        Ok(Self { name, graph, outputs, given: Vec::new() })
     }
 
     /// The wanted outputs, in the order they were asked for.
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<Tensor>, ModelError> {
-        let all = self.graph.run(inputs)?;
-        self.wanted(all)
+        let mut all = self.graph.run(inputs)?;
+        if pick(&mut all, &self.outputs) { Ok(all) } else { Err(self.lacks(all.len())) }
     }
 
     /// The same, started.
-    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, ModelError> {
-        let all = self.graph.start(inputs, wanted)?;
-        self.wanted(all)
+    fn start(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        wanted: Wanted,
+    ) -> Result<Drain<'_, Value>, ModelError> {
+        self.graph.start(inputs, wanted, &mut self.given)?;
+        if pick(&mut self.given, &self.outputs) {
+            Ok(self.given.drain(..))
+        } else {
+            Err(self.lacks(self.given.len()))
+        }
     }
 
-    fn wanted<T: Default>(&self, mut all: Vec<T>) -> Result<Vec<T>, ModelError> {
-        let wanted = self.outputs.iter().map(|&place| all.get_mut(place).map(std::mem::take));
-        wanted.collect::<Option<Vec<_>>>().ok_or_else(|| ModelError::Shape {
+    fn lacks(&self, found: usize) -> ModelError {
+        ModelError::Shape {
             graph: self.name,
             port: "outputs".to_owned(),
-            found: format!("{} tensors", all.len()),
+            found: format!("{found} tensors"),
             expected: format!("{}", self.outputs.len()),
-        })
+        }
     }
+}
+
+/// The score of every class in `p`, `p_v` and `p_a`.
+fn scores(outputs: &[Tensor], classes: usize) -> Result<impl Iterator<Item = Score>, ModelError> {
+    for (tensor, name) in outputs.iter().zip(["p", "p_v", "p_a"]) {
+        expect("stage1", name, &tensor.shape, &[1, classes])?;
+    }
+    let at = |output: usize, class: usize| {
+        let p = outputs[output].data[class];
+        if p.is_finite() { p.clamp(0.0, 1.0) } else { 0.0 }
+    };
+    let score = move |class| Score { class, p: at(0, class), p_visual: at(1, class), p_audio: at(2, class) };
+    Ok((0..classes).map(score))
 }
 
 /// The token numbers of every class's prompt, `[N, L]`, shorter ones followed by zeros.

@@ -44,7 +44,11 @@ pub(super) struct Ear {
     extent: Option<(Instant, Instant)>,
     rows: VecDeque<(Instant, Vec<f32>)>,
     /// The newest rows, which may still be on their way.
-    coming: Vec<(Instant, Value)>,
+    coming: Vec<Value>,
+    /// When each of them ends.
+    ends: Vec<Instant>,
+    /// Room for what is read of one.
+    read: Tensor,
     /// `A` of one patch of silence, `[1, T, D]`.
     rest: Tensor,
 }
@@ -66,6 +70,8 @@ impl Ear {
             extent: None,
             rows: VecDeque::new(),
             coming: Vec::new(),
+            ends: Vec::new(),
+            read: Tensor::default(),
             rest: Tensor::default(),
         }
     }
@@ -76,6 +82,7 @@ impl Ear {
         self.meter.clear();
         self.rows.clear();
         self.coming.clear();
+        self.ends.clear();
         self.extent = None;
     }
 
@@ -118,22 +125,23 @@ impl Ear {
     pub(super) fn gather<E>(
         &mut self,
         but: usize,
-        read: impl FnOnce(Vec<Value>) -> Result<Vec<Tensor>, E>,
+        mut read: impl FnMut(&Value, &mut Tensor) -> Result<(), E>,
     ) -> Result<(), E> {
         let ready = self.coming.len().saturating_sub(but);
-        let (ends, values): (Vec<_>, Vec<_>) = self.coming.drain(..ready).unzip();
-        if !values.is_empty() {
-            let rows = read(values)?;
-            ends.into_iter().zip(rows).for_each(|(end, rows)| self.remember(end, rows.data));
-        }
-        Ok(())
+        let Self { coming, ends, read: tensor, rows, window, .. } = self;
+        // Whatever fails, none of them comes any more.
+        ends.drain(..ready).zip(coming.drain(..ready)).try_for_each(|(end, value)| {
+            read(&value, tensor)?;
+            remember(rows, *window + AHEAD, end, &mut tensor.data);
+            Ok(())
+        })
     }
 
     /// How many of the newest rows are still on their way, where nothing but they may come last in what was heard up to `until`.
     pub(super) fn coming(&self, until: Instant) -> usize {
         let close = Duration::from_secs_f64(2.0 * self.hop as f64 / f64::from(self.rate)).min(self.window);
-        let newest = self.coming.iter().rev().find(|(end, _)| *end <= until);
-        if newest.is_some_and(|(end, _)| until.since(*end) >= close) {
+        let newest = self.ends.iter().rev().find(|end| **end <= until);
+        if newest.is_some_and(|end| until.since(*end) >= close) {
             return 0; // silence follows them
         }
         self.under_way()
@@ -141,32 +149,29 @@ impl Ear {
 
     /// How many of the newest rows are still on their way.
     pub(super) fn under_way(&self) -> usize {
-        self.coming.iter().rev().take_while(|(_, value)| value.is_coming()).count()
+        self.coming.iter().rev().take_while(|value| value.is_coming()).count()
     }
 
     /// [`Ear::up_to`], when all was gathered but the newest rows of [`Ear::coming`]: those are given apart, where they have
     /// ended by then, and their places are left empty.
-    pub(super) fn lately(&mut self, until: Instant, memory: Duration) -> (Hearing, Vec<Value>) {
-        let recent = |(end, _): &&(Instant, Value)| *end <= until && until.since(*end) < self.window;
-        let (ends, mut values): (Vec<_>, Vec<_>) = self.coming.iter().filter(recent).cloned().unzip();
-        let gathered = self.rows.len();
-        let empty = vec![0.0; self.rest.data.len()];
-        self.rows.extend(ends.into_iter().map(|end| (end, empty.clone())));
-        let hearing = self.up_to(until, memory);
-        self.rows.truncate(gathered);
+    pub(super) fn lately(&self, until: Instant, memory: Duration, room: Tensor) -> (Hearing, &[Value]) {
+        let hearing = self.up_to(until, memory, room);
+        let recent = |end: &Instant| self.is_recent(*end, until);
+        let last = self.ends.iter().rposition(recent).map_or(0, |newest| newest + 1);
         let [runs, run] = [&hearing.rows, &self.rest].map(|rows| rows.data.len());
-        let surplus = values.len().saturating_sub(runs.div_ceil(run.max(1)));
-        (hearing, values.split_off(surplus))
+        let count = self.ends.iter().filter(|end| recent(end)).count().min(runs.div_ceil(run.max(1)));
+        (hearing, &self.coming[last - count..last])
     }
 
-    /// What was heard, of the rows that were gathered, up to `until`; rows that ended more than `memory` before are left out.
-    pub(super) fn up_to(&self, until: Instant, memory: Duration) -> Hearing {
+    /// What was heard up to `until`, with its rows in `room`; rows that ended more than `memory` before are left out, and the
+    /// places of those that were not gathered are empty.
+    pub(super) fn up_to(&self, until: Instant, memory: Duration, room: Tensor) -> Hearing {
         let (from, to) = self.extent.unwrap_or((until, until));
         let start = (until - self.window).max(from).min(until);
         let end = to.min(until).max(start);
         let level_dbfs = self.meter.dbfs(start, until);
         let count = self.remembered(memory);
-        let rows = latest(self.window(until, self.span.min(count)), count);
+        let rows = latest(self.window(until, self.span.min(count), room), count);
         Hearing { start, end, level_dbfs, rows }
     }
 
@@ -204,35 +209,51 @@ impl Ear {
             if self.due == 0 {
                 self.due = self.hop;
                 let row = encode(self.patches.cut())?;
-                self.coming.push((end(taken), row));
+                self.coming.push(row);
+                self.ends.push(end(taken));
             }
         }
         Ok(())
     }
 
-    fn remember(&mut self, end: Instant, row: Vec<f32>) {
-        self.rows.push_back((end, row));
-        while self.rows.front().is_some_and(|(oldest, _)| end.since(*oldest) > self.window + AHEAD) {
-            self.rows.pop_front();
-        }
+    /// Whether what ended then is in the window up to `until`.
+    fn is_recent(&self, end: Instant, until: Instant) -> bool {
+        end <= until && until.since(end) < self.window
     }
 
     /// The last `span` runs of the window up to `until`. Where the sound stopped a hop or more ago silence
     /// follows it, so that the index of a row keeps telling its age.
-    fn window(&self, until: Instant, span: usize) -> Tensor {
+    fn window(&self, until: Instant, span: usize, room: Tensor) -> Tensor {
         let hop = self.hop as f64 / f64::from(self.rate);
-        let recent = |(end, _): &&(Instant, Vec<f32>)| *end <= until && until.since(*end) < self.window;
-        let newest = self.rows.iter().rev().find(recent);
-        let late = newest.map_or(f64::INFINITY, |(end, _)| until.seconds_from(*end));
+        let gathered = self.rows.iter().map(|(end, row)| (*end, Some(row)));
+        let runs = gathered.chain(self.ends.iter().map(|end| (*end, None)));
+        let recent = runs.filter(|(end, _)| self.is_recent(*end, until));
+        let late = recent.clone().next_back().map_or(f64::INFINITY, |(end, _)| until.seconds_from(end));
         let silent = ((late / hop) as usize).saturating_sub(1).min(span);
-        let heard: Vec<_> = self.rows.iter().rev().filter(recent).take(span - silent).collect();
-        let silent = if heard.is_empty() { 1 } else { silent };
-        let mut data = Vec::with_capacity((heard.len() + silent) * self.rest.data.len());
-        heard.iter().rev().for_each(|(_, row)| data.extend_from_slice(row));
+        let all = recent.clone().count();
+        let heard = all.min(span - silent);
+        let silent = if heard == 0 { 1 } else { silent };
+        let Tensor { mut shape, mut data } = room;
+        data.clear();
+        for (_, row) in recent.skip(all - heard) {
+            match row {
+                Some(row) => data.extend_from_slice(row),
+                None => data.resize(data.len() + self.rest.data.len(), 0.0),
+            }
+        }
         (0..silent).for_each(|_| data.extend_from_slice(&self.rest.data));
         let [batch, rows, dimension] = [0, 1, 2].map(|axis| self.rest.shape.get(axis).copied().unwrap_or(0));
-        Tensor { shape: vec![batch, rows * (heard.len() + silent), dimension], data }
+        shape.clear();
+        shape.extend([batch, rows * (heard + silent), dimension]);
+        Tensor { shape, data }
     }
+}
+
+/// Puts `row` after those of before, and the oldest, if it has been `kept` long enough, in its place: it is room for the next.
+fn remember(rows: &mut VecDeque<(Instant, Vec<f32>)>, kept: Duration, end: Instant, row: &mut Vec<f32>) {
+    let oldest = rows.pop_front_if(|(oldest, _)| end.since(*oldest) > kept);
+    let room = oldest.map(|(_, row)| row).unwrap_or_default();
+    rows.push_back((end, std::mem::replace(row, room)));
 }
 
 /// The last `count` of the rows [1,T,D].

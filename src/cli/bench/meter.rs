@@ -141,17 +141,22 @@ impl Graph for MeteredGraph {
         self.metered(|graph| graph.run(inputs))
     }
 
-    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, EngineError> {
-        self.metered(|graph| graph.start(inputs, wanted))
+    fn start(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        wanted: Wanted,
+        outputs: &mut Vec<Value>,
+    ) -> Result<(), EngineError> {
+        self.metered(|graph| graph.start(inputs, wanted, outputs))
     }
 
     fn runs_beside(&self) -> bool {
         self.graph.runs_beside()
     }
 
-    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
+    fn read(&mut self, outputs: &[Value], tensors: &mut [Tensor]) -> Result<(), EngineError> {
         let began = Mark::now();
-        let read = self.graph.read(outputs);
+        let read = self.graph.read(outputs, tensors);
         self.note(0, began.cost());
         read
     }

@@ -12,8 +12,7 @@ use super::error::TensorRtError;
 use super::network::{Direction, TensorInfo};
 use super::runtime::{Context, CudaEngine};
 use super::slot::{Changes, InputSlot, OutputSlot};
-use super::staging::MOST_UNDER_WAY;
-use super::stream::{Recording, Stopwatch, Stream};
+use super::stream::{MOST_UNDER_WAY, Recording, Stopwatch, Stream};
 use super::warm::Warmth;
 use crate::engine::value::told;
 use crate::engine::{EngineError, GpuTime, Graph, Input, Port, Tensor, Value, Wanted};
@@ -252,11 +251,14 @@ impl TensorRtGraph {
         &mut self,
         given: &[(&str, Input<'_>)],
         wanted: Wanted,
-    ) -> Result<Vec<Value>, TensorRtError> {
+        outputs: &mut Vec<Value>,
+    ) -> Result<(), TensorRtError> {
+        outputs.clear(); // first, for what is still held is put aside
         let sent = wanted == Wanted::OnHost;
         self.launch(given, sent)?;
-        let Self { outputs, runs, last, stream, .. } = self;
-        Ok(outputs.iter_mut().map(|slot| slot.lend(&runs[*last].watch, stream, sent)).collect())
+        let Self { outputs: slots, runs, last, stream, .. } = self;
+        outputs.extend(slots.iter_mut().map(|slot| slot.lend(&runs[*last].watch, stream, sent)));
+        Ok(())
     }
 
     fn repeat_now(&mut self, times: u32) -> Result<Duration, TensorRtError> {
@@ -314,8 +316,8 @@ impl Graph for TensorRtGraph {
         true
     }
 
-    fn read(&mut self, outputs: Vec<Value>) -> Result<Vec<Tensor>, EngineError> {
-        Value::read_all(outputs).map_err(|error| self.failed(error, &[]))
+    fn read(&mut self, outputs: &[Value], tensors: &mut [Tensor]) -> Result<(), EngineError> {
+        Value::read_all(outputs, tensors).map_err(|error| self.failed(error, &[]))
     }
 
     fn repeat(&mut self, times: u32) -> Result<Option<Duration>, EngineError> {
@@ -326,8 +328,13 @@ impl Graph for TensorRtGraph {
         self.run_now(inputs).map_err(|error| self.failed(error, inputs))
     }
 
-    fn start(&mut self, inputs: &[(&str, Input<'_>)], wanted: Wanted) -> Result<Vec<Value>, EngineError> {
-        self.start_now(inputs, wanted).map_err(|error| self.failed(error, inputs))
+    fn start(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        wanted: Wanted,
+        outputs: &mut Vec<Value>,
+    ) -> Result<(), EngineError> {
+        self.start_now(inputs, wanted, outputs).map_err(|error| self.failed(error, inputs))
     }
 }
 

@@ -5,24 +5,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::TensorRtError;
 use super::memory::Memory;
-use super::stream::{Stopwatch, Stream};
+use super::stream::{MOST_UNDER_WAY, Stopwatch, Stream};
 use crate::engine::Tensor;
 
 /// What goes wrong if an output cannot be put aside.
 const KEEPING: &str = "keeping an output";
 
-/// An output on the GPU. Before its graph runs again it is put aside if somebody still holds it, so it never changes.
+/// An output on the GPU. Before its graph runs again it is put aside if somebody still holds it, so it never changes; if
+/// nobody does, it serves for another run's.
 /// It is read by the thread that runs its graph, for its stream may just be recorded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lent {
     shape: Vec<usize>,
-    place: Mutex<Place>,
+    kept: Mutex<Kept>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct Kept {
+    place: Place,
+    /// The values, where the host has them.
+    numbers: Vec<f32>,
+}
+
+#[derive(Debug, Default)]
 enum Place {
     Gpu(Spot),
-    Host(Tensor),
+    #[default]
+    Host,
     /// The GPU failed before it was put aside, perhaps for want of memory.
     Gone {
         reason: String,
@@ -54,8 +63,15 @@ impl Spot {
 }
 
 /// The runs that read an output where it lies: its graph runs again only after them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Readers(Arc<Mutex<Vec<Arc<Stopwatch>>>>);
+
+impl Default for Readers {
+    /// With room for the runs of both stages.
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Vec::with_capacity(2 * MOST_UNDER_WAY))))
+    }
+}
 
 impl Readers {
     /// Notes a run, over when `watch` stops.
@@ -73,8 +89,21 @@ impl Readers {
 }
 
 impl Lent {
-    pub(super) fn new(shape: Vec<usize>, spot: Spot) -> Self {
-        Self { shape, place: Mutex::new(Place::Gpu(spot)) }
+    /// Is the output of such a shape at `spot` from now on.
+    pub(super) fn lie(&mut self, shape: impl Iterator<Item = usize>, spot: Spot) {
+        self.shape.clear();
+        self.shape.extend(shape);
+        let (count, mut kept) = (self.count(), lock(&self.kept));
+        kept.numbers.clear();
+        if spot.sent {
+            kept.numbers.reserve(count); // it may be here by the time it must make way
+        }
+        kept.place = Place::Gpu(spot);
+    }
+
+    /// Lets go of where it lies.
+    pub(super) fn let_go(&mut self) {
+        lock(&self.kept).place = Place::Host;
     }
 
     /// Length of every axis.
@@ -84,9 +113,9 @@ impl Lent {
 
     /// Where it lies, while that is on the GPU.
     pub(super) fn spot(&self) -> Option<Spot> {
-        match &*lock(&self.place) {
+        match &lock(&self.kept).place {
             Place::Gpu(spot) => Some(spot.clone()),
-            Place::Host(_) | Place::Gone { .. } => None,
+            Place::Host | Place::Gone { .. } => None,
         }
     }
 
@@ -95,29 +124,41 @@ impl Lent {
     /// # Errors
     /// If the GPU failed.
     pub fn read(&self) -> Result<Tensor, TensorRtError> {
-        Ok(Self::read_all(&[self])?.remove(0))
+        let mut tensor = Tensor::default();
+        self.read_into(&mut tensor)?;
+        Ok(tensor)
     }
 
-    /// The values of several, none of them twice; waits once for all that are on the GPU.
+    /// The same, in place of what `tensor` held.
     ///
     /// # Errors
     /// If the GPU failed.
-    pub fn read_all(lents: &[&Self]) -> Result<Vec<Tensor>, TensorRtError> {
-        let places: Vec<_> = lents.iter().map(|lent| (lent.count(), lock(&lent.place))).collect();
-        let on_gpu = places.iter().filter_map(|(count, place)| match &**place {
-            Place::Gpu(spot) => Some((*count, spot)),
-            Place::Host(_) | Place::Gone { .. } => None,
-        });
-        let mut fetched = fetch(&on_gpu.collect::<Vec<_>>())?.into_iter();
-        let read = |(lent, (_, place)): (&&Self, &(usize, MutexGuard<'_, Place>))| match &**place {
-            Place::Gpu(_) => {
-                Ok(Tensor { shape: lent.shape.clone(), data: fetched.next().unwrap_or_default() })
+    pub fn read_into(&self, tensor: &mut Tensor) -> Result<(), TensorRtError> {
+        tensor.shape.clone_from(&self.shape);
+        let kept = lock(&self.kept);
+        match &kept.place {
+            Place::Gpu(spot) => return fetch(self.count(), spot, &mut tensor.data),
+            Place::Host => tensor.data.clone_from(&kept.numbers),
+            Place::Gone { lacking: true, .. } => return Err(TensorRtError::Memory { doing: KEEPING }),
+            Place::Gone { reason, .. } => {
+                return Err(TensorRtError::Cuda { doing: KEEPING, reason: reason.clone() });
             }
-            Place::Host(tensor) => Ok(tensor.clone()),
-            Place::Gone { lacking: true, .. } => Err(TensorRtError::Memory { doing: KEEPING }),
-            Place::Gone { reason, .. } => Err(TensorRtError::Cuda { doing: KEEPING, reason: reason.clone() }),
-        };
-        lents.iter().zip(&places).map(read).collect()
+        }
+        Ok(())
+    }
+
+    /// Waits once for all that are sent to the host: the last one's stream for the others on the GPU, and the host for that
+    /// stream alone.
+    pub(in crate::engine) fn await_all<'a>(
+        lents: impl DoubleEndedIterator<Item = &'a Self>,
+    ) -> Result<(), TensorRtError> {
+        let mut waits: Option<Stream> = None;
+        for Spot { ready, stream, .. } in lents.rev().filter_map(Self::spot).filter(|spot| spot.sent) {
+            if !ready.is_over()? {
+                waits.get_or_insert(stream).after(&ready)?;
+            }
+        }
+        waits.map_or(Ok(()), |stream| stream.wait())
     }
 
     /// Whether the host would have to wait for it.
@@ -125,18 +166,22 @@ impl Lent {
         self.spot().is_some_and(|spot| !spot.is_here().unwrap_or(false))
     }
 
-    /// Puts the values aside, before their place is used for others: where `keep` has room for so many numbers of a spot, or in
-    /// the host's memory.
-    pub(super) fn make_way(&self, keep: impl FnOnce(usize, &Spot) -> Result<Option<Spot>, TensorRtError>) {
-        let mut place = lock(&self.place);
+    /// Puts the values aside if they lie in `memory`, before it is used for others: where `keep` has room for so many numbers
+    /// of a spot, or in the host's memory.
+    pub(super) fn make_way(
+        &self,
+        memory: &Arc<Memory<f32>>,
+        keep: impl FnOnce(usize, &Spot) -> Result<Option<Spot>, TensorRtError>,
+    ) {
+        let Kept { place, numbers } = &mut *lock(&self.kept);
         let Place::Gpu(spot) = &*place else { return };
+        if !Arc::ptr_eq(&spot.memory, memory) {
+            return;
+        }
         let kept = spot.is_here().and_then(|here| if here { Ok(None) } else { keep(self.count(), spot) });
         let kept = kept.and_then(|kept| match kept {
             Some(spot) => Ok(Place::Gpu(spot)),
-            None => {
-                let data = fetch(&[(self.count(), spot)])?.pop().unwrap_or_default();
-                Ok(Place::Host(Tensor { shape: self.shape.clone(), data }))
-            }
+            None => fetch(self.count(), spot, numbers).map(|()| Place::Host),
         });
         *place = kept.unwrap_or_else(|error| Place::Gone {
             reason: error.to_string(),
@@ -150,29 +195,23 @@ impl Lent {
     }
 }
 
-/// Brings so many numbers of each spot to the host: the last one's stream waits for all of them on the GPU, and the host for
-/// that stream alone.
-fn fetch(spots: &[(usize, &Spot)]) -> Result<Vec<Vec<f32>>, TensorRtError> {
-    let Some((_, Spot { stream, .. })) = spots.last() else { return Ok(Vec::new()) };
-    let mut places = Vec::with_capacity(spots.len());
-    let mut wait = false;
-    let sent = spots.iter().try_for_each(|&(count, spot)| {
-        if !spot.is_here()? {
-            stream.after(&spot.ready)?;
-            wait = true;
-        }
-        places.push(bring(count, spot, stream)?);
-        Ok(())
-    });
-    // What is on its way when another fails must arrive as well, before its place is freed.
-    let waited = if wait { stream.wait() } else { Ok(()) };
-    sent.and(waited)?;
-    Ok(places.iter().zip(spots).map(|(place, (count, _))| place.read(*count)).collect())
+/// Brings so many numbers of a spot to the host; waits for them.
+fn fetch(count: usize, spot: &Spot, numbers: &mut Vec<f32>) -> Result<(), TensorRtError> {
+    if spot.is_here()? {
+        spot.memory.read(count, numbers);
+        return Ok(());
+    }
+    let Spot { ready, stream, .. } = spot;
+    stream.after(ready)?;
+    let place = bring(count, spot)?;
+    stream.wait()?;
+    place.read(count, numbers);
+    Ok(())
 }
 
 /// Enqueues the way of a spot's numbers to the host, if they are not sent there, and tells where they come to.
-fn bring(count: usize, spot: &Spot, stream: &Stream) -> Result<Arc<Memory<f32>>, TensorRtError> {
-    let Spot { memory, sent, missed, .. } = spot;
+fn bring(count: usize, spot: &Spot) -> Result<Arc<Memory<f32>>, TensorRtError> {
+    let Spot { memory, stream, sent, missed, .. } = spot;
     if *sent {
         return Ok(Arc::clone(memory));
     }

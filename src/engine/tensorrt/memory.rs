@@ -116,14 +116,14 @@ impl<T: Number> Memory<T> {
         unsafe { self.host.copy_from_nonoverlapping(numbers.as_ptr(), numbers.len()) }
     }
 
-    /// The first `len` numbers as the CPU sees them, none where it does not reach them. No work that writes them may be in a
-    /// stream.
-    pub(super) fn read(&self, len: usize) -> Vec<T> {
-        if !self.is_shared() {
-            return Vec::new();
+    /// Puts the first `len` numbers as the CPU sees them into `numbers`, none where it does not reach them. No work that
+    /// writes them may be in a stream.
+    pub(super) fn read(&self, len: usize, numbers: &mut Vec<T>) {
+        numbers.clear();
+        if self.is_shared() {
+            // SAFETY: `host` has room for `self.len` numbers, all initialised and valid, and nobody writes them now.
+            numbers.extend_from_slice(unsafe { std::slice::from_raw_parts(self.host, len.min(self.len)) });
         }
-        // SAFETY: `host` has room for `self.len` numbers, all initialised and valid, and nobody writes them now.
-        unsafe { std::slice::from_raw_parts(self.host, len.min(self.len)) }.to_vec()
     }
 
     /// Enqueues setting every bit of it to 0, on the GPU's side.

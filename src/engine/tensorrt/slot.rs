@@ -1,8 +1,8 @@
 //! One input or output of a graph: where it lies, its shape of the moment, and how it comes there.
 
 use std::ffi::CString;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 
 use super::abi::Element;
 use super::cuda::Device;
@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::network::TensorInfo;
 use super::runtime::Context;
 use super::staging::{Spares, Staging};
-use super::stream::{Stopwatch, Stream};
+use super::stream::{MOST_UNDER_WAY, Stopwatch, Stream};
 use crate::engine::value::ended;
 use crate::engine::{Easel, Input, Layout, Picture, Tensor, Value};
 
@@ -113,7 +113,7 @@ impl InputSlot {
         let Some(&(_, input)) = given.iter().find(|(given, _)| given.as_bytes() == name) else {
             return Err(self.error("was not given".to_owned()));
         };
-        let shape = self.follow(&input.shape(), context)?;
+        let shape = self.follow(input.shape(&mut [0; 4]), context)?;
         let mut spot = None;
         let lasting = self.lasting.take();
         self.let_ends_go(last)?;
@@ -132,13 +132,15 @@ impl InputSlot {
                 Some(found) => spot = Some(found),
                 None => self.fill(&lent.read()?, last)?,
             },
-            Input::Ending(tensor, ends) => match ends.iter().map(on_gpu).collect() {
-                Some(spots) => {
+            Input::Ending(tensor, ends) => {
+                self.ends.extend(ends.iter().map_while(on_gpu));
+                if self.ends.len() == ends.len() {
                     self.fill(tensor, last)?;
-                    self.ends = spots;
+                } else {
+                    self.ends.clear();
+                    self.fill(&ended(tensor, ends)?, last)?;
                 }
-                None => self.fill(&ended(tensor, &Value::read_all(ends.to_vec())?), last)?,
-            },
+            }
             Input::Picture(picture) => self.hang(picture, last)?,
         }
         Ok(Changes { shape, address: self.bind(spot, context, last)? })
@@ -303,9 +305,9 @@ pub(super) struct OutputSlot {
     name: CString,
     shape: Vec<i64>,
     memory: Arc<Memory<f32>>,
-    /// Who may still want to read it.
-    lent: Weak<Lent>,
-    /// Where it goes then, when the next run writes `memory`.
+    /// What was lent of it, to those who may still want to read it; what nobody else holds is lent again.
+    lent: Vec<Arc<Lent>>,
+    /// Where it goes for them, when the next run writes `memory`.
     spares: Spares,
     /// Who reads it on the GPU.
     readers: Readers,
@@ -322,7 +324,7 @@ impl OutputSlot {
         device: &Device,
     ) -> Result<Self, TensorRtError> {
         let memory = Arc::new(allocate(tensor, &largest, !device.integrated, context, device)?);
-        let (lent, spares, readers) = (Weak::new(), Spares::default(), Readers::default());
+        let (lent, spares, readers) = (Vec::new(), Spares::default(), Readers::default());
         let (name, missed) = (tensor.name.clone(), Arc::default());
         Ok(Self { name, shape: largest, memory, lent, spares, readers, missed })
     }
@@ -358,9 +360,10 @@ impl OutputSlot {
 
     /// Puts aside what is still lent, before the next run.
     pub(super) fn make_way(&mut self, stream: &Stream) {
-        if let Some(lent) = std::mem::take(&mut self.lent).upgrade() {
-            lent.make_way(|len, spot| self.spares.keep(len, spot, stream));
-        }
+        let Self { lent, spares, memory, .. } = self;
+        // What nobody holds keeps no spare from others.
+        lent.iter_mut().filter_map(Arc::get_mut).for_each(Lent::let_go);
+        lent.iter().for_each(|lent| lent.make_way(memory, |len, spot| spares.keep(len, spot, stream)));
     }
 
     /// Has `stream` wait, on the GPU, for the runs of other graphs that read it.
@@ -378,9 +381,18 @@ impl OutputSlot {
         let (memory, readers) = (Arc::clone(&self.memory), self.readers.clone());
         let (ready, missed) = (Arc::clone(ready), Arc::clone(&self.missed));
         let spot = Spot { memory, ready, stream: stream.clone(), sent, readers, missed };
-        let lent = Arc::new(Lent::new(extents(&self.shape), spot));
-        self.lent = Arc::downgrade(&lent);
-        Value::Gpu(lent)
+        let free = self.lent.iter_mut().position(|lent| Arc::get_mut(lent).is_some());
+        let place = free.unwrap_or_else(|| {
+            // All of them are put aside by now, and those beyond are their holders' alone.
+            self.lent.truncate(MOST_UNDER_WAY);
+            self.lent.push(Arc::default());
+            self.lent.len() - 1
+        });
+        let lent = &mut self.lent[place];
+        if let Some(lent) = Arc::get_mut(lent) {
+            lent.lie(extents(&self.shape), spot);
+        }
+        Value::Gpu(Arc::clone(lent))
     }
 
     /// Enqueues its way to the host.
@@ -390,16 +402,16 @@ impl OutputSlot {
 
     /// What was downloaded, once the stream was waited for.
     pub(super) fn read(&self) -> Tensor {
-        Tensor { shape: extents(&self.shape), data: self.memory.read(count(&self.shape)) }
+        let mut data = Vec::new();
+        self.memory.read(count(&self.shape), &mut data);
+        Tensor { shape: extents(&self.shape).collect(), data }
     }
 }
 
 /// So many numbers, and where they lie, if that is on the GPU.
 fn on_gpu(value: &Value) -> Option<(usize, Spot)> {
-    match value {
-        Value::Gpu(lent) => lent.spot().map(|spot| (lent.count(), spot)),
-        Value::Host(_) => None,
-    }
+    let lent = value.lent()?;
+    Some((lent.count(), lent.spot()?))
 }
 
 fn allocate(
@@ -422,9 +434,9 @@ fn allocate(
 
 /// Numbers in a shape whose extents are all known.
 fn count(shape: &[i64]) -> usize {
-    extents(shape).iter().product()
+    extents(shape).product()
 }
 
-fn extents(shape: &[i64]) -> Vec<usize> {
-    shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).collect()
+fn extents(shape: &[i64]) -> impl Iterator<Item = usize> {
+    shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(0))
 }

@@ -7,10 +7,7 @@ use super::cuda::Device;
 use super::error::TensorRtError;
 use super::lent::{Readers, Spot};
 use super::memory::{Memory, Number};
-use super::stream::{Stopwatch, Stream};
-
-/// Runs of one graph that may be under way at once, as hops of sound between two pictures are; beyond that the host waits.
-pub(super) const MOST_UNDER_WAY: usize = 8;
+use super::stream::{MOST_UNDER_WAY, Stopwatch, Stream};
 
 /// Buffers for an input of the next run, while runs before it read theirs; the oldest comes first.
 pub(super) struct Staging<T: Number> {

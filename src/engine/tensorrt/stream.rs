@@ -8,6 +8,9 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaStream, DriverError,
 
 use super::error::TensorRtError;
 
+/// Runs of one graph that may be under way at once, as hops of sound between two pictures are; beyond that the host waits.
+pub(super) const MOST_UNDER_WAY: usize = 8;
+
 /// A queue of GPU work.
 #[derive(Debug, Clone)]
 pub(super) struct Stream(Arc<CudaStream>);
