@@ -343,10 +343,11 @@ fn check_plans() {
     with("\"release\": \"", "\"release\": \"535.1");
     assert!(refused().contains("CUDA 12.6, driver 535.1"), "{}", refused());
     // Also what plans are built for: one of an older recipe would fail frame by frame.
-    with("\"schema\": 8", "\"schema\": 3");
-    assert!(refused().contains("has schema 3, expected 8"));
+    let now = plan::SCHEMA;
+    with(&format!("\"schema\": {now}"), "\"schema\": 3");
+    assert!(refused().contains(&format!("has schema 3, expected {now}")));
     std::fs::write(&sidecar, "{\"schema\": 6, \"seconds\": 2.5}").unwrap();
-    assert!(refused().contains("has schema 6, expected 8"));
+    assert!(refused().contains(&format!("has schema 6, expected {now}")));
     with("{", "");
     assert!(refused().contains("is no sidecar of a plan"));
     // Every option is compared, and the one that differs is named; such a plan may serve meanwhile.

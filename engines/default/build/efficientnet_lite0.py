@@ -12,7 +12,7 @@ from network import Conv, folded
 MEAN, STD = 127.0, 128.0  # x = (rgb - MEAN) / STD with rgb in 0..255
 STRIDE = 32  # pixels per cell
 FEATURES, LABELS = 1280, 1000
-RANK, NAMED = 160, 2.5  # of the thin classifier
+RANK, NAMED, EVEN = 160, 4.0, 0.25  # of the thin classifier
 
 # (blocks, kernel, stride, expansion, output channels), from the EfficientNet-Lite0 specification.
 _STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
@@ -53,10 +53,12 @@ def load(checkpoint: Path) -> ImageNetwork:
     return ImageNetwork(layers, [Conv("classifier", w["_fc.weight"][:, :, None, None], w["_fc.bias"])])
 
 
-def thin(classifier: Conv, named: list[int]) -> list[Conv]:
-    """The classifier through RANK channels: the nearest two matrices (Eckart and Young), where labels that are `named` weigh more."""
+def thin(classifier: Conv, classes: list[list[int]]) -> list[Conv]:
+    """The classifier through RANK channels: the nearest two matrices (Eckart and Young), where the labels of `classes` weigh more,
+    most those of a class with few."""
     worth = np.ones((LABELS, 1))
-    worth[named] = NAMED
+    for labels in classes:
+        worth[labels] = max(NAMED / len(labels) ** EVEN, 1.0)
     weight = worth * classifier.weight[:, :, 0, 0].astype(np.float64)
     basis = np.linalg.svd(weight)[0][:, :RANK]
     basis *= np.sign(basis[np.abs(basis).argmax(axis=0), range(RANK)])  # a singular vector's sign is the library's whim

@@ -65,9 +65,9 @@ def load(encode) -> Heads:
     )
 
 
-def named_labels() -> list[int]:
-    """The ImageNet labels that speak for a class."""
-    return sorted({label for entry in json.loads(_SETTINGS.read_text())["classes"] for label in entry["imagenet"]})
+def named_labels() -> list[list[int]]:
+    """The ImageNet labels that speak for each class that has such."""
+    return [entry["imagenet"] for entry in json.loads(_SETTINGS.read_text())["classes"] if entry["imagenet"]]
 
 
 def projections(text: np.ndarray, place: np.ndarray, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
