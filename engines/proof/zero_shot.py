@@ -34,7 +34,7 @@ SOURCES = "EfficientNet-Lite0, CED-tiny and all-MiniLM-L6-v2, as in the default 
 def image_graph(network, file: Weights) -> Graph:
     """`image` [B, 3, H, W] -> `features` [B, 1000, h, w], the labels' logits."""
     g = Graph("image")
-    _, logits = encoders.add_image(g, file, network)
+    logits = encoders.logits(g, file, network, encoders.features(g, file, network))
     g.output(logits, "features", ["B", LABELS, "h", "w"])
     return g
 
@@ -60,7 +60,7 @@ def audio_graph(network, labels: np.ndarray, file: Weights) -> Graph:
 def write(out: Path, cache: Path) -> None:
     """Write graphs, texts and manifest."""
     out.mkdir(parents=True, exist_ok=True)
-    said, networks, file = manifest.read(DEFAULT), encoders.load(cache), Weights(FROZEN)
+    said, networks, file = manifest.read(DEFAULT), encoders.load(cache, whole=True), Weights(FROZEN)
     encode = text.TextEncoder(cache / "minilm.safetensors", cache / "minilm_vocab.txt")
     known = ImageNetInfo()
     seen = encode([known.index_to_description(i) for i in range(LABELS)])
