@@ -262,7 +262,7 @@ impl Analysis {
     pub fn complete(&mut self, pending: Pending) -> Result<Analysed, ModelError> {
         let mut lap = Laps::start();
         let Pending { captured, source, judging, image, audio, spent } = pending;
-        let mut judged = self.model.judged(judging)?;
+        let judged = self.model.judged(judging)?;
         let gpu = self.model.take_gpu_times();
         let level = judged.hearing.level_dbfs;
         let present = self.decision.select(&judged.scores, level, &self.tracker.going());
@@ -271,7 +271,7 @@ impl Analysis {
         let mut maps = self.model.maps(&judged, &classes)?;
         maps.iter_mut().for_each(|map| map.hidden = self.masks.clone());
         let stage2 = lap.lap();
-        let (scores, sound) = (std::mem::take(&mut judged.scores), SoundWindow::of(&judged.hearing));
+        let (scores, sound) = (judged.scores.clone(), SoundWindow::of(&judged.hearing));
         self.model.take_back(judged);
         let unseen = scores.iter().filter(|score| !classes.contains(&score.class));
         let rival = unseen.map(|score| score.p_audio).fold(0.0, f32::max);

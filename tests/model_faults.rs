@@ -3,6 +3,7 @@
 mod tiny;
 
 use std::fs;
+use std::path::Path;
 
 use tiny::{Copy, GREEN, RED, hum, stripes};
 use tvsl::clock::Instant;
@@ -70,6 +71,28 @@ fn swapped_graphs_are_found_by_their_tensors() {
     let copy = Copy::new();
     copy.edit("image = \"image.onnx\"", "image = \"audio.onnx\"");
     refuses(&copy, &["graph `image`", "`image`", "sound"]);
+    let copy = Copy::new();
+    copy.edit("image = \"image.onnx\"", "image = \"image.onnx\"\nimage_head = \"stage1.onnx\"");
+    refuses(&copy, &["graph `image`", "`features` is not there"]);
+}
+
+/// Of the default model: what makes `V` is not named, changed with what it makes it of, altered, or gone.
+#[test]
+fn a_picture_without_its_head_is_refused() {
+    let named = "image_head = \"image-head.onnx\"\n";
+    let copy = || Copy::of(Path::new("engines/default"));
+    let lacking = copy();
+    lacking.edit(named, "");
+    refuses(&lacking, &["graph `image`", "`V` is not there (it has features)", "graphs.fp32.image_head"]);
+    let changed = copy();
+    changed.edit(named, "image_head = \"image.onnx\"\n");
+    changed.edit("image = \"image.onnx\"", "image = \"image-head.onnx\"");
+    refuses(&changed, &["graph `image`", "`image` is not there (it has features)"]);
+    let altered = copy();
+    altered.replace("image-head.onnx", b"no graph at all", true);
+    refuses(&altered, &["image-head.onnx"]);
+    fs::remove_file(altered.path("image-head.onnx")).expect("it was there");
+    refuses(&altered, &["image-head.onnx", "model folder", "cure"]);
 }
 
 #[test]
@@ -96,6 +119,16 @@ fn manifest_contradictions_name_the_key() {
             &["graphs.fp32.image = \"below/image.onnx\"", "in the model folder itself; move it there"],
         ),
         ("text = \"text.onnx\"", "text = \"text.onnx/\"", &["graphs.fp32.text = \"text.onnx/\""]),
+        (
+            "image = \"image.onnx\"",
+            "image = \"image.onnx\"\nimage_head = \"../head.onnx\"",
+            &["graphs.fp32.image_head = \"../head.onnx\"", "in the model folder itself"],
+        ),
+        (
+            "image = \"image.onnx\"",
+            "image = \"image.onnx\"\nimage_head = \"head.onnx\"",
+            &["[[files]] lacks \"head.onnx\""],
+        ),
         ("path = \"weights.bin\"", "path = \"../weights.bin\"", &["inside the folder"]),
         ("path = \"image.onnx\"", "path = \"weights.bin\"", &["[[files]] lacks \"image.onnx\""]),
     ];

@@ -97,7 +97,7 @@ fn pictures_in_half_precision() {
 
 /// Twenty million bytes: the whole of the model, with its goldens.
 #[test]
-fn the_model_is_small_and_its_weights_are_stored_in_half_precision() {
+fn the_model_takes_twenty_megabytes_at_most() {
     let manifest = Manifest::read(folder()).expect("the manifest reads");
     let names = manifest.files.iter().map(|file| file.path.as_str()).chain(["manifest.toml"]);
     let sizes = names.map(|name| fs::metadata(folder().join(name)).expect("it is there").len());

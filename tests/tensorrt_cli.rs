@@ -202,18 +202,20 @@ fn precision_follows_the_part_and_verify_compares_every_output() {
         "{lines}"
     );
     assert_eq!(lines.matches(" ms a run\n").count(), 5, "{lines}");
-    for line in
-        ["image   V", "audio   A", "stage1  p ", "stage1  p_v", "stage1  p_a", "stage2  H", "text    t"]
-    {
-        assert!(lines.contains(&format!("\n{line}")), "{line}: {lines}");
+    for line in ["image V", "audio A", "stage1 p ", "stage1 p_v", "stage1 p_a", "stage2 H", "text t"] {
+        let (graph, output) = line.split_once(' ').expect("two words");
+        assert!(lines.contains(&format!("\n{graph:<10} {output}")), "{line}: {lines}");
     }
-    assert!(lines.contains("\naudio   A    at full scale: max error 0.00e0, cosine 1.000000: ok"), "{lines}");
+    assert!(
+        lines.contains("\naudio      A        at full scale: max error 0.00e0, cosine 1.000000: ok"),
+        "{lines}"
+    );
     assert!(lines.contains("; both detect nothing: ok") && lines.contains("this device is ready"), "{lines}");
 
     let differs = machine.engine("verify", &[("FAKE_TENSORRT_WRONG", "stage1")]);
     assert_eq!(differs.status.code(), Some(1));
     assert!(
-        text(&differs).contains("cosine -1.000000: DIFFERS") && text(&differs).contains("stage1  p "),
+        text(&differs).contains("cosine -1.000000: DIFFERS") && text(&differs).contains("stage1     p "),
         "{}",
         text(&differs)
     );
@@ -225,7 +227,7 @@ fn precision_follows_the_part_and_verify_compares_every_output() {
     assert_eq!(partly.status.code(), Some(1));
     let lines = text(&partly);
     assert!(lines.contains("memory shared with the host; pictures are laid out by the CPU"), "{lines}");
-    assert!(lines.contains("image   NOT USABLE: ") && lines.contains("\nstage2  H"), "{lines}");
+    assert!(lines.contains("image      NOT USABLE: ") && lines.contains("\nstage2     H"), "{lines}");
     assert!(lines.contains("this device is not ready: 1 of its plans cannot be used"), "{lines}");
 }
 
@@ -485,7 +487,7 @@ fn of_two_plans_the_good_one_is_taken_wherever_it_lies() {
         assert!(inspected.contains("the other one serves"), "{inspected}");
     }
     let (ready, told, inspected) = verified(&[&beside, &own]);
-    assert!(!ready && told.contains("image   NOT USABLE: ") && told.contains("SM 7.2"), "{told}");
+    assert!(!ready && told.contains("image      NOT USABLE: ") && told.contains("SM 7.2"), "{told}");
     assert!(inspected.matches("image.plan: the plan was built by").count() == 2, "{inspected}");
 }
 

@@ -137,6 +137,8 @@ fn versions_that_compute_in_the_types_of_the_file_are_given_the_picture_in_half_
         let [built, verified] = built_and_verified(release, "fp16", model.path());
         assert!(!built.contains("plans are fp32"), "{release:?}: {built}");
         for graph in GRAPHS {
+            let error = measured(&verified, &format!("{graph} "), "max error");
+            assert_eq!(error > 1e-4, graph == "image", "{release:?}, {graph}: {verified}");
             let form = if graph == "image" { "image-fp16.onnx".to_owned() } else { format!("{graph}.onnx") };
             assert_eq!(described(model.path(), graph).compiled, form, "{release:?}");
         }

@@ -108,8 +108,8 @@ impl Cpu {
         session.map_err(|error| EngineError::Load { file: file.to_path_buf(), reason: error.to_string() })
     }
 
-    /// Threads sleep between runs: spinning costs three times the CPU at ten frames a second. Weights stored in int8 are
-    /// made real when the model loads; left to itself, the library would round what they are multiplied with as well.
+    /// Threads sleep between runs: spinning costs three times the CPU at ten frames a second. Where a model has its
+    /// weights in int8, they are made real when it loads; left to itself, the library would round what they are multiplied with as well.
     fn session(&self, threads: usize) -> ort::Result<SessionBuilder> {
         Ok(Session::builder(&self.environment)?
             .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build()])?

@@ -322,12 +322,13 @@ impl Model {
             return Err(ModelError::Rate { expected: self.sample_rate(), found: block.rate });
         }
         // Rows that have come need not be put aside for the next.
-        self.gather(self.ear.under_way())?;
+        let gathered = self.gather(self.ear.under_way());
         let Self { ear, parts, hops, .. } = self;
         ear.push(block, |patch| {
             *hops += 1;
             parts.encode_sound(patch)
-        })
+        })?;
+        gathered
     }
 
     /// What was heard in the window up to `until`, all of it.

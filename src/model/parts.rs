@@ -9,7 +9,7 @@ use super::embeddings::{self, Cache};
 use super::manifest::Manifest;
 use super::score::Score;
 use super::{ClassId, GpuTimes, ModelError, files};
-use crate::engine::{Engine, Graph, Input, Picture, Tensor, Value, Wanted, pick, together};
+use crate::engine::{Engine, GpuTime, Graph, Input, Picture, Tensor, Value, Wanted, pick, together};
 use crate::geometry::Fit;
 
 /// Most texts that a text graph is given at once: a longer list takes more runs, not more memory.
@@ -83,18 +83,25 @@ impl Parts {
 
     /// Runs the graph of pictures on one thread or on all; whether that makes a difference.
     pub(super) fn see_on_one_thread(&mut self, one: bool) -> Result<bool, ModelError> {
-        self.image_head.as_mut().map_or(Ok(false), |head| head.graph.one_thread(one))?;
-        Ok(self.image.graph.one_thread(one)?)
+        let differs = self.image.graph.one_thread(one)?;
+        if let Some(head) = self.image_head.as_mut().filter(|_| differs) {
+            head.graph.one_thread(one)?;
+        }
+        Ok(differs)
     }
 
     /// Time on the GPU since it was last asked for, by graph.
     pub(super) fn take_gpu_times(&mut self) -> GpuTimes {
         let Self { image, image_head, audio, stage1, stage2, .. } = self;
-        let [mut image, audio, stage1, stage2] =
+        let [image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|part| part.graph.take_gpu_time());
-        if let (Some(image), Some(head)) = (&mut image, image_head) {
-            image.whole += head.graph.take_gpu_time().unwrap_or_default().whole;
-        }
+        let head = image_head.as_mut().and_then(|head| head.graph.take_gpu_time());
+        let both = |image: GpuTime, head: GpuTime| GpuTime { whole: image.whole + head.whole, ..image };
+        let image = match (image, head) {
+            (Some(image), Some(head)) => Some(both(image, head)),
+            (None, Some(head)) => Some(both(GpuTime::default(), head)),
+            (image, None) => image,
+        };
         let picture = image.map(|time| time.picture);
         let [image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|time| time.map(|time| time.whole));
@@ -304,11 +311,17 @@ impl Part {
         inputs: &[&str],
         outputs: &[&str],
     ) -> Result<Self, ModelError> {
-        let missing = |port: &str, has: Vec<&str>| ModelError::Shape {
+        let missing = |port: &str, has: Vec<&str>| {
+            ModelError::Shape {
             graph: name,
             port: port.to_owned(),
             found: format!("not there (it has {})", has.join(", ")),
-            expected: "a tensor of that name".to_owned(),
+            expected: match (port, has.contains(&"features")) {
+                ("V", true) => "a tensor of that name, or the file of a graph that makes it of `features` as graphs.fp32.image_head",
+                _ => "a tensor of that name",
+            }
+            .to_owned(),
+        }
         };
         let names = |ports: &[crate::engine::Port]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
         let (has, gives) = (names(graph.inputs()), names(graph.outputs()));

@@ -38,10 +38,17 @@ pub struct Copy(pub tempfile::TempDir);
 
 impl Copy {
     pub fn new() -> Self {
+        Self::of(&folder())
+    }
+
+    /// Of another model.
+    pub fn of(model: &Path) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        for entry in fs::read_dir(folder()).expect("the tiny model is there") {
-            let entry = entry.expect("its files are readable");
-            fs::copy(entry.path(), dir.path().join(entry.file_name())).expect("room for a copy");
+        for entry in fs::read_dir(model).expect("the model is there") {
+            let entry = entry.expect("its files are readable").path();
+            if let Some(name) = entry.file_name().filter(|_| entry.is_file()) {
+                fs::copy(&entry, dir.path().join(name)).expect("room for a copy");
+            }
         }
         Self(dir)
     }

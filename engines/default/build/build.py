@@ -1,7 +1,7 @@
 """Build the default model folder, or check the one that is there.
 
     make model           fetch, build, write goldens, check
-    make check-model     (`build.py --check`) compare ONNX Runtime with the goldens, and FP16 storage with the published weights
+    make check-model     (`build.py --check`) compare ONNX Runtime with the goldens, and what is stored with FP32 weights
 """
 
 import hashlib
@@ -35,23 +35,23 @@ GOLDEN_KEYS = ("person", "dog", "cat")
 def main(arguments: list[str]) -> None:
     """Build unless asked only to check; always check."""
     cache = fetch.fetch()
-    published = encoders.load(cache)
+    networks = encoders.load(cache)
     encoder = text.TextEncoder(cache / "minilm.safetensors", cache / "minilm_vocab.txt")
     text.self_check(encoder)
     fitted = heads.load(encoder)
     if "--check" not in arguments:
-        build(cache, published, fitted)
+        build(cache, networks, fitted)
     check_files()
     check_outputs()
-    compare_with_published(cache, fitted)
+    compare_with_unrounded(cache, fitted)
 
 
-def build(cache: Path, published: encoders.Encoders, fitted: heads.Heads) -> None:
+def build(cache: Path, networks: encoders.Encoders, fitted: heads.Heads) -> None:
     """Write every file of the folder; the same inputs give the same bytes."""
-    graphs.write(FOLDER, published, fitted)
+    graphs.write(FOLDER, networks, fitted)
     _save(FOLDER / "text.safetensors", {"t": fitted.text})
     inputs = golden_inputs(cache, fitted)
-    _save(FOLDER / "golden.safetensors", inputs | reference.golden(encoders.stored(published), fitted, inputs))
+    _save(FOLDER / "golden.safetensors", inputs | reference.golden(encoders.stored(networks), fitted, inputs))
     manifest.write(FOLDER, fitted)
 
 
@@ -112,7 +112,7 @@ def run_rounded(name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return ReferenceEvaluator(onnx.load(FOLDER / f"{name}.onnx")).run(None, inputs)[0]
 
 
-def compare_with_published(cache: Path, fitted: heads.Heads) -> None:
+def compare_with_unrounded(cache: Path, fitted: heads.Heads) -> None:
     """Print what rounding the weights to FP16 costs, and the thin classifier."""
     golden = load_file(FOLDER / "golden.safetensors")
     for what, whole in (("FP32 weights", False), ("FP32 weights and the whole classifier", True)):

@@ -14,7 +14,7 @@ _IMAGE = "efficientnet_lite0."  # before the names of its weights
 
 @dataclass(frozen=True)
 class Encoders:
-    """Both frozen encoders with the published weights, in FP32."""
+    """Both frozen encoders, in FP32."""
 
     image: efficientnet_lite0.ImageNetwork
     audio: ced.AudioNetwork
@@ -28,11 +28,11 @@ def load(cache: Path, whole: bool = False) -> Encoders:
     return Encoders(image, ced.load(cache / "ced_tiny.onnx"))
 
 
-def stored(published: Encoders) -> Encoders:
+def stored(networks: Encoders) -> Encoders:
     """The encoders with the weights that FP16 storage leaves."""
-    image = published.image
+    image = networks.image
     image = replace(image, layers=rounded(image.layers), classifier=rounded(image.classifier))
-    return Encoders(image, ced.rounded(published.audio))
+    return Encoders(image, ced.rounded(networks.audio))
 
 
 def features(graph: Graph, file: Weights, network: efficientnet_lite0.ImageNetwork) -> str:

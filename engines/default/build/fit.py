@@ -3,7 +3,7 @@
     .cache/model-venv/bin/python engines/default/build/fit.py     (three minutes; the scenes and what it needs come with `make eval`)
     make model                                                    puts what it wrote into the folder
     ... fit.py --report                                           what heads.json scores on the held-out scenes
-    ... fit.py --report --published                               the same with weights that are not rounded to FP16
+    ... fit.py --report --unrounded                               the same with weights that are not rounded to FP16
     ... fit.py --whole                                            fits to ImageNet's classifier as published, not thin; writes nothing, says what that scores
 
 What is fitted, and to what:
@@ -348,7 +348,7 @@ def write(heads: dict) -> None:
 def main(arguments: list[str]) -> None:
     heads, weights = json.loads((HERE / "heads.json").read_text()), load_file(HERE / "heads.safetensors")
     whole = "--whole" in arguments
-    extractor = Extractor(threads=2, half="--published" not in arguments, whole=whole)
+    extractor = Extractor(threads=2, half="--unrounded" not in arguments, whole=whole)
     if "--report" in arguments:
         report(scene_features("heldout", extractor), heads, weights)
         return

@@ -71,7 +71,7 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     rows.extend(live_rows(&live));
     let gpu = gpu::rows(&rounds);
     if gpu.is_empty() {
-        tracing::info!("no graph ran on a GPU, so there are no figures of one");
+        tracing::info!("not every graph ran on a GPU, so there are no figures of one");
     }
     rows.extend(gpu);
     super::print(&if arguments.json {

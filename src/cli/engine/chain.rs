@@ -80,7 +80,7 @@ pub(super) fn compare(expected: &Outcome, found: &Outcome) -> (String, bool) {
         }
     };
     let verdict = if same && close { "ok" } else { "DIFFERS" };
-    let text = format!("whole   {name:<4} is the least alike, cosine {cosine:.6}; {classes}: {verdict}\n");
+    let text = format!("whole      {name:<8} is the least alike, cosine {cosine:.6}; {classes}: {verdict}\n");
     (text, same && close)
 }
 

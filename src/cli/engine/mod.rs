@@ -17,8 +17,8 @@ use super::{Common, Failure};
 use crate::config::{self, EngineKind};
 use crate::engine::tensorrt::{Precision, Settings, Shelf, TensorRt, manifest_sum};
 use crate::engine::{self, Engine};
-use crate::model::Manifest;
 use crate::model::manifest::Graphs;
+use crate::model::{Manifest, Model};
 
 pub(super) use build::in_the_background;
 
@@ -106,6 +106,8 @@ pub(super) fn run(arguments: Arguments, common: &Common) -> Result<(), Failure> 
     })?;
     let cpu = engine::choose(&config::Engine { kind: EngineKind::Cpu, ..config.engine });
     let cpu = cpu.map_err(Failure::failed)?;
+    // A model that cannot be opened has no use for plans.
+    Model::open(&folder, cpu.as_ref()).map_err(Failure::failed)?;
     let rows = recipe::rows(&manifest, &folder.join(&graphs(&folder, &manifest)?.audio), cpu.as_ref())?;
     let kit = Kit { folder, manifest, manifest_sum, tensorrt, cpu, rows };
     match arguments.action {

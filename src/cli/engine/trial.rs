@@ -78,7 +78,7 @@ impl Trial {
         let (graph, good) = (&self.graph, comparison.is_close());
         let verdict = if good { "ok" } else { "DIFFERS" };
         let text = format!(
-            "{graph:<7} {output:<4} {about}max error {max_error:.2e}, cosine {cosine:.6}: {verdict}\n"
+            "{graph:<10} {output:<8} {about}max error {max_error:.2e}, cosine {cosine:.6}: {verdict}\n"
         );
         Finding { text, good }
     }

@@ -30,7 +30,7 @@ pub(super) fn run(kit: &Kit) -> Result<(), Failure> {
             Err(fault) => {
                 unusable += 1;
                 lacking |= matches!(fault, Failure::Lacking(_));
-                print(&format!("{:<7} NOT USABLE: {}\n", stem(&file), fault.text()))?;
+                print(&format!("{:<10} NOT USABLE: {}\n", stem(&file), fault.text()))?;
             }
         }
     }
@@ -83,7 +83,7 @@ fn graph(kit: &Kit, file: &Path) -> Result<(String, bool), Failure> {
     let findings = Trial::new(kit, file)?.run(graph.as_mut())?;
     let mut lines: String = findings.iter().map(|finding| finding.text.as_str()).collect();
     if let Some(time) = graph.repeat(TIMED).map_err(Failure::failed)? {
-        lines += &format!("{:<7} {:.2} ms a run\n", stem(file), time.as_secs_f64() * 1e3);
+        lines += &format!("{:<10} {:.2} ms a run\n", stem(file), time.as_secs_f64() * 1e3);
     }
     Ok((lines, findings.iter().all(|finding| finding.good)))
 }

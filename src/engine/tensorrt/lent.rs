@@ -93,7 +93,8 @@ impl Lent {
     pub(super) fn lie(&mut self, shape: impl Iterator<Item = usize>, spot: Spot) {
         self.shape.clear();
         self.shape.extend(shape);
-        let (count, mut kept) = (self.count(), lock(&self.kept));
+        let count = self.count();
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
         kept.numbers.clear();
         if spot.sent {
             kept.numbers.reserve(count); // it may be here by the time it must make way
@@ -103,7 +104,7 @@ impl Lent {
 
     /// Lets go of where it lies.
     pub(super) fn let_go(&mut self) {
-        lock(&self.kept).place = Place::Host;
+        self.kept.get_mut().unwrap_or_else(PoisonError::into_inner).place = Place::Host;
     }
 
     /// Length of every axis.
