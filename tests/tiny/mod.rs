@@ -38,7 +38,7 @@ pub struct Copy(pub tempfile::TempDir);
 
 impl Copy {
     pub fn new() -> Self {
-        Self::of(&folder())
+        Self::of(folder())
     }
 
     /// Of another model.
