@@ -82,11 +82,7 @@ fn as_few_threads_as_the_camera_needs() {
 
 /// A copy of the tiny model, to be spoilt.
 fn copied() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for file in std::fs::read_dir(tiny::folder()).expect("the tiny model").flatten() {
-        std::fs::copy(file.path(), folder.path().join(file.file_name())).expect("room for a file");
-    }
-    folder
+    tiny::Copy::new().0
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use fake_tensorrt::{counted, onnxruntime};
-use machine::{Machine, chosen, folder, frame, model, tone};
+use machine::{GPUS, Machine, chosen, folder, frame, model, tone};
 use tvsl::analysis::{Analysed, Analysis};
 use tvsl::clock::Instant;
 use tvsl::config::{Config, EngineKind};
@@ -47,12 +47,7 @@ impl Machine {
 #[test]
 fn frames_are_judged_on_the_gpu_as_on_the_cpu() {
     let machine = Machine::of(Path::new("engines/default"));
-    for variables in [
-        &[][..],
-        &[("FAKE_CUDA_INTEGRATED", "1")],
-        &[("FAKE_CUDA_NO_KERNELS", "1")],
-        &[("FAKE_CUDA_NO_GRAPHS", "1000")],
-    ] {
+    for variables in GPUS {
         machine.run("judge_frames", variables);
     }
     machine.run("ask_for_all", &[]);
@@ -111,18 +106,9 @@ fn a_model_whose_audio_graph_gives_many_rows_is_built_and_runs() {
 /// A model whose manifest says so takes the pictures of several cameras in one run.
 #[test]
 fn two_cameras_are_judged_in_one_run_as_on_the_cpu() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let default = Path::new("engines/default");
-    for entry in default.read_dir().expect("the default model").map(Result::unwrap) {
-        if entry.path().is_file() {
-            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("room for a copy");
-        }
-    }
-    let manifest = std::fs::read_to_string(default.join("manifest.toml")).expect("a manifest");
-    let several = manifest.replace("[image]\n", "[image]\ncameras = 2\n");
-    assert_ne!(several, manifest);
-    std::fs::write(folder.path().join("manifest.toml"), several).expect("room for a manifest");
-    let machine = Machine::of(folder.path());
+    let several = tiny::Copy::of(Path::new("engines/default"));
+    several.edit("[image]\n", "[image]\ncameras = 2\n");
+    let machine = Machine::of(several.0.path());
     machine.run("judge_two_cameras", &[]);
     machine.run("judge_two_cameras", &[("FAKE_CUDA_INTEGRATED", "1")]);
 }

@@ -4,6 +4,7 @@
 
 #[path = "fake_tensorrt/mod.rs"]
 mod fake_tensorrt;
+mod tiny;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fake_tensorrt::{Fake, RELEASES, Release, compile, compile_cuda, onnxruntime};
+use tiny::Copy;
 use tvsl::engine::tensorrt::onnx::{self, Model};
 use tvsl::engine::tensorrt::{Precision, plan};
 
@@ -72,17 +74,6 @@ fn what_is_no_onnx_file_is_left_for_the_parser_to_refuse() {
     }
 }
 
-/// A copy of the default model's folder.
-fn copy() -> tempfile::TempDir {
-    let copy = tempfile::tempdir().expect("a temporary folder");
-    for entry in fs::read_dir(folder()).expect("the default model").flatten() {
-        if entry.path().is_file() {
-            fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("room for a copy");
-        }
-    }
-    copy
-}
-
 /// Runs `tvsl engine` in this precision on the fakes in `libraries`; what it printed.
 fn engine(action: &str, precision: &str, model: &Path, libraries: &Path) -> String {
     let mut tvsl = Command::new(env!("CARGO_BIN_EXE_tvsl"));
@@ -120,9 +111,9 @@ fn measured(verified: &str, graph: &str, name: &str) -> f64 {
 
 #[test]
 fn what_the_parser_is_given_computes_what_the_files_compute() {
-    let model = copy();
+    let model = Copy::of(folder());
     for release in [RELEASES[0], RELEASES[2]] {
-        let [_, verified] = built_and_verified(release, "fp32", model.path());
+        let [_, verified] = built_and_verified(release, "fp32", model.0.path());
         for graph in GRAPHS {
             let error = measured(&verified, &format!("{graph} "), "max error");
             assert!(error < 1e-4, "{release:?}, {graph}: {verified}");
@@ -132,15 +123,15 @@ fn what_the_parser_is_given_computes_what_the_files_compute() {
 
 #[test]
 fn versions_that_compute_in_the_types_of_the_file_are_given_the_picture_in_half_precision() {
-    let model = copy();
+    let model = Copy::of(folder());
     for release in [RELEASES[3], RELEASES[4]] {
-        let [built, verified] = built_and_verified(release, "fp16", model.path());
+        let [built, verified] = built_and_verified(release, "fp16", model.0.path());
         assert!(!built.contains("plans are fp32"), "{release:?}: {built}");
         for graph in GRAPHS {
             let error = measured(&verified, &format!("{graph} "), "max error");
             assert_eq!(error > 1e-4, graph == "image", "{release:?}, {graph}: {verified}");
             let form = if graph == "image" { "image-fp16.onnx".to_owned() } else { format!("{graph}.onnx") };
-            assert_eq!(described(model.path(), graph).compiled, form, "{release:?}");
+            assert_eq!(described(model.0.path(), graph).compiled, form, "{release:?}");
         }
         assert!(verified.contains("this device is ready"), "{release:?}: {verified}");
         let (error, cosine) =
@@ -152,14 +143,14 @@ fn versions_that_compute_in_the_types_of_the_file_are_given_the_picture_in_half_
 /// Up to 10.x a flag lets half precision in, and the files are those of single.
 #[test]
 fn versions_that_take_a_flag_compute_the_picture_in_half_precision_and_are_ready() {
-    let model = copy();
+    let model = Copy::of(folder());
     for release in [RELEASES[0], RELEASES[2]] {
-        let [built, verified] = built_and_verified(release, "fp16", model.path());
+        let [built, verified] = built_and_verified(release, "fp16", model.0.path());
         assert!(!built.contains("fp16 does harm"), "{release:?}: {built}");
         assert!(verified.contains("this device is ready"), "{release:?}: {verified}");
         for graph in GRAPHS {
             let halved = graph == "image"; // softmax and norms are in all others
-            let sidecar = described(model.path(), graph);
+            let sidecar = described(model.0.path(), graph);
             let precision = if halved { Precision::Fp16 } else { Precision::Fp32 };
             assert_eq!(sidecar.options.precision, precision, "{release:?}, {graph}");
             assert_eq!(sidecar.compiled, format!("{graph}.onnx"), "{release:?}");

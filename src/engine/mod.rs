@@ -144,6 +144,14 @@ pub struct GpuTime {
     pub picture: Duration,
 }
 
+impl std::ops::Add for GpuTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { whole: self.whole + other.whole, picture: self.picture + other.picture }
+    }
+}
+
 /// A runtime that loads graphs.
 pub trait Engine: Send + Sync {
     /// The word that selects it in the configuration.

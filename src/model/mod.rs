@@ -176,11 +176,7 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let mut parts = Parts::load(dir, &manifest, engine, cache)?;
         let mut ear = Ear::new(&manifest);
-        ear.rest(|silence| match parts.encode_sound_now(silence) {
-            // The GPU failed on its first sound; who stands in for it is given the same.
-            Err(ModelError::Engine(EngineError::Gone(_))) => parts.encode_sound_now(silence),
-            encoded => encoded,
-        })?;
+        ear.rest(|silence| unless_gone(|| parts.encode_sound_now(silence)))?;
         Ok(Self {
             folder: dir.to_path_buf(),
             image: ImagePreparation::new(&manifest.image),
@@ -247,11 +243,7 @@ impl Model {
             .image
             .prepare(frame)
             .ok_or(ModelError::Frame { size: frame.size, bytes: frame.rgb.len() })?;
-        let cells = match self.parts.encode_image(picture, &fit) {
-            // The GPU failed between the picture's graphs; who stands in for it is given the picture again.
-            Err(ModelError::Engine(EngineError::Gone(_))) => self.parts.encode_image(picture, &fit)?,
-            encoded => encoded?,
-        };
+        let cells = unless_gone(|| self.parts.encode_image(picture, &fit))?;
         Ok(Vision { fit, cells })
     }
 
@@ -469,6 +461,14 @@ impl Model {
     ) -> Result<Vec<HeatMap>, ModelError> {
         let maps = self.parts.stage2(&vision.cells, &hearing.rows, classes)?;
         Ok(labelled(classes, maps, vision.fit))
+    }
+}
+
+/// What `encode` gives. Where the GPU failed in the middle of it, whoever stands in for it is given the same again.
+fn unless_gone<T>(mut encode: impl FnMut() -> Result<T, ModelError>) -> Result<T, ModelError> {
+    match encode() {
+        Err(ModelError::Engine(EngineError::Gone(_))) => encode(),
+        encoded => encoded,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The graphs and the text table of a model, loaded together and checked against each other.
 
+use std::ops::Add;
 use std::path::Path;
 use std::slice::{from_mut, from_ref};
 use std::sync::Arc;
@@ -96,12 +97,7 @@ impl Parts {
         let [image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|part| part.graph.take_gpu_time());
         let head = image_head.as_mut().and_then(|head| head.graph.take_gpu_time());
-        let both = |image: GpuTime, head: GpuTime| GpuTime { whole: image.whole + head.whole, ..image };
-        let image = match (image, head) {
-            (Some(image), Some(head)) => Some(both(image, head)),
-            (None, Some(head)) => Some(both(GpuTime::default(), head)),
-            (image, None) => image,
-        };
+        let image = image.into_iter().chain(head).reduce(GpuTime::add);
         let picture = image.map(|time| time.picture);
         let [image, audio, stage1, stage2] =
             [image, audio, stage1, stage2].map(|time| time.map(|time| time.whole));

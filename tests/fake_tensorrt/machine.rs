@@ -13,6 +13,16 @@ use tvsl::geometry::Size;
 use tvsl::model::Model;
 
 use crate::fake_tensorrt::{RELEASES, compile, compile_cuda, in_a_process, onnxruntime};
+use crate::tiny;
+
+/// What tells the fake driver which GPU it is: one with memory of its own, one that shares the host's, one that takes no kernel, and
+/// one that records nothing.
+pub const GPUS: [&[(&str, &str)]; 4] = [
+    &[],
+    &[("FAKE_CUDA_INTEGRATED", "1")],
+    &[("FAKE_CUDA_NO_KERNELS", "1")],
+    &[("FAKE_CUDA_NO_GRAPHS", "1000")],
+];
 
 /// A model with plans in single precision, so that the GPU's numbers are the CPU's.
 pub struct Machine(pub PathBuf);
@@ -25,11 +35,7 @@ impl Machine {
         std::fs::write(libraries.join("tvsl.toml"), "[engine.tensorrt]\nprecision = \"fp32\"\n").unwrap();
         let model = libraries.join("model");
         std::fs::create_dir(&model).unwrap();
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            if entry.path().is_file() {
-                std::fs::copy(entry.path(), model.join(entry.file_name())).unwrap();
-            }
-        }
+        tiny::copy(folder, &model);
         let machine = Self(libraries);
         ["build", "verify"].iter().for_each(|action| machine.engine(action));
         machine

@@ -44,12 +44,7 @@ impl Copy {
     /// Of another model.
     pub fn of(model: &Path) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        for entry in fs::read_dir(model).expect("the model is there") {
-            let entry = entry.expect("its files are readable").path();
-            if let Some(name) = entry.file_name().filter(|_| entry.is_file()) {
-                fs::copy(&entry, dir.path().join(name)).expect("room for a copy");
-            }
-        }
+        copy(model, dir.path());
         Self(dir)
     }
 
@@ -80,6 +75,16 @@ impl Copy {
 
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).expect("the file reads")
+    }
+}
+
+/// Copies the files of the model in `from`, not what lies in folders below it.
+pub fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("the model is there") {
+        let entry = entry.expect("its files are readable").path();
+        if let Some(name) = entry.file_name().filter(|_| entry.is_file()) {
+            fs::copy(&entry, to.join(name)).expect("room for a copy");
+        }
     }
 }
 

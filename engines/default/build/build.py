@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
         build(cache, networks, fitted)
     check_files()
     check_outputs()
-    compare_with_unrounded(cache, fitted)
+    compare_with_unrounded(networks, encoders.load(cache, whole=True), fitted)
 
 
 def build(cache: Path, networks: encoders.Encoders, fitted: heads.Heads) -> None:
@@ -112,11 +112,11 @@ def run_rounded(name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return ReferenceEvaluator(onnx.load(FOLDER / f"{name}.onnx")).run(None, inputs)[0]
 
 
-def compare_with_unrounded(cache: Path, fitted: heads.Heads) -> None:
+def compare_with_unrounded(networks: encoders.Encoders, whole: encoders.Encoders, fitted: heads.Heads) -> None:
     """Print what rounding the weights to FP16 costs, and the thin classifier."""
     golden = load_file(FOLDER / "golden.safetensors")
-    for what, whole in (("FP32 weights", False), ("FP32 weights and the whole classifier", True)):
-        exact = reference.golden(encoders.load(cache, whole), fitted, golden)
+    for what, exact in (("FP32 weights", networks), ("FP32 weights and the whole classifier", whole)):
+        exact = reference.golden(exact, fitted, golden)
         errors = (f"{name} {relative(golden[name], exact[name]):.1e}" for name in ("V", "A", "p", "p_v", "p_a", "H"))
         print(f"as stored against {what}, relative L2:", ", ".join(errors))
 

@@ -121,9 +121,10 @@ pub(super) fn input(kit: &Kit, port: &Port) -> Result<Tensor, Failure> {
 /// What the image graph gives its head, on the CPU.
 fn features(kit: &Kit) -> Result<Tensor, Failure> {
     let mut graph = kit.cpu.load(&kit.folder.join(&kit.graphs()?.image)).map_err(Failure::failed)?;
-    let picture = graph.inputs().to_vec();
-    let inputs = picture.iter().map(|port| Ok((port.name.clone(), input(kit, port)?)));
-    let outputs = outputs(graph.as_mut(), &inputs.collect::<Result<Vec<_>, Failure>>()?)?;
+    let picture = graph.inputs().iter().find(|port| port.name == "image").cloned();
+    let picture =
+        picture.map(|port| input(kit, &port)).transpose()?.map(|picture| ("image".to_owned(), picture));
+    let outputs = outputs(graph.as_mut(), picture.as_slice())?;
     let features = outputs.into_iter().find(|(port, _)| port.name == "features");
     let none = || Failure::Failed(format!("{}: its image graph gives no `features`", kit.folder.display()));
     features.map(|(_, tensor)| tensor).ok_or_else(none)

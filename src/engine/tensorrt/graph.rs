@@ -235,9 +235,7 @@ impl TensorRtGraph {
 
     /// Adds the time of one of the last runs, and waits for its end.
     fn take_time(&mut self, run: usize) -> Result<(), TensorRtError> {
-        let GpuTime { whole, picture } = self.runs[run].take_time()?;
-        self.gpu_time.whole += whole;
-        self.gpu_time.picture += picture;
+        self.gpu_time = self.gpu_time + self.runs[run].take_time()?;
         Ok(())
     }
 
